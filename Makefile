@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE ?= 1
+export DS_ACCELERATOR ?= cpu
+
+.PHONY: demo test check format clean
+
+demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/faces/
+	$(BIN)/pd run configs/faces.yaml
+
+test: .venv/installed  ## every test (browser tests need Debian's chromium)
+	@command -v chromium >/dev/null || echo "NOTE: no chromium on this machine, so the browser tests of the report cannot run (apt-get install chromium chromium-driver)"
+	$(BIN)/python -m pytest
+
+check: .venv/installed  ## lint, format, types, import order
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pd needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,57 @@
+"""What an attacker is: something that says how alike two pictures' people are, and never saw the filter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.dataset.images import Pixels
+
+Rows = npt.NDArray[np.float32]
+
+
+class Attacker(Protocol):
+    """A way to re-identify."""
+
+    name: str
+
+    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+        """Learn from people whom neither the filter nor any generator was trained on.
+
+        Args:
+            images: (N, H, W, C) uint8.
+            identities: N names.
+            seed: of all chance in it.
+            steps: how long to learn.
+        """
+
+    def embed(self, images: Pixels) -> Rows:
+        """(N, d) float32 rows of unit length for (N, H, W, C) uint8; an inner product is the likeness."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Images as an attacker sees them, beside their mirror images."""
+
+    rows: Rows
+    mirrored: Rows
+
+    @classmethod
+    def of(cls, attacker: Attacker, images: Pixels) -> "Embedded":
+        """Embed (N, H, W, C) uint8 and the same swapped left and right."""
+        return cls(attacker.embed(images), attacker.embed(np.ascontiguousarray(images[:, :, ::-1])))
+
+
+def similarity(queries: Rows, gallery: Embedded) -> npt.NDArray[np.float32]:
+    """(N, M) float32: how alike each query is to each gallery image or its mirror image, whichever is more."""
+    likeness = queries @ gallery.rows.T
+    np.maximum(likeness, queries @ gallery.mirrored.T, out=likeness)
+    return likeness
+
+
+def unit(rows: npt.NDArray[np.floating[Any]]) -> Rows:
+    """Rows of unit length; a row of zeros stays zero."""
+    scaled: Rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
+    return scaled.astype(np.float32)

@@ -1,0 +1,55 @@
+"""A projection that mutes what changes within a person's pictures: within-class covariance normalisation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.attackers.base import Rows, unit
+
+_DIMENSIONS = 256
+# In units of the mean variance within a person. Between 0.3 and 3 the attack on the faces' teachers hardly changes.
+_SHRINKAGE = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """x -> unit((x - mean) @ matrix).
+
+    Attributes:
+        mean: (d,) float32.
+        matrix: (d, k) float32.
+    """
+
+    mean: Rows
+    matrix: Rows
+
+    @classmethod
+    def learn(cls, rows: Rows, people: npt.NDArray[np.int64]) -> "Whitening":
+        """The 256 main axes, rescaled so that the (shrunken) scatter within a person is the same in all directions.
+
+        Hatch, Kajarekar and Stolcke 2006, *Within-class covariance normalization*, with shrinkage towards the identity.
+        It has a closed form, which suits few people: nothing to tune, nothing to overfit but one covariance.
+
+        Args:
+            rows: (V, d) float32.
+            people: (V,) int64, 0..K-1.
+        """
+        mean = rows.mean(axis=0)
+        centred = (rows - mean).astype(np.float64)
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        main = axes[:, ::-1][:, :_DIMENSIONS]
+        projected = centred @ main
+        counts = np.bincount(people)
+        centres = np.zeros((len(counts), projected.shape[1]))
+        np.add.at(centres, people, projected)
+        within = projected - (centres / np.maximum(counts, 1)[:, None])[people]
+        scatter = within.T @ within / len(within)
+        ridge = max(_SHRINKAGE * float(np.trace(scatter)) / len(scatter), 1e-12)
+        values, vectors = np.linalg.eigh(scatter)
+        scale = vectors / np.sqrt(np.maximum(values, 0) + ridge)
+        return cls(mean.astype(np.float32), (main @ scale).astype(np.float32))
+
+    def apply(self, rows: Rows) -> Rows:
+        """(N, k) unit rows."""
+        return unit((rows - self.mean) @ self.matrix)

@@ -1,0 +1,52 @@
+"""A measured value with its interval, and the bootstrap that gives it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its 95 % interval and the number of samples behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_json(self) -> dict[str, float | int]:
+        """For `audit.json`."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def from_draws(value: float, draws: Floats, n: int) -> Estimate:
+    """Percentile interval (Efron and Tibshirani 1993, chapter 13), widened where needed to hold the value itself.
+
+    Args:
+        value: the statistic on the data.
+        draws: (B,) the statistic on B resamples; NaN where a resample does not define it.
+        n: samples behind the value.
+    """
+    defined = draws[np.isfinite(draws)]
+    if not len(defined):
+        raise ValueError("no resample defines the statistic")
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return Estimate(float(value), min(float(low), float(value)), max(float(high), float(value)), int(n))
+
+
+def number(names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Names to 0..K-1 in sorted order, (N,) int64."""
+    codes: npt.NDArray[np.int64] = np.unique(np.asarray(names, dtype=object).astype(str), return_inverse=True)[1]
+    return codes.reshape(-1).astype(np.int64)
+
+
+def multiplicities(groups: int, bootstrap: int, rng: np.random.Generator) -> Floats:
+    """How often each of `groups` identities is drawn in each resample: (B, groups) float64, rows sum to `groups`."""
+    return rng.multinomial(groups, np.full(groups, 1 / groups), size=bootstrap).astype(np.float64)

@@ -1,0 +1,120 @@
+"""Utility: does a classifier trained on synthetic images work on real people whom no model has seen?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
+
+Labels = Mapping[str, Floats]
+Features = npt.NDArray[np.float32]
+
+# On the faces (real members -> hold-out, three labels) 1e-3 and 1e-2 are alike within the interval; 1e-3 is the safer.
+_INVERSE_PENALTY = 1e-3
+
+
+@dataclass(frozen=True)
+class Utility:
+    """Macro AUC of logistic regressions.
+
+    Attributes:
+        auc: mean over labels; None where no label can be used.
+        labels: AUC of each usable label.
+        skipped: label -> why it could not be used.
+    """
+
+    auc: Estimate | None
+    labels: dict[str, float]
+    skipped: dict[str, str]
+
+
+def utility(
+    train: Features,
+    train_labels: Labels,
+    test: Features,
+    test_labels: Labels,
+    test_identities: Sequence[str],
+    *,
+    steps: int,
+    bootstrap: int,
+    seed: int,
+) -> Utility:
+    """Train on one set, test on real hold-out images.
+
+    Args:
+        train: (N, d) features of an arm's samples, or of real members.
+        train_labels: what their prompts imply, (N,) each, NaN where missing.
+        test: (T, d) features of the hold-out images.
+        test_labels: the truth, (T,) each, NaN where missing.
+        test_identities: T names; the interval comes from resampling them.
+        steps: most iterations of the solver.
+        bootstrap: resamples.
+        seed: of the resampling.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    skipped: dict[str, str] = {}
+    people = number(test_identities)
+    drawn = multiplicities(int(people.max()) + 1, bootstrap, np.random.default_rng(seed))[:, people]
+    once = np.ones((1, len(people)))
+    aucs: dict[str, float] = {}
+    draws: list[Floats] = []
+    for name in sorted(set(train_labels) | set(test_labels)):
+        why = _unusable(train_labels.get(name), "training") or _unusable(test_labels.get(name), "hold-out")
+        if why:
+            skipped[name] = why
+            continue
+        known, truth = np.isfinite(train_labels[name]), test_labels[name]
+        tested = np.isfinite(truth)
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_PENALTY, max_iter=steps))
+        model.fit(train[known], train_labels[name][known])
+        score = model.decision_function(test[tested])
+        aucs[name] = float(weighted_auc(score, truth[tested] > 0.5, once[:, tested])[0])
+        draws.append(weighted_auc(score, truth[tested] > 0.5, drawn[:, tested]))
+    if not aucs:
+        return Utility(None, {}, skipped)
+    # A resample without both classes of some label is left out, so that every draw is a mean over the same labels.
+    macro = np.mean(draws, axis=0)
+    value = float(np.mean(list(aucs.values())))
+    if not np.isfinite(macro).any():
+        return Utility(None, aucs, {**skipped, "all": "too few hold-out people have each label for an interval"})
+    return Utility(from_draws(value, macro, len(test)), aucs, skipped)
+
+
+def weighted_auc(score: Floats, positive: npt.NDArray[np.bool_], weight: Floats) -> Floats:
+    """Area under the ROC curve with weights: the share of (positive, negative) pairs in the right order, ties half.
+
+    Args:
+        score: (T,).
+        positive: (T,) bool.
+        weight: (B, T), one set of weights a row.
+
+    Returns:
+        (B,) float64, NaN where a row has no weight on one class.
+    """
+    negatives = np.sort(score[~positive])
+    order = np.argsort(score[~positive], kind="stable")
+    below = np.concatenate([np.zeros((len(weight), 1)), np.cumsum(weight[:, ~positive][:, order], axis=1)], axis=1)
+    won = below[:, np.searchsorted(negatives, score[positive], side="left")]
+    drew = below[:, np.searchsorted(negatives, score[positive], side="right")] - won
+    weight_positive = weight[:, positive]
+    pairs = weight_positive.sum(axis=1) * below[:, -1]
+    right = (weight_positive * (won + drew / 2)).sum(axis=1)
+    result: Floats = np.divide(right, pairs, out=np.full(len(weight), np.nan), where=pairs > 0)
+    return result
+
+
+def _unusable(values: Floats | None, where: str) -> str | None:
+    """Why a label cannot be used, or None."""
+    if values is None:
+        return f"not in the {where} images"
+    present = set(np.unique(values[np.isfinite(values)]).tolist())
+    if not present <= {0.0, 1.0}:
+        return "not a yes-or-no label"
+    if len(present) < 2:
+        return f"the {where} images have one class only"
+    return None

@@ -1,0 +1,293 @@
+"""`pd`: the one way in from a terminal."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pd import __version__
+from pd.config import Settings, commented_yaml, load_settings
+from pd.errors import LeakError, UserError
+from pd.progress import Reporter
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Privacy distillation: train a teacher on private images, drop every sample that re-identifies a person, train and "
+    "release a student, and audit what it leaks.\n\nStart with `pd init`, then `pd run pd.yaml`.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="settings file (YAML); `pd init` writes one", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="override one setting: --set teacher.steps=200", metavar="KEY=VALUE")
+]
+
+
+@app.command()
+def run(config: ConfigFile, set_: Overrides = None) -> None:
+    """Run every stage that is not done yet, to `private/report.html` and `release/`.
+
+    The same command goes on after a crash or Ctrl-C, and does nothing when all is done.
+
+    Example: `pd run configs/faces.yaml --set seed=8`
+    """
+    from pd.pipeline import run_pipeline
+    from pd.stages.summary import summary_table
+
+    settings = load_settings(config, set_ or ())
+    done = run_pipeline(settings, Reporter())
+    console = Console()
+    console.print(summary_table(done))
+    console.print(f"report:  {escape(str(done.report))}\nrelease: {escape(str(done.release))}", soft_wrap=True)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="file to write")] = Path("pd.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+) -> None:
+    """Write a settings file with every key, its default and what it means.
+
+    Example: `pd init chest.yaml`
+    """
+    from pd.store.atomic import disk_errors
+
+    if path.exists() and not force:
+        raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(commented_yaml(), encoding="utf-8")
+    Console().print(
+        f"wrote {escape(str(path))}; set data.reader and data.path, then: pd run {escape(str(path))}", soft_wrap=True
+    )
+
+
+@app.command()
+def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")]) -> None:
+    """Show each stage's state, time and size.
+
+    Example: `pd status runs/faces`
+    """
+    from pd.pipeline import states
+
+    settings = _settings_of_run(run_)
+    table = Table(title=f"{settings.run_dir}  settings {settings.digest()}")
+    for heading in ("stage", "state", "time", "size", "figures, or why not done"):
+        table.add_column(heading)
+    for state in states(settings):
+        facts = "  ".join(
+            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
+            for k, v in state.facts.items()
+            if not isinstance(v, dict | list)
+        )
+        seconds = f"{state.seconds:.0f} s" if state.seconds is not None else ""
+        size = f"{state.bytes / 1e6:.1f} MB" if state.bytes else ""
+        table.add_row(state.name, state.state, seconds, size, escape(state.why or facts))
+    Console().print(table)
+
+
+def _settings_of_run(path: Path) -> Settings:
+    """Settings of a run folder (its own copy) or of a settings file."""
+    if not path.is_dir():
+        return load_settings(path)
+    kept = path / "private" / "settings.yaml"
+    if not kept.exists():
+        raise UserError(
+            "no run in this folder", where=str(path), fix="name a run folder such as runs/faces, or a settings file"
+        )
+    return load_settings(kept, [f"runs={path.absolute().parent}", f"name={path.absolute().name}"])
+
+
+def _stage(name: str, config: Path, overrides: list[str] | None) -> None:
+    from pd.pipeline import run_pipeline
+
+    run_pipeline(load_settings(config, overrides or ()), Reporter(), only=[name])
+
+
+@app.command()
+def ingest(config: ConfigFile, set_: Overrides = None) -> None:
+    """Read the private images into `private/dataset/`, split into members and hold-out.
+
+    Example: `pd ingest configs/faces.yaml`
+    """
+    _stage("ingest", config, set_)
+
+
+@app.command()
+def reid(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the re-identification network on the members and build their gallery.
+
+    Example: `pd reid configs/faces.yaml --set reid.steps=500`
+    """
+    _stage("reid", config, set_)
+
+
+@app.command()
+def teacher(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the teacher on the members' images.
+
+    Example: `pd teacher configs/faces.yaml --set teacher.workers=2`
+    """
+    _stage("teacher", config, set_)
+
+
+@app.command()
+def generate(config: ConfigFile, set_: Overrides = None) -> None:
+    """Sample the teacher and score every candidate against the members.
+
+    Example: `pd generate configs/faces.yaml --set generate.candidates=10000`
+    """
+    _stage("generate", config, set_)
+
+
+@app.command("filter")
+def filter_(
+    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="folder of somebody's synthetic images")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Decide which candidates stay: those of a run, or anybody's images.
+
+    With --real, --synthetic and --out no model is trained but the re-identification network. The real images are split, by
+    identity, into members and hold-out strangers that calibrate the threshold. `OUT/*.parquet` has the columns
+    `id, seed, prompt, image, score, nearest, keep, reason`; `id` is the file's path.
+
+    Examples: `pd filter configs/faces.yaml`;
+    `pd filter --real people/ --synthetic samples/ --out decisions/`
+    """
+    if real or synthetic or out:
+        if config or not (real and synthetic and out):
+            raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
+        from pd.stages.foreign import filter_folders
+
+        counts = filter_folders(real, synthetic, out, set_ or (), Reporter())
+        Console().print(f"kept {counts['kept']} of {counts['candidates']}: {escape(str(out))}", soft_wrap=True)
+    elif config:
+        _stage("filter", config, set_)
+    else:
+        raise UserError("nothing to filter", fix="give a settings file, or --real, --synthetic and --out")
+
+
+@app.command()
+def student(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the student on the kept candidates and nothing else.
+
+    Example: `pd student configs/faces.yaml`
+    """
+    _stage("student", config, set_)
+
+
+@app.command()
+def audit(
+    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="folder of somebody's synthetic images")] = None,
+    out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Attack the arms of a run, or anybody's synthetic images, and write the figures.
+
+    With --real and --synthetic the real identities are split into members (those that the images were made from) and
+    strangers; name them yourself with a manifest's `split` column (`--set data.reader=manifest`).
+
+    Examples: `pd audit configs/faces.yaml`;
+    `pd audit --real people/ --synthetic samples/ --out audit.json`
+    """
+    if real or synthetic:
+        if config or not (real and synthetic):
+            raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
+        from pd.stages.foreign import audit_folders
+        from pd.stages.summary import arms_table
+
+        figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
+        Console().print(arms_table(figures))
+        if out:
+            Console().print(f"figures: {escape(str(out))}", soft_wrap=True)
+    elif config:
+        _stage("audit", config, set_)
+    else:
+        raise UserError("nothing to audit", fix="give a settings file, or --real and --synthetic")
+
+
+@app.command()
+def report(config: ConfigFile, set_: Overrides = None) -> None:
+    """Write `private/report.html` (with real faces in it) and the release's card.
+
+    Example: `pd report configs/faces.yaml`
+    """
+    _stage("report", config, set_)
+
+
+@app.command()
+def verify(
+    release: Annotated[Path, typer.Argument(help="a release folder")],
+    against: Annotated[Path | None, typer.Option(help="the run's private/dataset, to look for real images")] = None,
+    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+) -> None:
+    """Prove that a release is clean, or exit with code 3.
+
+    Checks that weights are safetensors with a lineage of public weights and kept candidates only, and, with --against, that no
+    real image (by bytes, pixels or re-identification) and no caption of few people is in it.
+
+    Example: `pd verify runs/faces/release --against runs/faces/private/dataset`
+    """
+    from pd.stages.verify import check_release, checks_table
+
+    found = check_release(release, against, k)
+    Console().print(checks_table(found.checks))
+    if not found.ok:
+        raise LeakError("the release is not clean", where=str(release), fix="do not share it")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Options of every command; `main` reads --debug itself."""
+    if version:
+        typer.echo(f"pd {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]
+    console = Console(stderr=True, highlight=False)
+    try:
+        app()
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        console.print(f"[bold red]pd:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
+        sys.exit(130)
+    except Exception as error:
+        if debug:
+            raise
+        # The text of an unforeseen error may hold captions or paths of people, so only its kind and place are shown.
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        console.print(
+            f"[bold red]pd:[/] {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}; "
+            "this is a fault of pd's. `--debug` shows the traceback",
+            soft_wrap=True,
+        )
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+"""Settings of a run: one frozen pydantic model per stage, defaults that work, unknown keys refused.
+
+A run is one YAML file; `--set teacher.steps=200` overrides one key. `Settings.digest()` names a run: two runs with equal
+digests make equal results from equal data.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pd.errors import UserError
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Where the private images are and how they are read."""
+
+    reader: Literal["faces", "folder", "manifest"] = Field(
+        "faces",
+        description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
+    )
+    path: Path | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
+    size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
+    mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
+    resize: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="crop: centre square; pad: black bars; stretch: ignore the aspect ratio"
+    )
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="a corrupt, truncated, huge, missing or doubled image stops the run, or is set aside and counted",
+    )
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(
+        64_000_000, description="an image of more pixels is a decompression bomb and is bad"
+    )
+    min_images: Positive = Field(
+        1,
+        description="identities with fewer images are bad (re-identification learns from pairs: 2 sets lone ones aside)",
+    )
+    holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.5,
+        description="share of identities held out: strangers for calibration and audit (unless a `split` column says)",
+    )
+    caption: str = Field("a photo of a person", description="caption of images that come without one")
+
+
+class CalibrationSettings(Section):
+    """How the filter's threshold t is found on hold-out identities (methods: threshold)."""
+
+    method: Literal["stranger_quantile", "probability", "fixed"] = Field(
+        "stranger_quantile", description="stranger_quantile | probability | fixed"
+    )
+    quantile: Share = Field(0.8, description="stranger_quantile: drop what is liker a member than this share of strangers")
+    probability: Share = Field(0.5, description="probability: drop at P(same person) of at least this")
+    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
+
+
+class ReidSettings(Section):
+    """The re-identification network that filters."""
+
+    backbone: str = Field(
+        "small",
+        description="small | resnet50 | open_clip:MODEL (weights: a pretrained tag or a local safetensors file)",
+    )
+    weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
+    freeze: bool = Field(False, description="train only the projection on top of the backbone")
+    dim: Positive = Field(128, description="embedding dimensions")
+    steps: Positive = Field(300, description="training steps")
+    identities_per_batch: Positive = Field(16, description="identities in a batch")
+    images_per_identity: Annotated[int, Field(ge=2)] = Field(4, description="augmented views of each in a batch")
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    calibration: CalibrationSettings = CalibrationSettings()
+
+
+class ModelSettings(Section):
+    """A text-conditional latent diffusion model and its training; the teacher's and the student's alike."""
+
+    base: str | None = Field(None, description="a diffusers folder or hub id to fine-tune; empty: from scratch")
+    revision: str | None = Field(None, description="revision of a hub id")
+    unet: Literal["tiny", "small", "medium", "sd"] = Field("small", description="named size when from scratch")
+    autoencoder: Literal["bundled", "train", "base"] = Field(
+        "bundled",
+        description="bundled: pd's own public one; train: on this model's own training images; base: the base's",
+    )
+    autoencoder_steps: Positive = Field(1500, description="training steps when autoencoder is `train`")
+    train_text_encoder: bool = Field(True, description="train the CLIP text model with the UNet")
+    steps: Positive = Field(900, description="optimiser steps")
+    batch: Positive = Field(64, description="images per optimiser step over all workers")
+    micro_batch: Positive | None = Field(None, description="images per forward on one worker; empty: batch / workers")
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Annotated[int, Field(ge=0)] = Field(50, description="warm-up steps")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    prediction: Literal["v_prediction", "epsilon"] = "v_prediction"
+    zero_terminal_snr: bool = Field(True, description="the last step is pure noise; needs v_prediction")
+    min_snr_gamma: Annotated[float, Field(gt=0)] | None = Field(5.0, description="min-SNR weighting; empty: none")
+    caption_dropout: Share = Field(0.1, description="share of captions dropped, for classifier-free guidance")
+    flip: bool = Field(False, description="mirror images at random")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights; 0: none")
+    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage")
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_every: Positive = Field(200, description="steps between checkpoints")
+    workers: Annotated[int, Field(ge=0)] = Field(1, description="Ray Train workers; 0: in this process, for debugging")
+    gpus_per_worker: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of each worker")
+    cpus_per_worker: Annotated[float, Field(gt=0)] | None = Field(None, description="empty: all CPUs shared out, less one slot")
+    seed: int | None = Field(None, description="empty: derived from the run's seed")
+
+
+class GenerateSettings(Section):
+    """Sampling the teacher, and scoring in the same actor."""
+
+    candidates: Positive = Field(3072, description="samples of the teacher")
+    sampler_steps: Positive = Field(15, description="DPM-Solver++ steps")
+    guidance: Annotated[float, Field(ge=1)] = Field(1.0, description="classifier-free guidance scale; 1: none")
+    prompt_k: Positive = Field(3, description="a caption is a prompt only when this many member identities share it")
+    shard_size: Positive = Field(512, description="candidates per Parquet shard: what a crash can cost a worker")
+    batch: Positive = Field(64, description="candidates per forward; part of the numbers' definition, not of the layout")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="actors; 0: as the cluster allows")
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+
+
+class FilterSettings(Section):
+    """Which checks may drop a candidate. Each writes its own reason."""
+
+    reid: bool = Field(True, description="re-identified as a member by the network")
+    near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
+    near_copy_quantile: Share = Field(0.8, description="stranger quantile of the near-copy detector")
+    duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
+
+
+ARMS = ("teacher", "unfiltered", "random_drop", "filtered")
+Arm = Literal["teacher", "unfiltered", "random_drop", "filtered"]
+
+
+class AuditSettings(Section):
+    """The attacks and measures on the arms."""
+
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
+        ("teacher", "filtered"), description="of teacher, unfiltered, random_drop, filtered"
+    )
+    samples: Positive = Field(1024, description="samples of each arm")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None,
+        description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
+    )
+    attackers: tuple[str, ...] = Field(
+        ("imagenet", "thumbnails"),
+        description="imagenet: a trained network that is not the filter's; thumbnails: correlation",
+    )
+    attacker_steps: Positive = Field(200, description="training steps of attacking networks")
+    bootstrap: Positive = Field(1000, description="resamples behind each interval")
+    utility_steps: Positive = Field(200, description="training steps of the classifiers behind utility")
+
+    @property
+    def trained_arms(self) -> tuple[Arm, ...]:
+        """The arms that need a student of their own, never released."""
+        return tuple(arm for arm in self.arms if arm in ("unfiltered", "random_drop"))
+
+
+class Settings(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field("faces", description="the run's folder name")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(7, description="everything follows from it")
+    runs: Path = Field(Path("runs"), description="the folder that holds run folders")
+    address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
+    data: DataSettings = DataSettings()
+    reid: ReidSettings = ReidSettings()
+    teacher: ModelSettings = ModelSettings()
+    generate: GenerateSettings = GenerateSettings()
+    filter: FilterSettings = FilterSettings()
+    student: ModelSettings = ModelSettings()
+    audit: AuditSettings = AuditSettings()
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's folder: `runs/name`."""
+        return self.runs / self.name
+
+    def digest(self) -> str:
+        """16 hex digits that name the settings; the folder and the cluster's address do not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name"}))
+
+
+def digest_of(value: object) -> str:
+    """First 16 hex digits of the SHA-256 of a JSON value's canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'teacher': {'steps': 9}} -> {'teacher.steps': 9}."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat.update(flatten(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
+def section_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every valid dotted key, sections included."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from section_keys(kind, f"{prefix}{name}.")
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Settings from a YAML file and `key=value` overrides.
+
+    Raises:
+        UserError: the file is missing or no YAML mapping, a key is unknown (the nearest valid one is named), a value does
+            not fit, or an override has no `=`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError("no such settings file", where=str(path), fix="`pd init` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the settings cannot be read ({type(error).__name__})", where=str(path)) from None
+    try:
+        tree = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError("not valid YAML", where=f"{path}{line}", fix="mend that line, or start from `pd init`") from None
+    if not isinstance(tree, dict):
+        raise UserError("the settings are not a mapping of keys", where=str(path), fix="`pd init` writes an example")
+    return parse_settings(tree, overrides, where=str(path))
+
+
+def parse_settings(tree: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "settings") -> Settings:
+    """Settings from a nested mapping and `key=value` overrides; raises UserError as `load_settings` does."""
+    tree = json.loads(json.dumps(tree, default=str))
+    for override in overrides:
+        key, found, value = override.partition("=")
+        if not found:
+            raise UserError(f"'{override}' has no '='", where="--set", fix="write --set teacher.steps=200")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError:
+            parsed = value
+        _put(tree, key.strip(), parsed)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def _put(tree: dict[str, Any], key: str, value: object) -> None:
+    """Set a dotted key, refusing one that settings do not have."""
+    if key not in set(section_keys()):
+        raise _unknown(key, "--set")
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = tree.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"'{section}' is not a section", where=key, fix="write it as a mapping of keys")
+        tree = inner
+    tree[last] = value
+
+
+def _unknown(key: str, where: str) -> UserError:
+    keys = list(section_keys())
+    near = difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
+    last = difflib.get_close_matches(key.split(".")[-1], [k.split(".")[-1] for k in keys], n=1, cutoff=0.8)
+    if last and (not near or difflib.SequenceMatcher(None, key, near[0]).ratio() < 0.8):
+        near = difflib.get_close_matches(key, [k for k in keys if k.split(".")[-1] == last[0]], n=1, cutoff=0.0)
+    return UserError(f"unknown key '{key}'", where=where, fix=f"did you mean '{near[0]}'?" if near else None)
+
+
+def _explain(error: ValidationError, where: str) -> UserError:
+    """One line for the first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return _unknown(key, where)
+    value = repr(first.get("input"))
+    if len(value) > 60:
+        value = value[:57] + "..."
+    more = len(error.errors()) - 1
+    tail = f" (and {more} more)" if more else ""
+    return UserError(f"{key} = {value}: {first['msg'][0].lower()}{first['msg'][1:]}{tail}", where=where)
+
+
+def commented_yaml(settings: Settings | None = None) -> str:
+    """A settings file with every key, its value and what it means; `pd init` writes it."""
+    lines = ["# Settings of a pd run. Every key is optional; what stands here is the default."]
+    _comment(settings or Settings(), 0, lines)
+    return "\n".join(lines) + "\n"
+
+
+def _comment(section: BaseModel, depth: int, lines: list[str]) -> None:
+    pad = "  " * depth
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            lines.append("" if depth == 0 else f"{pad}# {(type(value).__doc__ or '').splitlines()[0]}")
+            if depth == 0:
+                lines.append(f"# {(type(value).__doc__ or '').splitlines()[0]}")
+            lines.append(f"{pad}{name}:")
+            _comment(value, depth + 1, lines)
+            continue
+        plain = section.model_dump(mode="json", include={name})[name]
+        text = yaml.safe_dump(plain, default_flow_style=True).strip().removesuffix("...").strip()
+        lines.append(f"{pad}{name}: {text}" + (f"  # {field.description}" if field.description else ""))

@@ -1,0 +1,169 @@
+"""Decoding images that nobody has checked: what cannot be used becomes a BadImage with a reason, never a surprise."""
+
+import hashlib
+import io
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pd.config import DataSettings
+from pd.dataset.images import Pixels
+
+Reason = Literal[
+    "missing",
+    "empty",
+    "outside the folder",
+    "not an image",
+    "truncated",
+    "corrupt",
+    "too large",
+    "unsupported",
+    "duplicate",
+    "no identity",
+    "too few images",
+]
+
+FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP", "TIFF")  # Pillow reads PGM as PPM
+SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".tif", ".tiff")
+
+_BYTES_PER_PIXEL = 8  # the largest of an uncompressed file: 4 channels of 16 bits
+_BYTES_BESIDE = 16 << 20  # headers, thumbnails, colour profiles
+_MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
+_CUT = re.compile(r"truncat|unexpected end|not enough image data", re.IGNORECASE)
+
+
+class BadImage(Exception):
+    """An image that cannot be used.
+
+    Args:
+        reason: the kind it is counted under.
+        detail: figures that help (never pixels).
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: (size, size, C) uint8.
+        digest: 16 bytes that are equal for equal pictures, before resizing, whatever the file's format.
+    """
+
+    pixels: Pixels
+    digest: bytes
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Pillow's warnings off the terminal: what they are about becomes a reason, or is harmless.
+
+    Warning filters are global: this goes around a whole run of `decode`, outside its threads.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def load(data: bytes | Path, settings: DataSettings) -> bytes:
+    """The bytes of an image file, or BadImage: missing, no plain file, empty, or larger than its pixels may be."""
+    if isinstance(data, Path):
+        try:
+            info = data.stat()
+            if not stat.S_ISREG(info.st_mode):
+                raise BadImage("missing", "not a file")
+            if info.st_size > settings.max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+                raise BadImage("too large", f"{info.st_size} bytes")
+            data = data.read_bytes()
+        except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+            raise BadImage("missing", getattr(error, "strerror", None) or "no such name") from None
+    if not data:
+        raise BadImage("empty")
+    return data
+
+
+def decode(data: bytes, settings: DataSettings) -> Decoded:
+    """Decode, turn upright, bring to 8 bits and `settings.mode`, and resize to `settings.size`.
+
+    The first frame counts where there are several. Transparent pixels become black. 16-bit grey is scaled by 1/257.
+
+    Raises:
+        BadImage: not one of FORMATS, more than `settings.max_pixels` pixels (by the header, before decoding),
+            truncated, corrupt, or of a pixel type whose range is unknown (32-bit, floating point).
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
+            width, height = header.size
+            if width * height > settings.max_pixels:
+                raise BadImage("too large", f"{width}x{height} pixels, data.max_pixels is {settings.max_pixels}")
+            header.verify()  # checksums, which PNG has and loading ignores
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            picture.load()
+            upright = _to_mode(_eight_bits(ImageOps.exif_transpose(picture), picture.format), settings)
+    except BadImage:
+        raise
+    except Image.DecompressionBombError:
+        raise BadImage("too large", f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+    except Exception as error:  # on damaged files Pillow's readers raise nearly anything
+        raise BadImage(_why(data, error)) from None
+    whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
+    whole.update(upright.tobytes())
+    pixels = np.asarray(_resize(upright, settings))
+    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16])
+
+
+def _why(data: bytes, error: Exception) -> Reason:
+    """What is the matter with a file that Pillow cannot read."""
+    if isinstance(error, UnidentifiedImageError) and not _MAGIC.match(data):
+        return "not an image"
+    # Pillow has no words for a WebP cut short, but the file states its length
+    short = data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data)
+    return "truncated" if short or isinstance(error, EOFError) or _CUT.search(str(error)) else "corrupt"
+
+
+def _eight_bits(picture: Image.Image, kind: str | None) -> Image.Image:
+    """16-bit grey to 8 bits; transparency over black; everything else unchanged."""
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind in ("PNG", "PPM")):
+        values = np.asarray(picture).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise BadImage("unsupported", f"pixels of type {'int32' if picture.mode == 'I' else 'float32'}")
+    if picture.has_transparency_data:
+        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, picture.convert("RGBA")).convert("RGB")
+    return picture
+
+
+def _to_mode(picture: Image.Image, settings: DataSettings) -> Image.Image:
+    try:
+        return picture.convert("L" if settings.mode == "grey" else "RGB")
+    except ValueError:
+        raise BadImage("unsupported", f"colour mode {picture.mode}") from None
+
+
+def _resize(picture: Image.Image, settings: DataSettings) -> Image.Image:
+    """To a square: its centre (crop), with black bars (pad), or out of shape (stretch)."""
+    size, (width, height) = settings.size, picture.size
+    if settings.resize == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        return picture.resize((size, size), Image.Resampling.LANCZOS, (left, top, left + side, top + side))
+    if settings.resize == "stretch":
+        return picture.resize((size, size), Image.Resampling.LANCZOS)
+    scale = size / max(width, height)
+    inner = (max(round(width * scale), 1), max(round(height * scale), 1))
+    square = Image.new(picture.mode, (size, size))
+    square.paste(picture.resize(inner, Image.Resampling.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return square

@@ -1,0 +1,58 @@
+"""Decoding a source's rows on all cores, in order, a few at a time."""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+
+from pd.config import DataSettings
+from pd.dataset.decode import BadImage, decode, load, quiet
+from pd.dataset.images import encode_png
+from pd.dataset.readers.source import BadRow, Row
+
+
+@dataclass(frozen=True)
+class Good:
+    """A usable image.
+
+    Attributes:
+        row: as the source lists it.
+        id: 16 hex digits that name it, from its identity and its path (or its bytes, where it has no path).
+        png: the resized image.
+        digest: equal for equal pictures.
+    """
+
+    row: Row
+    id: str
+    png: bytes
+    digest: bytes
+
+
+def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterator[Good | BadRow]:
+    """Each row decoded and resized, in the order of the rows; Pillow works outside the interpreter's lock."""
+    workers = min(os.cpu_count() or 1, 8)
+    waiting: deque[Future[Good | BadRow] | BadRow] = deque()
+    with quiet(), ThreadPoolExecutor(workers) as pool:
+        for row in rows:
+            waiting.append(pool.submit(_one, row, settings) if isinstance(row, Row) else row)
+            if len(waiting) > 2 * workers:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+
+
+def _one(row: Row, settings: DataSettings) -> Good | BadRow:
+    try:
+        data = load(row.data, settings)
+        decoded = decode(data, settings)
+    except BadImage as bad:
+        return BadRow(row.name, row.number, bad.reason, bad.detail)
+    key = row.key if row.key is not None else f"sha256:{sha256(data).hexdigest()}"
+    name = sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
+    return Good(row, name, encode_png(decoded.pixels), decoded.digest)
+
+
+def _result(item: Future[Good | BadRow] | BadRow) -> Good | BadRow:
+    return item if isinstance(item, BadRow) else item.result()

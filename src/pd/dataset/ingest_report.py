@@ -1,0 +1,84 @@
+"""What came in, and what did not."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pd.dataset.readers.source import BadRow, plain
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """Counts and names of an ingest.
+
+    Attributes:
+        images: split -> usable images.
+        identities: split -> people.
+        bad: images set aside, in the source's order.
+        lone: people with one usable image; re-identification can learn them only from altered views of it.
+        ignored: files that are no images by their name, by suffix.
+        default_captions: images without a caption of their own.
+        labels: names of the label columns.
+    """
+
+    images: Mapping[str, int]
+    identities: Mapping[str, int]
+    bad: Sequence[BadRow]
+    lone: Sequence[str]
+    ignored: Mapping[str, int]
+    default_captions: int
+    labels: Sequence[str]
+
+    def facts(self) -> dict[str, object]:
+        """Figures without names, as JSON."""
+        return {
+            "images": dict(self.images),
+            "identities": dict(self.identities),
+            "bad": dict(by_reason(self.bad)),
+            "identities_with_one_image": len(self.lone),
+            "ignored_files": sum(self.ignored.values()),
+            "default_captions": self.default_captions,
+            "labels": list(self.labels),
+        }
+
+    def names(self) -> dict[str, object]:
+        """The images set aside and the people with one image, by name, as JSON: for the custodian only."""
+        bad = [{"name": row.name, "row": row.number, "reason": row.reason, "detail": row.detail} for row in self.bad]
+        return {"bad": bad, "identities_with_one_image": list(self.lone), "ignored_files": dict(self.ignored)}
+
+    def lines(self) -> list[str]:
+        """For people at a terminal."""
+        total, people = sum(self.images.values()), sum(self.identities.values())
+        lines = [
+            f"{total} images of {people} people: {self.identities['member']} members ({self.images['member']} images), "
+            f"{self.identities['holdout']} held out ({self.images['holdout']} images)"
+        ]
+        if self.bad:
+            lines.append(
+                f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}"
+            )
+        if self.lone:
+            lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
+        if self.ignored:
+            kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
+            lines.append(f"files that are no images by their name: {kinds}")
+        if self.default_captions:
+            lines.append(f"{self.default_captions} images have no caption and get data.caption")
+        return lines
+
+
+def by_reason(bad: Sequence[BadRow]) -> Counter[str]:
+    """How many bad images there are of each kind."""
+    return Counter(row.reason for row in bad)
+
+
+def counted(bad: Sequence[BadRow]) -> str:
+    """'3 truncated, 1 missing'."""
+    return ", ".join(f"{count} {reason}" for reason, count in by_reason(bad).most_common())
+
+
+def _some(names: Sequence[str], joint: str) -> str:
+    more = f"{joint}and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return joint.join(names[:_SHOWN]) + more

@@ -1,0 +1,132 @@
+"""The private images of a run, in memory. No function that makes something for release takes this type."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pd.dataset.images import Pixels, to_arrays
+from pd.dataset.splits import hash_order
+from pd.errors import UserError
+
+Split = Literal["member", "holdout"]
+Labels = Mapping[str, npt.NDArray[np.float64]]
+
+COLUMNS = ("id", "image", "identity", "split", "caption")
+MAX_CATEGORIES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class PrivateDataset:
+    """Real images with the people in them.
+
+    Attributes:
+        ids: stable names of the images.
+        images: (N, H, W, C) uint8.
+        identities: who is in each image.
+        splits: `member` (a generator may learn from it) or `holdout` (no generator sees it); one for each identity.
+        captions: what the image shows, in words.
+        labels: name -> (N,) float64, NaN where missing.
+    """
+
+    ids: list[str]
+    images: Pixels
+    identities: list[str]
+    splits: list[Split]
+    captions: list[str]
+    labels: Labels
+
+    @classmethod
+    def read(cls, folder: Path) -> "PrivateDataset":
+        """What `ingest` wrote into `folder`."""
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise UserError("no private dataset here", where=str(folder), fix="run `pd ingest` first")
+        table = pa.concat_tables([pq.read_table(file) for file in files])
+        text = {name: table[name].to_pylist() for name in COLUMNS if name != "image"}
+        return cls(
+            ids=text["id"],
+            images=to_arrays(table["image"]),
+            identities=text["identity"],
+            splits=text["split"],
+            captions=text["caption"],
+            labels=_labels(table.drop_columns(list(COLUMNS))),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def where(self, mask: Sequence[bool] | npt.NDArray[np.bool_]) -> "PrivateDataset":
+        """The images where `mask`, (N,) bool, is true."""
+        rows = np.asarray(mask, dtype=bool)
+        if rows.shape != (len(self),):
+            raise ValueError(f"expected a mask of {len(self)} rows, got {rows.shape}")
+        index = np.flatnonzero(rows)
+        return PrivateDataset(
+            ids=[self.ids[i] for i in index],
+            images=self.images[index],
+            identities=[self.identities[i] for i in index],
+            splits=[self.splits[i] for i in index],
+            captions=[self.captions[i] for i in index],
+            labels={name: values[index] for name, values in self.labels.items()},
+        )
+
+    def members(self) -> "PrivateDataset":
+        """Images of the people whom generators may learn from."""
+        return self.where([split == "member" for split in self.splits])
+
+    def holdout(self) -> "PrivateDataset":
+        """Images of the people whom no generator sees."""
+        return self.where([split == "holdout" for split in self.splits])
+
+    def holdout_half(self, role: Literal["calibration", "audit"], seed: int) -> "PrivateDataset":
+        """One half of the hold-out people; the two roles never share a person.
+
+        Args:
+            role: `calibration` sets the filter's threshold and trains attackers; `audit` has the attackers' strangers.
+            seed: the run's.
+
+        Raises:
+            UserError: fewer than 4 hold-out identities.
+        """
+        held = self.holdout()
+        order = hash_order(held.identities, seed, "holdout-half")
+        if len(order) < 4:
+            raise UserError(
+                f"{len(order)} hold-out identities; calibration and audit need 2 each, and never the same",
+                where="data.holdout",
+                fix="hold out more people, or add people",
+            )
+        half = order[: len(order) // 2] if role == "calibration" else order[len(order) // 2 :]
+        people = set(half)
+        return held.where([identity in people for identity in held.identities])
+
+
+def _labels(table: pa.Table) -> dict[str, npt.NDArray[np.float64]]:
+    """Numeric and boolean columns as they are; a text column of few values becomes a 0/1 label for each value."""
+    labels: dict[str, npt.NDArray[np.float64]] = {}
+    for name in table.column_names:
+        column = table[name]
+        kind = column.type
+        if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            if column.null_count < len(column):
+                labels[name] = _floats(column)
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            values = sorted(set(column.to_pylist()) - {None, ""})
+            if len(values) <= MAX_CATEGORIES:
+                known = pc.if_else(pc.equal(column, ""), None, column)
+                for value in values:
+                    labels[f"{name}={value}"] = _floats(pc.equal(known, value))
+    return labels
+
+
+def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """(N,) float64, NaN for null."""
+    floats: npt.NDArray[np.float64] = column.cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy()
+    return floats

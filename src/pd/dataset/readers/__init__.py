@@ -1,0 +1,1 @@
+"""Where private images come from: one file per kind of source, each giving a Source of rows."""

@@ -1,0 +1,71 @@
+"""A folder with one sub-folder per identity: `FOLDER/WHO/any/where/photo.png`."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from pd.dataset.decode import SUFFIXES
+from pd.dataset.readers.paths import inside
+from pd.dataset.readers.source import BadRow, Row, Source, plain
+from pd.errors import UserError
+
+
+def folder(path: Path) -> Source:
+    """Every image below `path`; the first folder on the way to it names who it shows. Hidden files are left out.
+
+    Raises:
+        UserError: no such folder, one that cannot be read, or no image in it.
+    """
+    ignored: Counter[str] = Counter()
+    names = list(image_names(path, ignored))
+    if not names:
+        raise UserError(
+            "no image in this folder", where=str(path), fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}"
+        )
+    root = path.resolve()
+
+    def rows() -> Iterator[Row | BadRow]:
+        for name in names:
+            who, slash, _ = name.partition("/")
+            file = inside(root, name)
+            if file is None:
+                yield BadRow(name, None, "outside the folder", "a link that leads out")
+            elif not slash or not who.strip():
+                yield BadRow(name, None, "no identity", "not in a sub-folder")
+            else:
+                yield Row(name, None, name, file, who.strip())
+
+    return Source(str(path), len(names), {}, rows, ignored=ignored)
+
+
+def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
+    """Relative names, with `/` and in order, of the files below `path` that are images by their suffix.
+
+    Links to folders are not followed: they are named like an image, so that the caller sees where they lead.
+
+    Args:
+        path: the folder.
+        ignored: counts the other files by suffix.
+    """
+    if not path.exists():
+        raise UserError("no such folder", where=str(path), fix="check data.path")
+    if not path.is_dir():
+        raise UserError(
+            "this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`"
+        )
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"cannot be read: {error.strerror}", where=plain(str(error.filename))) from None
+
+    for parent, folders, files in os.walk(path, onerror=fail):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in sorted([*files, *links]):
+            if name.startswith("."):
+                continue
+            if name in links or name.lower().endswith(SUFFIXES):
+                yield Path(parent, name).relative_to(path).as_posix()
+            else:
+                suffix = Path(name).suffix.lower() or "no suffix"
+                ignored[suffix] = ignored.get(suffix, 0) + 1

@@ -1,0 +1,198 @@
+"""A CSV or Parquet manifest: `path` or `image`, `identity`, maybe `caption` and `split`; other columns are labels."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from pd.dataset.readers.paths import inside
+from pd.dataset.readers.source import BadRow, Row, Source
+from pd.errors import UserError
+
+_OWN = ("path", "image", "identity", "caption", "split")
+_BATCH = 64  # rows of a Parquet file in memory at once, encoded images included
+
+
+def manifest(path: Path) -> Source:
+    """Rows of a manifest. Paths are relative to its folder and must not leave it.
+
+    `image` holds encoded bytes, a Hugging Face struct {bytes, path}, or a path. A further column `id` is kept as
+    `source_id`, since pd has ids of its own.
+
+    Raises:
+        UserError: no such file, not CSV or Parquet, unreadable, no rows, a column missing, doubled or of a wrong type.
+    """
+    if path.is_dir():
+        raise UserError(
+            "this is a folder, not a manifest", where=str(path), fix="name the file, or set `reader: folder`"
+        )
+    if not path.is_file():
+        raise UserError("no such manifest", where=str(path), fix="check data.path")
+    if path.suffix.lower() == ".csv":
+        table = _read_csv(path)
+        schema, total = table.schema, table.num_rows
+        batches = table.to_batches
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        file = _open_parquet(path)
+        schema, total = file.schema_arrow, file.metadata.num_rows
+
+        def batches() -> Iterable[pa.RecordBatch]:
+            with _open_parquet(path) as again:
+                yield from again.iter_batches(_BATCH)
+    else:
+        raise UserError(f"a manifest cannot be '{path.suffix}'", where=str(path), fix="write it as .csv or .parquet")
+    image = _check(schema, path)
+    if total == 0:
+        raise UserError("the manifest has no rows", where=str(path))
+    labels = _labels(schema, path)
+    root = path.parent.resolve()
+
+    def rows() -> Iterator[Row | BadRow]:
+        number = 0
+        for batch in _guarded(batches(), path):
+            for record in batch.to_pylist():
+                number += 1
+                yield _row(record, number, image, labels, root)
+
+    types = {name: _plain_type(schema.field(column).type) for name, column in labels.items()}
+    return Source(
+        str(path),
+        total,
+        types,
+        rows,
+        has_split="split" in schema.names,
+        embedded=not _is_text(schema.field(image).type),
+        files=(path,),
+    )
+
+
+def _row(record: Mapping[str, Any], number: int, image: str, labels: Mapping[str, str], root: Path) -> Row | BadRow:
+    value = record[image]
+    if isinstance(value, Mapping):
+        data, name = value.get("bytes"), value.get("path")
+    elif isinstance(value, bytes):
+        data, name = value, record.get("path")
+    else:
+        data, name = None, value
+    label = str(name) if name else f"row {number}"
+    identity = _text(record["identity"])
+    if not identity:
+        return BadRow(label, number, "no identity")
+    key = None  # the name beside bytes need not be unique
+    if data is None:
+        if not name:
+            return BadRow(label, number, "missing", "no path")
+        data = inside(root, str(name))
+        if data is None:
+            return BadRow(label, number, "outside the folder")
+        key = data.relative_to(root).as_posix()
+    split = _text(record["split"]) if "split" in record else None
+    values = {target: record[column] for target, column in labels.items()}
+    return Row(label, number, key, data, identity, _text(record.get("caption")) or None, split, values)
+
+
+def _text(value: object) -> str:
+    """A name as text without blanks around it; '' for nothing. 7.0 is 7: integers beside gaps are stored as floats."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _check(schema: pa.Schema, path: Path) -> str:
+    """The column that holds images; UserError for a column that is missing, doubled, or of a type that cannot be."""
+    names = schema.names
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled is not None:
+        raise UserError(f"two columns are called '{doubled}'", where=str(path), fix="rename one")
+    image = "image" if "image" in names else "path"
+    missing = [name for name in (image, "identity") if name not in names]
+    if missing:
+        column = "'path' or 'image'" if missing[0] == image else f"'{missing[0]}'"
+        fix = f"its columns are: {', '.join(names)[:200]}"
+        if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+            fix = "its columns are not separated by commas"
+        raise UserError(f"no column {column}", where=str(path), fix=fix)
+    if not _holds_images(schema.field(image).type):
+        kind = schema.field(image).type
+        raise UserError(
+            f"column '{image}' is {str(kind)[:60]}",
+            where=str(path),
+            fix="it must be paths, bytes, or a struct {bytes, path}",
+        )
+    return image
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return {field.name for field in kind} <= {"bytes", "path"} and kind.get_field_index("bytes") >= 0
+    return _is_text(kind) or bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = _plain_type(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _labels(schema: pa.Schema, path: Path) -> dict[str, str]:
+    """Label name -> column. Columns without a name, and the index that pandas adds, are no labels."""
+    columns = [name for name in schema.names if name not in _OWN and name and not name.startswith("__index_level_")]
+    labels = {"source_id" if name == "id" else name: name for name in columns}
+    if len(labels) < len(columns):
+        raise UserError("columns 'id' and 'source_id' cannot both be kept", where=str(path), fix="rename 'source_id'")
+    return labels
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values: categories are stored as what they stand for."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """The whole table; only the labels' types are inferred, so that an identity '007' stays one."""
+    try:
+        table = pa.csv.read_csv(
+            path,
+            # one thread: only then do errors name the row
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=16 << 20),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(_OWN, pa.string())),
+        )
+        text = "UTF8" if any(pa.types.is_binary(field.type) for field in table.schema) else ""
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        # the message itself quotes the row, captions and all
+        found = re.search(r"Row #(\d+)", str(error))
+        text = "UTF8" if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) else "unreadable"
+        where = f"{path}, line {found[1]}" if found else str(path)
+        if text != "UTF8":
+            raise UserError(
+                "not a readable CSV", where=where, fix="each line needs as many fields as the header"
+            ) from None
+    if text == "UTF8":
+        raise UserError("the CSV is not UTF-8 text", where=str(path), fix="save it as UTF-8")
+    return table
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError):
+        raise UserError("not a readable Parquet file", where=str(path), fix="write it again") from None
+
+
+def _guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches; damage that shows only while reading is the same clear error."""
+    stream = iter(batches)
+    while True:
+        try:
+            batch = next(stream)
+        except StopIteration:
+            return
+        except (pa.ArrowException, OSError):
+            raise UserError("not a readable Parquet file", where=str(path), fix="write it again") from None
+        yield batch

@@ -1,0 +1,89 @@
+"""Images that a generator made, with their prompts: all that a student may see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pd.dataset.images import Pixels, encode_png, to_arrays
+from pd.dataset.schema import IMAGE, image_schema
+from pd.errors import UserError
+from pd.store.atomic import write_folder
+
+SHARD_ROWS = 4096
+_LABEL = "label."
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticDataset:
+    """Generated images.
+
+    Attributes:
+        ids: names of the samples.
+        images: (N, H, W, C) uint8.
+        prompts: what each was asked to show.
+        labels: name -> (N,) float64, NaN where missing; what the prompt implies.
+    """
+
+    ids: list[str]
+    images: Pixels
+    prompts: list[str]
+    labels: Mapping[str, npt.NDArray[np.float64]]
+
+    @classmethod
+    def read(cls, source: Path | Sequence[Path]) -> "SyntheticDataset":
+        """From a folder of Parquet files, or the files named: columns `id`, `image`, `prompt` and any `label.NAME`."""
+        files = sorted(source.glob("*.parquet")) if isinstance(source, Path) else list(source)
+        if not files:
+            raise UserError(
+                "no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None
+            )
+        tables = []
+        for file in files:
+            names = pq.read_schema(file).names
+            missing = [name for name in ("id", "image", "prompt") if name not in names]
+            if missing:
+                raise UserError(f"no column '{missing[0]}' for synthetic images", where=str(file))
+            wanted = ["id", "image", "prompt", *(name for name in names if name.startswith(_LABEL))]
+            tables.append(pq.read_table(file, columns=wanted))
+        table = pa.concat_tables(tables)
+        floats = {
+            name.removeprefix(_LABEL): table[name].cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy()
+            for name in table.column_names
+            if name.startswith(_LABEL)
+        }
+        return cls(table["id"].to_pylist(), to_arrays(table["image"]), table["prompt"].to_pylist(), floats)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "SyntheticDataset":
+        """The samples of these rows, in their order."""
+        labels = {name: values[rows] for name, values in self.labels.items()}
+        return SyntheticDataset([self.ids[i] for i in rows], self.images[rows], [self.prompts[i] for i in rows], labels)
+
+    def first(self, n: int) -> "SyntheticDataset":
+        """The first n samples (all of them when there are fewer)."""
+        return self.take(np.arange(min(n, len(self))))
+
+    def write(self, folder: Path) -> None:
+        """Write shards of up to 4,096 images; the folder appears complete or not at all."""
+        schema = image_schema(
+            [("id", pa.string()), ("image", IMAGE), ("prompt", pa.string())]
+            + [(f"{_LABEL}{name}", pa.float64()) for name in self.labels]
+        )
+        with write_folder(folder) as target:
+            for shard, start in enumerate(range(0, max(len(self), 1), SHARD_ROWS)):
+                rows = slice(start, start + SHARD_ROWS)
+                ids = self.ids[rows]
+                structs = [
+                    {"bytes": encode_png(image), "path": f"{name}.png"}
+                    for name, image in zip(ids, self.images[rows], strict=True)
+                ]
+                columns = [pa.array(ids), pa.array(structs, IMAGE), pa.array(self.prompts[rows], pa.string())]
+                columns += [pa.array(values[rows], pa.float64()) for values in self.labels.values()]
+                pq.write_table(pa.table(columns, schema=schema), target / f"part-{shard:05d}.parquet")

@@ -1,0 +1,54 @@
+"""Captions as tokens, each distinct one once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from pd.diffusion.tokenizer import tokenize
+
+
+class CaptionTable:
+    """The distinct captions of a data set; row 0 is the empty caption, which stands for a dropped one.
+
+    A text encoder runs once per distinct caption of a batch, not once per image.
+
+    Args:
+        tokenizer: the model's.
+        captions: one per image, N of them.
+
+    Attributes:
+        tokens: (U, L) int64, one row per distinct caption.
+        rows: (N,) int64, each image's row in `tokens`.
+
+    Raises:
+        UserError: a caption has more tokens than the model takes.
+    """
+
+    def __init__(self, tokenizer: CLIPTokenizer, captions: Sequence[str]) -> None:
+        distinct = ["", *sorted(set(captions) - {""})]
+        position = {caption: row for row, caption in enumerate(distinct)}
+        self.tokens: Tensor = tokenize(tokenizer, distinct)
+        self.rows: Tensor = torch.tensor([position[caption] for caption in captions], dtype=torch.int64)
+
+    def batch(self, indices: Tensor, drop: Tensor) -> tuple[Tensor, Tensor]:
+        """The captions of some images, some of them dropped.
+
+        Args:
+            indices: (B,) int64, images.
+            drop: (B,) bool.
+
+        Returns:
+            tokens (u, L) int64, the distinct captions among them, and rows (B,) int64 into these.
+        """
+        rows = self.rows[indices].masked_fill(drop, 0)
+        distinct, within = torch.unique(rows, return_inverse=True)
+        return self.tokens[distinct], within
+
+
+@torch.no_grad()
+def embed(text_encoder: CLIPTextModel, tokens: Tensor, batch: int = 64) -> Tensor:
+    """Embeddings (U, L, d) float32 of tokens (U, L) int64, on the encoder's device: what the UNet attends to."""
+    parts = [text_encoder(part.to(text_encoder.device))[0].float() for part in torch.split(tokens, batch)]
+    return torch.cat(parts)

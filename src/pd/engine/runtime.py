@@ -1,0 +1,206 @@
+"""Ray, started quietly; what the cluster has; and errors brought home from workers."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pd.config import ModelSettings
+from pd.errors import UserError
+
+STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
+SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every start warns that this default will change
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Ray Train looks at its workers this often. The default of 2 s is felt at the end of a short training.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each training worker gets.
+
+    Attributes:
+        cpus: Ray's CPUs, a fraction below 1 or a whole number.
+        gpus: Ray's GPUs.
+        threads: threads that torch may use.
+    """
+
+    cpus: float
+    gpus: float
+    threads: int
+
+
+def connect(address: str | None = None) -> None:
+    """Join the cluster at `address`, or in RAY_ADDRESS, or started by `ray start` here; else start one in this process.
+
+    Calling it again does nothing. Nothing is printed unless it fails.
+
+    Raises:
+        UserError: there is no cluster at the address.
+    """
+    for key, value in _QUIET.items():
+        os.environ.setdefault(key, value)
+    os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(_store_bytes()))
+    import ray
+
+    if ray.is_initialized():
+        return
+    joins = address or os.environ.get("RAY_ADDRESS")
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env=_runtime_env() if joins else None,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if not joins:
+            raise
+        raise UserError(
+            f"no Ray cluster answers ({type(error).__name__})",
+            where=f"address = {joins}",
+            fix="start one with `ray start --head`, or leave the address and RAY_ADDRESS empty to run on this machine",
+        ) from error
+
+
+def preflight_train(settings: ModelSettings) -> Share:
+    """What each of the training's workers can have, before anything is started.
+
+    Empty `cpus_per_worker` shares all CPUs out, less one slot that stays free for other actors. Threads are not slots:
+    alone on a machine a worker computes on all of it.
+
+    Raises:
+        UserError: the cluster has fewer CPUs or GPUs than the workers ask for, or the batch does not divide among them.
+    """
+    import ray
+
+    split_batch(settings)
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus = [float(node.get("CPU", 0.0)) for node in nodes]
+    gpus = [float(node.get("GPU", 0.0)) for node in nodes]
+    workers, each_gpu = settings.workers, settings.gpus_per_worker
+    if each_gpu and _fits(gpus, each_gpu) < workers:
+        raise UserError(
+            f"{workers} workers with {each_gpu:g} GPUs each need {workers * each_gpu:g}; "
+            f"the cluster has {sum(gpus):g} on {_machines(nodes)}",
+            where=f"gpus_per_worker = {each_gpu:g}",
+            fix=f"set workers to at most {_fits(gpus, each_gpu)}, or gpus_per_worker: 0 to train on CPUs",
+        )
+    each_cpu = settings.cpus_per_worker
+    if each_cpu is None:
+        if workers > sum(cpus):
+            raise UserError(
+                f"{workers} workers need {workers} CPUs; the cluster has {sum(cpus):g} on {_machines(nodes)}",
+                where=f"workers = {workers}",
+                fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
+            )
+        each_cpu = _even_share(cpus, gpus, workers, each_gpu)
+    elif (fit := _fits_both(cpus, gpus, each_cpu, each_gpu)) < workers:
+        raise UserError(
+            f"{workers} workers with {each_cpu:g} CPUs each need {workers * each_cpu:g}; "
+            f"the cluster has {sum(cpus):g} on {_machines(nodes)}",
+            where=f"cpus_per_worker = {each_cpu:g}",
+            fix=f"set workers to at most {fit}, or lower cpus_per_worker",
+        )
+    alone = settings.cpus_per_worker is None and len(nodes) == 1
+    return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)))
+
+
+def split_batch(settings: ModelSettings) -> int:
+    """Images per forward on one worker.
+
+    Raises:
+        UserError: the batch does not divide evenly. Uneven parts would weigh images unequally.
+    """
+    workers = max(1, settings.workers)
+    if settings.batch % workers:
+        raise UserError(
+            f"a batch of {settings.batch} does not divide among {workers} workers",
+            where=f"batch = {settings.batch}",
+            fix=f"set batch: {-(-settings.batch // workers) * workers}",
+        )
+    each = settings.batch // workers
+    micro = settings.micro_batch or each
+    if each % micro:
+        raise UserError(
+            f"{each} images per worker and step do not divide into micro-batches of {micro}",
+            where=f"micro_batch = {micro}",
+            fix=f"choose a divisor of {each}",
+        )
+    return micro
+
+
+def unwrap(error: BaseException) -> UserError | None:
+    """The UserError that a Ray worker raised, out of all that Ray wraps around it; None when there is none.
+
+    Ray Data and tasks raise RayTaskError (`cause`), Ray Train a WorkerGroupError (`worker_failures`, one per rank) or a
+    ControllerError (`controller_failure`), each with further wrapping inside.
+    """
+    seen: set[int] = set()
+    for found in _inside(error, seen):
+        # Ray's dual exceptions are instances of UserError by inheritance only; the real one is their cause.
+        if isinstance(found, UserError) and not hasattr(found, "cause"):
+            return found
+    return None
+
+
+def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
+    if error is None or id(error) in seen:
+        return
+    seen.add(id(error))
+    yield error
+    failures: Any = getattr(error, "worker_failures", None) or {}
+    names = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
+    for inner in (*failures.values(), *(getattr(error, name, None) for name in names)):
+        if isinstance(inner, BaseException):
+            yield from _inside(inner, seen)
+
+
+def _runtime_env() -> dict[str, Any] | None:
+    """Let workers of a cluster that was started elsewhere import pd; a submitted job brings its own working folder."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
+        return None
+    package = str(Path(__file__).resolve().parents[2])
+    paths = [package, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}}
+
+
+def _store_bytes() -> int:
+    if not sys.platform.startswith("linux"):
+        return STORE_BYTES
+    shared = os.statvfs("/dev/shm")
+    return min(STORE_BYTES, max(SMALL_STORE_BYTES, int(shared.f_bavail * shared.f_frsize * 0.8)))
+
+
+def _even_share(cpus: list[float], gpus: list[float], workers: int, each_gpu: float) -> float:
+    """The most CPUs each worker can have such that all fit and one slot stays free; below one, a fraction."""
+    spare = max(sum(cpus) - 1.0, 0.5)
+    most = int(spare // workers)
+    for each in range(most, 0, -1):
+        if _fits_both(cpus, gpus, each, each_gpu) >= workers:
+            return float(each)
+    return int(min(spare / workers, 0.5) * 100) / 100
+
+
+def _fits(held: list[float], each: float) -> int:
+    """How many parts of size `each` the nodes hold; a part lies on one node."""
+    return sum(int(node // each) for node in held)
+
+
+def _fits_both(cpus: list[float], gpus: list[float], each_cpu: float, each_gpu: float) -> int:
+    return sum(
+        min(int(cpu // each_cpu), int(gpu // each_gpu)) if each_gpu else int(cpu // each_cpu)
+        for cpu, gpu in zip(cpus, gpus, strict=True)
+    )
+
+
+def _machines(nodes: list[Any]) -> str:
+    return f"{len(nodes)} machine{'s' if len(nodes) != 1 else ''}"

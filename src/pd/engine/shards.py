@@ -1,0 +1,114 @@
+"""Shards on disk: ranges of sample ids, each a Parquet file with a mark that says it is whole.
+
+`part-00007.parquet` is written aside and renamed; then `.done/part-00007.json` tells its rows, checksum, and what it
+was made from. A shard counts as finished when its mark names the present inputs and its bytes have the marked
+checksum, so whatever a crash, a full disk or a stray hand left behind is made again, and nothing else.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pd.store.atomic import disk_errors, write_bytes, write_json
+from pd.store.files import digest_file
+
+MARKS = ".done"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The ids from start to before stop; the index names the file."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.index:05d}"
+
+    def micro_batches(self, batch: int) -> Iterator[range]:
+        """Its ids in ranges of `batch` that begin at multiples of it, whatever the shard."""
+        for first in range(self.start, self.stop, batch):
+            yield range(first, min(first + batch, self.stop))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is known of a finished shard.
+
+    Attributes:
+        index, start, stop: the shard.
+        sha256: of its file.
+        inputs: digest of all that its rows are made from.
+        seconds: spent on it, by phase.
+        bad: images that were set aside, by name and reason (other people's only).
+    """
+
+    index: int
+    start: int
+    stop: int
+    sha256: str
+    inputs: str
+    seconds: dict[str, float]
+    bad: list[str]
+
+
+def plan(total: int, size: int, batch: int) -> list[Shard]:
+    """Cut ids 0 to `total` into shards of `size`, rounded up to whole micro-batches of `batch`."""
+    size = -(-size // batch) * batch
+    return [Shard(index, first, min(first + size, total)) for index, first in enumerate(range(0, total, size))]
+
+
+def write_shard(
+    out: Path, shard: Shard, table: pa.Table, inputs: str, seconds: dict[str, float], bad: list[str] | None = None
+) -> Mark:
+    """Write a shard and then its mark, each whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    data = buffer.getvalue()
+    write_bytes(out / f"{shard.name}.parquet", data)
+    spent = {phase: round(value, 4) for phase, value in seconds.items()}
+    mark = Mark(shard.index, shard.start, shard.stop, hashlib.sha256(data).hexdigest(), inputs, spent, bad or [])
+    write_json(_mark_path(out, shard), asdict(mark))
+    return mark
+
+
+def missing(out: Path, shards: list[Shard], inputs: str) -> list[Shard]:
+    """The shards that are not there whole and made from `inputs`; every finished file is read and checked."""
+    return [shard for shard in shards if not _finished(out, shard, inputs)]
+
+
+def bad_images(out: Path, shards: list[Shard]) -> list[str]:
+    """The images that finished shards set aside."""
+    return [line for shard in shards for line in json.loads(_mark_path(out, shard).read_text(encoding="utf-8"))["bad"]]
+
+
+def tidy(out: Path, shards: list[Shard], todo: list[Shard]) -> None:
+    """Make `out`, and remove from it what a crash left, the shards to be made again, and those of another plan."""
+    with disk_errors(out):
+        (out / MARKS).mkdir(parents=True, exist_ok=True)
+        out.chmod(0o700)
+        keep = {shard.name for shard in shards} - {shard.name for shard in todo}
+        for path in [*out.glob("part-*"), *out.glob(".part-*"), *(out / MARKS).iterdir()]:
+            if path.stem not in keep:
+                path.unlink()
+
+
+def _finished(out: Path, shard: Shard, inputs: str) -> bool:
+    try:
+        mark = Mark(**json.loads(_mark_path(out, shard).read_text(encoding="utf-8")))
+        same = (mark.start, mark.stop, mark.inputs) == (shard.start, shard.stop, inputs)
+        return same and digest_file(out / f"{shard.name}.parquet") == mark.sha256
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def _mark_path(out: Path, shard: Shard) -> Path:
+    return out / MARKS / f"{shard.name}.json"

@@ -1,0 +1,70 @@
+"""A worker that makes candidates. Pixels are sampled, scored, encoded and written here; only marks leave."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pd.config import GenerateSettings
+from pd.dataset.images import Mode
+from pd.diffusion.sampler import Sampler
+from pd.engine.shards import Shard, write_shard
+from pd.engine.stream_work import Stopwatch, use_device
+from pd.filters.prompts import Prompts
+from pd.filters.scorer import Scorer
+from pd.filters.table import scored_table
+from pd.seeds import derive
+
+
+class Generator:
+    """Samples, scores and writes the candidates of a shard.
+
+    Args:
+        teacher: a diffusers folder.
+        reid: the re-identification network's folder.
+        gallery: the member gallery's folder.
+        prompts: what samples are asked for.
+        settings: steps, guidance, batch, GPUs.
+        seed: of the whole set.
+        mode: grey or rgb.
+        out: the folder for shards, on storage that all nodes share.
+        inputs: digest of all that rows are made from.
+    """
+
+    def __init__(
+        self,
+        teacher: Path,
+        reid: Path,
+        gallery: Path,
+        prompts: Prompts,
+        settings: GenerateSettings,
+        seed: int,
+        mode: Mode,
+        out: Path,
+        inputs: str,
+    ) -> None:
+        device = use_device(settings.gpus_per_worker)
+        self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device)
+        self.scorer = Scorer(reid, gallery, device)
+        self.prompts, self.settings, self.seed, self.out, self.inputs = prompts, settings, seed, out, inputs
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
+        parts = [self._make(ids, watch) for ids in shard.micro_batches(self.settings.batch)]
+        mark = write_shard(self.out, shard, pa.concat_tables(parts), self.inputs, watch.seconds)
+        return {"index": mark.index, "rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
+
+    def _make(self, ids: range, watch: Stopwatch) -> pa.Table:
+        asked = [self.prompts.prompt_of(sample, self.seed) for sample in ids]
+        texts = [self.prompts.texts[at] for at in asked]
+        labels = {name: [values[at] for at in asked] for name, values in self.prompts.labels.items()}
+        with watch.phase("sample"):
+            noise_seed = derive(self.seed, "noise")
+            images = self.sampler.sample(list(ids), texts, noise_seed, self.settings.sampler_steps, self.settings.guidance)
+        with watch.phase("score"):
+            scores = self.scorer.score(images)
+        with watch.phase("encode"):
+            names = [f"{sample:09d}" for sample in ids]
+            return scored_table(names, images, scores, seed=self.seed, prompts=texts, labels=labels)

@@ -1,0 +1,171 @@
+"""Train one diffusion model, on Ray's workers or in this process."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pd.config import DataSettings, ModelSettings
+from pd.diffusion.data import TrainingData
+from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
+from pd.engine.train_handover import hand_over
+from pd.engine.train_job import Job, name_of
+from pd.engine.train_progress import ProgressReader
+from pd.errors import UserError
+from pd.progress import Progress, silent
+from pd.store.atomic import disk_errors
+
+MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
+POLL_S = 0.25
+SHOWN = ("phase", "loss", "images_per_s")
+REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
+
+
+def train_model(
+    settings: ModelSettings,
+    data: DataSettings,
+    images: TrainingData,
+    out: Path,
+    work: Path,
+    seed: int,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a model and write its averaged weights as a diffusers folder.
+
+    Called again with the same arguments it goes on from the last checkpoint, whatever ended the first call, and does
+    not repeat a training that is finished.
+
+    Args:
+        settings: of the model and its training.
+        data: size and mode of the images.
+        images: all that the model learns from.
+        out: folder to fill; whoever calls makes it whole or not there.
+        work: folder for checkpoints and caches, on storage that all workers share.
+        seed: used where the settings name none.
+        progress: called at least every two seconds as progress(step, steps, figures).
+
+    Returns:
+        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left).
+
+    Raises:
+        UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.
+    """
+    seed = seed if settings.seed is None else settings.seed
+    if len(images) == 0:
+        raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
+    split_batch(settings)
+    folder = work.resolve() / name_of(settings, data, images, seed)
+    job = Job(settings, data, seed, folder)
+    if not job.facts.exists():
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(job)
+        if not job.cache.exists():
+            hand_over(images, job.inputs)
+        if settings.workers == 0:
+            _train_here(job, progress or silent)
+        else:
+            _train_on_ray(job, progress or silent)
+        _forget(job)
+    with disk_errors(out):
+        shutil.copytree(job.model, out, dirs_exist_ok=True)
+    return dict(json.loads(job.facts.read_text(encoding="utf-8")))
+
+
+def _train_here(job: Job, progress: Progress) -> None:
+    from pd.engine.train_loop import train_loop
+    from pd.engine.train_worker import LocalWorker
+
+    refusal = train_loop(job, LocalWorker(job.folder), lambda record: _show(record, progress))
+    if refusal is not None:
+        raise refusal
+
+
+def _train_on_ray(job: Job, progress: Progress) -> None:
+    record: dict[str, Any] = {"step": 0, "steps": job.settings.steps, "phase": "starting"}
+    _show(record, progress)
+    connect()
+    share = preflight_train(job.settings)
+    job = replace(job, threads=share.threads)
+    outcome: dict[str, Any] = {}
+
+    def fit() -> None:
+        try:
+            outcome["refusal"] = _fit(job, share)
+        except BaseException as error:
+            outcome["error"] = error
+
+    # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    reader = ProgressReader(job.progress)
+    shown = float("-inf")
+    thread.start()
+    while thread.is_alive():
+        new = reader.latest()
+        if new or time.monotonic() - shown > REPEAT_S:
+            record, shown = new or record, time.monotonic()
+            _show(record, progress)
+        thread.join(POLL_S)
+    if new := reader.latest():
+        _show(new, progress)
+    if error := outcome.get("error"):
+        raise unwrap(error) or error
+    if outcome["refusal"] is not None:
+        raise outcome["refusal"]
+
+
+def _show(record: Mapping[str, Any], progress: Progress) -> None:
+    progress(record["step"], record["steps"], {key: value for key, value in record.items() if key in SHOWN})
+
+
+def _on_worker(config: dict[str, Any]) -> UserError | None:
+    """What Ray Train calls on every rank."""
+    import torch
+
+    from pd.engine.train_loop import train_loop
+    from pd.engine.train_worker import RayWorker
+
+    job: Job = config["job"]
+    torch.set_num_threads(job.threads or 1)
+    return train_loop(job, RayWorker(job.folder))
+
+
+def _fit(job: Job, share: Share) -> UserError | None:
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    settings = job.settings
+    resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+    trainer = TorchTrainer(
+        _on_worker,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
+        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=share.gpus > 0, resources_per_worker=resources),
+        run_config=RunConfig(
+            name=job.folder.name,
+            storage_path=str(job.folder.parent),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+        ),
+    )
+    refusal: UserError | None = trainer.fit().return_value
+    return refusal
+
+
+def _sweep(job: Job) -> None:
+    """Remove what a killed attempt left half written."""
+    shutil.rmtree(job.folder / "partial", ignore_errors=True)
+    for left in job.folder.glob(".*.partial"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _forget(job: Job) -> None:
+    """Remove what a finished training does not need: pixels, latents, optimiser states."""
+    kept = {job.model, job.facts, job.progress, job.tensorboard}
+    for path in job.folder.iterdir():
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,143 @@
+"""The DeepSpeed engine of a training, and the average of its weights, under every ZeRO stage.
+
+The average (EMA) is kept beside the float32 weights that the optimiser steps: whole tensors at stage 0, this rank's
+flat partition at stages 1 to 3. So it costs no communication in a step and shrinks with the number of workers; whole
+tensors are gathered once, at the end.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pd.config import ModelSettings
+from pd.diffusion.ema import Ema
+
+BETAS = (0.9, 0.99)
+BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
+_TAG = "state"
+
+
+class TrainEngine:
+    """A module, its optimiser and its average.
+
+    Args:
+        module: forward returns the loss; every parameter is trained.
+        settings: of the training.
+        micro_batch: rows per forward on this rank.
+        device: of this rank.
+    """
+
+    def __init__(self, module: nn.Module, settings: ModelSettings, micro_batch: int, device: torch.device) -> None:
+        import deepspeed  # slow, and it looks for the accelerator when it is imported
+
+        # On CPUs DeepSpeed would first compile its own all-reduce, for minutes; gloo has one.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        self.settings = settings
+        self.stage = settings.zero_stage
+        size = sum(parameter.numel() for parameter in module.parameters())
+        self.engine, *_ = deepspeed.initialize(
+            model=module.to(device), config=_config(settings, micro_batch, size), dist_init_required=False
+        )
+        self.ema = Ema(self._masters(), settings.ema)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step (from 0): linear warm-up, then constant, or a cosine down to a twentieth."""
+        steps, warmup = self.settings.steps, self.settings.warmup
+        factor = min(1.0, (step + 1) / warmup) if warmup else 1.0
+        if self.settings.schedule == "cosine":
+            factor *= 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        return self.settings.learning_rate * factor
+
+    def begin(self, step: int) -> None:
+        """Set the step's learning rate."""
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+
+    def micro_step(self, *batch: Tensor) -> Tensor:
+        """Forward and backward; on the step's last micro-batch also the optimiser's step. Returns the detached loss."""
+        loss: Tensor = self.engine(*batch)
+        self.engine.backward(loss)
+        self.engine.step()
+        return loss.detach()
+
+    def end(self, step: int) -> None:
+        """Take the step's weights into the average."""
+        self.ema.update(self._masters(), step)
+
+    def finite(self) -> bool:
+        """Whether this rank's float32 weights are all finite."""
+        return all(bool(torch.isfinite(weights).all()) for weights in self._masters())
+
+    def gradient_norm(self) -> float | None:
+        """Of the last step, before clipping; DeepSpeed does not tell it at stage 0."""
+        norm = self.engine.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    def save(self, folder: Path, client: dict[str, Any]) -> None:
+        """Write this rank's part of a checkpoint. All ranks call it; `client` comes back from `load`."""
+        self.engine.save_checkpoint(str(folder), tag=_TAG, client_state=client, save_latest=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.ema.state_dict(), folder / f"ema_{torch.distributed.get_rank()}.safetensors")
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Go on from a checkpoint. All ranks call it."""
+        loaded, client = self.engine.load_checkpoint(str(folder), tag=_TAG)
+        if loaded is None:
+            raise RuntimeError(f"DeepSpeed found no checkpoint in {folder.name}")
+        self.ema.load_state_dict(load_file(folder / f"ema_{torch.distributed.get_rank()}.safetensors"))
+        return dict(client)
+
+    @torch.no_grad()
+    def averaged(self) -> dict[str, Tensor]:
+        """The averaged weights by parameter name, float32 on the CPU; empty on all ranks but 0. All ranks call it."""
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        masters = self._masters()
+        kept = [weights.clone() for weights in masters]
+        self.ema.copy_to(masters)
+        keeps = torch.distributed.get_rank() == 0
+        found = {}
+        for name, parameter in self.engine.module.named_parameters():
+            whole = parameter if self.stage == 0 else safe_get_full_fp32_param(parameter)
+            if keeps:
+                found[name] = whole.detach().to("cpu", torch.float32, copy=True)
+        for weights, before in zip(masters, kept, strict=True):
+            weights.copy_(before)
+        return found
+
+    def _masters(self) -> list[Tensor]:
+        """The float32 tensors that the optimiser steps on this rank."""
+        if self.stage == 0:
+            return list(self.engine.module.parameters())
+        held = "fp32_partitioned_groups_flat" if self.stage == 3 else "single_partition_of_fp32_groups"
+        return list(getattr(self.engine.optimizer, held))
+
+
+def _config(settings: ModelSettings, micro_batch: int, size: int) -> dict[str, Any]:
+    """DeepSpeed's settings. bf16 is autocast over float32 weights: they and their average keep their precision."""
+    return {
+        "train_batch_size": settings.batch,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "torch_adam": True,  # DeepSpeed's own compiles itself with ninja when it is first used
+                "fused": True,
+                "lr": settings.learning_rate,
+                "betas": BETAS,
+                "weight_decay": settings.weight_decay,
+            },
+        },
+        "gradient_clipping": settings.clip_norm,
+        "zero_optimization": {
+            "stage": settings.zero_stage,
+            "reduce_bucket_size": min(BUCKET, size),
+            "allgather_bucket_size": min(BUCKET, size),
+        },
+        "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
+        "steps_per_print": 10**9,
+    }

@@ -1,0 +1,192 @@
+"""The training loop, as every rank runs it."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from pd.diffusion.components import Components
+from pd.diffusion.denoiser import Denoiser
+from pd.diffusion.export import export
+from pd.diffusion.objective import draw
+from pd.engine.runtime import split_batch
+from pd.engine.train_engine import TrainEngine
+from pd.engine.train_inputs import Inputs, prepare, rebuild
+from pd.engine.train_job import Job
+from pd.engine.train_progress import ProgressWriter, Tell
+from pd.engine.train_worker import Worker
+from pd.errors import UserError
+from pd.store.atomic import write_folder, write_json
+
+RECENT = 100  # steps whose mean loss is reported
+LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
+
+Value = TypeVar("Value")
+
+
+def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError | None:
+    """Train from the last checkpoint, if any, to the end; rank 0 then writes the averaged weights.
+
+    Args:
+        job: what to train.
+        worker: this rank.
+        tell: called on rank 0 with each record of progress.
+
+    Returns:
+        What the user did wrong, if anything, the same on every rank. It is not raised, because Ray would start the
+        workers again to fail again.
+    """
+    os.environ.setdefault("DS_ACCELERATOR", worker.device.type)
+    log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell)
+    try:
+        components = _on_first(worker, lambda: prepare(job, worker.device, log)) or rebuild(job)
+        _Training(job, worker, components, log).run()
+    except UserError as error:
+        return error
+    finally:
+        log.close()
+    return None
+
+
+def _on_first(worker: Worker, work: Callable[[], Value]) -> Value | None:
+    """Do something on rank 0 while the others wait; a UserError there is raised on every rank."""
+    value = refusal = None
+    if worker.rank == 0:
+        try:
+            value = work()
+        except UserError as error:
+            refusal = error
+    refusal = worker.agree(refusal)
+    if refusal is not None:
+        raise refusal
+    return value
+
+
+class _Training:
+    """One rank's run through the steps."""
+
+    def __init__(self, job: Job, worker: Worker, components: Components, log: ProgressWriter) -> None:
+        self.job, self.settings, self.worker, self.components, self.log = job, job.settings, worker, components, log
+        self.micro = split_batch(self.settings)
+        self.engine = TrainEngine(Denoiser(components, self.settings), self.settings, self.micro, worker.device)
+        self.inputs = Inputs(job, worker.device)
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.unseen: list[Tensor] = []  # losses that nobody has looked at yet, on the device
+        self.saved: int | None = None
+        self.look_every = 1 if worker.device.type == "cpu" else LOOK_EVERY_ON_GPU
+
+    def run(self) -> None:
+        """Take all steps that are left, then export."""
+        start = self._resume()
+        steps, every = self.settings.steps, self.settings.checkpoint_every
+        begin, mark = time.monotonic(), (time.monotonic(), start)
+        for step in range(start, steps):
+            self.unseen.append(self._step(step))
+            done = step + 1
+            keep = done == steps or done % every == 0
+            if keep or done % self.look_every == 0:
+                self._look(done)
+            if keep:
+                self._checkpoint(done)
+            if self.log.due() or (done == steps and self.worker.rank == 0):
+                now = time.monotonic()
+                self._report(done, (done - mark[1]) * self.settings.batch / max(now - mark[0], 1e-9))
+                mark = (now, done)
+        speed = (steps - start) * self.settings.batch / (time.monotonic() - begin) if steps > start else None
+        weights = self.engine.averaged()
+        _on_first(self.worker, lambda: self._finish(weights, speed))
+
+    def _resume(self) -> int:
+        checkpoint = self.worker.latest()
+        if checkpoint is None:
+            return 0
+        client = self.engine.load(checkpoint)
+        self.recent.extend(client["recent"])
+        self.saved = int(client["step"])
+        self.log.write(self.saved, self.settings.steps, phase="resumed")
+        return self.saved
+
+    def _step(self, step: int) -> Tensor:
+        """One optimiser step on this rank's rows of the global batch; returns the mean loss over them."""
+        settings, worker = self.settings, self.worker
+        batch = draw(
+            self.job.seed,
+            step,
+            batch=settings.batch,
+            images=len(self.inputs),
+            latent_shape=self.components.latent_shape,
+            caption_dropout=settings.caption_dropout,
+            flip=settings.flip,
+            timesteps=self.components.scheduler.config.num_train_timesteps,
+        )
+        share = settings.batch // worker.world
+        first = worker.rank * share
+        self.engine.begin(step)
+        losses = [
+            self.engine.micro_step(*self.inputs.take(batch.part(start, start + self.micro)))
+            for start in range(first, first + share, self.micro)
+        ]
+        self.engine.end(step)
+        return torch.stack(losses).mean()
+
+    def _look(self, done: int) -> None:
+        """Bring the losses since the last look home, averaged over ranks, and stop if one is not finite."""
+        losses = torch.stack(self.unseen)
+        self.unseen.clear()
+        if self.worker.world > 1:
+            distributed.all_reduce(losses)
+            losses /= self.worker.world
+        first = done - len(losses) + 1
+        for step, value in enumerate(losses.tolist(), start=first):
+            if value != value or value in (float("inf"), float("-inf")):
+                raise self._diverged(f"the loss of step {step} is {value}")
+            self.recent.append(value)
+
+    def _checkpoint(self, done: int) -> None:
+        """Keep a checkpoint, unless the weights are spoilt: a finite loss can have a gradient that is not."""
+        spoilt = torch.tensor(0.0 if self.engine.finite() else 1.0, device=self.worker.device)
+        if self.worker.world > 1:
+            distributed.all_reduce(spoilt)
+        if spoilt.item():
+            raise self._diverged(f"after step {done} there are weights that are not finite")
+        client = {"step": done, "recent": list(self.recent)}
+        self.worker.checkpoint(done, lambda folder: self.engine.save(folder, client))
+        self.saved = done
+
+    def _diverged(self, what: str) -> UserError:
+        kept = f"the last good checkpoint is that of step {self.saved}" if self.saved else "there is no checkpoint yet"
+        return UserError(
+            f"training diverged: {what}; {kept}",
+            where=f"learning_rate = {self.settings.learning_rate:g}",
+            fix="lower learning_rate or clip_norm, or lengthen warmup",
+        )
+
+    def _report(self, done: int, images_per_s: float) -> None:
+        figures: dict[str, Any] = {
+            "loss": sum(self.recent) / len(self.recent),
+            "learning_rate": self.engine.rate(done - 1),
+            "images_per_s": images_per_s,
+        }
+        norm = self.engine.gradient_norm()
+        self.log.write(done, self.settings.steps, **figures, **({} if norm is None else {"gradient_norm": norm}))
+
+    def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
+        """Put the averaged weights into the model and write it, then the facts."""
+        parts = {"unet": self.components.unet, "text_encoder": self.components.text_encoder}
+        for name, value in weights.items():
+            part, _, inner = name.partition(".")
+            # The tensor, not its content: at ZeRO stage 3 the parameter in place is an empty one.
+            parts[part].get_parameter(inner).data = value
+        with write_folder(self.job.model) as folder:
+            export(self.components, folder)
+        facts = {
+            "steps": self.settings.steps,
+            "loss": sum(self.recent) / len(self.recent),
+            "parameters": sum(value.numel() for value in weights.values()),
+            "images_per_s": speed,
+        }
+        write_json(self.job.facts, facts)

@@ -1,0 +1,32 @@
+"""What a user can do wrong. Every error names the bad value, where it stands, and the way to mend it."""
+
+
+class UserError(Exception):
+    """Bad input. `pd` prints it as one line and exits with code 2; a traceback is shown only with `--debug`.
+
+    Args:
+        what: what was wrong, naming the bad value (never a caption, never pixels).
+        where: the file, row or settings key it stands in.
+        fix: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        head = f"{where}: {what}" if where else what
+        super().__init__(f"{head}. {fix}" if fix else head)
+
+    def __reduce__(self) -> tuple[object, tuple[type["UserError"], str, str | None, str | None]]:
+        # Ray pickles errors raised in workers; keyword-only arguments need help to survive that.
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+
+class LeakError(UserError):
+    """The release holds something private. `pd verify` and `pd run` exit with code 3."""
+
+    exit_code = 3
+
+
+def _rebuild(kind: type[UserError], what: str, where: str | None, fix: str | None) -> UserError:
+    return kind(what, where=where, fix=fix)

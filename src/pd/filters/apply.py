@@ -1,0 +1,141 @@
+"""Raw scores to decisions, shard by shard: nothing is generated or embedded again for a new threshold."""
+
+from collections import Counter
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pd.config import FilterSettings
+from pd.dataset.schema import IMAGE, image_schema
+from pd.errors import UserError
+from pd.filters.decide import REASONS, Thresholds, decide
+from pd.filters.duplicate import repeated
+from pd.filters.table import LABEL, SCORED
+from pd.progress import Progress
+from pd.store.atomic import write_folder
+
+DECIDED = ("id", "seed", "prompt", "image", "score", "nearest", "near_copy", "near_copy_nearest", "keep", "reason")
+KEPT_SHARD = 4096  # rows
+
+
+def apply_filter(
+    generated: Path,
+    out: Path,
+    thresholds: Thresholds,
+    settings: FilterSettings,
+    *,
+    prompts: Collection[str] | None,
+    kept: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Decide on every scored image.
+
+    Args:
+        generated: shards with the columns of `pd.filters.table.SCORED`, in the order of ids.
+        out: becomes a folder of shards with the columns DECIDED and the labels: all images, kept and dropped. Private.
+        thresholds: of the likenesses.
+        settings: which checks are on.
+        prompts: the k-anonymous captions; None: images from elsewhere, whose prompts are nobody's captions.
+        kept: becomes a folder of what is kept, `id, image, prompt` and labels and nothing of the scores; None: not
+            written.
+        progress: called after each shard.
+
+    Returns:
+        `candidates`, `kept`, `threshold` (of re-identification) and `dropped`: reason -> count.
+
+    Raises:
+        UserError: there are no shards, or one lacks a column.
+    """
+    files = sorted(generated.glob("*.parquet"))
+    if not files:
+        raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
+    again = _repeated_in(files)
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        folder = stack.enter_context(write_folder(out))
+        release = stack.enter_context(_KeptWriter(stack.enter_context(write_folder(kept)))) if kept else None
+        for number, file in enumerate(files):
+            table = pq.read_table(file)
+            start = sum(counts.values())
+            scores = {
+                "score": table["score"].to_numpy(),
+                "near_copy": table["near_copy"].to_numpy(),
+                "duplicate": again[start : start + len(table)],
+                "prompt": _allowed(table["prompt"].to_pylist(), prompts),
+            }
+            keep, reasons = decide(scores, settings, thresholds)
+            counts.update(reasons)
+            pq.write_table(_decided(table, keep, reasons), folder / file.name, compression="zstd")
+            if release:
+                release.add(table.filter(pa.array(keep)))
+            progress(number + 1, len(files), {"kept": counts[""], "dropped": sum(counts.values()) - counts[""]})
+    return {
+        "candidates": sum(counts.values()),
+        "kept": counts[""],
+        "threshold": thresholds.reid,
+        "dropped": {reason: counts[reason] for reason in REASONS},
+    }
+
+
+class _KeptWriter:
+    """Rolls kept rows into shards of KEPT_SHARD, with the columns that may leave the custodian and no others."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._parts, self._rows, self._shards = folder, list[pa.Table](), 0, 0
+
+    def __enter__(self) -> "_KeptWriter":
+        return self
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is None and (self._rows or not self._shards):
+            self._write(self._rows)
+
+    def add(self, table: pa.Table) -> None:
+        labels = _labels(table)
+        fields = [
+            ("id", pa.string()),
+            ("image", IMAGE),
+            ("prompt", pa.string()),
+            *((name, pa.float64()) for name in labels),
+        ]
+        self._parts.append(table.select([name for name, _ in fields]).cast(image_schema(fields)))
+        self._rows += len(table)
+        while self._rows >= KEPT_SHARD:
+            self._write(KEPT_SHARD)
+
+    def _write(self, rows: int) -> None:
+        whole = pa.concat_tables(self._parts)
+        pq.write_table(whole.slice(0, rows), self._folder / f"part-{self._shards:05d}.parquet", compression="zstd")
+        self._parts, self._rows, self._shards = [whole.slice(rows)], self._rows - rows, self._shards + 1
+
+
+def _repeated_in(files: list[Path]) -> npt.NDArray[np.bool_]:
+    """Which rows of all shards together repeat the pixels of an earlier one."""
+    digests: list[str] = []
+    for file in files:
+        lacking = [name for name in SCORED if name not in pq.read_schema(file).names]
+        if lacking:
+            raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
+        digests += pq.read_table(file, columns=["pixels_sha"])["pixels_sha"].to_pylist()
+    return repeated(digests)
+
+
+def _allowed(texts: list[str], prompts: Collection[str] | None) -> npt.NDArray[np.bool_]:
+    allowed = None if prompts is None else set(prompts)
+    return np.array([allowed is None or text in allowed for text in texts], dtype=bool)
+
+
+def _decided(table: pa.Table, keep: npt.NDArray[np.bool_], reasons: list[str]) -> pa.Table:
+    decided = table.append_column("keep", pa.array(keep)).append_column("reason", pa.array(reasons, pa.string()))
+    decided = decided.select([*DECIDED, *_labels(table)])
+    return decided.cast(image_schema([(field.name, field.type) for field in decided.schema]))
+
+
+def _labels(table: pa.Table) -> list[str]:
+    return [name for name in table.column_names if name.startswith(LABEL)]

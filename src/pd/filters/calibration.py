@@ -1,0 +1,111 @@
+"""Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from pd.config import CalibrationSettings, FilterSettings
+from pd.dataset.private import PrivateDataset
+from pd.errors import UserError
+from pd.filters.decide import Thresholds
+from pd.filters.scorer import Scorer
+from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
+from pd.reid.embed import embed
+from pd.reid.gallery import Gallery
+from pd.store.atomic import write_json
+
+_ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Measurements:
+    """What both detectors say of hold-out people of the calibration half, whom no generator has seen.
+
+    Attributes:
+        verification: how well the network tells them apart.
+        score: (N,) float32, re-identification of each image against the members: the likeness of strangers.
+        near_copy: (N,) float32, the same of the near-copy detector.
+        member_score: (M,) float32, re-identification of each member image against the other member images.
+        pair_cosines: (P,) float32, the network's cosine of each pair of images.
+        pair_same: (P,) bool, whether a pair shows one person.
+    """
+
+    verification: Verification
+    score: npt.NDArray[np.float32]
+    near_copy: npt.NDArray[np.float32]
+    member_score: npt.NDArray[np.float32]
+    pair_cosines: npt.NDArray[np.float32]
+    pair_same: npt.NDArray[np.bool_]
+
+
+def measure(network: nn.Module, folder: Path, real: PrivateDataset, seed: int) -> Measurements:
+    """Measure both detectors.
+
+    Args:
+        network: the re-identification network.
+        folder: holds it and the member gallery.
+        real: members and hold-out.
+        seed: the run's, which halves the hold-out people.
+
+    Raises:
+        UserError: fewer than 4 hold-out identities.
+    """
+    strangers = real.holdout_half("calibration", seed)
+    rows = embed(network, strangers.images)
+    cosines, same = pairs_of(rows, strangers.identities)
+    scores = Scorer(folder, folder).score(strangers.images)
+    return Measurements(
+        verification=verification(rows, strangers.identities),
+        score=scores.score,
+        near_copy=scores.near_copy,
+        member_score=_likest_other(embed(network, real.members().images)),
+        pair_cosines=cosines,
+        pair_same=same,
+    )
+
+
+def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The second best of each (M, d) unit row among all of them: the best is the row itself."""
+    scores, _ = Gallery(rows).top_k(rows, min(2, len(rows)))
+    return scores[:, -1]
+
+
+def find_thresholds(measured: Measurements, calibration: CalibrationSettings, filters: FilterSettings) -> Thresholds:
+    """The likenesses from which candidates are dropped.
+
+    Re-identification's as `calibration` says; the near-copy detector's is always a stranger quantile.
+    """
+    found = calibrate(calibration, measured.score, measured.pair_cosines, measured.pair_same)
+    strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
+    return Thresholds(reid=found.threshold, near_copy=calibrate(strangers, measured.near_copy).threshold)
+
+
+def write_measurements(measured: Measurements, folder: Path) -> None:
+    """Write `strangers.safetensors` and `verification.json`."""
+    arrays = {
+        "score": measured.score,
+        "near_copy": measured.near_copy,
+        "member_score": measured.member_score,
+        "pair_cosines": measured.pair_cosines,
+        "pair_same": measured.pair_same,
+    }
+    save_file(arrays, folder / _ARRAYS)
+    write_json(folder / _FIGURES, asdict(measured.verification))
+
+
+def read_measurements(folder: Path) -> Measurements:
+    """What `write_measurements` wrote. Raises UserError when it is missing or damaged."""
+    try:
+        arrays = load_file(folder / _ARRAYS)
+        figures = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
+        return Measurements(Verification(**figures), **arrays)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise UserError(
+            f"no whole measurements of strangers ({type(error).__name__})", where=str(folder), fix="run `pd reid` again"
+        ) from None

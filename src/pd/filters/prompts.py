@@ -1,0 +1,106 @@
+"""Prompts that at least k people share: the only captions that a sample may be asked for, or carry into a release."""
+
+import hashlib
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.config import digest_of
+from pd.errors import UserError
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Captions that are fit to be prompts.
+
+    Attributes:
+        texts: the captions, sorted.
+        weights: images that carry each, so that samples follow the members' frequencies.
+        labels: name -> one value for each prompt; None where the images of that caption disagree or miss it.
+        dropped_captions: distinct captions that too few people share.
+        dropped_images: images that carry those.
+    """
+
+    texts: tuple[str, ...]
+    weights: tuple[int, ...]
+    labels: Mapping[str, tuple[float | None, ...]]
+    dropped_captions: int = 0
+    dropped_images: int = 0
+
+    def prompt_of(self, sample: int, seed: int) -> int:
+        """Index of the prompt of a sample: a draw by `weights` that only (seed, sample id) decide."""
+        digest = hashlib.sha256(f"{seed}/prompt/{sample}".encode()).digest()
+        point = int.from_bytes(digest[:8], "big") * self._cumulative[-1] >> 64
+        return bisect_right(self._cumulative, point)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON value that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Prompts":
+        labels = {name: tuple(values) for name, values in value["labels"].items()}
+        texts, weights = tuple(value["texts"]), tuple(value["weights"])
+        return cls(texts, weights, labels, value["dropped_captions"], value["dropped_images"])
+
+    def digest(self) -> str:
+        """16 hex digits; equal for prompts that give equal samples and labels."""
+        return digest_of([self.texts, self.weights, dict(self.labels)])
+
+    @cached_property
+    def _cumulative(self) -> list[int]:
+        return list(accumulate(self.weights))
+
+
+def choose_prompts(
+    captions: Sequence[str],
+    identities: Sequence[str],
+    labels: Mapping[str, npt.NDArray[np.float64]],
+    k: int,
+) -> Prompts:
+    """The captions that at least k identities share, with the labels that each implies.
+
+    A caption implies a label when every one of its images has the same value; a mean or a value that some images lack
+    would tell of single people what the caption does not.
+
+    Args:
+        captions: one for each member image.
+        identities: who is in each member image.
+        labels: name -> (N,) float64, NaN where missing.
+        k: identities that must share a caption.
+
+    Raises:
+        UserError: no caption is shared by k identities.
+    """
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, caption in enumerate(captions):
+        rows[caption].append(row)
+    people = {caption: len({identities[row] for row in found}) for caption, found in rows.items()}
+    texts = sorted(caption for caption, count in people.items() if count >= k)
+    if not texts:
+        raise UserError(
+            f"no caption is shared by {k} member identities; the most shared one, by {max(people.values(), default=0)}",
+            where="generate.prompt_k",
+            fix="lower it, or give the images captions that several people share",
+        )
+    return Prompts(
+        texts=tuple(texts),
+        weights=tuple(len(rows[text]) for text in texts),
+        labels={name: tuple(_agreed(values[rows[text]]) for text in texts) for name, values in sorted(labels.items())},
+        dropped_captions=len(rows) - len(texts),
+        dropped_images=len(captions) - sum(len(rows[text]) for text in texts),
+    )
+
+
+def _agreed(values: npt.NDArray[np.float64]) -> float | None:
+    """The value that all of (n,) have, else None (also where one is NaN)."""
+    first = float(values[0])
+    return first if math.isfinite(first) and bool((values == first).all()) else None

@@ -1,0 +1,75 @@
+"""The likeness of images to the members, by both detectors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pd.config import digest_of
+from pd.filters.gallery import GALLERY_FILES, load_gallery
+from pd.filters.near_copy import POSES, describe
+from pd.reid.embed import embed
+from pd.reid.gallery import Gallery
+from pd.reid.network import load
+from pd.store.files import digest_file
+
+NETWORK_FILES = ("config.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Likeness of N images to the members.
+
+    Attributes:
+        score: (N,) float32, re-identification: the largest cosine over all members, mirror image included.
+        nearest: id of the member image that it is with.
+        near_copy: (N,) float32, the near-copy detector's largest cosine.
+        near_copy_nearest: id of the member image that it is with.
+    """
+
+    score: NDArray[np.float32]
+    nearest: list[str]
+    near_copy: NDArray[np.float32]
+    near_copy_nearest: list[str]
+
+
+class Scorer:
+    """Scores images against the members; loads the network and the gallery once.
+
+    Args:
+        reid_folder: what `pd.reid.network.save` wrote.
+        gallery_folder: what `pd.filters.gallery.build_gallery` wrote.
+        device: where the network runs.
+    """
+
+    def __init__(self, reid_folder: Path, gallery_folder: Path, device: str = "cpu") -> None:
+        self._network = load(reid_folder).to(torch.device(device))
+        self._reid, self._copies, self._ids = load_gallery(gallery_folder)
+
+    def score(self, images: NDArray[np.uint8]) -> Scores:
+        """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
+        if not len(images):
+            return Scores(np.zeros(0, np.float32), [], np.zeros(0, np.float32), [])
+        score, member = _best(self._reid, embed(self._network, images), embed(self._network, images, mirror=True))
+        mirrored = np.ascontiguousarray(images[:, :, ::-1])
+        near_copy, pose = _best(self._copies, describe(images), describe(mirrored))
+        return Scores(score, self._names(member), near_copy, self._names(pose // POSES))
+
+    def _names(self, index: NDArray[np.int64]) -> list[str]:
+        return [self._ids[i] for i in index]
+
+
+def _best(
+    gallery: Gallery, plain: NDArray[np.float32], mirrored: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The larger of the likenesses of an image and its mirror image, and the gallery row it is with."""
+    (one, at_one), (two, at_two) = gallery.nearest(plain), gallery.nearest(mirrored)
+    return np.maximum(one, two), np.where(two > one, at_two, at_one)
+
+
+def scorer_digest(reid_folder: Path, gallery_folder: Path) -> str:
+    """16 hex digits of the network and the gallery: what scores depend on. Thresholds beside them do not count."""
+    files = [reid_folder / name for name in NETWORK_FILES] + [gallery_folder / name for name in GALLERY_FILES]
+    return digest_of([digest_file(file) if file.exists() else None for file in files])

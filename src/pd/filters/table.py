@@ -1,0 +1,65 @@
+"""The columns of scored images, in Parquet."""
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from pd.dataset.images import Pixels, encode_png
+from pd.dataset.schema import IMAGE, image_schema
+from pd.filters.duplicate import pixels_digest
+from pd.filters.scorer import Scores
+
+SCORED = {
+    "id": pa.string(),
+    "seed": pa.int64(),
+    "prompt": pa.string(),
+    "image": IMAGE,
+    "score": pa.float32(),
+    "nearest": pa.string(),
+    "near_copy": pa.float32(),
+    "near_copy_nearest": pa.string(),
+    "pixels_sha": pa.string(),
+}
+LABEL = "label."
+
+
+def scored_table(
+    ids: Sequence[str],
+    images: Pixels,
+    scores: Scores,
+    *,
+    seed: int | None = None,
+    prompts: Sequence[str] | None = None,
+    labels: Mapping[str, Sequence[float | None]] | None = None,
+) -> pa.Table:
+    """N scored images as a table, each with all that any later decision needs.
+
+    Args:
+        ids: their names.
+        images: (N, H, W, C) uint8.
+        scores: their likeness to the members.
+        seed: the run's; None for images from elsewhere.
+        prompts: what was asked for; None for images from elsewhere.
+        labels: name -> N values; they become columns `label.NAME`.
+    """
+    labels = labels or {}
+    structs = [{"bytes": encode_png(image), "path": _file_name(name)} for name, image in zip(ids, images, strict=True)]
+    columns = {
+        "id": list(ids),
+        "seed": [seed] * len(ids),
+        "prompt": list(prompts) if prompts is not None else [""] * len(ids),
+        "image": structs,
+        "score": scores.score,
+        "nearest": scores.nearest,
+        "near_copy": scores.near_copy,
+        "near_copy_nearest": scores.near_copy_nearest,
+        "pixels_sha": [pixels_digest(image) for image in images],
+    }
+    fields = list(SCORED.items()) + [(f"{LABEL}{name}", pa.float64()) for name in labels]
+    arrays = [pa.array(columns[name], kind) for name, kind in SCORED.items()]
+    arrays += [pa.array(values, pa.float64()) for values in labels.values()]
+    return pa.table(arrays, schema=image_schema(fields))
+
+
+def _file_name(name: str) -> str:
+    return name if "." in name else f"{name}.png"

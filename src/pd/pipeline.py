@@ -1,0 +1,163 @@
+"""The stage graph. It runs what is not done, in order, and says why a stage must run again."""
+
+import contextlib
+import fcntl
+import importlib
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pd.config import Settings, digest_of, flatten
+from pd.errors import UserError
+from pd.progress import Reporter
+from pd.stages.base import Context
+from pd.stages.graph import BY_NAME, STAGES, Stage
+from pd.store.atomic import disk_errors, sweep, write_bytes
+from pd.store.files import digest_folder, size_of
+from pd.store.lineage import Record, read_record, why_stale
+from pd.store.run import Run
+
+VERSIONED = ("privacy-distillation", "torch", "diffusers", "deepspeed", "ray", "pyarrow")
+
+
+@dataclass(frozen=True)
+class StageState:
+    """What `pd status` shows of one stage."""
+
+    name: str
+    state: str
+    why: str | None
+    seconds: float | None
+    bytes: int
+    facts: Mapping[str, Any]
+
+
+def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | None = None) -> Run:
+    """Run every stage that is not done, or the named ones only.
+
+    Raises:
+        UserError: bad input, a stage's needs are missing (with `only`), or another `pd` works in this run's folder.
+    """
+    run = Run(settings.run_dir)
+    wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
+    context = Context(settings, run, reporter)
+    with lock(run):
+        write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
+        ran = [stage.name for stage in wanted if _run_stage(stage, context)]
+        if not ran:
+            which = "all stages are" if only is None else f"{' and '.join(only)} is"
+            reporter.say(f"nothing to do: {which} done in {run.root}")
+    return run
+
+
+def states(settings: Settings) -> list[StageState]:
+    """The state of every stage: done, stale (and why), or missing."""
+    run = Run(settings.run_dir)
+    shown = []
+    stale: set[str] = set()
+    for stage in STAGES:
+        record = read_record(run.record(stage.name))
+        why = why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
+        behind = [need for need in stage.needs if need in stale]
+        if why is None and behind:
+            why = f"`{behind[0]}` must run first"
+        if why:
+            stale.add(stage.name)
+        state = "done" if why is None else "missing" if record is None else "stale"
+        held = sum(size_of(path) for path in stage.outputs(run, settings))
+        shown.append(StageState(stage.name, state, why, record and record.seconds, held, record.facts if record else {}))
+    return shown
+
+
+def _run_stage(stage: Stage, context: Context) -> bool:
+    """Run one stage unless it is done; True when it ran."""
+    run, settings, say = context.run, context.settings, context.reporter.say
+    for path in stage.outputs(run, settings):
+        sweep(path)
+    for need in stage.needs:
+        if read_record(run.record(need)) is None:
+            raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
+    keys, inputs = _settings_of(stage, settings), _inputs_of(stage, run, settings)
+    record = read_record(run.record(stage.name))
+    why = why_stale(record, keys, inputs, run.root)
+    if why is None:
+        return False
+    say(f"{stage.name}: {stage.doing}" + (f"  (again: {why})" if record else ""))
+    begin = time.monotonic()
+    facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
+    seconds = time.monotonic() - begin
+    paths = stage.outputs(run, settings)
+    outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
+    if record is None or record.outputs != outputs:
+        _withdraw_later(stage, run, settings)
+    Record(
+        stage=stage.name,
+        settings=keys,
+        inputs=inputs,
+        outputs=outputs,
+        sizes={path.relative_to(run.root).as_posix(): size_of(path) for path in paths},
+        seconds=round(seconds, 2),
+        facts=dict(facts),
+        versions={name: version(name) for name in VERSIONED},
+    ).write(run.record(stage.name))
+    say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
+    return True
+
+
+def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:
+    """Take what later stages had put into `release/` away: a release is never a mixture of old and new."""
+    gone = {stage.name}
+    for later in STAGES:
+        if gone & set(later.needs):
+            gone.add(later.name)
+            for path in later.outputs(run, settings):
+                if path.is_relative_to(run.release) and path.exists():
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
+    flat = flatten(settings.model_dump(mode="json"))
+    keys = ("seed", *stage.keys)
+    return {name: value for name, value in flat.items() if any(name == key or name.startswith(f"{key}.") for key in keys)}
+
+
+def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
+    inputs = {}
+    for need in stage.needs:
+        record = read_record(run.record(need))
+        inputs[need] = digest_of(record.outputs) if record else "missing"
+    if stage.source:
+        inputs["source"] = stage.source(settings)
+    return inputs
+
+
+def _small(value: object) -> bool:
+    return isinstance(value, int | float | str)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+@contextlib.contextmanager
+def lock(run: Run) -> Iterator[None]:
+    """Keep a second `pd` out of a run's folder; the lock goes with the process, however it ends."""
+    with disk_errors(run.root):
+        for folder in (run.private, run.work):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        path: Path = run.work / ".lock"
+        with path.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    "another pd is working in this run", where=str(run.root), fix="wait for it, or stop it"
+                ) from None
+            yield

@@ -1,0 +1,82 @@
+"""One progress view for whatever takes long: a live bar on a terminal, plain lines elsewhere (logs, `ray job logs`)."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+Progress = Callable[[int, int, Mapping[str, object]], None]
+"""Called as progress(done, total, info); info holds a few figures worth watching, never captions or pixels."""
+
+LINE_EVERY = 10.0  # seconds between plain lines
+
+
+def silent(done: int, total: int, info: Mapping[str, object]) -> None:
+    """The progress of callers that do not watch."""
+
+
+class Reporter:
+    """Shows what is going on. One per command."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stderr, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print one line; markup in it is shown, not obeyed."""
+        self.console.print(escape(text), soft_wrap=True)
+
+    @contextmanager
+    def task(self, name: str) -> Iterator[Progress]:
+        """Yield the progress callback of one task."""
+        if self.console.is_terminal:
+            with Bars(
+                TextColumn("{task.description:>12}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[info]}"),
+                console=self.console,
+                transient=True,
+            ) as bars:
+                bar = bars.add_task(name, total=None, info="")
+
+                def draw(done: int, total: int, info: Mapping[str, object]) -> None:
+                    bars.update(bar, completed=done, total=total or None, info=escape(_words(info)))
+
+                yield draw
+        else:
+            yield _Lines(self, name)
+
+
+class _Lines:
+    """Prints at most one line every LINE_EVERY seconds, the first after two seconds."""
+
+    def __init__(self, reporter: Reporter, name: str) -> None:
+        self.reporter, self.name = reporter, name
+        self.begin = time.monotonic()
+        self.due = self.begin + 2.0
+
+    def __call__(self, done: int, total: int, info: Mapping[str, object]) -> None:
+        now = time.monotonic()
+        if now < self.due:
+            return
+        self.due = now + LINE_EVERY
+        left = (now - self.begin) / done * (total - done) if done and total else None
+        eta = f", {_clock(left)} left" if left is not None else ""
+        of = f"{done}/{total}" if total else str(done)
+        self.reporter.say(f"  {self.name}: {of} after {_clock(now - self.begin)}{eta}  {_words(info)}".rstrip())
+
+
+def _words(info: Mapping[str, object]) -> str:
+    return "  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in info.items())
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

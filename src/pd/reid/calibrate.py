@@ -1,0 +1,196 @@
+"""How like is too like: the filter's threshold from people that no generator has seen (methods, step 7)."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pd.config import CalibrationSettings
+from pd.errors import UserError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold and where it comes from.
+
+    Attributes:
+        method: stranger_quantile | probability | fixed.
+        threshold: drop what scores at least this cosine; above 1 drops nothing, -1 and below everything.
+        strangers: hold-out images behind it.
+        strangers_dropped: share of them that this threshold drops; None without strangers.
+        pairs: hold-out pairs behind a logistic calibration, else 0.
+        slope, intercept: P(same person) = 1 / (1 + exp(-(slope * cosine + intercept))), of method `probability` only.
+    """
+
+    method: str
+    threshold: float
+    strangers: int
+    strangers_dropped: float | None
+    pairs: int = 0
+    slope: float | None = None
+    intercept: float | None = None
+
+    def to_json(self) -> str:
+        """One JSON object with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How well an embedding tells people apart.
+
+    Attributes:
+        auc: area under the ROC curve of the cosines of all pairs of images, same person against not; None when there is no
+            pair of one kind.
+        rank1: share of images whose nearest other image shows the same person, over images that have one; None without any.
+        images: number of images.
+        identities: number of people.
+        same_pairs: pairs of images of one person.
+        other_pairs: pairs of images of two.
+    """
+
+    auc: float | None
+    rank1: float | None
+    images: int
+    identities: int
+    same_pairs: int
+    other_pairs: int
+
+
+def calibrate(
+    settings: CalibrationSettings,
+    stranger_scores: ArrayLike,
+    pair_cosines: ArrayLike = (),
+    pair_same: ArrayLike = (),
+) -> Calibration:
+    """The threshold t; an image is dropped at s >= t.
+
+    - `stranger_quantile`: t is the smallest number that at least the share q of strangers stays under, so that of n strangers
+      at most (1 - q) n are dropped, ties included.
+    - `probability`: logistic regression of "same person" on the cosine of hold-out pairs, both kinds given equal weight (pairs
+      of strangers outnumber the others by the size of the data set, which says nothing about a candidate); t where it gives p.
+    - `fixed`: the settings' number.
+
+    Args:
+        settings: method and its number.
+        stranger_scores: (n,) score of each hold-out image against the member gallery.
+        pair_cosines: (p,) cosines of pairs of hold-out images.
+        pair_same: (p,) whether both images of a pair show one person.
+
+    Raises:
+        UserError: there are no strangers, or not both kinds of pairs, for a method that needs them, or the cosines do not grow
+            with sameness.
+        ValueError: a score or cosine is not finite, or the pairs' arrays differ in length.
+    """
+    strangers = _finite(stranger_scores, "stranger scores")
+    pairs, slope, intercept = 0, None, None
+    if settings.method == "stranger_quantile":
+        threshold = _stranger_quantile(strangers, settings.quantile)
+    elif settings.method == "probability":
+        cosines, same = _finite(pair_cosines, "pair cosines"), np.asarray(pair_same, dtype=bool)
+        if cosines.shape != same.shape:
+            raise ValueError(f"{len(cosines)} cosines of pairs, {len(same)} labels")
+        slope, intercept = _logistic(cosines, same)
+        threshold, pairs = _cosine_at(settings.probability, slope, intercept), len(cosines)
+    else:
+        threshold = settings.threshold
+    dropped = float(np.mean(strangers >= threshold)) if len(strangers) else None
+    return Calibration(settings.method, threshold, len(strangers), dropped, pairs, slope, intercept)
+
+
+def pairs_of(embeddings: ArrayLike, identities: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """All pairs of different images, each once: cosines (P,) float32 and whether both show one person, (P,) bool.
+
+    Args:
+        embeddings: (N, d) float32, rows of unit length. N x N cosines are held: for hold-out sets, not for galleries.
+        identities: (N,) names.
+    """
+    rows, who = np.asarray(embeddings, dtype=np.float32), np.asarray(identities, dtype=str)
+    if len(rows) != len(who):
+        raise ValueError(f"{len(rows)} embeddings, {len(who)} identities")
+    left, right = np.triu_indices(len(rows), 1)
+    return (rows @ rows.T)[left, right], who[left] == who[right]
+
+
+def verification(embeddings: ArrayLike, identities: ArrayLike) -> Verification:
+    """Verification AUC over all pairs of images and rank-1 identification, each image against all others.
+
+    Args:
+        embeddings: (N, d) float32, rows of unit length. N x N cosines are held: for hold-out sets, not for galleries.
+        identities: (N,) names.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    rows, who = np.asarray(embeddings, dtype=np.float32), np.asarray(identities, dtype=str)
+    n = len(rows)
+    if n != len(who):
+        raise ValueError(f"{n} embeddings, {len(who)} identities")
+    cosines, same = rows @ rows.T, who[:, None] == who[None]
+    upper = np.triu_indices(n, 1)
+    pairs_same = same[upper]
+    both = bool(pairs_same.any()) and not bool(pairs_same.all())
+    auc = float(roc_auc_score(pairs_same, cosines[upper])) if both else None
+    others = np.where(np.eye(n, dtype=bool), -np.inf, cosines)
+    mated = same.sum(1) > 1
+    hit = same[np.arange(n), others.argmax(1)] if n else np.zeros(0, bool)
+    rank1 = float(hit[mated].mean()) if mated.any() else None
+    return Verification(auc, rank1, n, len(np.unique(who)), int(pairs_same.sum()), int((~pairs_same).sum()))
+
+
+def _stranger_quantile(strangers: NDArray[np.float64], q: float) -> float:
+    if not len(strangers):
+        raise UserError(
+            "no hold-out images to calibrate on",
+            where="reid.calibration",
+            fix="raise data.holdout, or set reid.calibration.method: fixed",
+        )
+    ordered = np.sort(strangers)
+    # Rounded first: 0.8 * 10 must not become 9 by the last bit of 0.8.
+    kept = math.ceil(round(q * len(ordered), 9))
+    if kept == 0:
+        return float(ordered[0])
+    return float(np.nextafter(np.float32(ordered[kept - 1]), np.float32(np.inf)))
+
+
+def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    if not same.any() or same.all():
+        raise UserError(
+            "hold-out pairs are all of one kind, so P(same person) cannot be learnt",
+            where="reid.calibration.method",
+            fix="hold out two people or more with two images each, or use stranger_quantile",
+        )
+    model = LogisticRegression(C=1e4, class_weight="balanced", max_iter=1000).fit(cosines[:, None], same)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    if slope <= 0:
+        raise UserError(
+            "pairs of one person are no more alike than pairs of two: the network has learnt nothing",
+            where="reid.calibration.method",
+            fix="train it longer (reid.steps), or on more images",
+        )
+    return slope, intercept
+
+
+def _cosine_at(p: float, slope: float, intercept: float) -> float:
+    """The cosine of probability p; -1 for p = 0 (drop all), 2 for p = 1 (drop nothing): finite, so that JSON holds it."""
+    if p <= 0:
+        return -1.0
+    if p >= 1:
+        return 2.0
+    return (math.log(p / (1 - p)) - intercept) / slope
+
+
+def _finite(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not np.isfinite(array).all():
+        raise ValueError(f"{what}: a line of finite numbers is needed")
+    return array

@@ -1,0 +1,76 @@
+"""What a run did, step by step, in sentences with counts."""
+
+from dataclasses import dataclass
+
+from pd.report.data import ReportData
+from pd.report.words import decimal, dig, percent
+
+REASONS = {
+    "reid": "re-identified as a member by the network",
+    "near_copy": "a near-copy of a member image (cropped, mirrored, blurred, noisy or brighter)",
+    "duplicate": "the same pixels as an earlier candidate",
+    "prompt": "its prompt was shared by too few people",
+}
+"""Plain words for the reasons that `pd.filters` writes; others are shown as they are."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: its name, what happened, and how long it took (None when not recorded)."""
+
+    name: str
+    text: str
+    seconds: float | None
+
+
+def steps(data: ReportData) -> list[Step]:
+    """The steps in the order they were taken."""
+    counts, settings, candidates = data.counts, data.settings, data.candidates
+    kept, made = int(candidates.keep.sum()), len(candidates.ids)
+    people = counts.member_identities + counts.holdout_identities
+    images = counts.member_images + counts.holdout_images
+    bad = f" Bad images set aside: {counts.bad_images:,}." if counts.bad_images else ""
+    known = [
+        f"{label} {decimal(value)}"
+        for key, label in (("auc", "AUC"), ("rank1", "rank-1"))
+        if (value := data.verification.get(key)) is not None
+    ]
+    told = f" On people it had never seen it tells them apart with {' and '.join(known)}." if known else ""
+    sentences = {
+        "ingest": f"{images:,} images of {people:,} people were read: {counts.member_images:,} of "
+        f"{counts.member_identities:,} members, from whom the teacher may learn, and {counts.holdout_images:,} of "
+        f"{counts.holdout_identities:,} hold-out people, whom no generator sees.{bad}",
+        "reid": f"A network learned to recognise the members.{told} The filter's threshold is {decimal(data.threshold)}.",
+        "teacher": f"A text-to-image model learned from the {counts.member_images:,} member images"
+        f"{_steps(dig(settings, 'teacher', 'steps'))}.",
+        "generate": f"The teacher made {made:,} candidates, each scored against every member image.",
+        "filter": f"{made - kept:,} candidates were dropped; {kept:,} ({percent(kept / max(made, 1), 0)}) were kept.",
+        "student": f"A second model learned from the {kept:,} kept candidates and from nothing else"
+        f"{_steps(dig(settings, 'student', 'steps'))}.",
+        "audit": _audit(data),
+    }
+    names = {
+        "ingest": "Read",
+        "reid": "Learn to recognise",
+        "teacher": "Teach",
+        "generate": "Generate",
+        "filter": "Filter",
+        "student": "Distil",
+        "audit": "Audit",
+    }
+    return [Step(names[name], text, data.stage_seconds.get(name)) for name, text in sentences.items()]
+
+
+def _steps(count: object) -> str:
+    return f" in {count:,} steps" if isinstance(count, int) else ""
+
+
+def _audit(data: ReportData) -> str:
+    arms = dig(data.audit, "arms") or {}
+    attackers = sorted({name for arm in arms.values() for name in (dig(arm, "reid", "by_attacker") or {})})
+    who = f"Attackers that had no part in the filter ({', '.join(attackers)})" if attackers else "Attackers"
+    return (
+        f"{who} tried to recognise members in samples of each model; the worst result counts."
+        if arms
+        else ("No model was audited.")
+    )

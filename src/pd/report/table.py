@@ -1,0 +1,167 @@
+"""The audit as a table of measures by arms, and its intervals as a plot."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pd.report.words import ARMS, decimal, dig, excess, fidelity_label, is_number, measure, percent
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure, with its interval in words and a remark; `text` is empty when it was not measured."""
+
+    text: str = ""
+    interval: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure over all arms."""
+
+    label: str
+    hint: str
+    cells: list[Cell]
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under a common heading."""
+
+    label: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measures by arms.
+
+    Attributes:
+        columns: names of the arms, then of the real images when they were measured too.
+        groups: the rows; those that nobody has are left out.
+        missing: names of standard arms that were not audited.
+    """
+
+    columns: list[str]
+    groups: list[Group]
+    missing: list[str]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One arm's excess re-identification; low and high equal the value when there is no interval."""
+
+    label: str
+    kind: str
+    value: float
+    low: float
+    high: float
+    text: str
+    interval: str
+
+
+def audit_table(audit: Mapping[str, Any]) -> Table:
+    """Arrange `audit.json` for reading; whatever is missing is left empty, never guessed."""
+    arms = {arm: entry for arm, entry in (dig(audit, "arms") or {}).items() if isinstance(entry, Mapping)}
+    order: list[str] = [arm for arm in ARMS if arm in arms] + sorted(set(arms) - set(ARMS))
+    entries = [arms[arm] for arm in order]
+    columns: list[str] = [ARMS.get(arm, arm) for arm in order]
+    real = dig(audit, "real")
+    if isinstance(real, Mapping) and any(real.get(key) for key in ("utility", "reid", "fidelity")):
+        entries, columns = [*entries, real], [*columns, "Real images"]
+    groups = [
+        Group("Samples", [_row("Samples", "how many were attacked", entries, _count)]),
+        Group("Re-identification by the worst attacker", _reid(entries)),
+        Group("Excess by attacker", _by_attacker(entries)),
+        Group("Usefulness", [_row("Usefulness (AUC)", "trained on samples, tested on real people", entries, _utility)]),
+        Group("Likeness to real images", _fidelity(entries)),
+    ]
+    shown = [Group(group.label, [row for row in group.rows if any(cell.text for cell in row.cells)]) for group in groups]
+    missing = [ARMS[arm] for arm in ARMS if arm not in arms]
+    return Table(columns, [group for group in shown if group.rows], missing)
+
+
+def forest(audit: Mapping[str, Any]) -> list[Interval]:
+    """Excess re-identification of each audited arm, in the usual order."""
+    found = []
+    for arm, label in ARMS.items():
+        figure = excess(audit, arm)
+        if figure is not None:
+            value = figure["value"]
+            low, high = figure.get("low", value), figure.get("high", value)
+            cell = _cell(figure, percent)
+            kind = "released" if arm == "filtered" else arm
+            found.append(Interval(label, kind, value, low, high, cell.text, cell.interval))
+    return found
+
+
+def _row(label: str, hint: str, entries: list[Any], cell: Callable[[Any], Cell], strong: bool = False) -> Row:
+    return Row(label, hint, [cell(entry) for entry in entries], strong)
+
+
+def _cell(value: Any, form: Callable[[float], str], note: str = "") -> Cell:
+    figure = measure(value)
+    if figure is None:
+        return Cell()
+    interval = f"{form(figure['low']).removesuffix(' %')} to {form(figure['high'])}" if "low" in figure else ""
+    return Cell(form(figure["value"]), interval, note)
+
+
+def _count(entry: Any) -> Cell:
+    count = dig(entry, "n")
+    return Cell(f"{int(count):,}") if is_number(count) else Cell()
+
+
+def _utility(entry: Any) -> Cell:
+    return _cell(dig(entry, "utility", "auc"), decimal)
+
+
+def _reid(entries: list[Any]) -> list[Row]:
+    def rate(name: str) -> Callable[[Any], Cell]:
+        return lambda entry: _cell(dig(entry, "reid", name), percent)
+
+    def attacker(entry: Any) -> Cell:
+        return Cell(str(dig(entry, "reid", "attacker") or ""))
+
+    return [
+        _row("Attacker", "the one that finds most", entries, attacker),
+        _row("Main rate", "samples that look like a member", entries, rate("main")),
+        _row("Control rate", "samples that look like a stranger, by the same rule", entries, rate("control")),
+        _row("Excess", "main less control: what the model gives away", entries, rate("excess"), strong=True),
+    ]
+
+
+def _by_attacker(entries: list[Any]) -> list[Row]:
+    names = sorted({name for entry in entries for name in (dig(entry, "reid", "by_attacker") or {})})
+
+    def of(name: str) -> Callable[[Any], Cell]:
+        def cell(entry: Any) -> Cell:
+            found = dig(entry, "reid", "by_attacker", name)
+            return _cell(dig(found, "excess") or found, percent)
+
+        return cell
+
+    return [_row(name, "", entries, of(name)) for name in names] if len(names) > 1 else []
+
+
+def _fidelity(entries: list[Any]) -> list[Row]:
+    labels: dict[str, str] = {}
+    for entry in entries:
+        for key, value in (dig(entry, "fidelity") or {}).items():
+            if measure(value) is not None:
+                labels.setdefault(key, fidelity_label(key, value))
+
+    def of(key: str) -> Callable[[Any], Cell]:
+        def cell(entry: Any) -> Cell:
+            value = dig(entry, "fidelity", key)
+            count = dig(value, "n")
+            return _cell(value, decimal, f"n = {int(count):,}" if is_number(count) else "")
+
+        return cell
+
+    def hint(key: str) -> str:
+        return "lower is closer" if key.lower().startswith(("fid", "kid")) else ""
+
+    return [_row(label, hint(key), entries, of(key)) for key, label in labels.items()]

@@ -1,0 +1,192 @@
+"""Prove that a release holds nothing private, as far as files, pixels, a network and recorded lineage can tell."""
+
+import io
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pd.config import DataSettings
+from pd.dataset.decode import BadImage, Decoded, decode
+from pd.dataset.images import Mode, Pixels
+from pd.dataset.private import PrivateDataset
+from pd.report.checks import Check, VerifyReport, judge
+from pd.report.rare_captions import RareCaptions
+from pd.report.real_images import RealImages
+from pd.report.release_files import check_files, text_files
+from pd.report.release_images import Found, images_in, png_fault, prompts_in, table_faults
+from pd.report.weight_lineage import check_lineage, tensor_digest, write_lineage
+
+__all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
+
+Score = Callable[[Pixels], npt.NDArray[np.float32]]
+_BATCH = 256
+_Resize = Literal["crop", "pad", "stretch"]
+
+BYTES, PIXELS = "no real image, by its bytes", "no real image, by its pixels"
+REID, CAPTIONS = "no image is re-identified as a member", "every caption is shared by enough people"
+NAMES = "no name of a real image"
+
+
+def verify(
+    release: Path,
+    against: PrivateDataset | Path | None = None,
+    *,
+    score: Score | None = None,
+    threshold: float | None = None,
+    k: int = 3,
+    teacher: Path | None = None,
+    bundled: Collection[str] | None = None,
+) -> VerifyReport:
+    """Check a release; whatever is wrong is a check that failed, never an exception.
+
+    Args:
+        release: the release folder.
+        against: the private images, or `private/dataset`; without them nothing is compared with real images.
+        score: likeness to members of (N, H, W, C) uint8 -> (N,) float32, as the filter computed it.
+        threshold: the filter's; an image at or above it is re-identified.
+        k: member identities that must share a caption.
+        teacher: the teacher's diffusers folder; no weight may come from it.
+        bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
+
+    Raises:
+        UserError: `against` holds no private data set.
+    """
+    folder = against if isinstance(against, Path) else None
+    dataset = PrivateDataset.read(against) if isinstance(against, Path) else against
+    real = None if dataset is None else RealImages(dataset, folder)
+    return VerifyReport(
+        [
+            *check_files(release),
+            judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
+            *_check_images(release, real, score, threshold),
+            *_check_words(release, dataset, k),
+            check_lineage(release, bundled_digests() if bundled is None else bundled, teacher),
+        ]
+    )
+
+
+def bundled_digests() -> set[str]:
+    """Tensor digests of the autoencoders that pd ships, as a release holds them."""
+    from pd.diffusion.autoencoder import bundled  # brings diffusers, which nothing else here needs
+
+    digests = set()
+    for mode in get_args(Mode):
+        with tempfile.TemporaryDirectory() as folder:
+            bundled(mode).save_pretrained(folder, safe_serialization=True)
+            digests.add(tensor_digest(Path(folder)))
+    return digests
+
+
+def _check_images(release: Path, real: RealImages | None, score: Score | None, threshold: float | None) -> list[Check]:
+    """One pass over all images: what they are, and whether they are real ones."""
+    odd: list[str] = []
+    same_bytes: list[str] = []
+    same_pixels: list[str] = []
+    known: list[str] = []
+    scored = score is not None and threshold is not None
+    count, highest = 0, -np.inf
+    for batch in _batches(images_in(release)):
+        count += len(batch)
+        odd += [f"{found.where}: {fault}" for found in batch if (fault := png_fault(found.data))]
+        views: list[tuple[str, Pixels]] = []
+        for found in batch:
+            if real is not None and real.has_bytes(found.data):
+                same_bytes.append(found.where)
+            try:
+                decoded = _decode(found.data, real)
+            except BadImage as error:
+                odd.append(f"{found.where}: {error.reason}")
+                continue
+            if real is not None and any(real.has_picture(view.digest) for view in decoded):
+                same_pixels.append(found.where)
+            views += [(found.where, view.pixels) for view in decoded]
+        for names, pixels in _by_shape(views):
+            if real is not None:
+                same_pixels += [names[i] for i in np.flatnonzero(real.near(pixels)) if names[i] not in same_pixels]
+            if score is not None and threshold is not None:
+                scores = score(pixels)
+                highest = max(highest, float(scores.max()))
+                # `not <` and not `>=`: a score that is NaN is no proof of anything
+                known += [names[i] for i in np.flatnonzero(~(scores < threshold)) if names[i] not in known]
+    compared = f"{count:,} images compared with the real ones"
+    without = "not checked: no private data set was given to compare with"
+    return [
+        judge("the images are plain PNG", odd, f"{count:,} images, no metadata"),
+        judge(BYTES, same_bytes, compared) if real else Check(BYTES, None, without),
+        judge(PIXELS, same_pixels, f"{compared}, mirrored too") if real else Check(PIXELS, None, without),
+        judge(REID, known, f"highest score {highest:.3f}, threshold {threshold:.3f}")
+        if scored
+        else Check(REID, None, "not checked: no re-identification network was given"),
+    ]
+
+
+def _decode(data: bytes, real: RealImages | None) -> list[Decoded]:
+    """An image as the data set would hold it; in each way to make it square, where it is not."""
+    if real is None:
+        side, mode = _look(data)
+        return [decode(data, DataSettings.model_validate({"size": side, "mode": mode}))]
+    first = decode(data, real.settings())
+    width, height = _size(data)
+    ways = [way for way in get_args(_Resize) if way != "crop"] if width != height else []
+    return [first, *(decode(data, real.settings(way)) for way in ways)]
+
+
+def _look(data: bytes) -> tuple[int, str]:
+    """Size and mode in which an image is scored when no data set says: its own, as near as settings allow."""
+    decode(data, DataSettings(size=16))  # raises BadImage on whatever is not safe to open
+    with Image.open(io.BytesIO(data)) as picture:
+        side = min(max(min(picture.size) // 8 * 8, 16), 1024)
+        return side, "grey" if picture.mode in ("1", "L", "I;16") else "rgb"
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.size
+
+
+def _check_words(release: Path, dataset: PrivateDataset | None, k: int) -> list[Check]:
+    if dataset is None:
+        without = "not checked: no private data set was given to compare with"
+        return [Check(CAPTIONS, None, without), Check(NAMES, None, without)]
+    rare = RareCaptions(dataset.captions, dataset.identities, dataset.splits, k)
+    ids = set(dataset.ids)
+    captions, names, rows = [], [], 0
+    for where, name, prompt in prompts_in(release):
+        rows += 1
+        if rare.is_rare(prompt):
+            captions.append(f"{where}: its prompt is a caption of fewer than {k} members")
+        if name in ids:
+            names.append(f"{where} is named like a real image")
+    for where, text in text_files(release):
+        hits = rare.in_text(text)
+        if hits:
+            captions.append(f"{where} holds {hits} captions of fewer than {k} members")
+        if any(name in text for name in ids):
+            names.append(f"{where} names a real image")
+    return [
+        judge(CAPTIONS, captions, f"{rows:,} prompts; {len(rare):,} captions are shared by fewer than {k} members"),
+        judge(NAMES, names, f"{rows:,} rows and all text"),
+    ]
+
+
+def _batches(found: Iterator[Found]) -> Iterator[list[Found]]:
+    batch: list[Found] = []
+    for item in found:
+        batch.append(item)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _by_shape(views: list[tuple[str, Pixels]]) -> Iterator[tuple[list[str], Pixels]]:
+    """(names, (N, H, W, C) uint8) for each shape there is."""
+    for shape in sorted({pixels.shape for _, pixels in views}):
+        same = [(name, pixels) for name, pixels in views if pixels.shape == shape]
+        yield [name for name, _ in same], np.stack([pixels for _, pixels in same])

@@ -1,0 +1,1 @@
+"""The steps of the method, a file each; `graph.py` says how they hang together."""

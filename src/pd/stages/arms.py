@@ -1,0 +1,40 @@
+"""Arms: the students that are trained for comparison and never released (methods: arms, always side by side). Private.
+
+`unfiltered` learns from all candidates: distillation without a filter. `random_drop` learns from what is left when as many
+as the filter dropped are dropped at random: it sees as many images as the released student, so that only the choice differs.
+"""
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.runtime import connect
+from pd.stages.base import Context, Facts
+from pd.stages.student import train_student
+from pd.store.atomic import write_folder
+from pd.store.run import Run
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    facts = {}
+    if settings.audit.trained_arms:
+        connect(settings.address)
+    for arm in settings.audit.trained_arms:
+        with write_folder(run.arm(arm)) as folder, context.reporter.task(arm) as progress:
+            images = _candidates(run, arm, context.seed(arm))
+            work = run.work / "arms" / arm
+            # The released student's seed: all start from the same weights and see the same noise.
+            train_student(images, settings.student, settings.data, folder, work, context.seed("student"), progress)
+        facts[arm] = len(images)
+    return facts
+
+
+def _candidates(run: Run, arm: str, seed: int) -> SyntheticDataset:
+    """The arm's training images."""
+    files = sorted(run.candidates.glob("*.parquet"))
+    keep = np.concatenate([pq.read_table(file, columns=["keep"])["keep"].to_numpy() for file in files])
+    everything = SyntheticDataset.read(files)
+    if arm == "unfiltered":
+        return everything
+    return everything.take(np.sort(np.random.default_rng(seed).permutation(len(keep))[: int(keep.sum())]))

@@ -1,0 +1,32 @@
+"""Filter: find the thresholds on hold-out people, decide on every candidate, and hand the kept ones to the release."""
+
+from pd.dataset.private import PrivateDataset
+from pd.errors import UserError
+from pd.filters.apply import apply_filter
+from pd.filters.calibration import find_thresholds, read_measurements
+from pd.stages.base import Context, Facts
+from pd.stages.prompts import prompts_of
+from pd.store.atomic import write_json
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    thresholds = find_thresholds(read_measurements(run.reid), settings.reid.calibration, settings.filter)
+    with context.reporter.task("filter") as progress:
+        counts = apply_filter(
+            run.generated,
+            run.candidates,
+            thresholds,
+            settings.filter,
+            prompts=prompts_of(PrivateDataset.read(run.dataset), settings).texts,
+            kept=run.data,
+            progress=progress,
+        )
+    if not counts["kept"]:
+        raise UserError(
+            f"the filter dropped all {counts['candidates']} candidates",
+            where="reid.calibration, filter",
+            fix="generate more candidates, or choose a higher quantile",
+        )
+    write_json(run.filter_counts, {**counts, "near_copy_threshold": thresholds.near_copy, "reid": settings.filter.reid})
+    return counts

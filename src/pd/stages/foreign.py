@@ -1,0 +1,119 @@
+"""`pd filter` and `pd audit` on images that somebody else's generator made: no teacher, no run, the same filter and attacks."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pd.audit.run import audit
+from pd.config import Settings, parse_settings
+from pd.dataset.folder_images import decode_images, folder_images
+from pd.dataset.ingest import ingest
+from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.stream import score_images
+from pd.errors import UserError
+from pd.filters.apply import apply_filter
+from pd.filters.calibration import find_thresholds, measure
+from pd.filters.gallery import build_gallery
+from pd.progress import Reporter
+from pd.reid.network import save
+from pd.reid.train import train
+from pd.seeds import derive
+from pd.store.atomic import write_json
+
+
+def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
+    """Filter somebody's images against real people.
+
+    Args:
+        real: a folder with one sub-folder per identity (or a manifest, with `--set data.reader=manifest`).
+        synthetic: images, nested or not, or Parquet.
+        out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more.
+        overrides: settings, as `key=value`.
+        reporter: tells what is going on.
+
+    Returns:
+        `candidates`, `kept`, `threshold`, `dropped`.
+    """
+    settings = _settings(real, overrides)
+    if out.exists() and (not out.is_dir() or any(path.suffix != ".parquet" for path in out.iterdir())):
+        raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
+    with tempfile.TemporaryDirectory(prefix="pd-filter-") as scratch:
+        folder = Path(scratch)
+        data = _read(settings, folder / "dataset", reporter)
+        reid = folder / "reid"
+        reporter.say("training the re-identification network on the members")
+        members = data.members()
+        with reporter.task("network") as progress:
+            network = train(members.images, members.identities, settings.reid, derive(settings.seed, "reid"), progress)
+        save(network, reid)
+        build_gallery(network, members, reid)
+        measured = measure(network, reid, data, settings.seed)
+        reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+        reporter.say("scoring the synthetic images")
+        with reporter.task("images") as progress:
+            facts = score_images(
+                source=synthetic,
+                reid=reid,
+                gallery=reid,
+                data=settings.data,
+                settings=settings.generate,
+                out=folder / "scored",
+                address=settings.address,
+                progress=progress,
+            )
+        for line in facts["bad"]:
+            reporter.say(f"  set aside: {line}")
+        thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
+        with reporter.task("filter") as progress:
+            return apply_filter(folder / "scored", out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
+
+
+def audit_folders(
+    real: Path, synthetic: Path, out: Path | None, overrides: Sequence[str], reporter: Reporter
+) -> Mapping[str, Any]:
+    """Attack somebody's synthetic images.
+
+    Args:
+        real: a folder with one sub-folder per identity (or a manifest, whose `split` column says who was a member).
+        synthetic: a folder of images.
+        out: a file for the figures, JSON.
+        overrides: settings, as `key=value`.
+        reporter: tells what is going on.
+
+    Returns:
+        As `release/audit.json`, with the one arm `synthetic`.
+    """
+    settings = _settings(real, overrides)
+    named = decode_images(folder_images(synthetic), settings.data, str(synthetic))
+    for bad in named.bad:
+        reporter.say(f"  set aside: {bad}")
+    with tempfile.TemporaryDirectory(prefix="pd-audit-") as scratch:
+        data = _read(settings, Path(scratch) / "dataset", reporter)
+    samples = SyntheticDataset(named.names, named.images, [""] * len(named.names), {})
+    rows = np.random.default_rng(settings.seed).permutation(len(samples))[: settings.audit.samples]
+    with reporter.task("audit") as progress:
+        figures = audit(data, {"synthetic": samples.take(np.sort(rows))}, None, settings.audit, settings.seed, progress)
+    if out:
+        write_json(out, figures)
+    return figures
+
+
+def _settings(real: Path, overrides: Sequence[str]) -> Settings:
+    """Defaults with the real images as data."""
+    reader = "manifest" if real.is_file() else "folder"
+    return parse_settings({"data": {"reader": reader, "path": str(real)}}, overrides, where="--set")
+
+
+def _read(settings: Settings, folder: Path, reporter: Reporter) -> PrivateDataset:
+    with reporter.task("real images") as progress:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        report = ingest(settings.data, derive(settings.seed, "split"), folder, progress)
+    for line in report.lines():
+        reporter.say(f"  {line}")
+    return PrivateDataset.read(folder)

@@ -1,0 +1,30 @@
+"""Generate: sample the teacher with k-anonymous prompts, score every candidate against the members. Private."""
+
+from pd.dataset.private import PrivateDataset
+from pd.engine.stream import generate
+from pd.stages.base import Context, Facts
+from pd.stages.prompts import prompts_of
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    prompts = prompts_of(PrivateDataset.read(run.dataset), settings)
+    if prompts.dropped_captions:
+        context.reporter.say(
+            f"  {prompts.dropped_captions} captions ({prompts.dropped_images} images) are shared by fewer than "
+            f"{settings.generate.prompt_k} people and are no prompts"
+        )
+    with context.reporter.task("candidates") as progress:
+        facts = generate(
+            teacher=run.teacher,
+            reid=run.reid,
+            gallery=run.reid,
+            prompts=prompts,
+            settings=settings.generate,
+            seed=context.seed("generate"),
+            mode=settings.data.mode,
+            out=run.generated,
+            address=settings.address,
+            progress=progress,
+        )
+    return {**facts, "prompts": len(prompts.texts), "captions_not_prompts": prompts.dropped_captions}

@@ -1,0 +1,124 @@
+"""The stage graph: what each step reads, which settings it depends on, and what it leaves behind.
+
+`pd.stages.NAME.execute(context)` does the work; it is imported only when it must run, for it brings torch and ray.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pd.config import ReidSettings, Settings
+from pd.store.run import Run
+
+
+def _source(settings: Settings) -> str:
+    from pd.dataset.ingest import fingerprint
+
+    return fingerprint(settings.data)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the method.
+
+    Attributes:
+        name: what `pd` calls it.
+        doing: what it does, in a few words for the terminal.
+        needs: the stages whose outputs it reads.
+        keys: dotted prefixes of the settings it depends on (the run's seed always counts).
+        outputs: the files and folders it makes, given the run and the settings.
+        source: a fingerprint of input from outside the run, if it reads any.
+    """
+
+    name: str
+    doing: str
+    needs: tuple[str, ...]
+    keys: tuple[str, ...]
+    outputs: Callable[[Run, Settings], list[Path]]
+    source: Callable[[Settings], str] | None = None
+
+
+STAGES = (
+    Stage(
+        name="ingest",
+        doing="reading the private images",
+        needs=(),
+        keys=("data",),
+        outputs=lambda run, settings: [run.dataset],
+        source=_source,
+    ),
+    Stage(
+        name="reid",
+        doing="training the re-identification network on the members",
+        needs=("ingest",),
+        # All but the calibration, which the filter reads: a new threshold trains nothing.
+        keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name != "calibration"),
+        outputs=lambda run, settings: [run.reid],
+    ),
+    Stage(
+        name="teacher",
+        doing="training the teacher on the members",
+        needs=("ingest",),
+        keys=("teacher", "data.size", "data.mode"),
+        outputs=lambda run, settings: [run.teacher],
+    ),
+    Stage(
+        name="generate",
+        doing="sampling the teacher and scoring the candidates",
+        needs=("ingest", "reid", "teacher"),
+        # Not workers: the candidates are the same for any number of them.
+        keys=(
+            "generate.candidates",
+            "generate.sampler_steps",
+            "generate.guidance",
+            "generate.prompt_k",
+            "generate.shard_size",
+            "generate.batch",
+        ),
+        outputs=lambda run, settings: [run.generated],
+    ),
+    Stage(
+        name="filter",
+        doing="dropping what resembles a member",
+        needs=("ingest", "reid", "generate"),
+        keys=("reid.calibration", "filter", "generate.prompt_k"),
+        outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
+    ),
+    Stage(
+        name="student",
+        doing="training the student on the kept candidates",
+        needs=("filter",),
+        keys=("student", "data.size", "data.mode"),
+        outputs=lambda run, settings: [run.model],
+    ),
+    Stage(
+        name="arms",
+        doing="training the students to compare with",
+        needs=("filter",),
+        keys=("student", "audit.arms", "data.size", "data.mode"),
+        outputs=lambda run, settings: [run.arm(arm) for arm in settings.audit.trained_arms],
+    ),
+    Stage(
+        name="audit",
+        doing="attacking the arms",
+        needs=("ingest", "teacher", "generate", "filter", "student", "arms"),
+        keys=("audit", "generate.prompt_k", "generate.sampler_steps", "generate.guidance", "generate.batch"),
+        outputs=lambda run, settings: [run.all_samples, run.release_audit],
+    ),
+    Stage(
+        name="report",
+        doing="writing the report and the card",
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
+        keys=("name", "generate"),
+        outputs=lambda run, settings: [run.report, run.card],
+    ),
+    Stage(
+        name="verify",
+        doing="proving that the release is clean",
+        needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
+        keys=("generate.prompt_k",),
+        outputs=lambda run, settings: [],
+    ),
+)
+
+BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

@@ -1,0 +1,119 @@
+"""Report: the custodian's page, with real faces in it, and the release's card."""
+
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
+from pd.filters.calibration import read_measurements
+from pd.report.card import write_card
+from pd.report.data import Candidates, Counts, ReportData, dangerous
+from pd.report.html import SHOWN_DANGERS, SHOWN_SAMPLES, render_report
+from pd.stages.base import Context, Facts
+from pd.stages.graph import BY_NAME
+from pd.store.lineage import Record, read_record
+from pd.store.run import Run
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
+    kept = SyntheticDataset.read(run.data)
+    write_card(
+        run.card,
+        audit,
+        name=settings.name,
+        kept=len(kept),
+        size=settings.data.size,
+        mode=settings.data.mode,
+        prompts=sorted(set(kept.prompts)),
+        prompt_k=settings.generate.prompt_k,
+        sampler_steps=settings.generate.sampler_steps,
+        guidance=settings.generate.guidance,
+        base=settings.student.base,
+    )
+    render_report(_report_data(context, run), run.report)
+    return {}
+
+
+def _report_data(context: Context, run: Run) -> ReportData:
+    settings = context.settings
+    records = {stage: record for stage in BY_NAME["report"].needs if (record := read_record(run.record(stage)))}
+    real = PrivateDataset.read(run.dataset)
+    measured = read_measurements(run.reid)
+    counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
+    candidates = _candidates(run)
+    shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
+    members, strangers = real.members(), real.holdout()
+    return ReportData(
+        run=settings.name,
+        created=time.strftime("Written on %Y-%m-%d."),
+        counts=Counts(
+            member_identities=len(set(members.identities)),
+            holdout_identities=len(set(strangers.identities)),
+            member_images=len(members),
+            holdout_images=len(strangers),
+            bad_images=sum(records["ingest"].facts["bad"].values()),
+        ),
+        settings=settings.model_dump(mode="json"),
+        audit=json.loads(run.release_audit.read_text(encoding="utf-8")),
+        candidates=candidates,
+        threshold=counts["threshold"],
+        real=_images(run.dataset.glob("*.parquet"), shown),
+        samples={arm: [row["bytes"] for row in _head(run.samples(arm).glob("*.parquet"))] for arm in settings.audit.arms},
+        stranger_scores=measured.score,
+        member_scores=measured.member_score,
+        verification={
+            name: value
+            for name, value in (("auc", measured.verification.auc), ("rank1", measured.verification.rank1))
+            if value is not None
+        },
+        stage_seconds={stage: record.seconds for stage, record in records.items()},
+        versions=records["ingest"].versions,
+        lineage=_digests(records),
+    )
+
+
+def _candidates(run: Run) -> Candidates:
+    """Decisions on all candidates, and the pictures of those that are shown."""
+    files = sorted(run.candidates.glob("*.parquet"))
+    table = pa.concat_tables([pq.read_table(file, columns=["id", "score", "nearest", "keep", "reason"]) for file in files])
+    scores, keep = table["score"].to_numpy(), table["keep"].to_numpy()
+    ids = table["id"].to_pylist()
+    shown = {ids[i] for rows in dangerous(scores, keep, SHOWN_DANGERS) for i in rows}
+    return Candidates(
+        ids=ids,
+        scores=np.asarray(scores, np.float32),
+        nearest=table["nearest"].to_pylist(),
+        keep=np.asarray(keep, bool),
+        reasons=table["reason"].to_pylist(),
+        images=_images(files, shown),
+    )
+
+
+def _images(files: Iterable[Path], ids: set[str]) -> dict[str, bytes]:
+    """id -> encoded image of the rows asked for."""
+    found: dict[str, bytes] = {}
+    for file in sorted(files):
+        table = pq.read_table(file, columns=["id", "image"])
+        rows = table.filter(pc.is_in(table["id"], pa.array(sorted(ids), pa.string())))
+        found |= {row["id"]: row["image"]["bytes"] for row in rows.to_pylist()}
+    return found
+
+
+def _head(files: Iterable[Path]) -> list[dict[str, bytes]]:
+    """The first images of an arm's samples."""
+    first = sorted(files)[0]
+    rows: list[dict[str, bytes]] = pq.read_table(first, columns=["image"])["image"].slice(0, SHOWN_SAMPLES).to_pylist()
+    return rows
+
+
+def _digests(records: dict[str, Record]) -> dict[str, str]:
+    return {name: digest for record in records.values() for name, digest in record.outputs.items()}

@@ -1,0 +1,50 @@
+"""Student: train on kept candidates and nothing else; it is what is released."""
+
+from pathlib import Path
+
+from pd.config import DataSettings, ModelSettings
+from pd.dataset.synthetic import SyntheticDataset
+from pd.diffusion.data import TrainingData
+from pd.engine.runtime import connect
+from pd.engine.train import train_model
+from pd.progress import Progress
+from pd.report.verify import write_lineage
+from pd.stages.base import Context, Facts
+from pd.store.atomic import write_folder
+
+
+def train_student(
+    kept: SyntheticDataset,
+    model: ModelSettings,
+    shape: DataSettings,
+    out: Path,
+    work: Path,
+    seed: int,
+    progress: Progress,
+) -> Facts:
+    """Train a student and write it to `out` as a diffusers folder.
+
+    It takes a `SyntheticDataset`, never a `PrivateDataset`: nothing private can be handed to it.
+
+    Args:
+        kept: the images it learns from, and their prompts.
+        model: how it is built and trained.
+        shape: size and mode of the images (nothing else of it is read).
+        out: an empty folder.
+        work: checkpoints and caches.
+        seed: of everything random in it.
+        progress: called as it goes.
+    """
+    return train_model(model, shape, TrainingData(kept.images, kept.prompts), out, work, seed, progress)
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    connect(settings.address)
+    with write_folder(run.model) as folder, context.reporter.task("student") as progress:
+        kept = SyntheticDataset.read(run.data)
+        facts = train_student(
+            kept, settings.student, settings.data, folder, run.work / "student", context.seed("student"), progress
+        )
+        write_lineage(folder, settings.student, run.data)
+    return facts

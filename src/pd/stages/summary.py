@@ -1,0 +1,57 @@
+"""The tables that close a command."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from pd.store.run import Run
+
+
+def summary_table(run: Run) -> Table:
+    """The audit of a finished run, an arm a row."""
+    audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
+    table = arms_table(audit)
+    counts = audit["filter"]
+    dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none"
+    table.caption = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {dropped}"
+    return table
+
+
+def arms_table(audit: Mapping[str, Any]) -> Table:
+    """Excess re-identification by the worst attacker, utility and fidelity, with 95 % intervals; an arm a row."""
+    table = Table(title="audit")
+    for heading in (
+        "arm",
+        "n",
+        "excess re-identification",
+        "worst attacker",
+        "main",
+        "control",
+        "utility AUC",
+        "KID x1000",
+    ):
+        table.add_column(heading)
+    real = audit.get("real", {})
+    for name, figures in {"real members": real.get("member"), **audit["arms"]}.items():
+        if not figures:
+            continue
+        reid = figures.get("reid", figures)
+        utility = figures.get("utility") if name != "real members" else real.get("utility")
+        kid = (figures.get("fidelity") or {}).get("kid")
+        table.add_row(
+            name,
+            str(figures.get("n", "")),
+            _interval(reid["excess"]),
+            reid["attacker"],
+            f"{reid['main']['value']:.3f}",
+            f"{reid['control']['value']:.3f}",
+            _interval(utility["auc"]) if utility and utility.get("auc") else "-",
+            f"{1000 * kid['value']:.1f}" if kid else "-",
+        )
+    return table
+
+
+def _interval(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

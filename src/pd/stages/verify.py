@@ -1,0 +1,71 @@
+"""Verify: prove that the release is clean; the run fails if it is not."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.markup import escape
+from rich.table import Table
+
+from pd.dataset.images import Pixels
+from pd.errors import LeakError, UserError
+from pd.report.verify import Check, VerifyReport, verify
+from pd.stages.base import Context, Facts
+
+
+def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyReport:
+    """Check a release folder.
+
+    Args:
+        release: the folder.
+        against: a run's `private/dataset`. When the network, the thresholds and the teacher of the run lie beside it, images
+            are scored as the filter scored them, and weights are compared with the teacher's.
+        k: member identities that must share a caption.
+
+    Raises:
+        UserError: there is no such folder, or no private data set in `against`.
+    """
+    if not release.is_dir():
+        raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
+    if against is None:
+        return verify(release, k=k)
+    private = against.parent
+    counts, teacher = private / "filter.json", private / "teacher"
+    if not ((private / "reid" / "config.json").exists() and counts.exists()):
+        return verify(release, against, k=k)
+    from pd.filters.scorer import Scorer
+
+    scorer = Scorer(private / "reid", private / "reid")
+
+    def score(images: Pixels) -> npt.NDArray[np.float32]:
+        return scorer.score(images).score
+
+    filtered = json.loads(counts.read_text(encoding="utf-8"))
+    threshold = filtered["threshold"] if filtered["reid"] else None
+    return verify(release, against, score=score, threshold=threshold, k=k, teacher=teacher if teacher.is_dir() else None)
+
+
+def checks_table(checks: Sequence[Check]) -> Table:
+    """The checks for a terminal."""
+    table = Table(title="pd verify")
+    for heading in ("", "check", "found"):
+        table.add_column(heading)
+    marks = {True: "[green]ok[/]", False: "[bold red]LEAK[/]", None: "[yellow]not checked[/]"}
+    for check in checks:
+        table.add_row(marks[check.ok], escape(check.name), escape(check.detail))
+    return table
+
+
+def execute(context: Context) -> Facts:
+    run = context.run
+    report = check_release(run.release, run.dataset, context.settings.generate.prompt_k)
+    if not report.ok:
+        first = report.failed[0]
+        raise LeakError(
+            f"the release is not clean: {first.name}: {first.detail}",
+            where=str(run.release),
+            fix="do not share it; `pd verify` lists every check",
+        )
+    return {"checks": len(report.checks), "not_checked": len(report.skipped)}

@@ -1,0 +1,102 @@
+"""Writing that is whole or not there: aside first, then renamed. Folders get mode 0700, files 0600."""
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pd.errors import UserError
+
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+
+
+@contextlib.contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; on success it replaces `path`, on an error it is removed.
+
+    Raises:
+        UserError: the disk is full or the place cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        aside.mkdir(mode=PRIVATE_FOLDER)
+        try:
+            yield aside
+            make_private(aside)
+            _replace_folder(aside, path)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed `write_folder(path)` left, and put back the old folder if it died between two renames."""
+    old = path.with_name(f".{path.name}.old")
+    if old.exists():
+        if path.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(path)
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _replace_folder(new: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
+        path.rename(old)
+    new.rename(path)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole: temporary name, fsync, rename. Raises UserError when the disk is full."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.rename(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON value with sorted keys, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def make_private(folder: Path) -> None:
+    """Take group and other rights from a folder and all that is in it."""
+    folder.chmod(PRIVATE_FOLDER)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden place into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK:
+            raise UserError(f"cannot write: {os.strerror(error.errno)}", where=str(path), fix=_DISK[error.errno]) from error
+        raise
+
+
+_DISK = {
+    28: "make room, then run the same command again: what was finished is kept",  # ENOSPC
+    122: "your quota is used up; make room and run the same command again",  # EDQUOT
+    13: "choose a folder that you may write to",  # EACCES
+    30: "the file system is read-only; choose another folder",  # EROFS
+}

@@ -1,0 +1,96 @@
+"""The run folder: where everything lies, and which side of the privacy boundary it is on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of one run.
+
+    `private/` holds real images or what they trained; `release/` may be given away; `work/` holds checkpoints and caches that a
+    finished run does not need (private, too).
+    """
+
+    root: Path
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @property
+    def release(self) -> Path:
+        return self.root / "release"
+
+    @property
+    def work(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def dataset(self) -> Path:
+        """Real images and captions, Parquet."""
+        return self.private / "dataset"
+
+    @property
+    def reid(self) -> Path:
+        """The re-identification network, the member gallery and the thresholds."""
+        return self.private / "reid"
+
+    @property
+    def teacher(self) -> Path:
+        """The teacher, a diffusers folder."""
+        return self.private / "teacher"
+
+    @property
+    def generated(self) -> Path:
+        """Candidates with every score, before any decision, in shards."""
+        return self.private / "generated"
+
+    @property
+    def candidates(self) -> Path:
+        """Candidates with scores and decisions."""
+        return self.private / "candidates"
+
+    @property
+    def filter_counts(self) -> Path:
+        """How many candidates each filter dropped, and the thresholds."""
+        return self.private / "filter.json"
+
+    @property
+    def report(self) -> Path:
+        return self.private / "report.html"
+
+    @property
+    def all_samples(self) -> Path:
+        """Samples of every audited arm, a folder each."""
+        return self.private / "samples"
+
+    def samples(self, arm: str) -> Path:
+        """Samples of one arm, Parquet with an image struct."""
+        return self.all_samples / arm
+
+    def arm(self, arm: str) -> Path:
+        """The student of a comparison arm that is not released, a diffusers folder."""
+        return self.private / "arms" / arm
+
+    @property
+    def model(self) -> Path:
+        """The released student, a diffusers folder."""
+        return self.release / "model"
+
+    @property
+    def data(self) -> Path:
+        """The kept images, Parquet: all that the student is given."""
+        return self.release / "data"
+
+    @property
+    def release_audit(self) -> Path:
+        return self.release / "audit.json"
+
+    @property
+    def card(self) -> Path:
+        return self.release / "README.md"
+
+    def record(self, stage: str) -> Path:
+        """What a finished stage says of itself."""
+        return self.private / ".stages" / f"{stage}.json"

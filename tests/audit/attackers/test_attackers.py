@@ -1,0 +1,78 @@
+"""Every attacker finds copies of members, clean or blurred or mirrored, and none finds people who are not there."""
+
+import numpy as np
+import pytest
+import torch
+
+from pd.audit.attack import Attack
+from pd.audit.attackers.base import Embedded, similarity
+from pd.audit.attackers.choose import ATTACKERS, attacker
+from pd.dataset.images import Pixels, from_tensor, to_tensor
+from pd.dataset.private import PrivateDataset
+from pd.errors import UserError
+from pd.reid.augment import blur
+
+SEED = 7
+
+
+def blurred(images: Pixels, pixels: float) -> Pixels:
+    return from_tensor(blur(to_tensor(images), sigma=torch.full((len(images),), pixels)), "grey")
+
+
+@pytest.fixture(scope="module", params=sorted(ATTACKERS))
+def attack(request: pytest.FixtureRequest, orl: PrivateDataset) -> Attack:
+    learning = orl.holdout_half("calibration", SEED)
+    attacking = attacker(request.param)
+    attacking.fit(learning.images, learning.identities, seed=1, steps=40)
+    return Attack(attacking, orl.members(), orl.holdout_half("audit", SEED), alpha=0.05, bootstrap=200, seed=2)
+
+
+def test_copies_are_found(attack: Attack, orl: PrivateDataset) -> None:
+    members = orl.members()
+    first = attack(members.images[::2])
+    assert first.main.value == 1.0
+    assert first.excess.value > 0.6
+    assert first.people_hit == 20
+    mirrored = attack(np.ascontiguousarray(members.images[::2, :, ::-1]))
+    assert mirrored.main.value == 1.0
+    assert mirrored.excess.value > 0.6
+    soft = attack(blurred(members.images[::2], 1.5))
+    assert soft.excess.value > 0.5
+    assert soft.excess.low > 0.2
+
+
+def test_strangers_are_not(attack: Attack, orl: PrivateDataset) -> None:
+    others = attack(orl.holdout_half("calibration", SEED).images)
+    assert others.excess.low <= 0 <= others.excess.high or others.excess.high < 0
+    themselves = attack(orl.holdout_half("audit", SEED).images)
+    assert themselves.main.value == pytest.approx(0.05)
+    assert themselves.excess.high < 0
+
+
+@pytest.mark.parametrize("name", sorted(ATTACKERS))
+def test_embeddings_are_unit_rows_from_the_seed(name: str, orl: PrivateDataset) -> None:
+    learning = orl.holdout_half("calibration", SEED)
+    rows = []
+    for seed in (1, 1, 2):
+        attacking = attacker(name)
+        attacking.fit(learning.images[:12], learning.identities[:12], seed=seed, steps=3)
+        rows.append(attacking.embed(orl.images[:20]))
+    assert rows[0].dtype == np.float32
+    assert np.linalg.norm(rows[0], axis=1) == pytest.approx(1.0, abs=1e-4)
+    assert (rows[0] == rows[1]).all()
+    assert name == "thumbnails" or (rows[0] != rows[2]).any()
+
+
+def test_colour_counts() -> None:
+    rng = np.random.default_rng(0)
+    red = rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    attacking = attacker("thumbnails")
+    swapped = np.ascontiguousarray(red[..., ::-1])
+    likeness = similarity(attacking.embed(red), Embedded.of(attacking, swapped))
+    assert likeness.diagonal().max() < 0.9
+    assert similarity(attacking.embed(red), Embedded.of(attacking, red)).diagonal() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'thumbnails'"):
+        attacker("thumbnail")

@@ -1,0 +1,108 @@
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pd.audit.run import audit
+from pd.config import AuditSettings
+from pd.dataset.images import Pixels, from_tensor, to_tensor
+from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
+from pd.errors import UserError
+from pd.reid.augment import blur
+
+SEED = 7
+SETTINGS = AuditSettings(attackers=("thumbnails", "whitened"), samples=60, attacker_steps=30, bootstrap=200)
+
+
+def samples(data: PrivateDataset, images: Pixels | None = None, labels: bool = True) -> SyntheticDataset:
+    pixels = data.images if images is None else images
+    return SyntheticDataset(data.ids, pixels, [""] * len(data), dict(data.labels) if labels else {})
+
+
+@pytest.fixture(scope="module")
+def figures(orl: PrivateDataset) -> dict[str, Any]:
+    every_third = orl.members().where(np.arange(len(orl.members())) % 3 == 0)
+    soft = from_tensor(blur(to_tensor(every_third.images), sigma=torch.full((len(every_third),), 1.2)), "grey")
+    members = orl.members().images
+    arms = {
+        "copies": samples(every_third, soft),
+        "strangers": samples(orl.holdout_half("calibration", SEED), labels=False),
+    }
+    steps: list[int] = []
+    found = audit(orl, arms, members, SETTINGS, SEED, lambda done, total, info: steps.append(total - done))
+    assert steps == list(range(len(steps)))[::-1]
+    return found
+
+
+def test_copies_are_told_from_strangers(figures: dict[str, Any]) -> None:
+    copies, strangers = (figures["arms"][arm]["reid"] for arm in ("copies", "strangers"))
+    assert copies["excess"]["low"] > 0.2
+    assert copies["excess"]["value"] > 0.6
+    assert strangers["excess"]["low"] <= 0
+    assert figures["arms"]["copies"]["n"] == figures["arms"]["copies"]["reid"]["main"]["n"] == 60
+
+
+def test_the_headline_is_the_worst_attacker(figures: dict[str, Any]) -> None:
+    for arm in figures["arms"].values():
+        reid = arm["reid"]
+        by = reid["by_attacker"]
+        assert set(by) == {"thumbnails", "whitened"}
+        assert reid["excess"]["value"] == max(found["excess"]["value"] for found in by.values())
+        assert {key: reid[key] for key in by[reid["attacker"]]} == by[reid["attacker"]]
+
+
+def test_the_figures_are_plain_json_without_names(figures: dict[str, Any], orl: PrivateDataset) -> None:
+    text = json.dumps(figures, allow_nan=False)
+    assert not any(f'"{name}"' in text for name in {*orl.ids, *orl.identities})
+
+
+def test_a_round_trip_that_changes_nothing_keeps_everything(figures: dict[str, Any]) -> None:
+    real = figures["real"]
+    assert real["round_trip"]["excess"]["value"] == real["member"]["excess"]["value"] > 0.6
+    for share in real["round_trip"]["share_kept"].values():
+        assert share["value"] == pytest.approx(1.0)
+        assert share["low"] <= 1.0 <= share["high"]
+
+
+def test_utility_and_fidelity(figures: dict[str, Any]) -> None:
+    copies, strangers = figures["arms"]["copies"], figures["arms"]["strangers"]
+    assert set(figures["real"]["utility"]["labels"]) == {"beard", "glasses"}
+    # By this seed's split no member has a moustache alone, so there is nothing to learn it from; it is named, not hidden.
+    assert figures["real"]["utility"]["skipped"] == {"moustache": "the training images have one class only"}
+    assert 0.6 < figures["real"]["utility"]["auc"]["value"] <= 1
+    assert copies["utility"]["auc"]["value"] > 0.5
+    assert strangers["utility"]["auc"] is None
+    assert strangers["utility"]["why"] == "the samples have no labels"
+    for arm in (copies, strangers):
+        assert arm["fidelity"]["fid"]["name"] == "FID, EfficientNet-Lite0 features"
+        assert arm["fidelity"]["kid"]["low"] <= arm["fidelity"]["kid"]["value"] <= arm["fidelity"]["kid"]["high"]
+        assert arm["fidelity"]["kid"]["n"] == 60
+
+
+def test_the_strangers_are_the_audit_half_alone(figures: dict[str, Any]) -> None:
+    real = figures["real"]
+    assert (real["alpha"], real["strangers"]) == (0.05, 100)
+    assert real["n"] == {
+        "members": 200,
+        "member_identities": 20,
+        "strangers": 100,
+        "stranger_identities": 10,
+        "attackers_learnt_from": 100,
+    }
+
+
+def test_what_cannot_be_audited_is_refused_at_once(orl: PrivateDataset) -> None:
+    good = samples(orl.members())
+    wrong = AuditSettings(attackers=("thumbnails", "magenet"))
+    with pytest.raises(UserError, match="did you mean 'imagenet'"):
+        audit(orl, {"teacher": good}, None, wrong, SEED)
+    with pytest.raises(UserError, match="no attacker"):
+        audit(orl, {"teacher": good}, None, AuditSettings(attackers=()), SEED)
+    with pytest.raises(UserError, match="'teacher' has no samples"):
+        audit(orl, {"teacher": good.first(0)}, None, SETTINGS, SEED)
+    small = samples(orl.members(), orl.members().images[:, ::2, ::2])
+    with pytest.raises(UserError, match="bring them to one size"):
+        audit(orl, {"teacher": small}, None, SETTINGS, SEED)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from pd.diffusion.ema import Ema
+
+
+def test_the_average_follows_the_formula() -> None:
+    weight = torch.zeros(3)
+    ema, expected = Ema([weight], 0.9), 0.0
+    for step in range(200):
+        weight = torch.full((3,), float(step))
+        ema.update([weight], step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    out = torch.empty(3)
+    ema.copy_to([out])
+    assert out.tolist() == pytest.approx([expected] * 3, rel=1e-5)
+    assert out[0] < 199
+
+
+def test_no_decay_is_the_last_weights() -> None:
+    ema, out = Ema([torch.zeros(2)], 0.0), torch.empty(2)
+    ema.update([torch.tensor([1.0, 2.0])], 500)
+    ema.copy_to([out])
+    assert out.tolist() == [1.0, 2.0]
+
+
+def test_it_goes_on_from_its_state() -> None:
+    steps = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    whole, first = Ema([torch.zeros(4)], 0.9), Ema([torch.zeros(4)], 0.9)
+    for step in range(10):
+        whole.update([steps[step]], step)
+        first.update([steps[step]], step)
+    state = first.state_dict()
+    first.update([steps[0]], 10)  # a state is a copy: later steps leave it alone
+    second = Ema([torch.ones(4)], 0.9)
+    second.load_state_dict(state)
+    for step in range(10, 20):
+        whole.update([steps[step]], step)
+        second.update([steps[step]], step)
+    assert torch.equal(whole.state_dict()["0"], second.state_dict()["0"])
+
+
+def test_the_average_of_bfloat16_weights_is_kept_in_float32() -> None:
+    weight = torch.ones(1, dtype=torch.bfloat16)
+    ema = Ema([weight], 0.999)
+    ema.update([torch.full((1,), 2.0, dtype=torch.bfloat16)], 10**6)
+    assert ema.state_dict()["0"].item() == pytest.approx(1.001, abs=1e-6)  # 1.0 in bfloat16
+    ema.copy_to([weight])
+    assert weight.dtype == torch.bfloat16
+
+
+def test_other_parameters_are_refused() -> None:
+    ema = Ema([torch.zeros(2)], 0.9)
+    with pytest.raises(ValueError, match="not those"):
+        ema.update([torch.zeros(3)], 0)
+    with pytest.raises(ValueError, match="not those"):
+        ema.copy_to([torch.zeros(2), torch.zeros(2)])
+    with pytest.raises(ValueError, match="not in"):
+        Ema([], 1.0)

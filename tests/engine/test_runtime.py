@@ -1,0 +1,124 @@
+"""Joining Ray, sharing its machine out, and errors brought home."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from pd.config import ModelSettings
+from pd.engine.runtime import _even_share, connect, preflight_train, split_batch, unwrap
+from pd.errors import LeakError, UserError
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect()
+    yield
+    ray.shutdown()
+
+
+def settings(**changes: Any) -> ModelSettings:
+    return ModelSettings.model_validate({"batch": 64} | changes)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_connect_twice_is_one_cluster_and_workers_import_pd() -> None:
+    node = ray.get_runtime_context().get_node_id()
+    connect()
+    assert ray.get_runtime_context().get_node_id() == node
+
+    @ray.remote(num_cpus=0.1)
+    def where() -> str:
+        import pd
+
+        return str(pd.__file__)
+
+    import pd
+
+    assert ray.get(where.remote()) == pd.__file__
+
+
+@pytest.mark.usefixtures("cluster")
+def test_an_error_of_the_user_comes_out_of_a_task_as_itself() -> None:
+    @ray.remote(num_cpus=0.1)
+    def refuse() -> None:
+        try:
+            raise ValueError("the cause")
+        except ValueError as error:
+            raise LeakError("bad thing", where="row 3", fix="mend it") from error
+
+    with pytest.raises(Exception, match="bad thing") as caught:
+        ray.get(refuse.remote())
+    found = unwrap(caught.value)
+    assert type(found) is LeakError
+    assert (found.what, found.where, found.fix) == ("bad thing", "row 3", "mend it")
+    assert str(found) == "row 3: bad thing. mend it"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_more_workers_than_cpus_are_refused_with_the_numbers() -> None:
+    has = int(ray.cluster_resources()["CPU"])
+    with pytest.raises(UserError, match=rf"{has + 1} workers need {has + 1} CPUs; the cluster has {has} on 1 machine"):
+        preflight_train(settings(workers=has + 1, batch=has + 1))
+    with pytest.raises(UserError, match=rf"need {4 * has}; the cluster has {has}"):
+        preflight_train(settings(workers=2, cpus_per_worker=2 * has))
+    shared = preflight_train(settings(workers=2 * has, cpus_per_worker=0.5))
+    assert (shared.cpus, shared.threads) == (0.5, 1)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_more_gpus_than_there_are_is_refused_with_the_numbers() -> None:
+    has = ray.cluster_resources().get("GPU", 0.0)
+    with pytest.raises(UserError, match=rf"need {2 * (has + 1):g}; the cluster has {has:g}"):
+        preflight_train(settings(workers=2, gpus_per_worker=has + 1))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_lone_worker_computes_on_the_whole_machine_and_leaves_a_slot() -> None:
+    has = int(ray.cluster_resources()["CPU"])
+    share = preflight_train(settings(workers=1))
+    assert share.threads == has
+    assert share.cpus <= max(has - 1, 0.5)
+
+
+def test_wrapped_errors_of_ray_train_are_unwrapped() -> None:
+    from ray.train import ControllerError, WorkerGroupError
+
+    mine = UserError("mine")
+    assert unwrap(WorkerGroupError("worker 1 failed", {0: RuntimeError("other"), 1: mine})) is mine
+    assert unwrap(ControllerError(mine)) is mine
+    outer = RuntimeError("outer")
+    outer.__cause__ = WorkerGroupError("inside", {0: mine})
+    assert unwrap(outer) is mine
+    assert unwrap(mine) is mine
+    assert unwrap(WorkerGroupError("worker 0 failed", {0: RuntimeError("other")})) is None
+    loop = RuntimeError("a ring")
+    loop.__cause__, loop.__context__ = outer, loop
+    outer.__cause__ = loop
+    assert unwrap(loop) is None
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "workers", "each_gpu", "share"),
+    [
+        ([2.0], [0.0], 1, 0.0, 1.0),
+        ([2.0], [0.0], 2, 0.0, 0.5),
+        ([1.0], [0.0], 1, 0.0, 0.5),
+        ([16.0], [8.0], 8, 1.0, 1.0),
+        ([0.0, 4.0, 4.0, 4.0], [0.0] * 4, 2, 0.0, 4.0),  # eleven to share, but a worker fits on one machine
+        ([32.0, 32.0], [4.0, 4.0], 8, 1.0, 7.0),
+    ],
+)
+def test_cpus_are_shared_out_so_that_workers_fit_on_machines(
+    cpus: list[float], gpus: list[float], workers: int, each_gpu: float, share: float
+) -> None:
+    assert _even_share(cpus, gpus, workers, each_gpu) == share
+
+
+def test_batches_are_split_evenly_or_refused() -> None:
+    assert split_batch(settings(batch=64, workers=4)) == 16
+    assert split_batch(settings(batch=64, workers=2, micro_batch=8)) == 8
+    assert split_batch(settings(batch=64, workers=0)) == 64
+    with pytest.raises(UserError, match="set batch: 66"):
+        split_batch(settings(batch=64, workers=3))

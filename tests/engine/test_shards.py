@@ -1,0 +1,75 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pd.engine.shards import Shard, bad_images, missing, plan, tidy, write_shard
+
+TABLE = pa.table({"id": ["a", "b"]})
+
+
+def test_plan_is_aligned_to_micro_batches():
+    shards = plan(250, 100, 32)
+    assert [(s.start, s.stop) for s in shards] == [(0, 128), (128, 250)]
+    batches = [batch for shard in shards for batch in shard.micro_batches(32)]
+    assert [batch.start for batch in batches] == list(range(0, 250, 32))
+    assert [sample for batch in batches for sample in batch] == list(range(250))
+
+
+def test_more_candidates_leave_whole_shards_as_they_are():
+    assert plan(1000, 100, 10)[:9] == plan(950, 100, 10)[:9]
+
+
+@pytest.fixture
+def out(tmp_path):
+    shards = plan(6, 2, 2)
+    tidy(tmp_path, shards, shards)
+    for shard in shards:
+        write_shard(tmp_path, shard, TABLE, "inputs", {"sample": 1.0}, [f"{shard.index}.png: corrupt"])
+    return tmp_path
+
+
+def test_finished_shards_are_not_missing(out):
+    shards = plan(6, 2, 2)
+    assert missing(out, shards, "inputs") == []
+    assert pq.read_table(out / "part-00001.parquet").equals(TABLE)
+    assert bad_images(out, shards) == ["0.png: corrupt", "1.png: corrupt", "2.png: corrupt"]
+
+
+def test_shards_of_other_inputs_are_missing(out):
+    assert missing(out, plan(6, 2, 2), "other") == plan(6, 2, 2)
+
+
+def test_a_shard_with_another_range_is_missing(out):
+    assert missing(out, plan(7, 2, 2), "inputs") == [Shard(3, 6, 7)]
+    assert missing(out, plan(5, 2, 2), "inputs") == [Shard(2, 4, 5)]
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "no mark", "bad mark"])
+def test_damage_is_noticed(out, damage):
+    file, mark = out / "part-00001.parquet", out / ".done" / "part-00001.json"
+    data = bytearray(file.read_bytes())
+    if damage == "flip":
+        data[10] ^= 1
+        file.write_bytes(data)
+    elif damage == "cut":
+        file.write_bytes(data[:-1])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "no mark":
+        mark.unlink()
+    else:
+        mark.write_text('{"index": 1')
+    assert missing(out, plan(6, 2, 2), "inputs") == [Shard(1, 2, 4)]
+
+
+def test_tidy_leaves_nothing_but_finished_shards(out):
+    (out / ".part-00009.parquet.abcd.partial").write_bytes(b"half")
+    shards = plan(4, 2, 2)
+    tidy(out, shards, [shards[1]])
+    assert sorted(path.name for path in out.rglob("*")) == [".done", "part-00000.json", "part-00000.parquet"]
+
+
+def test_equal_rows_make_equal_files(tmp_path):
+    (tmp_path / ".done").mkdir()
+    shard = Shard(0, 0, 2)
+    assert write_shard(tmp_path, shard, TABLE, "x", {}).sha256 == write_shard(tmp_path, shard, TABLE, "x", {}).sha256

@@ -1,0 +1,290 @@
+"""Training: the engine against a bare torch loop, resume after every kind of death, and refusals."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from pd.config import DataSettings, ModelSettings
+from pd.diffusion import autoencoder
+from pd.diffusion.captions import CaptionTable
+from pd.diffusion.components import build
+from pd.diffusion.data import TrainingData
+from pd.diffusion.denoiser import Denoiser
+from pd.diffusion.ema import Ema
+from pd.diffusion.objective import draw
+from pd.engine.runtime import connect
+from pd.engine.train import train_model
+from pd.errors import UserError
+from pd.seeds import derive
+
+DATA = DataSettings()
+SEED = 7
+
+
+def settings(**changes: Any) -> ModelSettings:
+    """Six steps of eight images with a tiny UNet, in this process."""
+    small = {"unet": "tiny", "steps": 6, "batch": 8, "warmup": 2, "checkpoint_every": 2, "ema": 0.9, "workers": 0}
+    return ModelSettings.model_validate(small | changes)
+
+
+def pictures() -> TrainingData:
+    rng = np.random.default_rng(0)
+    captions = ["a photo of a face", "a photo of a face with glasses", "a photo of a face with a beard"]
+    return TrainingData(rng.integers(0, 256, (12, 32, 32, 1), dtype=np.uint8), [captions[row % 3] for row in range(12)])
+
+
+def weights(model: Path) -> dict[str, Tensor]:
+    unet = load_file(model / "unet" / "diffusion_pytorch_model.safetensors")
+    text = load_file(model / "text_encoder" / "model.safetensors")
+    return {f"unet.{name}": value for name, value in unet.items()} | {f"text.{name}": value for name, value in text.items()}
+
+
+def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """The largest difference between two models' weights."""
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def train(folder: Path, chosen: ModelSettings, progress: Callable[..., None] | None = None) -> dict[str, Any]:
+    return train_model(chosen, DATA, pictures(), folder / "out", folder / "work", SEED, progress)
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    (path,) = (folder / "work").glob("*/progress.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The weights of an uninterrupted run at ZeRO stage 1, in this process."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder, settings())
+    return weights(folder / "out")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect()
+    yield
+    ray.shutdown()
+
+
+def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
+    """The same training with nothing but torch: what DeepSpeed, ZeRO and the average must come to."""
+    images = pictures()
+    parts = build(chosen, DATA, derive(SEED, "weights"))
+    latents = autoencoder.encode(parts.vae, images.images)
+    table = CaptionTable(parts.tokenizer, images.captions)
+    model = Denoiser(parts, chosen)
+    parameters = list(model.parameters())
+    optimiser = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=chosen.weight_decay)
+    average = Ema(parameters, chosen.ema)
+    for step in range(chosen.steps):
+        warm = min(1.0, (step + 1) / chosen.warmup)
+        cosine = 0.05 + 0.475 * (1 + math.cos(math.pi * step / chosen.steps))
+        optimiser.param_groups[0]["lr"] = chosen.learning_rate * warm * cosine
+        batch = draw(
+            SEED,
+            step,
+            batch=chosen.batch,
+            images=len(images),
+            latent_shape=parts.latent_shape,
+            caption_dropout=chosen.caption_dropout,
+        )
+        text, rows = table.batch(batch.indices, batch.drop)
+        model(latents[batch.indices], batch.noise, batch.timesteps, text, rows).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, chosen.clip_norm)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update(parameters, step)
+    average.copy_to(parameters)
+    unet = {f"unet.{name}": value for name, value in parts.unet.state_dict().items()}
+    return unet | {f"text.{name}": value for name, value in parts.text_encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_each_zero_stage_trains_as_a_bare_torch_loop_does(tmp_path: Path, stage: int) -> None:
+    chosen = settings(zero_stage=stage, steps=4, micro_batch=4)
+    facts = train(tmp_path, chosen)
+    assert apart(weights(tmp_path / "out"), bare_loop(chosen)) < 1e-5
+    assert facts["steps"] == 4
+    assert 0 < facts["loss"] < 10
+    assert facts["images_per_s"] > 0
+
+
+def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    train(tmp_path, settings(precision="bf16"))
+    distance = apart(weights(tmp_path / "out"), whole)
+    assert 0 < distance < 0.02
+
+
+def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    class Death(Exception):
+        pass
+
+    def die(step: int, steps: int, figures: object) -> None:
+        if step >= 3:
+            raise Death
+
+    chosen = settings()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
+        with pytest.raises(Death):
+            train(tmp_path, chosen, die)
+        assert not (tmp_path / "out").exists()
+        before = len(records(tmp_path))
+        train(tmp_path, chosen)
+    assert [record["step"] for record in records(tmp_path)[before:]] == [2, 3, 4, 5, 6]
+    assert apart(weights(tmp_path / "out"), whole) == 0.0
+
+
+def test_a_finished_training_is_not_repeated_and_keeps_no_private_cache(tmp_path: Path) -> None:
+    first = train(tmp_path, settings(steps=2))
+    (folder,) = (tmp_path / "work").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"done.json", "model", "progress.jsonl", "tensorboard"}
+    before = (folder / "progress.jsonl").read_bytes()
+    again = train_model(settings(steps=2), DATA, pictures(), tmp_path / "second", tmp_path / "work", SEED)
+    assert again == first
+    assert (folder / "progress.jsonl").read_bytes() == before
+    assert apart(weights(tmp_path / "second"), weights(tmp_path / "out")) == 0.0
+
+
+def test_other_data_settings_or_seed_is_another_training(tmp_path: Path) -> None:
+    from pd.engine.train_job import name_of
+
+    images = pictures()
+    other = TrainingData(images.images, images.captions[::-1])
+    names = {
+        name_of(settings(), DATA, images, 7),
+        name_of(settings(), DATA, images, 8),
+        name_of(settings(), DATA, other, 7),
+        name_of(settings(learning_rate=0.5), DATA, images, 7),
+    }
+    assert len(names) == 4
+    assert name_of(settings(checkpoint_every=5), DATA, images, 7) in names
+
+
+def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"diverged.*step \d.*(checkpoint)") as caught:
+        train(tmp_path, settings(learning_rate=1e25, warmup=0, schedule="constant", clip_norm=1e9))
+    assert caught.value.where == "learning_rate = 1e+25"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frozen_text_encoder_stays_as_it_was(tmp_path: Path) -> None:
+    chosen = settings(steps=2, train_text_encoder=False, flip=True)
+    train(tmp_path, chosen)
+    fresh = build(chosen, DATA, derive(SEED, "weights"))
+    found = load_file(tmp_path / "out" / "text_encoder" / "model.safetensors")
+    for name, value in fresh.text_encoder.state_dict().items():
+        assert torch.equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 9, "workers": 2}, "9 does not divide among 2 workers"),
+        ({"micro_batch": 3}, "do not divide into micro-batches of 3"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        train(tmp_path, settings(**changes))
+    assert not (tmp_path / "work").exists()
+
+
+def test_no_images_are_refused(tmp_path: Path) -> None:
+    nothing = TrainingData(np.zeros((0, 32, 32, 1), np.uint8), [])
+    with pytest.raises(UserError, match="no images"):
+        train_model(settings(), DATA, nothing, tmp_path / "out", tmp_path / "work", SEED)
+
+
+LONG = {"steps": 40, "checkpoint_every": 5, "batch": 16}
+"""A run that lasts long enough to be killed in the middle."""
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The weights of an uninterrupted long run."""
+    folder = tmp_path_factory.mktemp("long")
+    train(folder, settings(**LONG))
+    return weights(folder / "out")
+
+
+def wait_for_second_checkpoint(folder: Path, alive: Callable[[], bool]) -> None:
+    """When the second one is being written, the first one counts."""
+    while len(list((folder / "work").glob("*/checkpoint_*"))) < 2:
+        assert alive(), "it ended before it could be killed"
+        time.sleep(0.02)
+
+
+def ray_train_workers(driver: int) -> list[psutil.Process]:
+    below = psutil.Process(driver).children(recursive=True)
+    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+def resumed_at(folder: Path) -> list[int]:
+    return [record["step"] for record in records(folder) if record.get("phase") == "resumed"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long: dict[str, Tensor]) -> None:
+    def kill_one() -> None:
+        wait_for_second_checkpoint(tmp_path, lambda: True)
+        victims = ray_train_workers(os.getpid())
+        assert len(victims) == 2
+        victims[-1].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    train(tmp_path, settings(workers=2, cpus_per_worker=0.5, zero_stage=2, **LONG))
+    assert resumed_at(tmp_path)
+    assert resumed_at(tmp_path)[0] >= 5
+    assert apart(weights(tmp_path / "out"), long) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_driver_is_started_again_and_goes_on(tmp_path: Path, long: dict[str, Tensor]) -> None:
+    chosen = settings(workers=1, **LONG)
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import test_train as t;"
+        "t.train(pathlib.Path(sys.argv[2]), t.settings(workers=1, **t.LONG))"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)])
+    wait_for_second_checkpoint(tmp_path, lambda: driver.poll() is None)
+    workers = ray_train_workers(driver.pid)
+    assert workers
+    driver.kill()
+    driver.wait()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert not left, "the training outlives its driver"
+    train(tmp_path, chosen)
+    assert resumed_at(tmp_path)
+    assert resumed_at(tmp_path)[0] >= 5
+    assert apart(weights(tmp_path / "out"), long) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_what_the_user_did_wrong_comes_out_of_the_workers(tmp_path: Path) -> None:
+    images = pictures()
+    long = TrainingData(images.images, ["word " * 100, *images.captions[1:]])
+    with pytest.raises(UserError, match="more than 77 tokens"):
+        train_model(settings(workers=1), DATA, long, tmp_path / "out", tmp_path / "work", SEED)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from pd.config import ReidSettings
+from pd.errors import UserError
+from pd.filters.gallery import build_gallery
+from pd.filters.scorer import Scorer, scorer_digest
+from pd.reid.network import build, save
+
+
+@pytest.fixture(scope="module")
+def folder(faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reid")
+    network = build(ReidSettings(dim=32), seed=3)
+    save(network, folder)
+    build_gallery(network.eval(), faces.members(), folder)
+    return folder
+
+
+def test_members_find_themselves_mirrored_or_not(faces, folder):
+    members = faces.members()
+    some = slice(0, 200, 17)
+    for images in (members.images[some], members.images[some, :, ::-1]):
+        scores = Scorer(folder, folder).score(images)
+        assert scores.nearest == members.ids[some]
+        assert scores.near_copy_nearest == members.ids[some]
+        np.testing.assert_allclose(scores.score, 1, atol=1e-5)
+        np.testing.assert_allclose(scores.near_copy, 1, atol=1e-2)
+        assert scores.score.dtype == scores.near_copy.dtype == np.float32
+
+
+def test_scores_do_not_depend_on_company(faces, folder):
+    scorer, images = Scorer(folder, folder), faces.holdout().images[:64]
+    whole, alone = scorer.score(images), scorer.score(images[5:6])
+    np.testing.assert_allclose(whole.score[5], alone.score[0], atol=1e-5)
+    np.testing.assert_allclose(whole.near_copy[5], alone.near_copy[0], atol=1e-5)
+
+
+def test_nothing_to_score(faces, folder):
+    scores = Scorer(folder, folder).score(faces.images[:0])
+    assert len(scores.score) == len(scores.nearest) == 0
+
+
+def test_digest_looks_at_weights_and_gallery_only(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "thresholds.json").write_text("{}")
+    assert scorer_digest(copy, copy) == scorer_digest(folder, folder)
+    (copy / "gallery_ids.json").write_text("[]")
+    assert scorer_digest(copy, copy) != scorer_digest(folder, folder)
+
+
+def test_a_broken_gallery_is_named(folder, tmp_path):
+    with pytest.raises(UserError, match="no whole member gallery"):
+        Scorer(folder, tmp_path)
+    (tmp_path / "gallery.safetensors").write_bytes((folder / "gallery.safetensors").read_bytes())
+    (tmp_path / "gallery_ids.json").write_text('["one"]')
+    with pytest.raises(UserError, match="no whole member gallery"):
+        Scorer(folder, tmp_path)
+
+
+def test_no_members(faces, folder, tmp_path):
+    nobody = faces.where([False] * len(faces))
+    with pytest.raises(UserError, match="no member image"):
+        build_gallery(build(ReidSettings(dim=32)), nobody, tmp_path)

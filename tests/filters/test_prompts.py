@@ -1,0 +1,57 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from pd.errors import UserError
+from pd.filters.prompts import Prompts, choose_prompts
+
+CAPTIONS = ["a face"] * 4 + ["with glasses"] * 3 + ["a scar on the chin"] * 3
+PEOPLE = ["ann", "bob", "cy", "ann", "ann", "bob", "dee", "eve", "eve", "eve"]
+LABELS = {
+    "glasses": np.array([0.0] * 4 + [1.0] * 3 + [0.0] * 3),
+    "age": np.array([30.0, 31, 32, 30, 40, 40, np.nan, 9, 9, 9]),
+}
+
+
+def test_only_captions_of_k_people():
+    prompts = choose_prompts(CAPTIONS, PEOPLE, LABELS, 3)
+    assert prompts.texts == ("a face", "with glasses")
+    assert prompts.weights == (4, 3)
+    assert (prompts.dropped_captions, prompts.dropped_images) == (1, 3)
+
+
+def test_three_pictures_of_one_person_are_not_three_people():
+    assert "a scar on the chin" not in choose_prompts(CAPTIONS, PEOPLE, {}, 2).texts
+
+
+def test_a_label_travels_only_where_all_images_agree():
+    labels = choose_prompts(CAPTIONS, PEOPLE, LABELS, 3).labels
+    assert labels["glasses"] == (0.0, 1.0)
+    # Ages differ among the first; the second's are equal, but one is missing, so they may be one person's.
+    assert labels["age"] == (None, None)
+
+
+def test_no_caption_is_shared_enough():
+    with pytest.raises(UserError, match="no caption is shared by 4 member identities") as caught:
+        choose_prompts(CAPTIONS, PEOPLE, {}, 4)
+    assert "chin" not in str(caught.value)
+
+
+def test_prompt_of_is_a_function_of_seed_and_id():
+    prompts = choose_prompts(CAPTIONS, PEOPLE, LABELS, 3)
+    drawn = [prompts.prompt_of(sample, 7) for sample in range(7000)]
+    assert drawn == [prompts.prompt_of(sample, 7) for sample in range(7000)]
+    assert drawn != [prompts.prompt_of(sample, 8) for sample in range(7000)]
+    counts = Counter(drawn)
+    assert set(counts) == {0, 1}
+    assert abs(counts[0] / 7000 - 4 / 7) < 0.03
+
+
+def test_json_and_digest():
+    prompts = choose_prompts(CAPTIONS, PEOPLE, LABELS, 3)
+    again = Prompts.from_json(json.loads(json.dumps(prompts.to_json())))
+    assert again == prompts
+    assert again.digest() == prompts.digest()
+    assert choose_prompts(CAPTIONS, PEOPLE, LABELS, 1).digest() != prompts.digest()

@@ -1,0 +1,28 @@
+"""The audit as a table."""
+
+from pd.report.table import audit_table, forest
+
+
+def test_released_student_stands_next_to_the_teacher(report_data):
+    table = audit_table(report_data.audit)
+    assert table.columns == ["Teacher", "Filtered student (released)", "Random-drop student", "Real images"]
+    assert table.missing == ["Unfiltered student"]
+    rows = {row.label: row for group in table.groups for row in group.rows}
+    assert [cell.text for cell in rows["Excess"].cells] == ["64.3 %", "3.0 %", "32.2 %", ""]
+    assert rows["Excess"].cells[1].interval == "1.0 to 5.0 %"
+    assert rows["imagenet"].cells[0].interval == "−1.0 to 3.0 %"
+    assert rows["Usefulness (AUC)"].cells[3].text == "0.910"
+    assert rows["FID, EfficientNet-Lite0 features"].cells[0].note == "n = 200"
+
+
+def test_nothing_is_guessed():
+    table = audit_table({"arms": {"teacher": {"reid": None, "utility": {"auc": None}}, "odd": "text"}})
+    assert table.columns == ["Teacher"]
+    assert table.groups == []
+    assert audit_table({}).columns == []
+    assert forest({"arms": {"teacher": {}}}) == []
+
+
+def test_an_interval_that_is_missing_has_no_length():
+    (only,) = forest({"arms": {"filtered": {"reid": {"excess": {"value": 0.1}}}}})
+    assert (only.low, only.high, only.kind) == (0.1, 0.1, "released")
