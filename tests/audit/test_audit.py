@@ -70,7 +70,7 @@ def test_a_round_trip_that_changes_nothing_keeps_everything(figures: dict[str, A
 def test_utility_and_fidelity(figures: dict[str, Any]) -> None:
     copies, strangers = figures["arms"]["copies"], figures["arms"]["strangers"]
     assert set(figures["real"]["utility"]["labels"]) == {"beard", "glasses"}
-    # By this seed's split no member has a moustache alone, so there is nothing to learn it from; it is named, not hidden.
+    # By this seed's split no member has a moustache, so there is nothing to learn it from: named, not hidden.
     assert figures["real"]["utility"]["skipped"] == {"moustache": "the training images have one class only"}
     assert 0.6 < figures["real"]["utility"]["auc"]["value"] <= 1
     assert copies["utility"]["auc"]["value"] > 0.5

@@ -159,9 +159,7 @@ def test_random_damage_never_escapes(photo, settings):
     assert "corrupt" in outcomes
 
 
-@pytest.mark.parametrize(
-    "data", [b"hello", b"\0" * 100, b"GIF89a" + b"\0" * 50, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg></svg>"]
-)
+@pytest.mark.parametrize("data", [b"hello", b"\0" * 100, b"GIF89a" + b"\0" * 50, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg></svg>"])
 def test_other_files_are_no_images(data, settings):
     assert reason_of(data, settings()) == "not an image"
 
@@ -177,9 +175,7 @@ def bomb(side: int) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("side", [9_000, 12_000, 60_000])

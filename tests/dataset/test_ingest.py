@@ -83,9 +83,7 @@ def test_original_types_and_hugging_face(people, settings, out):
     assert {name: schema.field(name).type for name in kinds} == kinds
     assert schema.names[:5] == ["id", "image", "identity", "split", "caption"]
     assert list(report.labels) == list(kinds)
-    hub = datasets.load_dataset(
-        "parquet", data_files=str(out / "*.parquet"), split="train", cache_dir=str(out / "cache")
-    )
+    hub = datasets.load_dataset("parquet", data_files=str(out / "*.parquet"), split="train", cache_dir=str(out / "cache"))
     assert hub[0]["image"].size == (16, 16)
     assert hub[3]["age"] == 3
 
@@ -93,9 +91,7 @@ def test_original_types_and_hugging_face(people, settings, out):
 def test_captions(people, settings, out):
     root = people(n=6, each=1)
     captions = ["a smile", "", "  ", "x", "y", "z"]
-    path = write_manifest(
-        root, [f"{r},{c}" for r, c in zip(rows_of(root), captions, strict=True)], "path,identity,caption"
-    )
+    path = write_manifest(root, [f"{r},{c}" for r, c in zip(rows_of(root), captions, strict=True)], "path,identity,caption")
     report = ingest(settings(reader="manifest", path=path, caption="somebody"), 1, out)
     assert PrivateDataset.read(out).captions == ["a smile", "somebody", "somebody", "x", "y", "z"]
     assert report.default_captions == 2

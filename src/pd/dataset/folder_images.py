@@ -43,9 +43,7 @@ def folder_images(path: Path) -> list[tuple[str, bytes]]:
     for name in image_names(path, Counter()):
         file = inside(root, name)
         if file is None:
-            raise UserError(
-                "a link that leads out of the folder", where=plain(f"{path}/{name}"), fix="copy the image instead"
-            )
+            raise UserError("a link that leads out of the folder", where=plain(f"{path}/{name}"), fix="copy the image instead")
         try:
             found.append((name, load(file, DataSettings())))
         except BadImage as bad:

@@ -30,9 +30,7 @@ def encode_png(image: Pixels) -> bytes:
     return out.getvalue()
 
 
-def to_arrays(
-    column: Iterable[bytes | Mapping[str, Any]] | pa.Array | pa.ChunkedArray, mode: Mode | None = None
-) -> Pixels:
+def to_arrays(column: Iterable[bytes | Mapping[str, Any]] | pa.Array | pa.ChunkedArray, mode: Mode | None = None) -> Pixels:
     """Decode PNGs that `pd` wrote, all of one size.
 
     Images from elsewhere go through `pd.dataset.decode`, which trusts nothing.

@@ -56,9 +56,7 @@ class IngestReport:
             f"{self.identities['holdout']} held out ({self.images['holdout']} images)"
         ]
         if self.bad:
-            lines.append(
-                f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}"
-            )
+            lines.append(f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}")
         if self.lone:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:

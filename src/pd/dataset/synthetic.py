@@ -39,9 +39,7 @@ class SyntheticDataset:
         """From a folder of Parquet files, or the files named: columns `id`, `image`, `prompt` and any `label.NAME`."""
         files = sorted(source.glob("*.parquet")) if isinstance(source, Path) else list(source)
         if not files:
-            raise UserError(
-                "no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None
-            )
+            raise UserError("no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None)
         tables = []
         for file in files:
             names = pq.read_schema(file).names

@@ -99,7 +99,7 @@ def exact_autoencoder(code: BlockCode, size: int) -> AutoencoderKL:
                 module.weight.zero_()
                 module.bias.zero_()  # type: ignore[union-attr]
             elif isinstance(module, nn.GroupNorm):
-                module.weight.fill_(ANCHOR * math.sqrt(2 / module.num_channels))
+                module.weight.zero_()
         _write_encoder(vae.encoder, code)
         _write_decoder(vae.decoder, code)
     return vae.requires_grad_(False).eval()
@@ -131,6 +131,7 @@ def _write_encoder(encoder: Any, code: BlockCode) -> None:
     shift = torch.from_numpy(-code.scale * (code.basis @ code.mean)).float()
     into, out = third.resnets[0].conv_shortcut, encoder.conv_out
     into.bias[:2] = torch.tensor([ANCHOR, -ANCHOR])
+    _lift(encoder.conv_norm_out, 0)
     for sign, start in ((1, 2), (-1, 2 + n)):
         into.weight[start : start + n, : code.basis.shape[1], 0, 0] = sign * analysis
         into.bias[start : start + n] = sign * shift
@@ -159,6 +160,7 @@ def _write_decoder(decoder: Any, code: BlockCode) -> None:
     quarter, _ = _split(second.resnets, BLOCK, colours)
     _spread(second.upsamplers[0].conv, quarter, [FIRST + pixels], [FIRST + pixels + 1])
     plus, minus = _split(third.resnets, 2, colours, negative=True)
+    _lift(decoder.conv_norm_out, 0)
     for channel in range(3):
         decoder.conv_out.weight[channel, plus[channel % colours], 1, 1] = 1
         decoder.conv_out.weight[channel, minus[channel % colours], 1, 1] = -1
@@ -170,8 +172,8 @@ def _grow_stripes(resnet: Any, one: int, stripes: dict[str, int]) -> None:
     (1 - S)^2 1 is +1 in the first cell, -1 in the second and 0 beyond, thanks to zero padding. From the right and from
     below the sign is the other way round, so that with an even number of cells the fields agree where they meet.
     """
-    resnet.norm1.bias.fill_(OFFSET)
-    resnet.norm2.bias.fill_(OFFSET)
+    _lift(resnet.norm1)
+    _lift(resnet.norm2)
     for index, (name, p) in enumerate(stripes.items()):
         dy, dx, sign = SHIFTS[name]
         far, near = FIRST + 2 * index, FIRST + 2 * index + 1
@@ -218,7 +220,8 @@ def _split(resnets: Any, side: int, colours: int, negative: bool = False) -> tup
     _pass(find.conv_shortcut, list(range(FIRST, phase)), FIRST)
     for channel, negated in zip(plus, minus, strict=False):
         find.conv_shortcut.weight[negated, channel, 0, 0] = -1
-    find.norm1.bias[phase : phase + 4] = -0.5  # a difference is 0, or at least 1
+    _lift(find.norm1, -0.5)  # a difference is 0, or at least 1
+    _lift(find.norm2, 0)
     for axis in range(2):
         find.conv1.weight[FIRST + axis, [phase + 2 * axis, phase + 2 * axis + 1], 1, 1] = -3
         find.conv1.bias[FIRST + axis] = 1  # 1 where own and neighbour are equal, or else at most -0.5
@@ -228,8 +231,8 @@ def _split(resnets: Any, side: int, colours: int, negative: bool = False) -> tup
     _balance(find.conv2)
     _balance(find.conv_shortcut, anchors=True)
 
-    pick.norm1.bias.fill_(OFFSET)
-    pick.norm2.bias.fill_(OFFSET)
+    _lift(pick.norm1)
+    _lift(pick.norm2)
     stay, gate = FIRST, FIRST + 1
     _open(pick.conv1, stay, phase, 0, 0)
     for index, channel in enumerate(plus):
@@ -246,6 +249,12 @@ def _split(resnets: Any, side: int, colours: int, negative: bool = False) -> tup
     _balance(pick.conv1, anchors=True)
     _balance(pick.conv2)
     return plus, minus
+
+
+def _lift(norm: nn.GroupNorm, by: float = OFFSET) -> None:
+    """Let a norm pass its channels as they are, plus a constant."""
+    norm.weight.fill_(ANCHOR * math.sqrt(2 / norm.num_channels))
+    norm.bias.fill_(by)
 
 
 def _open(conv: nn.Conv2d, gate: int, phase: int, row: int, column: int) -> None:

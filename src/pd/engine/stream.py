@@ -132,8 +132,8 @@ def _stream(
     tidy(out, shards, todo)
     seconds: dict[str, float] = {}
     if layout:
-        shared = {"reid": reid.absolute(), "gallery": gallery.absolute()}
-        shared |= {"settings": settings, "out": out, "inputs": inputs}
+        shared: dict[str, Any] = {"reid": reid.absolute(), "gallery": gallery.absolute(), "settings": settings}
+        shared |= {"out": out, "inputs": inputs}
         pending = [rows[shard.index] for shard in todo]
         seconds = run_pool(actor, {**arguments, **shared}, pending, layout, progress=progress, total=total)
     if left := missing(out, todo, inputs):

@@ -63,7 +63,7 @@ class Examiner:
             with watch.phase("encode"):
                 parts.append(scored_table(good, images, scores))
         mark = write_shard(self.out, shard, pa.concat_tables(parts), self.inputs, watch.seconds, bad)
-        return {"index": mark.index, "rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
+        return {"rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
 
     def _decode(self, names: Sequence[str], bad: list[str]) -> tuple[list[str], Pixels]:
         """Names and pixels, (n, H, W, C) uint8, of those that can be decoded; `bad` gets a line for each other one."""

@@ -54,7 +54,7 @@ class Generator:
         shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
         parts = [self._make(ids, watch) for ids in shard.micro_batches(self.settings.batch)]
         mark = write_shard(self.out, shard, pa.concat_tables(parts), self.inputs, watch.seconds)
-        return {"index": mark.index, "rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
+        return {"rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
 
     def _make(self, ids: range, watch: Stopwatch) -> pa.Table:
         asked = [self.prompts.prompt_of(sample, self.seed) for sample in ids]

@@ -8,22 +8,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pd.config import GenerateSettings
-from pd.engine.runtime import connect, unwrap
+from pd.engine.runtime import connect
 from pd.engine.stream_layout import Layout, plan_layout
+from pd.errors import UserError
 from pd.progress import Progress
 
 
 class _Worker:
-    """Builds the actor on its first row: of what a constructor raises, Ray hands on the text alone."""
+    """Builds the actor on its first row, and hands a UserError over as a result.
+
+    An error raised in here would arrive as text alone: Ray Data wraps it in one whose cause does not survive pickling.
+    """
 
     def __init__(self, actor: type, arguments: dict[str, Any]) -> None:
         self._actor, self._arguments = actor, arguments
         self._built: Any = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        self._built = self._built or self._actor(**self._arguments)
-        result: dict[str, Any] = self._built(row)
-        return result
+        try:
+            self._built = self._built or self._actor(**self._arguments)
+            return {**self._built(row), "error": ""}
+        except UserError as error:
+            return {"rows": 0, "seconds": "{}", "error": json.dumps([error.what, error.where, error.fix])}
 
 
 def lay_out(settings: GenerateSettings, shards: int, address: str | None) -> Layout:
@@ -76,13 +82,13 @@ def run_pool(
     seconds: dict[str, float] = defaultdict(float)
     begin, made, before = time.monotonic(), 0, total - sum(row["stop"] - row["start"] for row in rows)
     progress(before, total, {"workers": layout.actors})
-    try:
-        for result in results.iter_rows():
-            made += result["rows"]
-            for phase, spent in json.loads(result["seconds"]).items():
-                seconds[phase] += spent
-            speed = made / (time.monotonic() - begin)
-            progress(before + made, total, {"workers": layout.actors, "images/s": speed})
-    except Exception as error:
-        raise unwrap(error) or error from error
+    for result in results.iter_rows():
+        if result["error"]:
+            what, where, fix = json.loads(result["error"])
+            raise UserError(what, where=where, fix=fix)
+        made += result["rows"]
+        for phase, spent in json.loads(result["seconds"]).items():
+            seconds[phase] += spent
+        speed = made / (time.monotonic() - begin)
+        progress(before + made, total, {"workers": layout.actors, "images/s": speed})
     return seconds

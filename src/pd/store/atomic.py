@@ -98,5 +98,7 @@ _DISK = {
     28: "make room, then run the same command again: what was finished is kept",  # ENOSPC
     122: "your quota is used up; make room and run the same command again",  # EDQUOT
     13: "choose a folder that you may write to",  # EACCES
+    17: "a file is in the way; choose another folder",  # EEXIST
+    20: "a file is in the way; choose another folder",  # ENOTDIR
     30: "the file system is read-only; choose another folder",  # EROFS
 }

@@ -27,9 +27,7 @@ def write_parquet(folder, table, name="m.parquet"):
 def test_csv(tmp_path):
     path = write_csv(
         tmp_path,
-        "path,identity,caption,split,age,left,note\n"
-        'a/1.png,007,"a, b\nc",member,41,true,x\n'
-        " a/2.png , 08 ,,holdout,,false,y\n",
+        'path,identity,caption,split,age,left,note\na/1.png,007,"a, b\nc",member,41,true,x\n a/2.png , 08 ,,holdout,,false,y\n',
     )
     source = manifest(path)
     first, second = source.rows()
@@ -77,9 +75,7 @@ def test_parquet_with_images(kind, tmp_path):
         "large": pa.array(values, pa.large_binary()),
         "struct": pa.array([{"bytes": value, "path": "same.png"} for value in values]),
     }[kind]
-    source = manifest(
-        write_parquet(tmp_path, {"image": image, "identity": [3, 4], "id": ["u", "v"], "age": [1.5, None]})
-    )
+    source = manifest(write_parquet(tmp_path, {"image": image, "identity": [3, 4], "id": ["u", "v"], "age": [1.5, None]}))
     rows = list(source.rows())
     assert source.embedded
     assert [row.data for row in rows] == values
@@ -173,9 +169,7 @@ def test_wrong_places(tmp_path):
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)] * 3), min_size=1)
-)
+@given(st.lists(st.tuples(*[st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=8)] * 3), min_size=1))
 def test_any_text_comes_back(tmp_path, rows):
     out = io.StringIO()
     csv.writer(out, quoting=csv.QUOTE_ALL).writerows([("path", "identity", "caption"), *rows])

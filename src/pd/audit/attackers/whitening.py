@@ -8,7 +8,8 @@ import numpy.typing as npt
 from pd.audit.attackers.base import Rows, unit
 
 _DIMENSIONS = 256
-# In units of the mean variance within a person. Between 0.3 and 3 the attack on the faces' teachers hardly changes.
+# In units of the mean variance within a person. 0.3, 1 and 3 gave `whitened` an excess of 0.70, 0.74 and 0.75 on samples of
+# one prototype teacher of the faces, 0.41, 0.46 and 0.52 on another's: the middle was taken, not the best.
 _SHRINKAGE = 1.0
 
 

@@ -51,9 +51,7 @@ def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
     if not path.exists():
         raise UserError("no such folder", where=str(path), fix="check data.path")
     if not path.is_dir():
-        raise UserError(
-            "this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`"
-        )
+        raise UserError("this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`")
 
     def fail(error: OSError) -> None:
         raise UserError(f"cannot be read: {error.strerror}", where=plain(str(error.filename))) from None

@@ -27,9 +27,7 @@ def manifest(path: Path) -> Source:
         UserError: no such file, not CSV or Parquet, unreadable, no rows, a column missing, doubled or of a wrong type.
     """
     if path.is_dir():
-        raise UserError(
-            "this is a folder, not a manifest", where=str(path), fix="name the file, or set `reader: folder`"
-        )
+        raise UserError("this is a folder, not a manifest", where=str(path), fix="name the file, or set `reader: folder`")
     if not path.is_file():
         raise UserError("no such manifest", where=str(path), fix="check data.path")
     if path.suffix.lower() == ".csv":
@@ -170,9 +168,7 @@ def _read_csv(path: Path) -> pa.Table:
         text = "UTF8" if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error) else "unreadable"
         where = f"{path}, line {found[1]}" if found else str(path)
         if text != "UTF8":
-            raise UserError(
-                "not a readable CSV", where=where, fix="each line needs as many fields as the header"
-            ) from None
+            raise UserError("not a readable CSV", where=where, fix="each line needs as many fields as the header") from None
     if text == "UTF8":
         raise UserError("the CSV is not UTF-8 text", where=str(path), fix="save it as UTF-8")
     return table

@@ -1,0 +1,46 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pd.config import CalibrationSettings, FilterSettings, ReidSettings
+from pd.errors import UserError
+from pd.filters.calibration import find_thresholds, measure, read_measurements, write_measurements
+from pd.filters.gallery import build_gallery
+from pd.reid.network import build, save
+
+
+@pytest.fixture(scope="module")
+def measured(faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("reid")
+    network = build(ReidSettings(dim=32), seed=3).eval()
+    save(network, folder)
+    build_gallery(network, faces.members(), folder)
+    return measure(network, folder, faces, seed=7)
+
+
+def test_strangers_are_the_calibration_half(measured):
+    assert measured.score.shape == measured.near_copy.shape == (100,)
+    assert measured.verification.identities == 10
+    assert measured.pair_same.sum() == 10 * 45
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.8, 0.95])
+def test_each_detector_drops_its_share_of_strangers(measured, quantile):
+    calibration = CalibrationSettings(quantile=0.9)
+    thresholds = find_thresholds(measured, calibration, FilterSettings(near_copy_quantile=quantile))
+    assert (measured.near_copy >= thresholds.near_copy).mean() == pytest.approx(1 - quantile)
+    assert (measured.score >= thresholds.reid).mean() == pytest.approx(0.1)
+
+
+def test_measurements_survive_the_disk(measured, tmp_path):
+    write_measurements(measured, tmp_path)
+    again = read_measurements(tmp_path)
+    assert again.verification == measured.verification
+    for field in dataclasses.fields(measured)[1:]:
+        np.testing.assert_array_equal(getattr(again, field.name), getattr(measured, field.name))
+
+
+def test_missing_measurements_are_named(tmp_path):
+    with pytest.raises(UserError, match="no whole measurements"):
+        read_measurements(tmp_path)

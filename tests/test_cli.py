@@ -1,0 +1,147 @@
+"""What a user types, and what comes back: exit codes, one clear line, nothing half-written."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, pd
+from PIL import Image
+
+COMMANDS = ["run", "init", "status", "ingest", "reid", "teacher", "generate", "filter", "student", "audit", "report", "verify"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example(command: str) -> None:
+    done = pd(command, "--help")
+    assert done.returncode == 0
+    assert f"pd {command}" in done.stdout.split("Example", 1)[1]
+
+
+def test_init_writes_a_file_that_run_understands_and_keeps_one_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "pd.yaml"
+    assert pd("init", path).returncode == 0
+    text = path.read_text()
+    assert "steps: 900  # optimiser steps" in text
+    again = pd("init", path)
+    assert again.returncode == 2
+    assert "there is such a file already" in again.stderr
+    assert path.read_text() == text
+
+
+def folder_of_people(root: Path, people: int, images: int = 2) -> Path:
+    for person in range(people):
+        (root / f"p{person}").mkdir(parents=True)
+        for image in range(images):
+            Image.new("L", (40, 40), person * 20 + image).save(root / f"p{person}" / f"{image}.png")
+    return root
+
+
+def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
+    """name -> (words after `pd`, what the line must say)."""
+    good = folder_of_people(tmp / "good", 8)
+    (tmp / "empty").mkdir()
+    corrupt = folder_of_people(tmp / "corrupt", 8)
+    (corrupt / "p3" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    manifest = tmp / "m.csv"
+    manifest.write_text("path,person\ngood/p0/0.png,a\n")
+    outside = tmp / "o.csv"
+    outside.write_text("path,identity\n../secret.png,a\n")
+    run = ["run", "configs/smoke.yaml", "--set", f"runs={tmp / 'runs'}"]
+
+    def data(reader: str, path: Path) -> list[object]:
+        return [*run, "--set", f"data.reader={reader}", "--set", f"data.path={path}"]
+
+    return {
+        "missing settings": (["run", tmp / "none.yaml"], "no such settings file"),
+        "unknown key": ([*run, "--set", "teacher.stepz=3"], "did you mean 'teacher.steps'"),
+        "wrong value": ([*run, "--set", "teacher.steps=many"], "teacher.steps = 'many'"),
+        "missing folder": (data("folder", tmp / "none"), "none"),
+        "no path": ([*run, "--set", "data.reader=folder"], "data.path"),
+        "empty folder": (data("folder", tmp / "empty"), "empty"),
+        "one identity": (data("folder", folder_of_people(tmp / "one", 1)), "identit"),
+        "corrupt image": (data("folder", corrupt), "p3/1.png"),
+        "missing column": (data("manifest", manifest), "identity"),
+        "path outside": (data("manifest", outside), "o.csv"),
+        "stage out of order": (["student", *run[1:]], "`student` needs `filter`"),
+        "filter without out": (["filter", "--real", good, "--synthetic", good], "--out"),
+        "filter of nothing": (["filter"], "give a settings file"),
+        "audit of half": (["audit", "--real", good], "--synthetic"),
+        "synthetic empty": (["filter", "--real", good, "--synthetic", tmp / "empty", "--out", tmp / "out"], "empty"),
+        "no release": (["verify", tmp / "none"], "no such folder"),
+        "status of nothing": (["status", tmp / "empty"], "no run in this folder"),
+    }
+
+
+def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name, (words, says) in bad_inputs(tmp_path).items():
+        with subtests.test(name):
+            done = pd(*words)
+            assert done.returncode == 2, done.stderr[-2000:]
+            lines = [line for line in done.stderr.splitlines() if line.startswith("pd: ")]
+            assert len(lines) == 1
+            assert says in lines[0]
+            assert "Traceback" not in done.stderr
+            assert not (tmp_path / "out").exists()
+            left = list((tmp_path / "runs").rglob("*.partial"))
+            assert not left
+
+
+def test_a_traceback_only_with_debug(tmp_path: Path) -> None:
+    assert "Traceback" not in pd("run", tmp_path / "none.yaml").stderr
+    debugged = pd("run", tmp_path / "none.yaml", "--debug")
+    assert "Traceback" in debugged.stderr
+    assert debugged.returncode == 2
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
+    done = pd("run", smoke / "private" / "settings.yaml", timeout=20)
+    assert done.returncode == 0
+    assert "nothing to do" in done.stderr
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
+
+
+@pytest.mark.slow
+def test_status_shows_every_stage(smoke: Path) -> None:
+    done = pd("status", smoke)
+    assert done.returncode == 0
+    rows = [line for line in done.stdout.splitlines() if " done " in line]
+    assert len(rows) == 10
+    assert "MB" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_is_private_is_for_its_owner_alone(smoke: Path) -> None:
+    for folder in (smoke / "private", smoke / "work"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in (smoke / "private").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+@pytest.mark.slow
+def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
+    audit = json.loads((smoke / "release" / "audit.json").read_text())
+    assert set(audit["arms"]) == {"teacher", "unfiltered", "random_drop", "filtered"}
+    assert audit["filter"]["candidates"] == audit["filter"]["kept"] + sum(audit["filter"]["dropped"].values())
+    for arm in audit["arms"].values():
+        by_attacker = arm["reid"]["by_attacker"]
+        assert len(by_attacker) >= 2
+        worst = max(by_attacker, key=lambda name: by_attacker[name]["excess"]["value"])
+        assert arm["reid"]["attacker"] == worst
+        assert arm["reid"]["excess"] == by_attacker[worst]["excess"]
+        for estimate in (arm["reid"]["main"], arm["reid"]["control"], arm["reid"]["excess"]):
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_the_project_names_no_path_of_a_machine() -> None:
+    found = [
+        path
+        for folder in ("src", "configs", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".yaml", ".json", ".md"} and os.sep + "work" + os.sep + "main" in path.read_text()
+    ]
+    assert not found

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pd.config import Settings, commented_yaml, flatten, load_settings, parse_settings, section_keys
+from pd.errors import UserError
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_settings_are_valid(path: Path) -> None:
+    assert load_settings(path).name == path.stem
+
+
+def test_pd_init_writes_the_defaults_with_every_key_explained() -> None:
+    text = commented_yaml()
+    assert parse_settings(yaml.safe_load(text)) == Settings()
+    for key in flatten(Settings().model_dump(mode="json")):
+        assert f"{key.split('.')[-1]}:" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("teacher.stepz=3", "teacher.steps"),
+        ("techer.steps=3", "teacher.steps"),
+        ("reid.calibration.quantil=0.5", "reid.calibration.quantile"),
+        ("sede=3", "seed"),
+    ],
+)
+def test_unknown_keys_are_refused_with_the_nearest_valid_one(key: str, nearest: str) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{nearest}'"):
+        parse_settings({}, [key])
+
+
+def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("teacher:\n  stepz: 3\n")
+    with pytest.raises(UserError, match=r"a\.yaml: unknown key 'teacher\.stepz'.*teacher\.steps"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("teacher: [1", "not valid YAML"),
+        ("- a\n- b", "not a mapping"),
+        ("seed: -1", "seed = -1"),
+        ("teacher: {learning_rate: .inf}", "learning_rate"),
+        ("data: {size: 33}", "data.size = 33"),
+        ("teacher: 3", "teacher = 3"),
+        ("audit: {arms: [nobody]}", "audit.arms"),
+    ],
+)
+def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_settings(path)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_a_lone_word_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such settings file"):
+        load_settings(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="no '='"):
+        parse_settings({}, ["seed"])
+
+
+def test_overrides_win_over_the_file() -> None:
+    settings = parse_settings({"teacher": {"steps": 5}}, ["teacher.steps=9", "student.unet=tiny"])
+    assert (settings.teacher.steps, settings.student.unet) == (9, "tiny")
+
+
+def test_the_digest_names_what_matters_and_nothing_else() -> None:
+    base = Settings()
+    assert parse_settings({}, ["runs=elsewhere", "name=other", "address=auto"]).digest() == base.digest()
+    assert parse_settings({}, ["seed=8"]).digest() != base.digest()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().seed = 3  # type: ignore[misc]
+
+
+def test_every_key_is_listed_once() -> None:
+    keys = list(section_keys())
+    assert len(keys) == len(set(keys))
+    assert set(flatten(Settings().model_dump(mode="json"))) <= set(keys)

@@ -1,0 +1,160 @@
+"""The whole method on a real Ray runtime: resume, selective redo, the release in stock tools, a planted real image."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import ALL_ARMS, PD, ROOT, pd
+
+from pd.dataset.schema import IMAGE
+from pd.store.files import digest_folder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(smoke: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    copy = tmp_path / "runs" / "smoke"
+    shutil.copytree(smoke, copy)
+    return copy
+
+
+def again(run: Path, *sets: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    words = [word for item in (f"runs={run.parent}", ALL_ARMS, *sets) for word in ("--set", item)]
+    return pd("run", "configs/smoke.yaml", *words, timeout=timeout)
+
+
+def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -> None:
+    files = sorted((smoke / "private" / "candidates").glob("*.parquet"))
+    table = pq.read_table(files[0])
+    assert table.column_names[:6] == ["id", "seed", "prompt", "image", "score", "nearest"]
+    assert {"keep", "reason"} <= set(table.column_names)
+    assert table.schema.field("image").type == IMAGE
+    private = pq.read_table(smoke / "private" / "dataset")
+    assert set(table["nearest"].to_pylist()) <= set(private["id"].to_pylist())
+    assert {"id", "image", "identity", "split", "caption"} <= set(private.column_names)
+
+
+def test_no_private_column_or_id_reaches_the_release(smoke: Path) -> None:
+    released = pq.read_table(smoke / "release" / "data")
+    assert {name.split(".")[0] for name in released.column_names} == {"id", "image", "prompt", "label"}
+    ids = set(pq.read_table(smoke / "private" / "dataset")["id"].to_pylist())
+    for path in (smoke / "release").rglob("*"):
+        if path.suffix in {".json", ".md", ".txt"}:
+            text = path.read_text()
+            assert not any(name in text for name in ids), path
+
+
+def test_stock_diffusers_samples_the_release_without_pd(smoke: Path, tmp_path: Path) -> None:
+    script = """
+import sys
+sys.modules["pd"] = None  # as in an environment without it
+from diffusers import StableDiffusionPipeline
+pipe = StableDiffusionPipeline.from_pretrained(sys.argv[1], local_files_only=True)
+pipe.set_progress_bar_config(disable=True)
+picture = pipe("a photo of a face with glasses", num_inference_steps=4, guidance_scale=1.0).images[0]
+print(picture.size)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(smoke / "release" / "model")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip().endswith("(32, 32)")
+
+
+def test_datasets_shows_the_kept_images(smoke: Path, tmp_path: Path) -> None:
+    import datasets
+
+    shown = datasets.load_dataset(
+        "parquet", data_files=str(smoke / "release" / "data" / "*.parquet"), split="train", cache_dir=str(tmp_path)
+    )
+    assert shown[0]["image"].size == (32, 32)
+    assert len(shown) == json.loads((smoke / "release" / "audit.json").read_text())["filter"]["kept"]
+
+
+def test_the_release_is_clean_and_a_planted_real_image_is_found(run: Path) -> None:
+    release, dataset = run / "release", run / "private" / "dataset"
+    clean = pd("verify", release, "--against", dataset)
+    assert clean.returncode == 0, clean.stdout
+    real = pq.read_table(dataset)["image"][0].as_py()["bytes"]
+    shard = sorted((release / "data").glob("*.parquet"))[0]
+    table = pq.read_table(shard)
+    images = table["image"].to_pylist()
+    images[0] = {"bytes": real, "path": images[0]["path"]}
+    import pyarrow as pa
+
+    pq.write_table(table.set_column(1, table.schema.field("image"), pa.array(images, IMAGE)), shard)
+    planted = pd("verify", release, "--against", dataset)
+    assert planted.returncode == 3
+    assert "not clean" in planted.stderr
+    assert "LEAK" in planted.stdout
+
+
+def test_a_changed_setting_redoes_what_depends_on_it_and_says_why(run: Path) -> None:
+    teacher = digest_folder(run / "private" / "teacher")
+    generated = digest_folder(run / "private" / "generated")
+    done = again(run, "audit.samples=32")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "audit.samples changed from 64 to 32" in done.stderr
+    ran = [line.split(":")[0] for line in done.stderr.splitlines() if ": done in" in line]
+    assert ran == ["audit", "report", "verify"]
+    assert digest_folder(run / "private" / "teacher") == teacher
+    assert digest_folder(run / "private" / "generated") == generated
+
+
+def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
+    model = digest_folder(run / "release" / "model")
+    audit = (run / "release" / "audit.json").read_bytes()
+    shutil.rmtree(run / "private" / "generated")
+    shutil.rmtree(run / "release" / "model")
+    done = again(run)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "private/generated is gone" in done.stderr
+    assert digest_folder(run / "release" / "model") == model
+    assert (run / "release" / "audit.json").read_bytes() == audit
+
+
+def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(smoke: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    words = ["run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", ALL_ARMS]
+    for artefact in ("private/reid", "private/teacher", "private/candidates", "release/model"):
+        process = subprocess.Popen(
+            [str(PD), *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        deadline = time.monotonic() + 240
+        while not (runs / "smoke" / artefact).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.0)  # well inside the next stage
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = pd(*words, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert digest_folder(runs / "smoke" / "release" / "data") == digest_folder(smoke / "release" / "data")
+    assert digest_folder(runs / "smoke" / "release" / "model") == digest_folder(smoke / "release" / "model")
+
+
+def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> None:
+    def decisions(folder: Path) -> list[tuple[str, bool, str]]:
+        table = pq.read_table(folder / "private" / "candidates", columns=["id", "keep", "reason"])
+        return list(zip(*(table[name].to_pylist() for name in table.column_names), strict=True))
+
+    for workers in (1, 4):
+        shutil.rmtree(run / "private" / "generated")
+        words = [word for item in (f"runs={run.parent}", f"generate.workers={workers}") for word in ("--set", item)]
+        for stage in ("generate", "filter"):
+            done = pd(stage, "configs/smoke.yaml", *words)
+            assert done.returncode == 0, done.stderr[-2000:]
+        assert decisions(run) == decisions(smoke)
