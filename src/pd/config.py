@@ -93,9 +93,8 @@ class ModelSettings(Section):
     unet: Literal["tiny", "small", "medium", "sd"] = Field("small", description="named size when from scratch")
     autoencoder: Literal["bundled", "train", "base"] = Field(
         "bundled",
-        description="bundled: pd's own public one; train: on this model's own training images; base: the base's",
+        description="bundled: pd's own public one; train: fitted to this model's own training images; base: the base's",
     )
-    autoencoder_steps: Positive = Field(1500, description="training steps when autoencoder is `train`")
     train_text_encoder: bool = Field(True, description="train the CLIP text model with the UNet")
     steps: Positive = Field(900, description="optimiser steps")
     batch: Positive = Field(64, description="images per optimiser step over all workers")

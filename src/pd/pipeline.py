@@ -71,7 +71,8 @@ def states(settings: Settings) -> list[StageState]:
             stale.add(stage.name)
         state = "done" if why is None else "missing" if record is None else "stale"
         held = sum(size_of(path) for path in stage.outputs(run, settings))
-        shown.append(StageState(stage.name, state, why, record and record.seconds, held, record.facts if record else {}))
+        seconds, facts = (record.seconds, record.facts) if record else (None, {})
+        shown.append(StageState(stage.name, state, why, seconds, held, facts))
     return shown
 
 

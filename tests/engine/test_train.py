@@ -17,7 +17,7 @@ import pytest
 import ray
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, distributed, multiprocessing
 
 from pd.config import DataSettings, ModelSettings
 from pd.diffusion import autoencoder
@@ -29,6 +29,9 @@ from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
 from pd.engine.runtime import connect
 from pd.engine.train import train_model
+from pd.engine.train_handover import hand_over
+from pd.engine.train_job import Job, name_of
+from pd.engine.train_loop import train_loop
 from pd.errors import UserError
 from pd.seeds import derive
 
@@ -71,7 +74,7 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """The weights of an uninterrupted run at ZeRO stage 1, in this process."""
+    """The weights of an uninterrupted run in this process."""
     folder = tmp_path_factory.mktemp("whole")
     train(folder, settings())
     return weights(folder / "out")
@@ -117,14 +120,68 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
     return unet | {f"text.{name}": value for name, value in parts.text_encoder.state_dict().items()}
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_each_zero_stage_trains_as_a_bare_torch_loop_does(tmp_path: Path, stage: int) -> None:
-    chosen = settings(zero_stage=stage, steps=4, micro_batch=4)
+def test_it_trains_as_a_bare_torch_loop_does(tmp_path: Path) -> None:
+    chosen = settings(steps=4, micro_batch=4)
     facts = train(tmp_path, chosen)
     assert apart(weights(tmp_path / "out"), bare_loop(chosen)) < 1e-5
     assert facts["steps"] == 4
     assert 0 < facts["loss"] < 10
     assert facts["images_per_s"] > 0
+
+
+class Pair:
+    """One of two ranks in plain processes: what Ray gives a training loop, without Ray."""
+
+    def __init__(self, rank: int, folder: Path) -> None:
+        self.rank, self.world, self.device, self._folder = rank, 2, torch.device("cpu"), folder
+
+    def agree(self, value: Any) -> Any:
+        held = [value]
+        distributed.broadcast_object_list(held)
+        return held[0]
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        part = self._folder / f"checkpoint_{step}"
+        part.mkdir(exist_ok=True)
+        save(part)
+        distributed.barrier()
+
+    def latest(self) -> Path | None:
+        return max(self._folder.glob("checkpoint_*"), default=None)
+
+
+def both_ranks(rank: int, folder: Path) -> None:
+    """Train at every ZeRO stage; each dies in its fourth step and is run again."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(folder / "store"), 2), rank=rank, world_size=2)
+
+    def dies(seed: int, step: int, **shape: Any) -> Any:
+        if step == 3:
+            raise InterruptedError
+        return draw(seed, step, **shape)
+
+    for stage in range(4):
+        job = Job(settings(zero_stage=stage, workers=2, micro_batch=2), DATA, SEED, folder / str(stage))
+        if rank == 0:
+            job.folder.mkdir()
+            hand_over(pictures(), job.inputs)
+        distributed.barrier()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("pd.engine.train_loop.draw", dies)
+            with pytest.raises(InterruptedError):
+                train_loop(job, Pair(rank, job.folder))
+        assert train_loop(job, Pair(rank, job.folder)) is None
+
+
+@pytest.mark.slow
+def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path) -> None:
+    multiprocessing.spawn(both_ranks, (tmp_path,), nprocs=2)
+    expected = bare_loop(settings())
+    for stage in range(4):
+        lines = (tmp_path / str(stage) / "progress.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines if "resumed" in line] == [2]
+        assert apart(weights(tmp_path / str(stage) / "model"), expected) < 1e-5, f"stage {stage}"
 
 
 def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:
@@ -165,8 +222,6 @@ def test_a_finished_training_is_not_repeated_and_keeps_no_private_cache(tmp_path
 
 
 def test_other_data_settings_or_seed_is_another_training(tmp_path: Path) -> None:
-    from pd.engine.train_job import name_of
-
     images = pictures()
     other = TrainingData(images.images, images.captions[::-1])
     names = {

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pd.errors import UserError
-from pd.filters.prompts import Prompts, choose_prompts
+from pd.filters.prompts import Prompts, choose_prompts, generalise
 
 CAPTIONS = ["a face"] * 4 + ["with glasses"] * 3 + ["a scar on the chin"] * 3
 PEOPLE = ["ann", "bob", "cy", "ann", "ann", "bob", "dee", "eve", "eve", "eve"]
@@ -55,3 +55,18 @@ def test_json_and_digest():
     assert again == prompts
     assert again.digest() == prompts.digest()
     assert choose_prompts(CAPTIONS, PEOPLE, LABELS, 1).digest() != prompts.digest()
+
+
+def test_rare_captions_are_made_general_from_labels_where_enough_people_share_the_words():
+    captions = ["a cat", "a cat", "Mr Smith of Elm Street", "his neighbour", "generic", "generic"]
+    people = ["a", "b", "c", "d", "e", "f"]
+    labels = {
+        "glasses": np.array([0.0, 0.0, 1.0, 1.0, 0.0, np.nan]),
+        "age": np.array([3.0, 4.0, 5.0, 6.0, 7.0, 8.0]),
+        "scar": np.array([0.0, 0.0, 0.0, 0.0, 1.0, 0.0]),
+    }
+    found = generalise(captions, people, labels, 2, "generic")
+    assert found == ["a cat", "a cat", "generic, glasses", "generic, glasses", "generic", "generic"]
+    prompts = choose_prompts(found, people, labels, 2)
+    assert prompts.texts == ("a cat", "generic", "generic, glasses")
+    assert prompts.labels["glasses"] == (0.0, None, 1.0)

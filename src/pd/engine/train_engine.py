@@ -37,10 +37,11 @@ class TrainEngine:
         # On CPUs DeepSpeed would first compile its own all-reduce, for minutes; gloo has one.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.settings = settings
-        self.stage = settings.zero_stage
+        # A rank alone has nobody to share with: ZeRO would only copy its gradients about, a sixth of a small model's step.
+        self.stage = settings.zero_stage if torch.distributed.get_world_size() > 1 else 0
         size = sum(parameter.numel() for parameter in module.parameters())
         self.engine, *_ = deepspeed.initialize(
-            model=module.to(device), config=_config(settings, micro_batch, size), dist_init_required=False
+            model=module.to(device), config=_config(settings, self.stage, micro_batch, size), dist_init_required=False
         )
         self.ema = Ema(self._masters(), settings.ema)
 
@@ -61,6 +62,9 @@ class TrainEngine:
         """Forward and backward; on the step's last micro-batch also the optimiser's step. Returns the detached loss."""
         loss: Tensor = self.engine(*batch)
         self.engine.backward(loss)
+        if self.stage == 0 and self.engine.is_gradient_accumulation_boundary():
+            # DeepSpeed would clip here as well, but slower, and keep the norm to itself.
+            self._norm = nn.utils.clip_grad_norm_(self.engine.module.parameters(), self.settings.clip_norm)
         self.engine.step()
         return loss.detach()
 
@@ -72,10 +76,9 @@ class TrainEngine:
         """Whether this rank's float32 weights are all finite."""
         return all(bool(torch.isfinite(weights).all()) for weights in self._masters())
 
-    def gradient_norm(self) -> float | None:
-        """Of the last step, before clipping; DeepSpeed does not tell it at stage 0."""
-        norm = self.engine.get_global_grad_norm()
-        return None if norm is None else float(norm)
+    def gradient_norm(self) -> float:
+        """Of the last step, before clipping. Call it after a step."""
+        return float(self._norm if self.stage == 0 else self.engine.get_global_grad_norm())
 
     def save(self, folder: Path, client: dict[str, Any]) -> None:
         """Write this rank's part of a checkpoint. All ranks call it; `client` comes back from `load`."""
@@ -117,7 +120,7 @@ class TrainEngine:
         return list(getattr(self.engine.optimizer, held))
 
 
-def _config(settings: ModelSettings, micro_batch: int, size: int) -> dict[str, Any]:
+def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int) -> dict[str, Any]:
     """DeepSpeed's settings. bf16 is autocast over float32 weights: they and their average keep their precision."""
     return {
         "train_batch_size": settings.batch,
@@ -132,9 +135,9 @@ def _config(settings: ModelSettings, micro_batch: int, size: int) -> dict[str, A
                 "weight_decay": settings.weight_decay,
             },
         },
-        "gradient_clipping": settings.clip_norm,
+        "gradient_clipping": settings.clip_norm if stage else 0.0,
         "zero_optimization": {
-            "stage": settings.zero_stage,
+            "stage": stage,
             "reduce_bucket_size": min(BUCKET, size),
             "allgather_bucket_size": min(BUCKET, size),
         },

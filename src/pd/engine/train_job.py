@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pd.config import DataSettings, ModelSettings, digest_of
 from pd.diffusion.data import TrainingData
 
@@ -72,7 +74,7 @@ def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, s
     Batch layout, ZeRO stage and workers count: a checkpoint holds each rank's share.
     """
     pixels = hashlib.sha256(repr(images.images.shape).encode())
-    pixels.update(memoryview(images.images.reshape(-1)))
+    pixels.update(np.ascontiguousarray(images.images).data)
     pixels.update(json.dumps(images.captions).encode())
     return digest_of(
         {

@@ -169,10 +169,10 @@ class _Training:
         figures: dict[str, Any] = {
             "loss": sum(self.recent) / len(self.recent),
             "learning_rate": self.engine.rate(done - 1),
+            "gradient_norm": self.engine.gradient_norm(),
             "images_per_s": images_per_s,
         }
-        norm = self.engine.gradient_norm()
-        self.log.write(done, self.settings.steps, **figures, **({} if norm is None else {"gradient_norm": norm}))
+        self.log.write(done, self.settings.steps, **figures)
 
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
         """Put the averaged weights into the model and write it, then the facts."""

@@ -83,7 +83,7 @@ class LocalWorker:
             # It stays for as long as the process: DeepSpeed remembers its groups and fails in a second one.
             os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks the environment
             backend = "nccl" if self.device.type == "cuda" else "gloo"
-            distributed.init_process_group(backend, store=distributed.HashStore(), rank=0, world_size=1)
+            distributed.init_process_group(backend, init_method="tcp://127.0.0.1:0", rank=0, world_size=1)
 
     def agree(self, value: Any) -> Any:
         return value

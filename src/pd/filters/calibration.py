@@ -95,7 +95,8 @@ def write_measurements(measured: Measurements, folder: Path) -> None:
         "pair_cosines": measured.pair_cosines,
         "pair_same": measured.pair_same,
     }
-    save_file(arrays, folder / _ARRAYS)
+    # safetensors writes the memory behind a strided array as it lies, that is wrongly.
+    save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / _ARRAYS)
     write_json(folder / _FIGURES, asdict(measured.verification))
 
 

@@ -60,6 +60,44 @@ class Prompts:
         return list(accumulate(self.weights))
 
 
+def generalise(
+    captions: Sequence[str],
+    identities: Sequence[str],
+    labels: Mapping[str, npt.NDArray[np.float64]],
+    k: int,
+    generic: str,
+) -> list[str]:
+    """Captions that k people share, so that no model is taught, or asked for, the words of a few.
+
+    A caption that fewer than k identities share, or that is only the generic one, is built anew from the image's yes-or-no
+    labels; where that is rare too, the generic one stands.
+
+    Args:
+        captions: one for each member image.
+        identities: who is in each member image.
+        labels: name -> (N,) float64, NaN where missing; only those of 0 and 1 alone are put into words.
+        k: identities that must share a caption.
+        generic: what can be said of any image.
+    """
+    binary = {name: values for name, values in sorted(labels.items()) if set(values[np.isfinite(values)]) <= {0.0, 1.0}}
+    built = [
+        generic + "".join(f", {name}" for name, values in binary.items() if values[row] == 1) for row in range(len(captions))
+    ]
+    own, said = _shared(captions, identities, k) - {generic}, _shared(built, identities, k)
+    return [
+        caption if caption in own else words if words in said else generic
+        for caption, words in zip(captions, built, strict=True)
+    ]
+
+
+def _shared(captions: Sequence[str], identities: Sequence[str], k: int) -> set[str]:
+    """The captions that at least k identities share."""
+    people: dict[str, set[str]] = defaultdict(set)
+    for caption, identity in zip(captions, identities, strict=True):
+        people[caption].add(identity)
+    return {caption for caption, found in people.items() if len(found) >= k}
+
+
 def choose_prompts(
     captions: Sequence[str],
     identities: Sequence[str],

@@ -1,6 +1,7 @@
 """Prove that a release holds nothing private, as far as files, pixels, a network and recorded lineage can tell."""
 
 import io
+import json
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
 
 Score = Callable[[Pixels], npt.NDArray[np.float32]]
 _BATCH = 256
+MAX_SIDE = 1024  # the largest that settings allow
 _Resize = Literal["crop", "pad", "stretch"]
 
 BYTES, PIXELS = "no real image, by its bytes", "no real image, by its pixels"
@@ -65,19 +67,29 @@ def verify(
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, score, threshold),
             *_check_words(release, dataset, k),
-            check_lineage(release, bundled_digests() if bundled is None else bundled, teacher),
+            check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
         ]
     )
 
 
-def bundled_digests() -> set[str]:
-    """Tensor digests of the autoencoders that pd ships, as a release holds them."""
+def bundled_digests(vae: Path) -> set[str]:
+    """Tensor digests of the autoencoders that pd ships, as a release holds them.
+
+    Args:
+        vae: the released autoencoder's folder; its configuration says for which size of pictures it was made.
+    """
     from pd.diffusion.autoencoder import bundled  # brings diffusers, which nothing else here needs
 
+    try:
+        size = int(json.loads((vae / "config.json").read_text(encoding="utf-8"))["sample_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    if not 0 < size <= MAX_SIDE or size % 8:
+        return set()
     digests = set()
     for mode in get_args(Mode):
         with tempfile.TemporaryDirectory() as folder:
-            bundled(mode).save_pretrained(folder, safe_serialization=True)
+            bundled(mode, size).save_pretrained(folder, safe_serialization=True)
             digests.add(tensor_digest(Path(folder)))
     return digests
 

@@ -17,7 +17,7 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    facts = {}
+    facts: dict[str, int] = {}
     if settings.audit.trained_arms:
         connect(settings.address)
     for arm in settings.audit.trained_arms:

@@ -9,10 +9,10 @@ from pd.stages.prompts import prompts_of
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     prompts = prompts_of(PrivateDataset.read(run.dataset), settings)
-    if prompts.dropped_captions:
+    if prompts.dropped_images:
         context.reporter.say(
-            f"  {prompts.dropped_captions} captions ({prompts.dropped_images} images) are shared by fewer than "
-            f"{settings.generate.prompt_k} people and are no prompts"
+            f"  captions of {prompts.dropped_images} images are shared by fewer than {settings.generate.prompt_k} people "
+            "and are no prompts"
         )
     with context.reporter.task("candidates") as progress:
         facts = generate(

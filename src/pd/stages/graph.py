@@ -59,7 +59,7 @@ STAGES = (
         name="teacher",
         doing="training the teacher on the members",
         needs=("ingest",),
-        keys=("teacher", "data.size", "data.mode"),
+        keys=("teacher", "data.size", "data.mode", "generate.prompt_k"),
         outputs=lambda run, settings: [run.teacher],
     ),
     Stage(

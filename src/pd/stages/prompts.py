@@ -1,11 +1,19 @@
-"""The prompts of a run, as every stage that samples a model asks for them."""
+"""What is said of the members' images: the same words for training the teacher and for asking models for samples."""
 
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
-from pd.filters.prompts import Prompts, choose_prompts
+from pd.filters.prompts import Prompts, choose_prompts, generalise
+
+
+def captions_of(members: PrivateDataset, settings: Settings) -> list[str]:
+    """The members' captions, made general where fewer than `generate.prompt_k` people share one."""
+    return generalise(
+        members.captions, members.identities, members.labels, settings.generate.prompt_k, settings.data.caption
+    )
 
 
 def prompts_of(real: PrivateDataset, settings: Settings) -> Prompts:
     """Captions that at least `generate.prompt_k` members share, with the labels that they imply."""
     members = real.members()
-    return choose_prompts(members.captions, members.identities, members.labels, settings.generate.prompt_k)
+    captions = captions_of(members, settings)
+    return choose_prompts(captions, members.identities, members.labels, settings.generate.prompt_k)

@@ -5,18 +5,23 @@ from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
 from pd.engine.train import train_model
 from pd.stages.base import Context, Facts
+from pd.stages.prompts import captions_of
 from pd.store.atomic import write_folder
 
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     members = PrivateDataset.read(run.dataset).members()
+    captions = captions_of(members, settings)
+    changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
+    if changed:
+        context.reporter.say(f"  {changed} captions are shared by too few people, or say nothing: made general, or from labels")
     connect(settings.address)
     with write_folder(run.teacher) as folder, context.reporter.task("teacher") as progress:
         return train_model(
             settings.teacher,
             settings.data,
-            TrainingData(members.images, members.captions),
+            TrainingData(members.images, captions),
             folder,
             run.work / "teacher",
             context.seed("teacher"),
