@@ -63,7 +63,7 @@ class CalibrationSettings(Section):
     method: Literal["stranger_quantile", "probability", "fixed"] = Field(
         "stranger_quantile", description="stranger_quantile | probability | fixed"
     )
-    quantile: Share = Field(0.8, description="stranger_quantile: drop what is liker a member than this share of strangers")
+    quantile: Share = Field(0.95, description="stranger_quantile: drop what is liker a member than this share of strangers")
     probability: Share = Field(0.5, description="probability: drop at P(same person) of at least this")
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
 
@@ -137,7 +137,7 @@ class FilterSettings(Section):
 
     reid: bool = Field(True, description="re-identified as a member by the network")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
-    near_copy_quantile: Share = Field(0.8, description="stranger quantile of the near-copy detector")
+    near_copy_quantile: Share = Field(0.95, description="stranger quantile of the near-copy detector")
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
 
 

@@ -39,6 +39,19 @@ def test_connect_twice_is_one_cluster_and_workers_import_pd() -> None:
     assert ray.get(where.remote()) == pd.__file__
 
 
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(UserError, match=r"address = 10\.0\.0\.1:6379: no Ray cluster answers"):
+        connect("10.0.0.1:6379")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match=r"Ray did not start .*nobody there"):
+        connect()
+
+
 @pytest.mark.usefixtures("cluster")
 def test_an_error_of_the_user_comes_out_of_a_task_as_itself() -> None:
     @ray.remote(num_cpus=0.1)

@@ -8,7 +8,7 @@ from pd.reid.calibrate import Calibration, calibrate, verification
 
 @pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.8, 0.95, 1.0])
 @pytest.mark.parametrize("n", [1, 10, 200])
-def teststranger_quantile_drops_the_rest(q: float, n: int) -> None:
+def test_stranger_quantile_drops_the_rest(q: float, n: int) -> None:
     scores = np.random.default_rng(0).uniform(-1, 1, n).astype(np.float32)
     found = calibrate(CalibrationSettings(quantile=q), scores)
     assert (scores >= found.threshold).sum() == n - int(np.ceil(round(q * n, 9)))

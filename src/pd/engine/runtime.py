@@ -14,6 +14,7 @@ STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compre
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ core writes to our terminal, past all of Python's logging
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every start warns that this default will change
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -43,7 +44,7 @@ def connect(address: str | None = None) -> None:
     Calling it again does nothing. Nothing is printed unless it fails.
 
     Raises:
-        UserError: there is no cluster at the address.
+        UserError: there is no cluster at the address, or Ray cannot start here.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -53,6 +54,8 @@ def connect(address: str | None = None) -> None:
     if ray.is_initialized():
         return
     joins = address or os.environ.get("RAY_ADDRESS")
+    if not joins:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
         ray.init(
             address=address,
@@ -61,14 +64,22 @@ def connect(address: str | None = None) -> None:
             logging_level="ERROR",
             runtime_env=_runtime_env() if joins else None,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if not joins:
-            raise
-        raise UserError(
+    except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
+        raise _not_connected(joins, error) from error
+
+
+def _not_connected(address: str | None, error: Exception) -> UserError:
+    if address:
+        return UserError(
             f"no Ray cluster answers ({type(error).__name__})",
-            where=f"address = {joins}",
+            where=f"address = {address}",
             fix="start one with `ray start --head`, or leave the address and RAY_ADDRESS empty to run on this machine",
-        ) from error
+        )
+    return UserError(
+        f"Ray did not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'})",
+        where="this machine",
+        fix="is it short of processor time, memory or room in /tmp? Run the same command again: what is finished is kept",
+    )
 
 
 def preflight_train(settings: ModelSettings) -> Share:
@@ -170,7 +181,7 @@ def _runtime_env() -> dict[str, Any] | None:
         return None
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
-    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}}
+    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}}
 
 
 def _store_bytes() -> int:

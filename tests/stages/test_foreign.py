@@ -1,0 +1,81 @@
+"""`pd filter` and `pd audit` on images that somebody else's generator made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import pd
+from PIL import Image, ImageFilter
+
+from pd.config import DataSettings, Settings
+from pd.dataset.readers.choose import open_source
+from pd.dataset.splits import holdout_identities
+from pd.seeds import derive
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The faces as a folder with one sub-folder for each person."""
+    root = tmp_path_factory.mktemp("people")
+    for number, row in enumerate(open_source(DataSettings()).rows()):
+        folder = root / row.identity
+        folder.mkdir(exist_ok=True)
+        with Image.open(row.data) as picture:
+            picture.save(folder / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def members(people: Path) -> set[str]:
+    settings = Settings()
+    names = [folder.name for folder in people.iterdir()]
+    return set(names) - set(holdout_identities(names, derive(settings.seed, "split"), settings.data.holdout))
+
+
+def test_copies_of_members_are_dropped_and_strangers_stay(people: Path, members: set[str], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    samples = tmp_path / "samples"
+    (samples / "nested").mkdir(parents=True)
+    for folder in sorted(people.iterdir()):
+        for path in sorted(folder.iterdir())[:4]:
+            with Image.open(path) as picture:
+                small = picture.convert("L").filter(ImageFilter.GaussianBlur(1.5))
+                noisy = np.asarray(small, np.float32) + rng.normal(0, 6, (small.height, small.width))
+                copy = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+            kind = "copy" if folder.name in members else "stranger"
+            copy.save(samples / "nested" / f"{kind}-{folder.name}-{path.stem}.png")
+    out = tmp_path / "decisions"
+    done = pd("filter", "--real", people, "--synthetic", samples, "--out", out, "--set", "reid.steps=100")
+    assert done.returncode == 0, done.stderr[-2000:]
+    table = pq.read_table(out)
+    assert table.column_names[:6] == ["id", "seed", "prompt", "image", "score", "nearest"]
+    rows = table.to_pylist()
+    assert all((samples / row["id"]).is_file() for row in rows)
+    copies = [row for row in rows if "/copy-" in row["id"]]
+    strangers = [row for row in rows if "/stranger-" in row["id"]]
+    assert np.mean([row["keep"] for row in copies]) <= 0.02
+    # The threshold lets a stranger be dropped in 1 of 20 by each of two detectors, on other people than these.
+    assert np.mean([row["keep"] for row in strangers]) >= 0.7
+    assert {row["reason"] for row in copies if not row["keep"]} <= {"reid", "near_copy"}
+
+
+def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, members: set[str], tmp_path: Path) -> None:
+    excess = {}
+    for kind in ("members", "strangers"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        for person in sorted(people.iterdir()):
+            if (person.name in members) == (kind == "members"):
+                for path in person.iterdir():
+                    (folder / f"{person.name}-{path.name}").write_bytes(path.read_bytes())
+        out = tmp_path / f"{kind}.json"
+        done = pd("audit", "--real", people, "--synthetic", folder, "--out", out)
+        assert done.returncode == 0, done.stderr[-2000:]
+        excess[kind] = json.loads(out.read_text())["arms"]["synthetic"]["reid"]["excess"]
+    assert excess["members"]["low"] > 0.5
+    # These strangers are the control gallery themselves, so the control rate exceeds the main rate.
+    assert excess["strangers"]["value"] < 0.1
