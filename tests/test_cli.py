@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, pd
 from PIL import Image
+from terminal import ROOT, pd
 
 COMMANDS = ["run", "init", "status", "ingest", "reid", "teacher", "generate", "filter", "student", "audit", "report", "verify"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import ALL_ARMS, PD, ROOT, pd
+from terminal import ALL_ARMS, PD, ROOT, pd
 
 from pd.dataset.schema import IMAGE
 from pd.store.files import digest_folder

@@ -126,6 +126,9 @@ class GenerateSettings(Section):
     sampler_steps: Positive = Field(15, description="DPM-Solver++ steps")
     guidance: Annotated[float, Field(ge=1)] = Field(1.0, description="classifier-free guidance scale; 1: none")
     prompt_k: Positive = Field(3, description="a caption is a prompt only when this many member identities share it")
+    balance_prompts: bool = Field(
+        False, description="ask for each prompt equally often; else as often as members carry it (rare ones are dropped most)"
+    )
     shard_size: Positive = Field(512, description="candidates per Parquet shard: what a crash can cost a worker")
     batch: Positive = Field(64, description="candidates per forward; part of the numbers' definition, not of the layout")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="actors; 0: as the cluster allows")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import pd
 from PIL import Image, ImageFilter
+from terminal import pd
 
 from pd.config import DataSettings, Settings
 from pd.dataset.readers.choose import open_source

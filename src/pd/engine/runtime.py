@@ -1,5 +1,6 @@
 """Ray, started quietly; what the cluster has; and errors brought home from workers."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -57,13 +58,14 @@ def connect(address: str | None = None) -> None:
     if not joins:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            runtime_env=_runtime_env() if joins else None,
-        )
+        with _without_stderr():
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env=_runtime_env() if joins else None,
+            )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
 
@@ -80,6 +82,20 @@ def _not_connected(address: str | None, error: Exception) -> UserError:
         where="this machine",
         fix="is it short of processor time, memory or room in /tmp? Run the same command again: what is finished is kept",
     )
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Close the terminal to what is not Python: Ray's C++ core announces the log level that we have just set."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def preflight_train(settings: ModelSettings) -> Share:

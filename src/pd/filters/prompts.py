@@ -23,7 +23,7 @@ class Prompts:
 
     Attributes:
         texts: the captions, sorted.
-        weights: images that carry each, so that samples follow the members' frequencies.
+        weights: how often each is asked for: the images that carry it, so that samples follow the members' frequencies, or 1.
         labels: name -> one value for each prompt; None where the images of that caption disagree or miss it.
         dropped_captions: distinct captions that too few people share.
         dropped_images: images that carry those.
@@ -103,6 +103,8 @@ def choose_prompts(
     identities: Sequence[str],
     labels: Mapping[str, npt.NDArray[np.float64]],
     k: int,
+    *,
+    balanced: bool = False,
 ) -> Prompts:
     """The captions that at least k identities share, with the labels that each implies.
 
@@ -114,6 +116,7 @@ def choose_prompts(
         identities: who is in each member image.
         labels: name -> (N,) float64, NaN where missing.
         k: identities that must share a caption.
+        balanced: ask for each equally often; else as often as the images carry it.
 
     Raises:
         UserError: no caption is shared by k identities.
@@ -131,7 +134,7 @@ def choose_prompts(
         )
     return Prompts(
         texts=tuple(texts),
-        weights=tuple(len(rows[text]) for text in texts),
+        weights=tuple(1 if balanced else len(rows[text]) for text in texts),
         labels={name: tuple(_agreed(values[rows[text]]) for text in texts) for name, values in sorted(labels.items())},
         dropped_captions=len(rows) - len(texts),
         dropped_images=len(captions) - sum(len(rows[text]) for text in texts),

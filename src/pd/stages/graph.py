@@ -72,6 +72,7 @@ STAGES = (
             "generate.sampler_steps",
             "generate.guidance",
             "generate.prompt_k",
+            "generate.balance_prompts",
             "generate.shard_size",
             "generate.batch",
         ),
@@ -102,7 +103,14 @@ STAGES = (
         name="audit",
         doing="attacking the arms",
         needs=("ingest", "teacher", "generate", "filter", "student", "arms"),
-        keys=("audit", "generate.prompt_k", "generate.sampler_steps", "generate.guidance", "generate.batch"),
+        keys=(
+            "audit",
+            "generate.prompt_k",
+            "generate.balance_prompts",
+            "generate.sampler_steps",
+            "generate.guidance",
+            "generate.batch",
+        ),
         outputs=lambda run, settings: [run.all_samples, run.release_audit],
     ),
     Stage(

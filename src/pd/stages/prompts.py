@@ -7,13 +7,12 @@ from pd.filters.prompts import Prompts, choose_prompts, generalise
 
 def captions_of(members: PrivateDataset, settings: Settings) -> list[str]:
     """The members' captions, made general where fewer than `generate.prompt_k` people share one."""
-    return generalise(
-        members.captions, members.identities, members.labels, settings.generate.prompt_k, settings.data.caption
-    )
+    return generalise(members.captions, members.identities, members.labels, settings.generate.prompt_k, settings.data.caption)
 
 
 def prompts_of(real: PrivateDataset, settings: Settings) -> Prompts:
     """Captions that at least `generate.prompt_k` members share, with the labels that they imply."""
     members = real.members()
     captions = captions_of(members, settings)
-    return choose_prompts(captions, members.identities, members.labels, settings.generate.prompt_k)
+    how = settings.generate
+    return choose_prompts(captions, members.identities, members.labels, how.prompt_k, balanced=how.balance_prompts)
