@@ -1,4 +1,7 @@
-"""Shared by all tests: a pipeline that has really run, once a session."""
+"""Shared by all tests: a pipeline that has really run.
+
+pytest-xdist deals out whole files, so only the worker that gets test_pipeline.py makes it.
+"""
 
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """What a user types, and what comes back: exit codes, one clear line, nothing half-written."""
 
-import json
 import os
-import stat
 from pathlib import Path
 
 import pytest
@@ -93,48 +91,6 @@ def test_a_traceback_only_with_debug(tmp_path: Path) -> None:
     debugged = pd("run", tmp_path / "none.yaml", "--debug")
     assert "Traceback" in debugged.stderr
     assert debugged.returncode == 2
-
-
-@pytest.mark.slow
-def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
-    done = pd("run", smoke / "private" / "settings.yaml", timeout=20)
-    assert done.returncode == 0
-    assert "nothing to do" in done.stderr
-    after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
-
-
-@pytest.mark.slow
-def test_status_shows_every_stage(smoke: Path) -> None:
-    done = pd("status", smoke)
-    assert done.returncode == 0
-    rows = [line for line in done.stdout.splitlines() if " done " in line]
-    assert len(rows) == 10
-    assert "MB" in done.stdout
-
-
-@pytest.mark.slow
-def test_what_is_private_is_for_its_owner_alone(smoke: Path) -> None:
-    for folder in (smoke / "private", smoke / "work"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for path in (smoke / "private").rglob("*"):
-        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
-
-
-@pytest.mark.slow
-def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
-    audit = json.loads((smoke / "release" / "audit.json").read_text())
-    assert set(audit["arms"]) == {"teacher", "unfiltered", "random_drop", "filtered"}
-    assert audit["filter"]["candidates"] == audit["filter"]["kept"] + sum(audit["filter"]["dropped"].values())
-    for arm in audit["arms"].values():
-        by_attacker = arm["reid"]["by_attacker"]
-        assert len(by_attacker) >= 2
-        worst = max(by_attacker, key=lambda name: by_attacker[name]["excess"]["value"])
-        assert arm["reid"]["attacker"] == worst
-        assert arm["reid"]["excess"] == by_attacker[worst]["excess"]
-        for estimate in (arm["reid"]["main"], arm["reid"]["control"], arm["reid"]["excess"]):
-            assert estimate["low"] <= estimate["value"] <= estimate["high"]
 
 
 def test_the_project_names_no_path_of_a_machine() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -41,6 +42,44 @@ def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -
     private = pq.read_table(smoke / "private" / "dataset")
     assert set(table["nearest"].to_pylist()) <= set(private["id"].to_pylist())
     assert {"id", "image", "identity", "split", "caption"} <= set(private.column_names)
+
+
+def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
+    done = pd("run", smoke / "private" / "settings.yaml", timeout=20)
+    assert done.returncode == 0
+    assert "nothing to do" in done.stderr
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
+
+
+def test_status_shows_every_stage(smoke: Path) -> None:
+    done = pd("status", smoke)
+    assert done.returncode == 0
+    rows = [line for line in done.stdout.splitlines() if " done " in line]
+    assert len(rows) == 10
+    assert "MB" in done.stdout
+
+
+def test_what_is_private_is_for_its_owner_alone(smoke: Path) -> None:
+    for folder in (smoke / "private", smoke / "work"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in (smoke / "private").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
+    audit = json.loads((smoke / "release" / "audit.json").read_text())
+    assert set(audit["arms"]) == {"teacher", "unfiltered", "random_drop", "filtered"}
+    assert audit["filter"]["candidates"] == audit["filter"]["kept"] + sum(audit["filter"]["dropped"].values())
+    for arm in audit["arms"].values():
+        by_attacker = arm["reid"]["by_attacker"]
+        assert len(by_attacker) >= 2
+        worst = max(by_attacker, key=lambda name: by_attacker[name]["excess"]["value"])
+        assert arm["reid"]["attacker"] == worst
+        assert arm["reid"]["excess"] == by_attacker[worst]["excess"]
+        for estimate in (arm["reid"]["main"], arm["reid"]["control"], arm["reid"]["excess"]):
+            assert estimate["low"] <= estimate["value"] <= estimate["high"]
 
 
 def test_no_private_column_or_id_reaches_the_release(smoke: Path) -> None:
