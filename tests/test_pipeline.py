@@ -56,7 +56,7 @@ def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
 def test_status_shows_every_stage(smoke: Path) -> None:
     done = pd("status", smoke)
     assert done.returncode == 0
-    rows = [line for line in done.stdout.splitlines() if " done " in line]
+    rows = [line for line in done.stdout.splitlines() if "│ done " in line]
     assert len(rows) == 10
     assert "MB" in done.stdout
 

@@ -1,5 +1,6 @@
 """`pd`: the one way in from a terminal."""
 
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -262,6 +263,7 @@ def options(
 
 def main() -> None:
     """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
+    os.umask(0o077)  # whatever is written, by workers that we start too, is for its owner alone
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]

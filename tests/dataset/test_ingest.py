@@ -62,7 +62,7 @@ def test_nothing_names_the_source(people, settings, out):
     ingest(settings(path=people()), 1, out)
     table = pq.read_table(out / "part-00000.parquet")
     assert [s["path"] for s in table["image"].to_pylist()] == [f"{name}.png" for name in table["id"].to_pylist()]
-    assert sorted(path.name for path in out.iterdir()) == ["ingest.json", "part-00000.parquet"]
+    assert sorted(path.name for path in out.iterdir()) == ["_ingest.json", "part-00000.parquet"]
 
 
 def test_ids_follow_identity_and_path_not_the_folders_place(people, settings, tmp_path):
@@ -165,7 +165,7 @@ def test_bad_images_are_set_aside_and_named(people, settings, out):
     }
     assert next(row for row in report.bad if row.reason == "duplicate").detail == "the same picture as row 1"
     assert len(PrivateDataset.read(out)) == sum(report.images.values()) == 16
-    written = json.loads((out / "ingest.json").read_text())
+    written = json.loads((out / "_ingest.json").read_text())
     assert len(written["bad"]) == 10
     assert written["bad"][0] == {"name": "cut.png", "row": 4, "reason": "truncated", "detail": ""}
     assert any("10 set aside" in line for line in report.lines())

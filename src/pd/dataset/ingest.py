@@ -31,7 +31,7 @@ _SPLITS = ("member", "holdout")
 
 
 def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = silent) -> IngestReport:
-    """Write `out/part-*.parquet`, columns id, image, identity, split, caption and the labels, and `out/ingest.json`.
+    """Write `out/part-*.parquet`, columns id, image, identity, split, caption and the labels, and `out/_ingest.json` (names).
 
     Args:
         settings: where the images are and how they are read.
@@ -67,7 +67,7 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
         default_captions=default_captions,
         labels=list(source.labels),
     )
-    write_json(out / "ingest.json", report.facts() | report.names())
+    write_json(out / "_ingest.json", report.facts() | report.names())
     return report
 
 
