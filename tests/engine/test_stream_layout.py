@@ -1,6 +1,6 @@
 import pytest
 
-from pd.engine.stream_layout import ACTOR_CPUS, SLOT, Layout, plan_layout
+from pd.engine.stream_layout import ACTOR_CPUS, SHARED_CPUS, SLOT, Layout, plan_layout
 from pd.errors import UserError
 
 
@@ -21,7 +21,7 @@ def test_gpus_bound_the_actors():
     nodes = [{"CPU": 16, "GPU": 2}, {"CPU": 16}]
     assert plan_layout(nodes, 0, 1, 100) == Layout(2, ACTOR_CPUS, 1)
     assert plan_layout(nodes, 0, 0.5, 100).actors == 4
-    with pytest.raises(UserError, match=r"3 actors of 0\.8 CPU and 1 GPU"):
+    with pytest.raises(UserError, match=r"3 actors of 0\.4 CPU and 1 GPU"):
         plan_layout(nodes, 3, 1, 100)
 
 
@@ -33,7 +33,11 @@ def test_a_layout_that_would_hang_is_refused_with_its_numbers():
     with pytest.raises(UserError) as caught:
         plan_layout([{"CPU": 2}], workers=5, gpus_per_worker=0, shards=100)
     text = str(caught.value)
-    assert "5 actors of 0.8 CPU" in text
+    assert "5 actors of 0.4 CPU" in text
     assert "2 CPU" in text
-    assert "room for 2" in text
+    assert "room for 4" in text
     assert "generate.workers = 5" in text
+
+
+def test_more_actors_than_cpus_share_them():
+    assert plan_layout([{"CPU": 2}], workers=4, gpus_per_worker=0, shards=100) == Layout(4, SHARED_CPUS, 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pd.errors import UserError
 
 ACTOR_CPUS = 0.8  # an actor computes on one thread; the rest of its CPU is what Ray Data's own tasks may hold
+SHARED_CPUS = 0.4  # what each holds when more are asked for than there are CPUs: they take turns
 SLOT = 0.2
 
 
@@ -35,23 +36,29 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
     Raises:
         UserError: the actors wanted do not fit; the numbers are in the message.
     """
-    fits = sum(_fits(node, gpus_per_worker) for node in nodes)
+    fits = sum(_fits(node, gpus_per_worker, ACTOR_CPUS) for node in nodes)
+    each = ACTOR_CPUS
+    if workers > fits:
+        each = SHARED_CPUS
+        fits = sum(_fits(node, gpus_per_worker, each) for node in nodes)
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = workers or max(fits, 1)
     if wanted > fits:
-        need = f"{wanted} actors of {ACTOR_CPUS:g} CPU and {gpus_per_worker:g} GPU"
+        need = f"{wanted} actors of {each:g} CPU and {gpus_per_worker:g} GPU"
         raise UserError(
             f"{need}, with {SLOT:g} CPU free for Ray Data, would wait for ever: the cluster's {len(nodes)} nodes have "
             f"{cpus:g} CPU and {gpus:g} GPU, room for {fits}",
             where=f"generate.workers = {workers}",
             fix=f"set it to {fits}, or to 0 for as many as fit" if fits else "give the cluster CPUs (and the GPUs asked for)",
         )
-    return Layout(min(wanted, max(shards, 1)), ACTOR_CPUS, gpus_per_worker)
+    return Layout(min(wanted, max(shards, 1)), each, gpus_per_worker)
 
 
-def _fits(node: Mapping[str, float], gpus_per_worker: float) -> int:
-    """Actors that fit on a node beside the free slot."""
+def _fits(node: Mapping[str, float], gpus_per_worker: float, each: float) -> int:
+    """Actors that fit on a node, holding `each` CPU, beside the free slot."""
     cpus = node.get("CPU", 0.0)
-    by_cpu = math.floor(min(cpus, (cpus - SLOT) / ACTOR_CPUS + 1e-9))
+    by_cpu = math.floor((cpus - SLOT) / each + 1e-9)
+    if each == ACTOR_CPUS:
+        by_cpu = min(by_cpu, math.floor(cpus))
     by_gpu = math.floor(node.get("GPU", 0.0) / gpus_per_worker + 1e-9) if gpus_per_worker else by_cpu
     return max(min(by_cpu, by_gpu), 0)
