@@ -75,7 +75,8 @@ def histogram(
     # the threshold is an edge, so that no bar stands on both sides of it
     below, above = int(np.ceil((threshold - low) / width - 1e-9)), int(np.floor((high - threshold) / width)) + 1
     edges = threshold + width * np.arange(-max(below, 1), above + 1)
-    counts = {name: np.histogram(group, edges)[0] for name, group in groups.items()}
+    # Clipped: by rounding, the outermost edge may lie a hair inside the outermost score.
+    counts = {name: np.histogram(group.clip(edges[0], edges[-1]), edges)[0] for name, group in groups.items()}
     candidates = max(len(groups["kept"]) + len(groups["dropped"]), 1)
     sizes = {"kept": candidates, "dropped": candidates}
     share = {name: counts[name] / sizes.get(name, max(len(groups[name]), 1)) for name in groups}
