@@ -3,7 +3,7 @@
 import hashlib
 import math
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -83,19 +83,16 @@ def generalise(
     built = [
         generic + "".join(f", {name}" for name, values in binary.items() if values[row] == 1) for row in range(len(captions))
     ]
-    own, said = _shared(captions, identities, k) - {generic}, _shared(built, identities, k)
+    own, said = _people(captions, identities), _people(built, identities)
     return [
-        caption if caption in own else words if words in said else generic
+        caption if own[caption] >= k and caption != generic else words if said[words] >= k else generic
         for caption, words in zip(captions, built, strict=True)
     ]
 
 
-def _shared(captions: Sequence[str], identities: Sequence[str], k: int) -> set[str]:
-    """The captions that at least k identities share."""
-    people: dict[str, set[str]] = defaultdict(set)
-    for caption, identity in zip(captions, identities, strict=True):
-        people[caption].add(identity)
-    return {caption for caption, found in people.items() if len(found) >= k}
+def _people(captions: Sequence[str], identities: Sequence[str]) -> dict[str, int]:
+    """How many identities share each caption."""
+    return Counter(caption for caption, _ in set(zip(captions, identities, strict=True)))
 
 
 def choose_prompts(
@@ -124,7 +121,7 @@ def choose_prompts(
     rows: dict[str, list[int]] = defaultdict(list)
     for row, caption in enumerate(captions):
         rows[caption].append(row)
-    people = {caption: len({identities[row] for row in found}) for caption, found in rows.items()}
+    people = _people(captions, identities)
     texts = sorted(caption for caption, count in people.items() if count >= k)
     if not texts:
         raise UserError(

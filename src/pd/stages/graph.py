@@ -38,6 +38,9 @@ class Stage:
     source: Callable[[Settings], str] | None = None
 
 
+# What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
+PROMPTS = ("generate.prompt_k", "data.caption")
+
 STAGES = (
     Stage(
         name="ingest",
@@ -59,7 +62,7 @@ STAGES = (
         name="teacher",
         doing="training the teacher on the members",
         needs=("ingest",),
-        keys=("teacher", "data.size", "data.mode", "generate.prompt_k"),
+        keys=("teacher", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.teacher],
     ),
     Stage(
@@ -71,7 +74,7 @@ STAGES = (
             "generate.candidates",
             "generate.sampler_steps",
             "generate.guidance",
-            "generate.prompt_k",
+            *PROMPTS,
             "generate.balance_prompts",
             "generate.shard_size",
             "generate.batch",
@@ -82,7 +85,7 @@ STAGES = (
         name="filter",
         doing="dropping what resembles a member",
         needs=("ingest", "reid", "generate"),
-        keys=("reid.calibration", "filter", "generate.prompt_k"),
+        keys=("reid.calibration", "filter", *PROMPTS),
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
     ),
     Stage(
@@ -105,7 +108,7 @@ STAGES = (
         needs=("ingest", "teacher", "generate", "filter", "student", "arms"),
         keys=(
             "audit",
-            "generate.prompt_k",
+            *PROMPTS,
             "generate.balance_prompts",
             "generate.sampler_steps",
             "generate.guidance",
