@@ -160,8 +160,9 @@ class AuditSettings(Section):
         description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
     )
     attackers: tuple[str, ...] = Field(
-        ("imagenet", "thumbnails"),
-        description="imagenet: a trained network that is not the filter's; thumbnails: correlation",
+        ("imagenet", "thumbnails", "whitened"),
+        description="imagenet: a trained network that is not the filter's; thumbnails: correlation; whitened: pixels "
+        "whitened within persons; the worst is the headline",
     )
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")
