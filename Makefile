@@ -11,7 +11,7 @@ demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/fa
 
 test: .venv/installed  ## every test (browser tests need Debian's chromium)
 	@command -v chromium >/dev/null || echo "NOTE: no chromium on this machine, so the browser tests of the report cannot run (apt-get install chromium chromium-driver)"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 check: .venv/installed  ## lint, format, types, import order
 	$(BIN)/ruff check .

@@ -1,30 +1,29 @@
 """Is exact search with a screen faster than brute force? Medians of interleaved runs, on random and clustered galleries.
 
-    python benchmarks/nearest.py --queries 4096 --rows 100000 --dim 512
-    python benchmarks/nearest.py --last
+    python benchmarks/nearest.py                           # three sizes; about half an hour on two cores
+    python benchmarks/nearest.py --size 4096 100000 512    # one: queries, gallery rows, dimensions
+    python benchmarks/nearest.py --last                    # print the stored figures without running
 
-Prints a table for people and one JSON line for machines, stored in benchmarks/results/nearest.json. Every contender gets the
-same threads. `fraction_of_gemm` is our time against one bare matrix product of the same size in the screen's precision.
+Every contender gets the same threads. `fraction_of_gemm` sets one bare matrix product of the same size, in the screen's
+precision, against our whole search.
 """
 
 import argparse
-import importlib.metadata
-import json
-import platform
-import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import torch
+from harness import print_last, store
+from rich.console import Console
+from rich.table import Table
 
 from pd.reid.gallery import Gallery
 from pd.reid.screen import best_dtype
 
-RESULT = Path(__file__).parent / "results" / "nearest.json"
 BLOCK = 8192
+SIZES = ((1024, 20_000, 128), (4096, 100_000, 512), (20_000, 200_000, 512))
+PEERS = ("torch_fp32", "faiss", "sklearn")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -89,60 +88,56 @@ def contenders(queries: np.ndarray, rows: np.ndarray, device: str) -> dict[str, 
     return runs
 
 
-def measure(kind: str, args: argparse.Namespace) -> dict[str, object]:
-    queries, rows = make(kind, args.queries, args.rows, args.dim)
-    runs = contenders(queries, rows, args.device)
+def measure(kind: str, size: tuple[int, int, int], repeats: int, device: str, console: Console) -> dict[str, object]:
+    """Medians of one size, as ratios of seconds: above 1, we are faster."""
+    queries, rows = make(kind, *size)
+    runs = contenders(queries, rows, device)
     wanted = (queries[:64].astype(np.float64) @ rows.astype(np.float64).T).argmax(1)
     np.testing.assert_array_equal(np.asarray(runs["pd"]())[:64], wanted)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for repeat in range(args.repeats + 1):
+    for repeat in range(repeats + 1):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
             if repeat:  # the first round warms up
                 seconds[name].append(time.perf_counter() - start)
     median = {name: float(np.median(values)) for name, values in seconds.items()}
-    work = 2 * args.queries * args.rows * args.dim
-    print(f"\n{kind}: {args.queries} x {args.rows} x {args.dim}, {args.device}, {torch.get_num_threads()} threads")
+    table = Table(title=f"{kind}, {' x '.join(map(str, size))}, {device}, {torch.get_num_threads()} threads, {repeats} repeats")
+    for heading in ("", "median s", "GFLOP/s", "pd is faster by"):
+        table.add_column(heading, justify="right")
     for name, value in sorted(median.items(), key=lambda item: item[1]):
-        print(f"  {name:14}{value:9.3f} s{work / value / 1e9:10.0f} GFLOP/s")
-    ratios: dict[str, object] = {
-        f"vs_{name}": round(median[name] / median["pd"], 3) for name in ("torch_fp32", "faiss", "sklearn") if name in median
-    }
+        speed = 2 * float(np.prod(size, dtype=np.float64)) / value / 1e9
+        table.add_row(name, f"{value:.3f}", f"{speed:.0f}", f"{value / median['pd']:.2f}")
+    console.print(table)
+    ratios: dict[str, object] = {f"vs_{name}": round(median[name] / median["pd"], 3) for name in PEERS if name in median}
     return ratios | {"fraction_of_gemm": round(median["gemm"] / median["pd"], 3), "seconds": median}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--queries", type=int, default=4096)
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, nargs=3, metavar=("QUERIES", "ROWS", "DIM"), help="one size instead of three")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     args = parser.parse_args()
     if args.last:
-        print(RESULT.read_text(encoding="utf-8").strip())
+        print_last("nearest")
         return
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    line = json.dumps(
-        {kind: measure(kind, args) for kind in ("random", "clustered")}
-        | {
-            "size": [args.queries, args.rows, args.dim],
-            "threads": torch.get_num_threads(),
-            "screen": str(best_dtype(torch.device(args.device))),
-            "machine": torch.cuda.get_device_name()
-            if args.device.startswith("cuda")
-            else platform.processor() or platform.machine(),
-            "versions": {name: importlib.metadata.version(name) for name in ("torch", "faiss-cpu", "scikit-learn")},
-            "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit,
-        },
-        sort_keys=True,
-    )
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(line + "\n", encoding="utf-8")
-    print(line)
+    console = Console(width=100)
+    sizes = (tuple(args.size),) if args.size else SIZES
+    found = {
+        " x ".join(map(str, size)): {
+            kind: measure(kind, size, args.repeats, args.device, console) for kind in ("random", "clustered")
+        }
+        for size in sizes
+    }
+    setting = {
+        "threads": torch.get_num_threads(),
+        "screen": str(best_dtype(torch.device(args.device))),
+        "device": torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu",
+        "repeats": args.repeats,
+    }
+    store("nearest", {"sizes": found, **setting})
 
 
 if __name__ == "__main__":

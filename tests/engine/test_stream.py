@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -29,7 +30,7 @@ from pd.diffusion.sampler import Sampler
 from pd.engine.stream import generate, score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.decide import Thresholds
+from pd.filters.decide import Thresholds, foretell
 from pd.filters.gallery import build_gallery
 from pd.filters.prompts import choose_prompts
 from pd.filters.scorer import Scorer
@@ -77,7 +78,7 @@ def world(tmp_path_factory):
     return SimpleNamespace(teacher=root / "teacher", reid=root / "reid", prompts=prompts, members=members)
 
 
-def _generate(world, out, progress=silent, **changes):
+def _generate(world, out, progress=silent, foretell=None, **changes):
     return generate(
         teacher=world.teacher,
         reid=world.reid,
@@ -89,6 +90,7 @@ def _generate(world, out, progress=silent, **changes):
         out=out,
         address=None,
         progress=progress,
+        foretell=foretell,
     )
 
 
@@ -105,7 +107,14 @@ def one(world, tmp_path_factory):
     """What one worker makes without interruption."""
     out = tmp_path_factory.mktemp("one") / "generated"
     seen = []
-    facts = _generate(world, out, workers=1, progress=lambda done, total, info: seen.append((done, total)))
+    settings, thresholds = FilterSettings(), Thresholds(reid=0.99, near_copy=-1.0)
+    facts = _generate(
+        world,
+        out,
+        workers=1,
+        progress=lambda done, total, info: seen.append((done, total, info)),
+        foretell=partial(foretell, settings=settings, thresholds=thresholds),
+    )
     return SimpleNamespace(out=out, facts=facts, seen=seen)
 
 
@@ -130,8 +139,12 @@ def test_rows_are_what_the_seed_and_the_id_say(world, one):
 def test_facts_and_progress(one):
     assert one.facts["candidates"] == one.facts["made"] == 44
     assert set(one.facts["seconds"]) == {"sample", "score", "encode"}
-    assert [done for done, _ in one.seen] == [*range(0, 44, 8), 44] or sorted(one.seen)[-1] == (44, 44)
-    assert {total for _, total in one.seen} == {44}
+    assert sorted(done for done, _, _ in one.seen) == [*range(0, 44, 8), 44]
+    assert {total for _, total, _ in one.seen} == {44}
+    last = one.seen[-1][2]
+    assert last["kept"] == "0%"
+    reid = np.mean(_table(one.out)["score"].to_numpy() >= np.float32(0.99))
+    assert last.get("near_copy", "0%") == f"{1 - reid:.0%}"
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 import numpy as np
+import pyarrow as pa
 
 from pd.config import FilterSettings
-from pd.filters.decide import Thresholds, decide
+from pd.filters.decide import REASONS, Thresholds, decide, foretell
 
 T = Thresholds(reid=0.5, near_copy=0.8)
 
@@ -32,10 +33,18 @@ def test_the_first_that_applies_is_written():
     assert decide(_scores(**all_of_them), without, T)[1] == ["prompt", "near_copy", "near_copy"]
 
 
-def test_checks_can_be_off_but_the_prompts_stays():
-    off = FilterSettings(reid=False, near_copy=False, duplicate=False)
-    scores = _scores(score=[0.9, 0.9], near_copy=[0.9, 0.9], duplicate=[True, True], prompt=[True, False])
-    assert decide(scores, off, T)[1] == ["", "prompt"]
+def test_each_check_can_be_off():
+    all_of_them = _scores(score=[0.9], near_copy=[0.9], duplicate=[True], prompt=[False])
+    for reason in REASONS:
+        off = FilterSettings(**{other: other == reason for other in REASONS})
+        assert decide(all_of_them, off, T)[1] == [reason]
+    assert decide(all_of_them, FilterSettings(**dict.fromkeys(REASONS, False)), T)[1] == [""]
+
+
+def test_a_shard_alone_is_foretold_without_its_duplicates_elsewhere():
+    table = pa.table({"score": [0.9, 0.1, 0.1], "near_copy": [0.0, 0.9, 0.1], "pixels_sha": ["a", "b", "b"]})
+    assert foretell(table, FilterSettings(), T) == {"reid": 1, "near_copy": 1, "duplicate": 1}
+    assert foretell(table, FilterSettings(duplicate=False), T) == {"reid": 1, "near_copy": 1, "": 1}
 
 
 def test_a_likeness_that_is_no_number_drops():

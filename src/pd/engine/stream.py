@@ -10,6 +10,7 @@ from pd.dataset.images import Mode
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
 from pd.errors import UserError
+from pd.filters.decide import Foretell
 from pd.filters.foreign import fingerprint, list_images
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
@@ -29,6 +30,7 @@ def generate(
     out: Path,
     address: str | None,
     progress: Progress,
+    foretell: Foretell | None = None,
 ) -> Mapping[str, Any]:
     """Sample and score `settings.candidates` candidates; shards that are finished and whole stay as they are.
 
@@ -43,6 +45,7 @@ def generate(
         out: the folder for shards, columns as `pd.filters.table.SCORED`.
         address: the Ray cluster.
         progress: called as it goes.
+        foretell: what the filter would say, for progress alone; nothing that is written depends on it.
 
     Returns:
         `candidates`, how many were `made` now, and `seconds` of work by phase.
@@ -59,7 +62,7 @@ def generate(
             "sampling": settings.model_dump(include={"sampler_steps", "guidance", "batch"}),
         }
     )
-    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode}
+    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
     shards = plan(settings.candidates, settings.shard_size, settings.batch)
     rows = {shard.index: asdict(shard) for shard in shards}
     return _stream(Generator, arguments, shards, rows, reid, gallery, settings, out, inputs, address, progress)
@@ -75,6 +78,7 @@ def score_images(
     out: Path,
     address: str | None,
     progress: Progress,
+    foretell: Foretell | None = None,
 ) -> Mapping[str, Any]:
     """Score other people's images, as `generate` scores candidates; the id of each is its name.
 
@@ -87,6 +91,7 @@ def score_images(
         out: the folder for shards, columns as `pd.filters.table.SCORED`.
         address: the Ray cluster.
         progress: called as it goes.
+        foretell: as for `generate`.
 
     Returns:
         As `generate`, and `bad`: a line for each image that was set aside.
@@ -107,7 +112,7 @@ def score_images(
     )
     shards = plan(len(names), settings.shard_size, settings.batch)
     rows = {shard.index: {**asdict(shard), "names": names[shard.start : shard.stop]} for shard in shards}
-    arguments = {"source": source.absolute(), "data": data}
+    arguments = {"source": source.absolute(), "data": data, "foretell": foretell}
     facts = _stream(Examiner, arguments, shards, rows, reid, gallery, settings, out, inputs, address, progress)
     return {**facts, "bad": bad_images(out, shards)}
 

@@ -1,6 +1,5 @@
 """A worker that scores other people's images: decoded, scored, encoded and written here; only marks leave."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from pd.dataset.decode import BadImage, decode, load, quiet
 from pd.dataset.images import Pixels
 from pd.dataset.readers.source import plain
 from pd.engine.shards import Shard, write_shard
-from pd.engine.stream_work import Stopwatch, use_device
+from pd.engine.stream_work import Stopwatch, done_row, use_device
 from pd.errors import UserError
+from pd.filters.decide import Foretell
 from pd.filters.foreign import fetch
 from pd.filters.scorer import Scorer
 from pd.filters.table import scored_table
@@ -31,6 +31,7 @@ class Examiner:
         settings: batch, GPUs.
         out: the folder for shards, on storage that all nodes share.
         inputs: digest of all that rows are made from.
+        foretell: what the filter would say of a shard, for who watches.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Examiner:
         settings: GenerateSettings,
         out: Path,
         inputs: str,
+        foretell: Foretell | None,
     ) -> None:
         self.scorer = Scorer(reid, gallery, use_device(settings.gpus_per_worker))
-        self.source, self.data, self.batch, self.out, self.inputs = source, data, settings.batch, out, inputs
+        self.source, self.data, self.batch = source, data, settings.batch
+        self.out, self.inputs, self.foretell = out, inputs, foretell
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         shard, names, watch = (
@@ -62,8 +65,9 @@ class Examiner:
                 scores = self.scorer.score(images)
             with watch.phase("encode"):
                 parts.append(scored_table(good, images, scores))
-        mark = write_shard(self.out, shard, pa.concat_tables(parts), self.inputs, watch.seconds, bad)
-        return {"rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
+        table = pa.concat_tables(parts)
+        mark = write_shard(self.out, shard, table, self.inputs, watch.seconds, bad)
+        return done_row(mark, self.foretell(table) if self.foretell else {})
 
     def _decode(self, names: Sequence[str], bad: list[str]) -> tuple[list[str], Pixels]:
         """Names and pixels, (n, H, W, C) uint8, of those that can be decoded; `bad` gets a line for each other one."""

@@ -1,6 +1,5 @@
 """A worker that makes candidates. Pixels are sampled, scored, encoded and written here; only marks leave."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from pd.config import GenerateSettings
 from pd.dataset.images import Mode
 from pd.diffusion.sampler import Sampler
 from pd.engine.shards import Shard, write_shard
-from pd.engine.stream_work import Stopwatch, use_device
+from pd.engine.stream_work import Stopwatch, done_row, use_device
+from pd.filters.decide import Foretell
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import Scorer
 from pd.filters.table import scored_table
@@ -31,6 +31,7 @@ class Generator:
         mode: grey or rgb.
         out: the folder for shards, on storage that all nodes share.
         inputs: digest of all that rows are made from.
+        foretell: what the filter would say of a shard, for who watches.
     """
 
     def __init__(
@@ -44,17 +45,20 @@ class Generator:
         mode: Mode,
         out: Path,
         inputs: str,
+        foretell: Foretell | None,
     ) -> None:
         device = use_device(settings.gpus_per_worker)
         self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device)
         self.scorer = Scorer(reid, gallery, device)
-        self.prompts, self.settings, self.seed, self.out, self.inputs = prompts, settings, seed, out, inputs
+        self.prompts, self.settings, self.seed = prompts, settings, seed
+        self.out, self.inputs, self.foretell = out, inputs, foretell
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
         parts = [self._make(ids, watch) for ids in shard.micro_batches(self.settings.batch)]
-        mark = write_shard(self.out, shard, pa.concat_tables(parts), self.inputs, watch.seconds)
-        return {"rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds)}
+        table = pa.concat_tables(parts)
+        mark = write_shard(self.out, shard, table, self.inputs, watch.seconds)
+        return done_row(mark, self.foretell(table) if self.foretell else {})
 
     def _make(self, ids: range, watch: Stopwatch) -> pa.Table:
         asked = [self.prompts.prompt_of(sample, self.seed) for sample in ids]

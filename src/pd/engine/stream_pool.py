@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +29,7 @@ class _Worker:
             self._built = self._built or self._actor(**self._arguments)
             return {**self._built(row), "error": ""}
         except UserError as error:
-            return {"rows": 0, "seconds": "{}", "error": json.dumps([error.what, error.where, error.fix])}
+            return {"rows": 0, "seconds": "{}", "reasons": "{}", "error": json.dumps([error.what, error.where, error.fix])}
 
 
 def lay_out(settings: GenerateSettings, shards: int, address: str | None) -> Layout:
@@ -53,8 +53,7 @@ def run_pool(
     """Hand each row (a shard) to some actor.
 
     Args:
-        actor: built once in each worker; called with a row, it returns `rows` (images done) and `seconds` (JSON, by
-            phase).
+        actor: built once in each worker; called with a row, it returns what `stream_work.done_row` makes.
         arguments: what it is built with.
         rows: the shards to make, small: pixels do not belong here.
         layout: how many actors, and what each holds.
@@ -80,6 +79,7 @@ def run_pool(
         num_gpus=layout.gpus or None,
     )
     seconds: dict[str, float] = defaultdict(float)
+    reasons: Counter[str] = Counter()
     begin, made, before = time.monotonic(), 0, total - sum(row["stop"] - row["start"] for row in rows)
     progress(before, total, {"workers": layout.actors})
     for result in results.iter_rows():
@@ -89,6 +89,16 @@ def run_pool(
         made += result["rows"]
         for phase, spent in json.loads(result["seconds"]).items():
             seconds[phase] += spent
+        reasons.update(json.loads(result["reasons"]))
         speed = made / (time.monotonic() - begin)
-        progress(before + made, total, {"workers": layout.actors, "images/s": speed})
+        progress(before + made, total, {"workers": layout.actors, "images/s": speed, **_shares(reasons)})
     return seconds
+
+
+def _shares(reasons: Counter[str]) -> dict[str, str]:
+    """The share that would be kept, and the two most frequent reasons why others would not."""
+    everything = reasons.total()
+    if not everything:
+        return {}
+    dropped = [(reason, count) for reason, count in reasons.most_common() if reason][:2]
+    return {name or "kept": f"{count / everything:.0%}" for name, count in [("", reasons[""]), *dropped]}

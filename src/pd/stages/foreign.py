@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pd.engine.stream import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, measure
+from pd.filters.decide import foretell
 from pd.filters.gallery import build_gallery
 from pd.progress import Reporter
 from pd.reid.network import save
@@ -54,6 +56,7 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         build_gallery(network, members, reid)
         measured = measure(network, reid, data, settings.seed)
         reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+        thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
         reporter.say("scoring the synthetic images")
         with reporter.task("images") as progress:
             facts = score_images(
@@ -65,10 +68,10 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
                 out=folder / "scored",
                 address=settings.address,
                 progress=progress,
+                foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
             )
         for line in facts["bad"]:
             reporter.say(f"  set aside: {line}")
-        thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
         with reporter.task("filter") as progress:
             return apply_filter(folder / "scored", out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
 

@@ -1,7 +1,11 @@
 """Generate: sample the teacher with k-anonymous prompts, score every candidate against the members. Private."""
 
+from functools import partial
+
 from pd.dataset.private import PrivateDataset
 from pd.engine.stream import generate
+from pd.filters.calibration import find_thresholds, read_measurements
+from pd.filters.decide import foretell
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import prompts_of
 
@@ -14,6 +18,7 @@ def execute(context: Context) -> Facts:
             f"  captions of {prompts.dropped_images} images are shared by fewer than {settings.generate.prompt_k} people "
             "and are no prompts"
         )
+    thresholds = find_thresholds(read_measurements(run.reid), settings.reid.calibration, settings.filter)
     with context.reporter.task("candidates") as progress:
         facts = generate(
             teacher=run.teacher,
@@ -26,5 +31,6 @@ def execute(context: Context) -> Facts:
             out=run.generated,
             address=settings.address,
             progress=progress,
+            foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
         )
     return {**facts, "prompts": len(prompts.texts), "captions_not_prompts": prompts.dropped_captions}
