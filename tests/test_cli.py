@@ -46,6 +46,8 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
     manifest.write_text("path,person\ngood/p0/0.png,a\n")
     outside = tmp / "o.csv"
     outside.write_text("path,identity\n../secret.png,a\n")
+    twice = tmp / "twice.yaml"
+    twice.write_text("seed: 1\nseed: 2\n")
     run = ["run", "configs/smoke.yaml", "--set", f"runs={tmp / 'runs'}"]
 
     def data(reader: str, path: Path) -> list[object]:
@@ -68,6 +70,17 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "audit of half": (["audit", "--real", good], "--synthetic"),
         "synthetic empty": (["filter", "--real", good, "--synthetic", tmp / "empty", "--out", tmp / "out"], "empty"),
         "no release": (["verify", tmp / "none"], "no such folder"),
+        "a folder that is no release": (["verify", good], "no release in this folder"),
+        "foreign images missing": (
+            ["filter", "--real", good, "--synthetic", tmp / "none", "--out", tmp / "out"],
+            "no such folder",
+        ),
+        "figures into a folder": (["audit", "--real", good, "--synthetic", good, "--out", good], "name a file"),
+        "a folder for settings": (["ingest", good], "name a YAML file"),
+        "a key twice": (["ingest", twice], "'seed' stands twice"),
+        "runs among the images": ([*data("folder", good), "--set", f"runs={good}"], "among the images"),
+        "an unknown option": (["run", "--stes"], "`pd run --help`"),
+        "a place that cannot be": ([*run, "--set", "runs=/dev/null/x"], "/dev/null"),
         "status of nothing": (["status", tmp / "empty"], "no run in this folder"),
     }
 
@@ -84,6 +97,24 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path: Path, subtests: p
             assert not (tmp_path / "out").exists()
             left = list((tmp_path / "runs").rglob("*.partial"))
             assert not left
+
+
+def test_a_run_is_not_lost_to_other_images_of_the_same_name(tmp_path: Path) -> None:
+    words = ["ingest", "configs/smoke.yaml", "--set", f"runs={tmp_path / 'runs'}", "--set", "data.reader=folder"]
+    first, second = folder_of_people(tmp_path / "first", 8), folder_of_people(tmp_path / "second", 8)
+    assert pd(*words, "--set", f"data.path={first}").returncode == 0
+    shard = tmp_path / "runs" / "smoke" / "private" / "dataset" / "part-00000.parquet"
+    before = shard.stat().st_mtime_ns
+    other = pd(*words, "--set", f"data.path={second}")
+    assert other.returncode == 2
+    assert "choose another `name`" in other.stderr
+    assert shard.stat().st_mtime_ns == before
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    done = pd("run", "configs/smoke.yaml", "--set", "teacher.\x1b[31m=1")
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr
 
 
 def test_a_traceback_only_with_debug(tmp_path: Path) -> None:

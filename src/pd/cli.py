@@ -1,6 +1,8 @@
 """`pd`: the one way in from a terminal."""
 
 import os
+import re
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -14,7 +16,9 @@ from rich.table import Table
 from pd import __version__
 from pd.config import Settings, commented_yaml, load_settings
 from pd.errors import LeakError, UserError
-from pd.progress import Reporter
+from pd.progress import Reporter, printable
+
+STOPPED = 130  # by Ctrl-C, as Typer reports it
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,10 +69,16 @@ def init(
         raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commented_yaml(), encoding="utf-8")
+        path.write_text(commented_yaml(_named(path)), encoding="utf-8")
     Console().print(
         f"wrote {escape(str(path))}; set data.reader and data.path, then: pd run {escape(str(path))}", soft_wrap=True
     )
+
+
+def _named(path: Path) -> Settings:
+    """The defaults, the run named like its settings file: a second file is a second run."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip(".-_")[:60]
+    return Settings(name=name or "pd")
 
 
 @app.command()
@@ -248,6 +258,13 @@ def verify(
     Console().print(checks_table(found.checks))
     if not found.ok:
         raise LeakError("the release is not clean", where=str(release), fix="do not share it")
+    if found.skipped:
+        Console().print(
+            f"No leak found, but {len(found.skipped)} checks need the real images: add --against RUN/private/dataset",
+            soft_wrap=True,
+        )
+    else:
+        Console().print("The release is clean, as far as these checks can tell.")
 
 
 @app.callback(invoke_without_command=True)
@@ -267,20 +284,27 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]
+    signal.signal(signal.SIGTERM, _end)
     console = Console(stderr=True, highlight=False)
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except UserError as error:
         if debug:
             traceback.print_exc()
-        console.print(f"[bold red]pd:[/] {escape(str(error))}", soft_wrap=True)
+        _complain(console, str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
-        sys.exit(130)
+    except OSError as error:  # a place that cannot be read or written, wherever it came up
+        if debug:
+            traceback.print_exc()
+        _complain(console, f"{error.filename or 'a file'}: {error.strerror or type(error).__name__}")
+        sys.exit(2)
     except Exception as error:
         if debug:
             raise
+        if usage := getattr(error, "format_message", None):  # Typer's: an option or argument that does not fit
+            command = getattr(getattr(error, "ctx", None), "command_path", "pd")
+            _complain(console, f"{usage()} `{command} --help` shows what there is")
+            sys.exit(2)
         # The text of an unforeseen error may hold captions or paths of people, so only its kind and place are shown.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         console.print(
@@ -289,6 +313,19 @@ def main() -> None:
             soft_wrap=True,
         )
         sys.exit(1)
+    if code == STOPPED:
+        console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
+    sys.exit(code or 0)
+
+
+def _complain(console: Console, text: str) -> None:
+    """One line, whatever control characters a name or a value brings along."""
+    console.print(f"[bold red]pd:[/] {escape(printable(text))}", soft_wrap=True)
+
+
+def _end(number: int, frame: object) -> None:
+    """Leave by an exception, so that scratch folders with private images go too."""
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,19 @@ def section_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterato
             yield from section_keys(kind, f"{prefix}{name}.")
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping; YAML would let the last one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Settings from a YAML file and `key=value` overrides.
 
@@ -238,13 +251,20 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except FileNotFoundError:
         raise UserError("no such settings file", where=str(path), fix="`pd init` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the settings cannot be read ({type(error).__name__})", where=str(path)) from None
+        raise UserError(
+            f"the settings cannot be read ({type(error).__name__})",
+            where=str(path),
+            fix="name a YAML file; `pd init` writes one",
+        ) from None
     try:
-        tree = yaml.safe_load(text) or {}
+        tree = yaml.load(text, _UniqueKeys) or {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        raise UserError("not valid YAML", where=f"{path}{line}", fix="mend that line, or start from `pd init`") from None
+        what = getattr(error, "problem", None) if isinstance(error, yaml.constructor.ConstructorError) else None
+        raise UserError(
+            what or "not valid YAML", where=f"{path}{line}", fix="mend that line, or start from `pd init`"
+        ) from None
     if not isinstance(tree, dict):
         raise UserError("the settings are not a mapping of keys", where=str(path), fix="`pd init` writes an example")
     return parse_settings(tree, overrides, where=str(path))
@@ -265,7 +285,7 @@ def parse_settings(tree: dict[str, Any], overrides: Sequence[str] = (), *, where
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
-        raise _explain(error, where) from None
+        raise _explain(error, where, [override.partition("=")[0].strip() for override in overrides]) from None
 
 
 def _put(tree: dict[str, Any], key: str, value: object) -> None:
@@ -290,10 +310,12 @@ def _unknown(key: str, where: str) -> UserError:
     return UserError(f"unknown key '{key}'", where=where, fix=f"did you mean '{near[0]}'?" if near else None)
 
 
-def _explain(error: ValidationError, where: str) -> UserError:
-    """One line for the first thing that is wrong."""
+def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> UserError:
+    """One line for the first thing that is wrong, blamed on the file or on `--set`."""
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
+    if any(key == name or key.startswith(f"{name}.") for name in overridden):
+        where = "--set"
     if first["type"] == "extra_forbidden":
         return _unknown(key, where)
     value = repr(first.get("input"))

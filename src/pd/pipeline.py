@@ -47,6 +47,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     run = Run(settings.run_dir)
     wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
     context = Context(settings, run, reporter)
+    _refuse_other_data(settings, run)
     with lock(run):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         ran = [stage.name for stage in wanted if _run_stage(stage, context)]
@@ -54,6 +55,24 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             which = "all stages are" if only is None else f"{' and '.join(only)} is"
             reporter.say(f"nothing to do: {which} done in {run.root}")
     return run
+
+
+def _refuse_other_data(settings: Settings, run: Run) -> None:
+    """A run's folder is for one data set, beside it: a forgotten `name` must not cost somebody the run of another."""
+    source = settings.data.path
+    if source and source.is_dir() and run.root.resolve().is_relative_to(source.resolve()):
+        raise UserError("the run would lie among the images", where=str(run.root), fix="choose another `runs` folder")
+    record = read_record(run.record("ingest"))
+    if record is None:
+        return
+    now = flatten(settings.model_dump(mode="json"))
+    for key in ("data.reader", "data.path"):
+        if record.settings.get(key) != now[key]:
+            raise UserError(
+                f"this folder holds a run of other images ({key} was {record.settings.get(key)}, now {now[key]})",
+                where=str(run.root),
+                fix="choose another `name`, or delete the folder if you are done with it",
+            )
 
 
 def states(settings: Settings) -> list[StageState]:

@@ -20,6 +20,11 @@ def silent(done: int, total: int, info: Mapping[str, object]) -> None:
     """The progress of callers that do not watch."""
 
 
+def printable(text: str) -> str:
+    """Text for one line of a terminal: what could move the cursor or change colours is shown as ?."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 class Reporter:
     """Shows what is going on. One per command."""
 
@@ -27,8 +32,8 @@ class Reporter:
         self.console = console or Console(file=sys.stderr, highlight=False)
 
     def say(self, text: str) -> None:
-        """Print one line; markup in it is shown, not obeyed."""
-        self.console.print(escape(text), soft_wrap=True)
+        """Print one line; markup and control characters in it are shown, not obeyed."""
+        self.console.print(escape(printable(text)), soft_wrap=True)
 
     @contextmanager
     def task(self, name: str) -> Iterator[Progress]:

@@ -55,6 +55,15 @@ def test_16_bit_grey_is_scaled_not_clipped(kind, settings):
     assert np.array_equal(pixels[:, :, 0], np.arange(256).reshape(16, 16))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_12_bits_in_a_16_bit_file_use_the_whole_range(kind, settings):
+    values = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    pixels = decode(encoded(Image.fromarray(values), kind), settings()).pixels
+    assert np.abs(pixels[:, :, 0].astype(int) - np.arange(256).reshape(16, 16)).max() <= 1
+    brighter = np.where(values == 4095, 4096, values).astype(np.uint16)
+    assert decode(encoded(Image.fromarray(brighter), kind), settings()).pixels.max() == 16
+
+
 def test_big_endian_16_bit_tiff(settings):
     values = np.linspace(0, 65535, 256).astype(">u2").reshape(16, 16)
     pixels = decode(encoded(Image.frombytes("I;16B", (16, 16), values.tobytes()), "TIFF"), settings()).pixels

@@ -36,6 +36,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".
 
 _BYTES_PER_PIXEL = 8  # the largest of an uncompressed file: 4 channels of 16 bits
 _BYTES_BESIDE = 16 << 20  # headers, thumbnails, colour profiles
+_TWELVE_BITS = 4095
 _MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
 _CUT = re.compile(r"truncat|unexpected end|not enough image data", re.IGNORECASE)
 
@@ -97,7 +98,8 @@ def load(data: bytes | Path, settings: DataSettings) -> bytes:
 def decode(data: bytes, settings: DataSettings) -> Decoded:
     """Decode, turn upright, bring to 8 bits and `settings.mode`, and resize to `settings.size`.
 
-    The first frame counts where there are several. Transparent pixels become black. 16-bit grey is scaled by 1/257.
+    The first frame counts where there are several. Transparent pixels become black. 16-bit grey is scaled by 1/257;
+    where no pixel reaches 4096 it is taken for the 12 bits that X-ray detectors give, and scaled by 1/16.06.
 
     Raises:
         BadImage: not one of FORMATS, more than `settings.max_pixels` pixels (by the header, before decoding),
@@ -115,7 +117,7 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
     except BadImage:
         raise
     except Image.DecompressionBombError:
-        raise BadImage("too large", f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels") from None
+        raise BadImage("too large", f"a decompression bomb; data.max_pixels is {settings.max_pixels}") from None
     except Exception as error:  # on damaged files Pillow's readers raise nearly anything
         raise BadImage(_why(data, error)) from None
     whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
@@ -137,7 +139,8 @@ def _eight_bits(picture: Image.Image, kind: str | None) -> Image.Image:
     """16-bit grey to 8 bits; transparency over black; everything else unchanged."""
     if picture.mode.startswith("I;16") or (picture.mode == "I" and kind in ("PNG", "PPM")):
         values = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        full = _TWELVE_BITS if values.size and values.max() <= _TWELVE_BITS else 65535
+        return Image.fromarray(((values * 255 + full // 2) // full).astype(np.uint8))
     if picture.mode in ("I", "F"):
         raise BadImage("unsupported", f"pixels of type {'int32' if picture.mode == 'I' else 'float32'}")
     if picture.has_transparency_data:

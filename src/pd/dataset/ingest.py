@@ -62,7 +62,7 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
         images=images,
         identities={side: sum(split == side for split in splits.values()) for side in _SPLITS},
         bad=intake.bad,
-        lone=sorted(name for name, count in intake.images.items() if count == 1),
+        lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
         default_captions=default_captions,
         labels=list(source.labels),
@@ -82,9 +82,9 @@ def fingerprint(settings: DataSettings) -> str:
     for file in _files(source):
         try:
             info = file.stat()
-            whole.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode())
+            whole.update(f"{file}\0{info.st_size}\0{info.st_mtime_ns}\n".encode(errors="surrogatepass"))
         except (OSError, ValueError):
-            whole.update(f"{file}\0missing\n".encode())
+            whole.update(f"{file}\0missing\n".encode(errors="surrogatepass"))
     return whole.hexdigest()[:16]
 
 

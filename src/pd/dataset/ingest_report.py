@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pd.dataset.decode import SUFFIXES
 from pd.dataset.readers.source import BadRow, plain
 
 _SHOWN = 5
@@ -61,7 +62,7 @@ class IngestReport:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:
             kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(f"files that are no images by their name: {kinds}")
+            lines.append(f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; convert DICOM first)")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         return lines

@@ -20,12 +20,13 @@ from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, measure
 from pd.filters.decide import foretell
+from pd.filters.foreign import list_images
 from pd.filters.gallery import build_gallery
 from pd.progress import Reporter
 from pd.reid.network import save
 from pd.reid.train import train
 from pd.seeds import derive
-from pd.store.atomic import write_json
+from pd.store.atomic import disk_errors, write_json
 
 
 def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
@@ -42,8 +43,11 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         `candidates`, `kept`, `threshold`, `dropped`.
     """
     settings = _settings(real, overrides)
+    list_images(synthetic)
     if out.exists() and (not out.is_dir() or any(path.suffix != ".parquet" for path in out.iterdir())):
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pd-filter-") as scratch:
         folder = Path(scratch)
         data = _read(settings, folder / "dataset", reporter)
@@ -92,6 +96,8 @@ def audit_folders(
         As `release/audit.json`, with the one arm `synthetic`.
     """
     settings = _settings(real, overrides)
+    if out and out.is_dir():
+        raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
     named = decode_images(folder_images(synthetic), settings.data, str(synthetic))
     for bad in named.bad:
         reporter.say(f"  set aside: {bad}")

@@ -20,18 +20,9 @@ def summary_table(run: Run) -> Table:
 
 
 def arms_table(audit: Mapping[str, Any]) -> Table:
-    """Excess re-identification by the worst attacker, utility and fidelity, with 95 % intervals; an arm a row."""
+    """Excess re-identification by the worst attacker, utility and fidelity, 95 % intervals below; an arm a row."""
     table = Table(title="audit")
-    for heading in (
-        "arm",
-        "n",
-        "excess re-identification",
-        "worst attacker",
-        "main",
-        "control",
-        "utility AUC",
-        "KID x1000",
-    ):
+    for heading in ("arm", "samples", "excess", "worst attacker", "utility AUC", "KID x1000"):
         table.add_column(heading)
     real = audit.get("real", {})
     for name, figures in {"real members": real.get("member"), **audit["arms"]}.items():
@@ -45,8 +36,6 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
             str(figures.get("n", "")),
             _interval(reid["excess"]),
             reid["attacker"],
-            f"{reid['main']['value']:.3f}",
-            f"{reid['control']['value']:.3f}",
             _interval(utility["auc"]) if utility and utility.get("auc") else "-",
             f"{1000 * kid['value']:.1f}" if kid else "-",
         )
@@ -54,4 +43,4 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
 
 
 def _interval(estimate: Mapping[str, float]) -> str:
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{estimate['value']:.3f}\n({estimate['low']:.3f} to {estimate['high']:.3f})"

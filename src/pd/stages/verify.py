@@ -20,8 +20,8 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
 
     Args:
         release: the folder.
-        against: a run's `private/dataset`. When the network, the thresholds and the teacher of the run lie beside it, images
-            are scored as the filter scored them, and weights are compared with the teacher's.
+        against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
+            images are scored as the filter scored them, and weights are compared with the teacher's.
         k: member identities that must share a caption.
 
     Raises:
@@ -29,8 +29,14 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
     """
     if not release.is_dir():
         raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
+    if not any((release / name).exists() for name in ("model", "data", "audit.json")):
+        raise UserError(
+            "no release in this folder", where=str(release), fix="name a release folder, such as runs/faces/release"
+        )
     if against is None:
         return verify(release, k=k)
+    if (against / "private" / "dataset").is_dir():
+        against = against / "private" / "dataset"
     private = against.parent
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):

@@ -29,7 +29,9 @@ def folder(path: Path) -> Source:
         for name in names:
             who, slash, _ = name.partition("/")
             file = inside(root, name)
-            if file is None:
+            if not _utf8(name):
+                yield BadRow(name, None, "unsupported", "a name that is not UTF-8")
+            elif file is None:
                 yield BadRow(name, None, "outside the folder", "a link that leads out")
             elif not slash or not who.strip():
                 yield BadRow(name, None, "no identity", "not in a sub-folder")
@@ -37,6 +39,11 @@ def folder(path: Path) -> Source:
                 yield Row(name, None, name, file, who.strip())
 
     return Source(str(path), len(names), {}, rows, ignored=ignored)
+
+
+def _utf8(name: str) -> bool:
+    """False for names of bytes that are no text; nothing that is written could hold them."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
@@ -49,7 +56,7 @@ def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
         ignored: counts the other files by suffix.
     """
     if not path.exists():
-        raise UserError("no such folder", where=str(path), fix="check data.path")
+        raise UserError("no such folder", where=str(path), fix="check the path")
     if not path.is_dir():
         raise UserError("this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pd.dataset.decode import Reason
+from pd.progress import printable
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,5 @@ class Source:
 
 def plain(name: str) -> str:
     """A name fit for one line of a terminal: control characters shown as ?, the middle of a long one left out."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    text = printable(name)
     return text if len(text) <= 120 else f"{text[:58]}...{text[-58:]}"
