@@ -85,7 +85,7 @@ def _danger(data: ReportData, row: int) -> dict[str, Any]:
     return {
         "id": name,
         "nearest": nearest,
-        "score": words.decimal(float(table.scores[row])),
+        "score": f"{float(table.scores[row]):.4f}",  # one digit more than the threshold is told in, which it may be close to
         "keep": bool(table.keep[row]),
         "reason": table.reasons[row],
         "image": picture_uri(table.images.get(name)),
@@ -111,6 +111,8 @@ def _tiles(data: ReportData, teacher: Any, student: Any) -> list[tuple[str, str,
     note = words.NONE if utility[1] is None else "AUC on real hold-out images"
     if utility[0] is not None and utility[1] is not None:
         note = f"AUC on real images; the teacher's {words.decimal(utility[0]['value'])}"
+    if utility[1] is not None and utility[1].get("low", 1.0) <= 0.5:
+        note += "; its interval holds 0.5, which is guessing"
     return [
         ("Excess re-identification, teacher", *risk(teacher)),
         ("Excess re-identification, released student", *risk(student)),

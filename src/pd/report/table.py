@@ -114,6 +114,11 @@ def _count(entry: Any) -> Cell:
     return Cell(f"{int(count):,}") if is_number(count) else Cell()
 
 
+def _people(entry: Any) -> Cell:
+    count = dig(entry, "reid", "people_hit")
+    return Cell(f"{int(count):,}") if is_number(count) else Cell()
+
+
 def _utility(entry: Any) -> Cell:
     return _cell(dig(entry, "utility", "auc"), decimal)
 
@@ -130,6 +135,7 @@ def _reid(entries: list[Any]) -> list[Row]:
         _row("Main rate", "samples that look like a member", entries, rate("main")),
         _row("Control rate", "samples that look like a stranger, by the same rule", entries, rate("control")),
         _row("Excess", "main less control: what the model gives away", entries, rate("excess"), strong=True),
+        _row("Members resembled", "people whom at least one sample is taken for", entries, _people),
     ]
 
 
