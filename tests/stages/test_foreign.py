@@ -1,13 +1,17 @@
 """`pd filter` and `pd audit` on images that somebody else's generator made."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFilter
-from terminal import pd
+from terminal import PD, ROOT, pd
 
 from pd.config import DataSettings, Settings
 from pd.dataset.readers.choose import open_source
@@ -79,3 +83,20 @@ def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, m
     assert excess["members"]["low"] > 0.5
     # These strangers are the control gallery themselves, so the control rate exceeds the main rate.
     assert excess["strangers"]["value"] < 0.1
+
+
+def test_a_terminated_filter_leaves_no_private_image_behind(people: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    words = ["filter", "--real", people, "--synthetic", people, "--out", tmp_path / "out", "--set", "reid.steps=5000"]
+    process = subprocess.Popen(
+        [str(word) for word in (PD, *words)], env={**os.environ, "TMPDIR": str(scratch)}, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(scratch.glob("pd-filter-*/dataset/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(scratch.glob("pd-filter-*"))
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert not list(scratch.glob("pd-filter-*"))
+    assert not (tmp_path / "out").exists()
