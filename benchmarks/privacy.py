@@ -83,9 +83,12 @@ def _table(title: str, seeds: list[int], audits: list[dict[str, Any]], pick: Any
         table.add_column(heading)
     for arm in ARMS:
         cells = [pick(audit["arms"][arm]) for audit in audits]
-        shown = [f"{c['value']:.3f} ({c['low']:.3f} to {c['high']:.3f})" for c in cells]
-        table.add_row(arm, *shown, f"{mean(c['value'] for c in cells):.3f}")
+        table.add_row(arm, *map(_interval, cells), f"{mean(c['value'] for c in cells):.3f}")
     return table
+
+
+def _interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
 
 
 def _paired(seeds: list[int], audits: list[dict[str, Any]]) -> Table:
@@ -94,8 +97,7 @@ def _paired(seeds: list[int], audits: list[dict[str, Any]]) -> Table:
         table.add_column(heading)
     for arm in ARMS:
         if arm != "filtered":
-            found = [audit["less_than"][arm] for audit in audits]
-            table.add_row(arm, *(f"{f['value']:.3f} ({f['low']:.3f} to {f['high']:.3f})" for f in found))
+            table.add_row(arm, *(_interval(audit["less_than"][arm]) for audit in audits))
     return table
 
 

@@ -261,7 +261,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        what = getattr(error, "problem", None) if isinstance(error, yaml.constructor.ConstructorError) else None
+        what = error.problem if isinstance(error, yaml.constructor.ConstructorError) else None
         raise UserError(
             what or "not valid YAML", where=f"{path}{line}", fix="mend that line, or start from `pd init`"
         ) from None

@@ -65,7 +65,7 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
     record = read_record(run.record("ingest"))
     if record is None:
         return
-    now = flatten(settings.model_dump(mode="json"))
+    now = _settings_of(BY_NAME["ingest"], settings)
     for key in ("data.reader", "data.path"):
         if record.settings.get(key) != now[key]:
             raise UserError(

@@ -31,6 +31,7 @@ from pd.engine.stream import generate, score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds, foretell
+from pd.filters.foreign import list_images
 from pd.filters.gallery import build_gallery
 from pd.filters.prompts import choose_prompts
 from pd.filters.scorer import Scorer
@@ -253,6 +254,7 @@ def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
 def _score(world, source, out, **changes):
     return score_images(
         source=source,
+        names=list_images(source),
         reid=world.reid,
         gallery=world.reid,
         data=DataSettings(size=SIZE, **changes),

@@ -1,6 +1,6 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
 from pd.errors import UserError
 from pd.filters.decide import Foretell
-from pd.filters.foreign import fingerprint, list_images
+from pd.filters.foreign import fingerprint
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
 from pd.progress import Progress
@@ -71,6 +71,7 @@ def generate(
 def score_images(
     *,
     source: Path,
+    names: Sequence[str],
     reid: Path,
     gallery: Path,
     data: DataSettings,
@@ -84,6 +85,7 @@ def score_images(
 
     Args:
         source: a folder of images or of Parquet files, or a Parquet file.
+        names: its images, as `pd.filters.foreign.list_images` lists them.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder.
         data: size and mode to bring images to, and whether a bad image stops (`on_bad_image`).
@@ -97,11 +99,10 @@ def score_images(
         As `generate`, and `bad`: a line for each image that was set aside.
 
     Raises:
-        UserError: no image there, or a bad one where `data.on_bad_image` is `stop`.
+        UserError: a bad image where `data.on_bad_image` is `stop`.
     """
     from pd.engine.stream_examiner import Examiner
 
-    names = list_images(source)
     inputs = digest_of(
         {
             "source": fingerprint(source, names),

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pd.config import FilterSettings
 from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
-from pd.filters.decide import REASONS, Thresholds, decide
+from pd.filters.decide import REASONS, Thresholds, decide, scores_of
 from pd.filters.duplicate import repeated
 from pd.filters.table import LABEL, SCORED
 from pd.progress import Progress
@@ -63,12 +63,8 @@ def apply_filter(
         for number, file in enumerate(files):
             table = pq.read_table(file)
             start = sum(counts.values())
-            scores = {
-                "score": table["score"].to_numpy(),
-                "near_copy": table["near_copy"].to_numpy(),
-                "duplicate": again[start : start + len(table)],
-                "prompt": _allowed(table["prompt"].to_pylist(), prompts),
-            }
+            allowed = _allowed(table["prompt"].to_pylist(), prompts)
+            scores = scores_of(table, again[start : start + len(table)], allowed)
             keep, reasons = decide(scores, settings, thresholds)
             counts.update(reasons)
             pq.write_table(_decided(table, keep, reasons), folder / file.name, compression="zstd")

@@ -28,6 +28,16 @@ class Thresholds:
     near_copy: float
 
 
+def scores_of(table: pa.Table, duplicate: npt.NDArray[np.bool_], prompt: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
+    """What `decide` wants to know of N scored images: their likenesses, and the two (N,) that a shard alone cannot tell."""
+    return {
+        "score": table["score"].to_numpy(),
+        "near_copy": table["near_copy"].to_numpy(),
+        "duplicate": duplicate,
+        "prompt": prompt,
+    }
+
+
 def decide(
     scores: Mapping[str, npt.NDArray[Any]], settings: FilterSettings, thresholds: Thresholds
 ) -> tuple[npt.NDArray[np.bool_], list[str]]:
@@ -57,10 +67,5 @@ def foretell(table: pa.Table, settings: FilterSettings, thresholds: Thresholds) 
 
     Only repetitions among these images are seen, and prompts are taken to be fit.
     """
-    scores = {
-        "score": table["score"].to_numpy(),
-        "near_copy": table["near_copy"].to_numpy(),
-        "duplicate": repeated(table["pixels_sha"].to_pylist()),
-        "prompt": np.ones(len(table), dtype=bool),
-    }
+    scores = scores_of(table, repeated(table["pixels_sha"].to_pylist()), np.ones(len(table), dtype=bool))
     return dict(Counter(decide(scores, settings, thresholds)[1]))

@@ -43,7 +43,7 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         `candidates`, `kept`, `threshold`, `dropped`.
     """
     settings = _settings(real, overrides)
-    list_images(synthetic)
+    names = list_images(synthetic)
     if out.exists() and (not out.is_dir() or any(path.suffix != ".parquet" for path in out.iterdir())):
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
     with disk_errors(out):
@@ -65,6 +65,7 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         with reporter.task("images") as progress:
             facts = score_images(
                 source=synthetic,
+                names=names,
                 reid=reid,
                 gallery=reid,
                 data=settings.data,
