@@ -154,6 +154,16 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_says_why(run: Path) -> 
     assert digest_folder(run / "private" / "generated") == generated
 
 
+def test_one_stage_alone_says_which_of_its_needs_are_not_of_these_settings(run: Path) -> None:
+    done = pd(
+        "report",
+        "configs/smoke.yaml",
+        *(w for item in (f"runs={run.parent}", ALL_ARMS, "audit.samples=32") for w in ("--set", item)),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "`audit` is used as it is (audit.samples changed from 64 to 32)" in " ".join(done.stderr.split())
+
+
 def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
     model = digest_folder(run / "release" / "model")
     audit = (run / "release" / "audit.json").read_bytes()

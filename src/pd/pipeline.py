@@ -50,11 +50,22 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     _refuse_other_data(settings, run)
     with lock(run):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
+        if only:
+            _name_stale_needs(wanted, settings, reporter)
         ran = [stage.name for stage in wanted if _run_stage(stage, context)]
         if not ran:
             which = "all stages are" if only is None else f"{' and '.join(only)} is"
             reporter.say(f"nothing to do: {which} done in {run.root}")
     return run
+
+
+def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Reporter) -> None:
+    """One stage at a time uses what is there: say so where the settings ask for something else."""
+    stale = {state.name: state.why for state in states(settings) if state.state == "stale"}
+    names = {stage.name for stage in wanted}
+    for need in dict.fromkeys(need for stage in wanted for need in stage.needs):
+        if need in stale and need not in names:
+            reporter.say(f"  `{need}` is used as it is ({stale[need]}); `pd {need}` or `pd run` makes it again")
 
 
 def _refuse_other_data(settings: Settings, run: Run) -> None:

@@ -82,3 +82,8 @@ def from_tensor(tensor: "torch.Tensor", mode: Mode) -> Pixels:
     scaled = values.add(1.0).mul(127.5).round().byte().permute(0, 2, 3, 1)
     array: Pixels = scaled.cpu().contiguous().numpy()
     return array
+
+
+def mirrored(images: Pixels) -> Pixels:
+    """(N, H, W, C) uint8, left and right exchanged."""
+    return np.ascontiguousarray(images[:, :, ::-1])

@@ -19,6 +19,8 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else every start warns that this default will change
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Ray's workers step back behind whatever else runs; ours are what the user is waiting for.
+    "RAY_worker_niceness": "0",
     # Ray Train looks at its workers this often. The default of 2 s is felt at the end of a short training.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
 }

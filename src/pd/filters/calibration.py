@@ -1,6 +1,7 @@
 """Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,16 +12,20 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from pd.config import CalibrationSettings, FilterSettings
+from pd.dataset.images import mirrored
 from pd.dataset.private import PrivateDataset
+from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
-from pd.filters.scorer import Scorer
+from pd.filters.near_copy import POSES, describe, gallery_rows
+from pd.filters.scorer import Scorer, likest
 from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
+_ENOUGH_PEOPLE = 40  # behind the near-copy threshold: a quantile over ten people depends on which ten they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +35,8 @@ class Measurements:
     Attributes:
         verification: how well the network tells them apart.
         score: (N,) float32, re-identification of each image against the members: the likeness of strangers.
-        near_copy: (N,) float32, the same of the near-copy detector.
+        near_copy: (N + S,) float32, the same of the near-copy detector; where hold-out people are few, then also of S images of
+            members against the other members. It learned from nobody, so that to it they are strangers to each other.
         member_score: (M,) float32, re-identification of each member image against the other member images.
         pair_cosines: (P,) float32, the network's cosine of each pair of images.
         pair_same: (P,) bool, whether a pair shows one person.
@@ -60,14 +66,29 @@ def measure(network: nn.Module, folder: Path, real: PrivateDataset, seed: int) -
     rows = embed(network, strangers.images)
     cosines, same = pairs_of(rows, strangers.identities)
     scores = Scorer(folder, folder).score(strangers.images)
+    members = real.members()
+    lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
     return Measurements(
         verification=verification(rows, strangers.identities),
         score=scores.score,
-        near_copy=scores.near_copy,
-        member_score=_likest_other(embed(network, real.members().images)),
+        near_copy=np.concatenate([scores.near_copy, *_strange_members(members, lacking, seed)]),
+        member_score=_likest_other(embed(network, members.images)),
         pair_cosines=cosines,
         pair_same=same,
     )
+
+
+def _strange_members(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Near-copy likeness of each image of so many members, drawn by seed, to the images of all other members."""
+    who = np.asarray(members.identities)
+    if len(set(members.identities)) < 2:
+        return
+    rows = gallery_rows(members.images)
+    for person in hash_order(members.identities, seed, "near-copy-strangers")[:people]:
+        own = who == person
+        others = Gallery(rows[np.repeat(~own, POSES)])
+        images = members.images[own]
+        yield likest(others, describe(images), describe(mirrored(images)))[0]
 
 
 def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

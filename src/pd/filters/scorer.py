@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from pd.config import digest_of
+from pd.dataset.images import mirrored
 from pd.filters.gallery import GALLERY_FILES, load_gallery
 from pd.filters.near_copy import POSES, describe
 from pd.reid.embed import embed
@@ -52,20 +53,25 @@ class Scorer:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
         if not len(images):
             return Scores(np.zeros(0, np.float32), [], np.zeros(0, np.float32), [])
-        score, member = _best(self._reid, embed(self._network, images), embed(self._network, images, mirror=True))
-        mirrored = np.ascontiguousarray(images[:, :, ::-1])
-        near_copy, pose = _best(self._copies, describe(images), describe(mirrored))
+        score, member = likest(self._reid, embed(self._network, images), embed(self._network, images, mirror=True))
+        near_copy, pose = likest(self._copies, describe(images), describe(mirrored(images)))
         return Scores(score, self._names(member), near_copy, self._names(pose // POSES))
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._ids[i] for i in index]
 
 
-def _best(
-    gallery: Gallery, plain: NDArray[np.float32], mirrored: NDArray[np.float32]
+def likest(
+    gallery: Gallery, plain: NDArray[np.float32], turned: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The larger of the likenesses of an image and its mirror image, and the gallery row it is with."""
-    (one, at_one), (two, at_two) = gallery.nearest(plain), gallery.nearest(mirrored)
+    """The larger of the likenesses of images and their mirror images, (N,) each, and the gallery rows they are with.
+
+    Args:
+        gallery: what they are compared with.
+        plain: (N, d) float32, unit rows of the images.
+        turned: (N, d) float32, unit rows of their mirror images.
+    """
+    (one, at_one), (two, at_two) = gallery.nearest(plain), gallery.nearest(turned)
     return np.maximum(one, two), np.where(two > one, at_two, at_one)
 
 

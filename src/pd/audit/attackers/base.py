@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pd.dataset.images import Pixels
+from pd.dataset.images import Pixels, mirrored
 
 Rows = npt.NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class Embedded:
     @classmethod
     def of(cls, attacker: Attacker, images: Pixels) -> "Embedded":
         """Embed (N, H, W, C) uint8 and the same swapped left and right."""
-        return cls(attacker.embed(images), attacker.embed(np.ascontiguousarray(images[:, :, ::-1])))
+        return cls(attacker.embed(images), attacker.embed(mirrored(images)))
 
 
 def similarity(queries: Rows, gallery: Embedded) -> npt.NDArray[np.float32]:
