@@ -163,7 +163,7 @@ def generate(config: ConfigFile, set_: Overrides = None) -> None:
 def filter_(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="folder of somebody's synthetic images")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
     set_: Overrides = None,
 ) -> None:
@@ -202,7 +202,7 @@ def student(config: ConfigFile, set_: Overrides = None) -> None:
 def audit(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="folder of somebody's synthetic images")] = None,
+    synthetic: Annotated[Path | None, typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards")] = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
     set_: Overrides = None,
 ) -> None:

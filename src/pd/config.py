@@ -141,7 +141,7 @@ class FilterSettings(Section):
     prompt: bool = Field(True, description="its prompt is not one that `generate.prompt_k` people share")
     reid: bool = Field(True, description="re-identified as a member by the network")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
-    near_copy_quantile: Share = Field(0.95, description="stranger quantile of the near-copy detector")
+    near_copy_quantile: Share = Field(0.95, description="share of strangers' images that the near-copy detector passes")
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
 
 

@@ -48,11 +48,17 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
     context = Context(settings, run, reporter)
     _refuse_other_data(settings, run)
+    new = not run.root.exists()
     with lock(run):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
-        ran = [stage.name for stage in wanted if _run_stage(stage, context)]
+        try:
+            ran = [stage.name for stage in wanted if _run_stage(stage, context)]
+        except UserError:
+            if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
+                shutil.rmtree(run.root)  # the data were refused: leave no empty run behind
+            raise
         if not ran:
             which = "all stages are" if only is None else f"{' and '.join(only)} is"
             reporter.say(f"nothing to do: {which} done in {run.root}")

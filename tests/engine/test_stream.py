@@ -22,6 +22,7 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from pd.config import DataSettings, FilterSettings, GenerateSettings, ModelSettings, ReidSettings
+from pd.dataset.foreign import list_images
 from pd.dataset.images import to_arrays
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.components import build
@@ -31,7 +32,6 @@ from pd.engine.stream import generate, score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds, foretell
-from pd.filters.foreign import list_images
 from pd.filters.gallery import build_gallery
 from pd.filters.prompts import choose_prompts
 from pd.filters.scorer import Scorer

@@ -78,6 +78,11 @@ def quiet() -> Iterator[None]:
         yield
 
 
+def largest_file(settings: DataSettings) -> int:
+    """Bytes that no file of an image with `settings.max_pixels` pixels exceeds."""
+    return settings.max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE
+
+
 def load(data: bytes | Path, settings: DataSettings) -> bytes:
     """The bytes of an image file, or BadImage: missing, no plain file, empty, or larger than its pixels may be."""
     if isinstance(data, Path):
@@ -85,13 +90,15 @@ def load(data: bytes | Path, settings: DataSettings) -> bytes:
             info = data.stat()
             if not stat.S_ISREG(info.st_mode):
                 raise BadImage("missing", "not a file")
-            if info.st_size > settings.max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+            if info.st_size > largest_file(settings):
                 raise BadImage("too large", f"{info.st_size} bytes")
             data = data.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise BadImage("missing", getattr(error, "strerror", None) or "no such name") from None
     if not data:
         raise BadImage("empty")
+    if len(data) > largest_file(settings):
+        raise BadImage("too large", f"more than {largest_file(settings)} bytes")
     return data
 
 

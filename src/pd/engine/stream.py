@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, GenerateSettings, digest_of
+from pd.dataset.foreign import fingerprint
 from pd.dataset.images import Mode
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
 from pd.errors import UserError
 from pd.filters.decide import Foretell
-from pd.filters.foreign import fingerprint
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
 from pd.progress import Progress
@@ -84,8 +84,8 @@ def score_images(
     """Score other people's images, as `generate` scores candidates; the id of each is its name.
 
     Args:
-        source: a folder of images or of Parquet files, or a Parquet file.
-        names: its images, as `pd.filters.foreign.list_images` lists them.
+        source: a folder of images, of Parquet files or of tar shards, or one such file.
+        names: its images, as `pd.dataset.foreign.list_images` lists them.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder.
         data: size and mode to bring images to, and whether a bad image stops (`on_bad_image`).

@@ -8,14 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from pd.config import DataSettings, GenerateSettings
-from pd.dataset.decode import BadImage, decode, load, quiet
+from pd.dataset.decode import BadImage, quiet
+from pd.dataset.foreign import read_images
 from pd.dataset.images import Pixels
 from pd.dataset.readers.source import plain
 from pd.engine.shards import Shard, write_shard
 from pd.engine.stream_work import Stopwatch, done_row, use_device
-from pd.errors import UserError
 from pd.filters.decide import Foretell
-from pd.filters.foreign import fetch
 from pd.filters.scorer import Scorer
 from pd.filters.table import scored_table
 
@@ -24,7 +23,7 @@ class Examiner:
     """Decodes, scores and writes a shard of other people's images.
 
     Args:
-        source: a folder of images or Parquet, or a Parquet file.
+        source: as for `pd.dataset.foreign.list_images`.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder.
         data: size and mode to bring images to, and what to do with bad ones.
@@ -72,16 +71,11 @@ class Examiner:
     def _decode(self, names: Sequence[str], bad: list[str]) -> tuple[list[str], Pixels]:
         """Names and pixels, (n, H, W, C) uint8, of those that can be decoded; `bad` gets a line for each other one."""
         good, images = [], []
-        for name, data in zip(names, fetch(self.source, names), strict=True):
-            try:
-                if data is None:
-                    raise BadImage("outside the folder", "a link that leads out")
-                images.append(decode(load(data, self.data), self.data).pixels)
+        for name, found in read_images(self.source, names, self.data):
+            if isinstance(found, BadImage):
+                bad.append(f"{plain(name)}: {found}")
+            else:
                 good.append(name)
-            except BadImage as error:
-                if self.data.on_bad_image == "stop":
-                    fix = "mend or remove it, or set data.on_bad_image: skip"
-                    raise UserError(str(error), where=plain(name), fix=fix) from None
-                bad.append(f"{plain(name)}: {error}")
+                images.append(found)
         shape = (self.data.size, self.data.size, 1 if self.data.mode == "grey" else 3)
         return good, np.stack(images) if images else np.zeros((0, *shape), np.uint8)

@@ -11,16 +11,17 @@ import numpy as np
 
 from pd.audit.run import audit
 from pd.config import Settings, parse_settings
-from pd.dataset.folder_images import decode_images, folder_images
+from pd.dataset.decode import BadImage, quiet
+from pd.dataset.foreign import list_images, read_images
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readers.source import plain
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.stream import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, measure
 from pd.filters.decide import foretell
-from pd.filters.foreign import list_images
 from pd.filters.gallery import build_gallery
 from pd.progress import Reporter
 from pd.reid.network import save
@@ -34,7 +35,7 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
 
     Args:
         real: a folder with one sub-folder per identity (or a manifest, with `--set data.reader=manifest`).
-        synthetic: images, nested or not, or Parquet.
+        synthetic: images, Parquet files or tar shards, nested or not.
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more.
         overrides: settings, as `key=value`.
         reporter: tells what is going on.
@@ -88,7 +89,7 @@ def audit_folders(
 
     Args:
         real: a folder with one sub-folder per identity (or a manifest, whose `split` column says who was a member).
-        synthetic: a folder of images.
+        synthetic: images, Parquet files or tar shards, nested or not; `audit.samples` of them, drawn by seed, are attacked.
         out: a file for the figures, JSON.
         overrides: settings, as `key=value`.
         reporter: tells what is going on.
@@ -99,18 +100,32 @@ def audit_folders(
     settings = _settings(real, overrides)
     if out and out.is_dir():
         raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
-    named = decode_images(folder_images(synthetic), settings.data, str(synthetic))
-    for bad in named.bad:
-        reporter.say(f"  set aside: {bad}")
+    samples = _draw(synthetic, settings, reporter)
     with tempfile.TemporaryDirectory(prefix="pd-audit-") as scratch:
         data = _read(settings, Path(scratch) / "dataset", reporter)
-    samples = SyntheticDataset(named.names, named.images, [""] * len(named.names), {})
-    rows = np.random.default_rng(settings.seed).permutation(len(samples))[: settings.audit.samples]
     with reporter.task("audit") as progress:
-        figures = audit(data, {"synthetic": samples.take(np.sort(rows))}, None, settings.audit, settings.seed, progress)
+        figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
     if out:
         write_json(out, figures)
     return figures
+
+
+def _draw(source: Path, settings: Settings, reporter: Reporter) -> SyntheticDataset:
+    """`audit.samples` of somebody's images; those that cannot be read are named and left out."""
+    names = list_images(source)
+    rows = np.sort(np.random.default_rng(settings.seed).permutation(len(names))[: settings.audit.samples])
+    good, images = [], []
+    with quiet(), reporter.task("images") as progress:
+        for name, found in read_images(source, [names[row] for row in rows], settings.data):
+            if isinstance(found, BadImage):
+                reporter.say(f"  set aside: {plain(name)}: {found}")
+            else:
+                good.append(name)
+                images.append(found)
+            progress(len(good), len(rows), {})
+    if not good:
+        raise UserError("no usable image", where=str(source))
+    return SyntheticDataset(good, np.stack(images), [""] * len(good), {})
 
 
 def _settings(real: Path, overrides: Sequence[str]) -> Settings:
