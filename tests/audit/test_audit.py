@@ -76,7 +76,8 @@ def test_utility_and_fidelity(figures: dict[str, Any]) -> None:
     assert copies["utility"]["auc"]["value"] > 0.5
     assert strangers["utility"]["auc"] is None
     assert strangers["utility"]["why"] == "the samples have no labels"
-    for arm in (copies, strangers):
+    # Held-out people's real images are the scale.
+    for arm in (copies, strangers, figures["real"]):
         assert arm["fidelity"]["fid"]["name"] == "FID, EfficientNet-Lite0 features"
         assert arm["fidelity"]["kid"]["low"] <= arm["fidelity"]["kid"]["value"] <= arm["fidelity"]["kid"]["high"]
         assert arm["fidelity"]["kid"]["n"] == 60

@@ -60,13 +60,14 @@ def audit(
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
     _check(members, arms, round_trip, settings)
     alpha = settings.alpha or default_alpha(len(strangers))
-    chosen = np.sort(np.random.default_rng(derive(seed, "audit", "members")).permutation(len(members))[: settings.samples])
+    draw = np.random.default_rng(derive(seed, "audit", "members"))
+    chosen = np.sort(draw.permutation(len(members))[: settings.samples])
     sets: dict[tuple[str, str], Pixels] = {("arms", name): samples.images for name, samples in arms.items()}
     sets["real", "member"] = members.images[chosen]
     if round_trip is not None:
         sets["real", "round_trip"] = round_trip[chosen]
 
-    count = _Count(len(settings.attackers) * (len(sets) + 1) + 2 * (len(arms) + 1), progress)
+    count = _Count(len(settings.attackers) * (len(sets) + 1) + 2 * len(arms) + 3, progress)
     found: dict[tuple[str, str], dict[str, Reidentification]] = {key: {} for key in sets}
     learning = real.holdout_half("calibration", seed)
     for name in settings.attackers:
@@ -115,6 +116,11 @@ def audit(
         members.images[chosen], {name: values[chosen] for name, values in members.labels.items()}
     )
     count.one("utility of real images")
+    # The scale of the arms' figures: how near other people's real images come.
+    others = real.holdout().images
+    others = others[draw.permutation(len(others))[: settings.samples]]
+    result["real"]["fidelity"] = _fidelity(reference, others, derive(seed, "audit", "kid"))
+    count.one("fidelity of real images")
     result["real"] |= {
         "n": {
             "members": len(members),

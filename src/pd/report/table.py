@@ -168,6 +168,6 @@ def _fidelity(entries: list[Any]) -> list[Row]:
         return cell
 
     def hint(key: str) -> str:
-        return "lower is closer" if key.lower().startswith(("fid", "kid")) else ""
+        return "lower is closer; of the real ones: held-out people" if key.lower().startswith(("fid", "kid")) else ""
 
     return [_row(label, hint(key), entries, of(key)) for key, label in labels.items()]
