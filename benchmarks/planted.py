@@ -24,12 +24,12 @@ from pd.dataset.images import from_tensor, to_tensor
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.diffusion import autoencoder
-from pd.filters.calibration import find_thresholds, measure
-from pd.filters.gallery import build_gallery
+from pd.filters.calibration import find_thresholds
+from pd.filters.decide import Thresholds, margin
+from pd.filters.prepare import prepare
 from pd.filters.scorer import Scorer, Scores
+from pd.progress import Reporter
 from pd.reid.augment import blur, jpeg, move, noise, tone
-from pd.reid.network import save
-from pd.reid.train import train
 from pd.seeds import derive
 
 ROOT = Path(__file__).parent.parent
@@ -58,27 +58,24 @@ def measure_all(settings: Settings, folder: Path) -> dict[str, object]:
     ingest(settings.data, derive(settings.seed, "split"), folder / "dataset")
     real = PrivateDataset.read(folder / "dataset")
     everybody = real.members()
-    turn = _turns(everybody.identities)
-    members = everybody.where([at < LEARNT for at in turn])
-    network = train(members.images, members.identities, settings.reid, derive(settings.seed, "reid"))
-    (folder / "reid").mkdir()
-    save(network, folder / "reid")
-    build_gallery(network, members, folder / "reid")
-    measured = measure(network, folder / "reid", real, settings.seed)
+    turn = _turns(real.identities)
+    known = real.where([split == "holdout" or at < LEARNT for split, at in zip(real.splits, turn, strict=True)])
+    members = known.members()
+    measured = prepare(known, settings, folder / "reid", Reporter())
     scorer = Scorer(folder / "reid", folder / "reid")
     vae = autoencoder.bundled(settings.data.mode, settings.data.size)
     planted = {
         "member": members.images,
         "jittered": jittered(members.images, settings),
         "round_trip": from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, members.images)), settings.data.mode),
-        "other_photo": everybody.where([at >= LEARNT for at in turn]).images,
+        "other_photo": everybody.where([at >= LEARNT for at in _turns(everybody.identities)]).images,
         "strangers": real.holdout_half("audit", settings.seed).images,
     }
     scores = {kind: scorer.score(images) for kind, images in planted.items()}
 
     def dropped(calibration: CalibrationSettings, filters: FilterSettings) -> dict[str, dict[str, float]]:
         limits = find_thresholds(measured, calibration, filters)
-        return {kind: _shares(found, limits.reid, limits.near_copy) for kind, found in scores.items()}
+        return {kind: _shares(found, limits, filters) for kind, found in scores.items()}
 
     example = dropped(settings.reid.calibration, settings.filter)
     curve = {str(q): dropped(CalibrationSettings(quantile=q), FilterSettings(near_copy_quantile=q)) for q in QUANTILES}
@@ -130,8 +127,9 @@ def _turns(names: list[str]) -> list[int]:
     return turns
 
 
-def _shares(scores: Scores, reid: float, near_copy: float) -> dict[str, float]:
-    by_reid, by_copy = scores.score >= reid, scores.near_copy >= near_copy
+def _shares(scores: Scores, limits: Thresholds, filters: FilterSettings) -> dict[str, float]:
+    by_reid = margin(scores.score, scores.further, limits, filters.vote) >= 0
+    by_copy = scores.near_copy >= limits.near_copy
     found = {"reid": by_reid, "near_copy": by_copy, "either": by_reid | by_copy}
     return {name: round(float(hit.mean()), 4) for name, hit in found.items()}
 

@@ -77,6 +77,7 @@ class ReidSettings(Section):
     )
     weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
+    networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
     dim: Positive = Field(128, description="embedding dimensions")
     steps: Positive = Field(300, description="training steps")
     identities_per_batch: Positive = Field(16, description="identities in a batch")
@@ -140,6 +141,7 @@ class FilterSettings(Section):
 
     prompt: bool = Field(True, description="its prompt is not one that `generate.prompt_k` people share")
     reid: bool = Field(True, description="re-identified as a member by the network")
+    vote: Literal["any", "majority"] = Field("any", description="any | majority of `reid.networks` must recognise a member")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
     near_copy_quantile: Share = Field(0.95, description="share of strangers' images that the near-copy detector passes")
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")

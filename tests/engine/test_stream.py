@@ -74,7 +74,7 @@ def world(tmp_path_factory):
     members = PrivateDataset([f"real{i}" for i in range(12)], images, people, ["member"] * 12, captions, labels)
     network = build_reid(ReidSettings(dim=16), seed=2).eval()
     save(network, root / "reid")
-    build_gallery(network, members, root / "reid")
+    build_gallery([network], members, root / "reid")
     prompts = choose_prompts(captions, people, labels, 3)
     return SimpleNamespace(teacher=root / "teacher", reid=root / "reid", prompts=prompts, members=members)
 

@@ -7,16 +7,16 @@ from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.errors import UserError
 from pd.filters.calibration import find_thresholds, measure, read_measurements, write_measurements
 from pd.filters.gallery import build_gallery
-from pd.reid.network import build, save
+from pd.reid.network import build, save_all
 
 
 @pytest.fixture(scope="module")
 def measured(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reid")
-    network = build(ReidSettings(dim=32), seed=3).eval()
-    save(network, folder)
-    build_gallery(network, faces.members(), folder)
-    return measure(network, folder, faces, seed=7)
+    networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
+    save_all(networks, folder)
+    build_gallery(networks, faces.members(), folder)
+    return measure(networks, folder, faces, seed=7)
 
 
 def test_strangers_are_the_calibration_half(measured):
@@ -40,6 +40,10 @@ def test_each_detector_drops_its_share_of_strangers(measured, quantile):
     thresholds = find_thresholds(measured, calibration, FilterSettings(near_copy_quantile=quantile))
     assert (measured.near_copy >= thresholds.near_copy).mean() == pytest.approx(1 - quantile, abs=0.005)
     assert (measured.score >= thresholds.reid).mean() == pytest.approx(0.1)
+    assert len(thresholds.further) == 2
+    for score, threshold in zip(measured.further_score, thresholds.further, strict=True):
+        assert not np.array_equal(score, measured.score)
+        assert (score >= threshold).mean() == pytest.approx(0.1)
 
 
 def test_measurements_survive_the_disk(measured, tmp_path):

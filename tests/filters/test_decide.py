@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 
 from pd.config import FilterSettings
-from pd.filters.decide import REASONS, Thresholds, decide, foretell
+from pd.filters.decide import REASONS, Thresholds, decide, foretell, margin
 
 T = Thresholds(reid=0.5, near_copy=0.8)
 
@@ -11,7 +11,8 @@ def _scores(**columns):
     n = len(next(iter(columns.values())))
     plain = {"score": [0.0] * n, "near_copy": [0.0] * n, "duplicate": [False] * n, "prompt": [True] * n}
     kinds = {"score": float, "near_copy": float, "duplicate": bool, "prompt": bool}
-    return {name: np.array(columns.get(name, values), kinds[name]) for name, values in plain.items()}
+    further = np.array(columns.pop("further", [[]] * n), np.float32)
+    return {"further": further} | {name: np.array(columns.get(name, values), kinds[name]) for name, values in plain.items()}
 
 
 def test_each_reason():
@@ -56,3 +57,22 @@ def test_no_candidates():
     keep, reasons = decide(_scores(score=np.zeros(0)), FilterSettings(), T)
     assert keep.shape == (0,)
     assert reasons == []
+
+
+def test_networks_vote_by_their_own_thresholds():
+    scores = _scores(score=[0.4, 0.5, 0.5, 0.4, 0.4], further=[[0.1, 0.1], [0.1, 0.1], [0.7, 0.1], [0.6, 0.7], [0.6, 0.8]])
+    thresholds = Thresholds(reid=0.5, near_copy=0.8, further=(0.6, 0.8))
+    assert decide(scores, FilterSettings(), thresholds)[0].tolist() == [True, False, False, False, False]
+    majority = FilterSettings(vote="majority")
+    assert decide(scores, majority, thresholds)[0].tolist() == [True, True, False, True, False]
+
+
+def test_one_network_is_a_majority_of_itself():
+    scores = np.array([0.5, 0.49], np.float32)
+    for vote in ("any", "majority"):
+        assert (margin(scores, np.zeros((2, 0), np.float32), T, vote) >= 0).tolist() == [True, False]
+
+
+def test_a_vote_that_is_no_number_counts_against_the_candidate():
+    scores = _scores(score=[0.1], further=[[np.nan]])
+    assert decide(scores, FilterSettings(), Thresholds(0.5, 0.8, (0.5,)))[1] == ["reid"]

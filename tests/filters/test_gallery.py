@@ -5,7 +5,7 @@ from pd.config import ReidSettings
 from pd.errors import UserError
 from pd.filters.gallery import build_gallery
 from pd.filters.scorer import Scorer, scorer_digest
-from pd.reid.network import build, save
+from pd.reid.network import build, save, save_all
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,7 @@ def folder(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reid")
     network = build(ReidSettings(dim=32), seed=3)
     save(network, folder)
-    build_gallery(network.eval(), faces.members(), folder)
+    build_gallery([network.eval()], faces.members(), folder)
     return folder
 
 
@@ -64,4 +64,28 @@ def test_a_broken_gallery_is_named(folder, tmp_path):
 def test_no_members(faces, folder, tmp_path):
     nobody = faces.where([False] * len(faces))
     with pytest.raises(UserError, match="no member image"):
-        build_gallery(build(ReidSettings(dim=32)), nobody, tmp_path)
+        build_gallery([build(ReidSettings(dim=32))], nobody, tmp_path)
+
+
+def test_further_networks_score_on_their_own(faces, tmp_path):
+    networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
+    save_all(networks, tmp_path)
+    build_gallery(networks, faces.members(), tmp_path)
+    images = faces.holdout().images[:8]
+    scores = Scorer(tmp_path, tmp_path).score(images)
+    assert scores.further.shape == (8, 2)
+    for k, network in enumerate(networks[1:]):
+        alone = tmp_path / f"alone{k}"
+        save(network, alone)
+        build_gallery([network], faces.members(), alone)
+        np.testing.assert_array_equal(Scorer(alone, alone).score(images).score, scores.further[:, k])
+    before = scorer_digest(tmp_path, tmp_path)
+    (tmp_path / "voter-003" / "model.safetensors").write_bytes(b"another")
+    assert scorer_digest(tmp_path, tmp_path) != before
+
+
+def test_a_gallery_for_other_networks_is_refused(faces, folder, tmp_path):
+    networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4)]
+    save_all(networks, tmp_path)
+    with pytest.raises(UserError, match="2 networks, but a gallery for 1"):
+        Scorer(tmp_path, folder)

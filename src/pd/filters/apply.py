@@ -16,7 +16,7 @@ from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
 from pd.filters.decide import REASONS, Thresholds, decide, scores_of
 from pd.filters.duplicate import repeated
-from pd.filters.table import LABEL, SCORED
+from pd.filters.table import LABEL, SCORED, further_of
 from pd.progress import Progress
 from pd.store.atomic import write_folder
 
@@ -129,7 +129,7 @@ def _allowed(texts: list[str], prompts: Collection[str] | None) -> npt.NDArray[n
 
 def _decided(table: pa.Table, keep: npt.NDArray[np.bool_], reasons: list[str]) -> pa.Table:
     decided = table.append_column("keep", pa.array(keep)).append_column("reason", pa.array(reasons, pa.string()))
-    decided = decided.select([*DECIDED, *_labels(table)])
+    decided = decided.select([*DECIDED, *further_of(table), *_labels(table)])
     return decided.cast(image_schema([(field.name, field.type) for field in decided.schema]))
 
 

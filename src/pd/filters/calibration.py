@@ -1,7 +1,7 @@
 """Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -40,6 +40,8 @@ class Measurements:
         member_score: (M,) float32, re-identification of each member image against the other member images.
         pair_cosines: (P,) float32, the network's cosine of each pair of images.
         pair_same: (P,) bool, whether a pair shows one person.
+        further_score: (K - 1, N) float32, `score` by each further one of K networks.
+        further_cosines: (K - 1, P) float32, `pair_cosines` of these.
     """
 
     verification: Verification
@@ -48,14 +50,16 @@ class Measurements:
     member_score: npt.NDArray[np.float32]
     pair_cosines: npt.NDArray[np.float32]
     pair_same: npt.NDArray[np.bool_]
+    further_score: npt.NDArray[np.float32]
+    further_cosines: npt.NDArray[np.float32]
 
 
-def measure(network: nn.Module, folder: Path, real: PrivateDataset, seed: int) -> Measurements:
+def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int) -> Measurements:
     """Measure both detectors.
 
     Args:
-        network: the re-identification network.
-        folder: holds it and the member gallery.
+        networks: the re-identification networks.
+        folder: holds them and the member gallery.
         real: members and hold-out.
         seed: the run's, which halves the hold-out people.
 
@@ -63,18 +67,20 @@ def measure(network: nn.Module, folder: Path, real: PrivateDataset, seed: int) -
         UserError: fewer than 4 hold-out identities.
     """
     strangers = real.holdout_half("calibration", seed)
-    rows = embed(network, strangers.images)
-    cosines, same = pairs_of(rows, strangers.identities)
+    rows = [embed(network, strangers.images) for network in networks]
+    (cosines, same), *others = (pairs_of(one, strangers.identities) for one in rows)
     scores = Scorer(folder, folder).score(strangers.images)
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
     return Measurements(
-        verification=verification(rows, strangers.identities),
+        verification=verification(rows[0], strangers.identities),
         score=scores.score,
         near_copy=np.concatenate([scores.near_copy, *_strange_members(members, lacking, seed)]),
-        member_score=_likest_other(embed(network, members.images)),
+        member_score=_likest_other(embed(networks[0], members.images)),
         pair_cosines=cosines,
         pair_same=same,
+        further_score=scores.further.T,
+        further_cosines=np.array([further for further, _ in others], np.float32).reshape(len(others), len(same)),
     )
 
 
@@ -102,9 +108,15 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
 
     Re-identification's as `calibration` says; the near-copy detector's is always a stranger quantile.
     """
-    found = calibrate(calibration, measured.score, measured.pair_cosines, measured.pair_same)
+    reid, *further = (
+        calibrate(calibration, score, cosines, measured.pair_same).threshold
+        for score, cosines in [
+            (measured.score, measured.pair_cosines),
+            *zip(measured.further_score, measured.further_cosines, strict=True),
+        ]
+    )
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
-    return Thresholds(reid=found.threshold, near_copy=calibrate(strangers, measured.near_copy).threshold)
+    return Thresholds(reid, calibrate(strangers, measured.near_copy).threshold, tuple(further))
 
 
 def write_measurements(measured: Measurements, folder: Path) -> None:
@@ -115,6 +127,8 @@ def write_measurements(measured: Measurements, folder: Path) -> None:
         "member_score": measured.member_score,
         "pair_cosines": measured.pair_cosines,
         "pair_same": measured.pair_same,
+        "further_score": measured.further_score,
+        "further_cosines": measured.further_cosines,
     }
     # safetensors writes the memory behind a strided array as it lies, that is wrongly.
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / _ARRAYS)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pd.config import FilterSettings
 from pd.filters.duplicate import repeated
+from pd.filters.table import further_of
 
 REASONS = ("prompt", "reid", "near_copy", "duplicate")
 """Why a candidate is dropped, in the order in which reasons are given: the first that applies is written."""
@@ -22,16 +23,19 @@ Foretell = Callable[[pa.Table], dict[str, int]]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Likeness, cosine in [-1, 1], from which a candidate is dropped."""
+    """Likeness, cosine in [-1, 1], from which a candidate is dropped; `further`: those of the further networks that vote."""
 
     reid: float
     near_copy: float
+    further: tuple[float, ...] = ()
 
 
 def scores_of(table: pa.Table, duplicate: npt.NDArray[np.bool_], prompt: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
     """What `decide` wants to know of N scored images: their likenesses, and the two (N,) that a shard alone cannot tell."""
+    further = [table[name].to_numpy() for name in further_of(table)]
     return {
         "score": table["score"].to_numpy(),
+        "further": np.column_stack([np.empty((len(table), 0), np.float32), *further]),
         "near_copy": table["near_copy"].to_numpy(),
         "duplicate": duplicate,
         "prompt": prompt,
@@ -44,7 +48,8 @@ def decide(
     """Decide on candidates.
 
     Args:
-        scores: `score` and `near_copy`, (N,) float, likeness to the members; `duplicate`, (N,) bool, the pixels of a
+        scores: `score` and `near_copy`, (N,) float, likeness to the members; `further`, (N, K - 1) float, `score` of the
+            further ones of K networks; `duplicate`, (N,) bool, the pixels of a
             candidate before; `prompt`, (N,) bool, the prompt is one that k people share.
         settings: which checks are on.
         thresholds: of the likenesses.
@@ -54,12 +59,33 @@ def decide(
     """
     hits = {
         "prompt": ~scores["prompt"] & settings.prompt,
-        "reid": ~(scores["score"] < thresholds.reid) & settings.reid,
+        "reid": ~(margin(scores["score"], scores["further"], thresholds, settings.vote) < 0) & settings.reid,
         "near_copy": ~(scores["near_copy"] < thresholds.near_copy) & settings.near_copy,
         "duplicate": scores["duplicate"] & settings.duplicate,
     }
     reasons = np.select([hits[reason] for reason in REASONS], list(REASONS), default="")
     return reasons == "", [str(reason) for reason in reasons]
+
+
+def margin(
+    score: npt.NDArray[np.float32], further: npt.NDArray[np.float32], thresholds: Thresholds, vote: Literal["any", "majority"]
+) -> npt.NDArray[np.float32]:
+    """How far N images lie above what it takes to be re-identified, (N,) float32: those at 0 and above are.
+
+    Each of K networks votes by its own threshold. The margin is the largest of theirs (`any`), or the one that more than
+    half of them reach (`majority`). One that is NaN counts as a vote.
+
+    Args:
+        score: (N,), the first network's likeness to the members.
+        further: (N, K - 1), the others'.
+        thresholds: of all of them.
+        vote: how many must agree.
+    """
+    margins = np.column_stack([score, further]).astype(np.float32) - np.array(
+        [thresholds.reid, *thresholds.further], np.float32
+    )
+    votes = 1 if vote == "any" else margins.shape[1] // 2 + 1
+    return np.sort(margins, axis=1)[:, -votes]
 
 
 def foretell(table: pa.Table, settings: FilterSettings, thresholds: Thresholds) -> dict[str, int]:

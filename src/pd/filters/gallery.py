@@ -1,6 +1,7 @@
 """What candidates are compared with: the members' embeddings and near-copy descriptors, computed once."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
@@ -15,23 +16,24 @@ from pd.reid.gallery import Gallery
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
 
 
-def build_gallery(network: nn.Module, members: PrivateDataset, folder: Path) -> None:
+def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
     Args:
-        network: the re-identification network.
+        networks: the re-identification networks.
         members: images that no candidate may resemble.
         folder: made if need be.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"reid": embed(network, members.images), "near_copy": gallery_rows(members.images)}, folder / _ROWS)
+    rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
+    save_file({**rows, "near_copy": gallery_rows(members.images)}, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
 
-def load_gallery(folder: Path) -> tuple[Gallery, Gallery, list[str]]:
-    """The gallery of embeddings, the one of near-copy descriptors (POSES rows for each member), and the members' ids.
+def load_gallery(folder: Path) -> tuple[list[Gallery], Gallery, list[str]]:
+    """A gallery of embeddings for each network, one of near-copy descriptors (POSES rows a member), and the members' ids.
 
     Raises:
         UserError: a file is missing or damaged.
@@ -41,11 +43,16 @@ def load_gallery(folder: Path) -> tuple[Gallery, Gallery, list[str]]:
     try:
         rows = load_file(folder / _ROWS)
         ids = json.loads((folder / _IDS).read_text(encoding="utf-8"))
-        reid, near = rows["reid"], rows["near_copy"]
-        if len(reid) != len(ids) or len(near) != POSES * len(ids):
+        near = rows.pop("near_copy")
+        reid = [rows[_name(k)] for k in range(len(rows))]
+        if any(len(one) != len(ids) for one in reid) or not reid or len(near) != POSES * len(ids):
             raise ValueError("rows and ids do not match")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"no whole member gallery ({type(error).__name__})", where=str(folder), fix="build it again: pd reid"
         ) from None
-    return Gallery(reid), Gallery(near), ids
+    return [Gallery(one) for one in reid], Gallery(near), ids
+
+
+def _name(network: int) -> str:
+    return f"reid_{network + 1}" if network else "reid"

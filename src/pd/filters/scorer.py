@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from pd.config import digest_of
 from pd.dataset.images import mirrored
+from pd.errors import UserError
 from pd.filters.gallery import GALLERY_FILES, load_gallery
 from pd.filters.near_copy import POSES, describe
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
-from pd.reid.network import load
+from pd.reid.network import load, network_folders
 from pd.store.files import digest_file
 
 NETWORK_FILES = ("config.json", "model.safetensors")
@@ -28,34 +29,48 @@ class Scores:
         nearest: id of the member image that it is with.
         near_copy: (N,) float32, the near-copy detector's largest cosine.
         near_copy_nearest: id of the member image that it is with.
+        further: (N, K - 1) float32, re-identification by each further one of K networks.
     """
 
     score: NDArray[np.float32]
     nearest: list[str]
     near_copy: NDArray[np.float32]
     near_copy_nearest: list[str]
+    further: NDArray[np.float32]
 
 
 class Scorer:
-    """Scores images against the members; loads the network and the gallery once.
+    """Scores images against the members; loads the networks and the gallery once.
 
     Args:
-        reid_folder: what `pd.reid.network.save` wrote.
+        reid_folder: what `pd.reid.network.save_all` wrote.
         gallery_folder: what `pd.filters.gallery.build_gallery` wrote.
         device: where the network runs.
     """
 
     def __init__(self, reid_folder: Path, gallery_folder: Path, device: str = "cpu") -> None:
-        self._network = load(reid_folder).to(torch.device(device))
+        self._networks = [load(folder).to(torch.device(device)) for folder in network_folders(reid_folder)]
         self._reid, self._copies, self._ids = load_gallery(gallery_folder)
+        if len(self._reid) != len(self._networks):
+            raise UserError(
+                f"{len(self._networks)} networks, but a gallery for {len(self._reid)}",
+                where=str(gallery_folder),
+                fix="build it again: pd reid",
+            )
 
     def score(self, images: NDArray[np.uint8]) -> Scores:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
         if not len(images):
-            return Scores(np.zeros(0, np.float32), [], np.zeros(0, np.float32), [])
-        score, member = likest(self._reid, embed(self._network, images), embed(self._network, images, mirror=True))
+            return Scores(
+                np.zeros(0, np.float32), [], np.zeros(0, np.float32), [], np.zeros((0, len(self._reid) - 1), np.float32)
+            )
+        (score, member), *others = (
+            likest(gallery, embed(network, images), embed(network, images, mirror=True))
+            for network, gallery in zip(self._networks, self._reid, strict=True)
+        )
+        further = np.stack([like for like, _ in others], axis=1) if others else np.zeros((len(images), 0), np.float32)
         near_copy, pose = likest(self._copies, describe(images), describe(mirrored(images)))
-        return Scores(score, self._names(member), near_copy, self._names(pose // POSES))
+        return Scores(score, self._names(member), near_copy, self._names(pose // POSES), further)
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._ids[i] for i in index]
@@ -76,6 +91,7 @@ def likest(
 
 
 def scorer_digest(reid_folder: Path, gallery_folder: Path) -> str:
-    """16 hex digits of the network and the gallery: what scores depend on. Thresholds beside them do not count."""
-    files = [reid_folder / name for name in NETWORK_FILES] + [gallery_folder / name for name in GALLERY_FILES]
+    """16 hex digits of the networks and the gallery: what scores depend on. Thresholds beside them do not count."""
+    files = [folder / name for folder in network_folders(reid_folder) for name in NETWORK_FILES]
+    files += [gallery_folder / name for name in GALLERY_FILES]
     return digest_of([digest_file(file) if file.exists() else None for file in files])

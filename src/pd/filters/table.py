@@ -21,6 +21,13 @@ SCORED = {
     "pixels_sha": pa.string(),
 }
 LABEL = "label."
+FURTHER = "score_"  # and a number from 2: the further networks that vote
+
+
+def further_of(table: pa.Table) -> list[str]:
+    """Names of the columns of further networks, in their order."""
+    names = [name for name in table.column_names if name.startswith(FURTHER)]
+    return sorted(names, key=lambda name: int(name.removeprefix(FURTHER)))
 
 
 def scored_table(
@@ -55,8 +62,10 @@ def scored_table(
         "near_copy_nearest": scores.near_copy_nearest,
         "pixels_sha": [pixels_digest(image) for image in images],
     }
-    fields = list(SCORED.items()) + [(f"{LABEL}{name}", pa.float64()) for name in labels]
+    fields = list(SCORED.items()) + [(f"{FURTHER}{k}", pa.float32()) for k in range(2, scores.further.shape[1] + 2)]
+    fields += [(f"{LABEL}{name}", pa.float64()) for name in labels]
     arrays = [pa.array(columns[name], kind) for name, kind in SCORED.items()]
+    arrays += [pa.array(likeness, pa.float32()) for likeness in scores.further.T]
     arrays += [pa.array(values, pa.float64()) for values in labels.values()]
     return pa.table(arrays, schema=image_schema(fields))
 

@@ -1,6 +1,7 @@
 """The re-identification network: images to unit vectors (methods, step 3)."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -58,6 +59,17 @@ def save(network: EmbeddingNetwork, folder: Path) -> None:
     save_file({key: value.contiguous().cpu() for key, value in network.state_dict().items()}, folder / "model.safetensors")
     config = {"backbone": network.name, "dim": network.dim, "freeze": network.freeze}
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def save_all(networks: Sequence[EmbeddingNetwork], folder: Path) -> None:
+    """Write the first network into `folder` as `save` does, and every further one below it."""
+    for k, network in enumerate(networks):
+        save(network, folder / f"voter-{k + 1:03d}" if k else folder)
+
+
+def network_folders(folder: Path) -> list[Path]:
+    """Where `save_all` put its networks, in their order."""
+    return [folder, *sorted(folder.glob("voter-*"))]
 
 
 def load(folder: Path) -> EmbeddingNetwork:

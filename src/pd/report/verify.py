@@ -24,7 +24,7 @@ from pd.report.weight_lineage import check_lineage, tensor_digest, write_lineage
 
 __all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
 
-Score = Callable[[Pixels], npt.NDArray[np.float32]]
+Margin = Callable[[Pixels], npt.NDArray[np.float32]]
 _BATCH = 256
 MAX_SIDE = 1024  # the largest that settings allow
 _Resize = Literal["crop", "pad", "stretch"]
@@ -38,8 +38,7 @@ def verify(
     release: Path,
     against: PrivateDataset | Path | None = None,
     *,
-    score: Score | None = None,
-    threshold: float | None = None,
+    margin: Margin | None = None,
     k: int = 3,
     teacher: Path | None = None,
     bundled: Collection[str] | None = None,
@@ -49,8 +48,8 @@ def verify(
     Args:
         release: the release folder.
         against: the private images, or `private/dataset`; without them nothing is compared with real images.
-        score: likeness to members of (N, H, W, C) uint8 -> (N,) float32, as the filter computed it.
-        threshold: the filter's; an image at or above it is re-identified.
+        margin: (N, H, W, C) uint8 -> (N,) float32, how far the filter's re-identification puts images above its threshold;
+            those at 0 and above are re-identified. None: the filter did not use it.
         k: member identities that must share a caption.
         teacher: the teacher's diffusers folder; no weight may come from it.
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
@@ -65,7 +64,7 @@ def verify(
         [
             *check_files(release),
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
-            *_check_images(release, real, score, threshold),
+            *_check_images(release, real, margin),
             *_check_words(release, dataset, k),
             check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
         ]
@@ -94,13 +93,12 @@ def bundled_digests(vae: Path) -> set[str]:
     return digests
 
 
-def _check_images(release: Path, real: RealImages | None, score: Score | None, threshold: float | None) -> list[Check]:
+def _check_images(release: Path, real: RealImages | None, margin: Margin | None) -> list[Check]:
     """One pass over all images: what they are, and whether they are real ones."""
     odd: list[str] = []
     same_bytes: list[str] = []
     same_pixels: list[str] = []
     known: list[str] = []
-    scored = score is not None and threshold is not None
     count, highest = 0, -np.inf
     for batch in _batches(images_in(release)):
         count += len(batch)
@@ -120,19 +118,19 @@ def _check_images(release: Path, real: RealImages | None, score: Score | None, t
         for names, pixels in _by_shape(views):
             if real is not None:
                 same_pixels += [names[i] for i in np.flatnonzero(real.near(pixels)) if names[i] not in same_pixels]
-            if score is not None and threshold is not None:
-                scores = score(pixels)
-                highest = max(highest, float(scores.max()))
+            if margin is not None:
+                above = margin(pixels)
+                highest = max(highest, float(above.max()))
                 # `not <` and not `>=`: a score that is NaN is no proof of anything
-                known += [names[i] for i in np.flatnonzero(~(scores < threshold)) if names[i] not in known]
+                known += [names[i] for i in np.flatnonzero(~(above < 0)) if names[i] not in known]
     compared = f"{count:,} images compared with the real ones"
     without = "not checked: no private data set was given to compare with"
     return [
         judge("the images are plain PNG", odd, f"{count:,} images, no metadata"),
         judge(BYTES, same_bytes, compared) if real else Check(BYTES, None, without),
         judge(PIXELS, same_pixels, f"{compared}, mirrored too") if real else Check(PIXELS, None, without),
-        judge(REID, known, f"highest score {highest:.3f}, threshold {threshold:.3f}")
-        if scored
+        judge(REID, known, f"the likest one lies {highest:+.3f} from the threshold")
+        if margin
         else Check(REID, None, "not checked: no re-identification network was given"),
     ]
 

@@ -1,5 +1,7 @@
 """Filter: find the thresholds on hold-out people, decide on every candidate, and hand the kept ones to the release."""
 
+from dataclasses import asdict
+
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
@@ -28,5 +30,6 @@ def execute(context: Context) -> Facts:
             where="reid.calibration, filter",
             fix="generate more candidates, or choose a higher quantile",
         )
-    write_json(run.filter_counts, {**counts, "near_copy_threshold": thresholds.near_copy, "reid": settings.filter.reid})
+    how = {"reid": settings.filter.reid, "vote": settings.filter.vote}
+    write_json(run.filter_counts, {**counts, **how, "thresholds": asdict(thresholds)})
     return counts

@@ -20,12 +20,10 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.stream import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.calibration import find_thresholds, measure
+from pd.filters.calibration import find_thresholds
 from pd.filters.decide import foretell
-from pd.filters.gallery import build_gallery
+from pd.filters.prepare import prepare
 from pd.progress import Reporter
-from pd.reid.network import save
-from pd.reid.train import train
 from pd.seeds import derive
 from pd.store.atomic import disk_errors, write_json
 
@@ -54,12 +52,7 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         data = _read(settings, folder / "dataset", reporter)
         reid = folder / "reid"
         reporter.say("training the re-identification network on the members")
-        members = data.members()
-        with reporter.task("network") as progress:
-            network = train(members.images, members.identities, settings.reid, derive(settings.seed, "reid"), progress)
-        save(network, reid)
-        build_gallery(network, members, reid)
-        measured = measure(network, reid, data, settings.seed)
+        measured = prepare(data, settings, reid, reporter)
         reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
         thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
         reporter.say("scoring the synthetic images")

@@ -41,16 +41,20 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
         return verify(release, against, k=k)
+    from pd.filters.decide import Thresholds, margin
     from pd.filters.scorer import Scorer
 
     scorer = Scorer(private / "reid", private / "reid")
-
-    def score(images: Pixels) -> npt.NDArray[np.float32]:
-        return scorer.score(images).score
-
     filtered = json.loads(counts.read_text(encoding="utf-8"))
-    threshold = filtered["threshold"] if filtered["reid"] else None
-    return verify(release, against, score=score, threshold=threshold, k=k, teacher=teacher if teacher.is_dir() else None)
+    thresholds = Thresholds(**filtered["thresholds"])
+
+    def above(images: Pixels) -> npt.NDArray[np.float32]:
+        scores = scorer.score(images)
+        return margin(scores.score, scores.further, thresholds, filtered["vote"])
+
+    return verify(
+        release, against, margin=above if filtered["reid"] else None, k=k, teacher=teacher if teacher.is_dir() else None
+    )
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
