@@ -145,6 +145,9 @@ class FilterSettings(Section):
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
     near_copy_quantile: Share = Field(0.95, description="share of strangers' images that the near-copy detector passes")
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
+    near_duplicate: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="nearly the same picture as an earlier one that stays: cosine, 0.95 say; empty: not asked for"
+    )
 
 
 ARMS = ("teacher", "unfiltered", "random_drop", "filtered")

@@ -8,6 +8,7 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.filters.apply import DECIDED, apply_filter
 from pd.filters.decide import Thresholds
+from pd.filters.duplicate import SKETCH
 from pd.filters.scorer import Scores
 from pd.filters.table import scored_table
 from pd.progress import silent
@@ -24,11 +25,14 @@ def generated(tmp_path):
     score[3] = 0.7
     near = np.zeros(12, np.float32)
     near[[3, 6]] = 0.9
+    sketch = np.random.default_rng(1).integers(-127, 128, (12, SKETCH), dtype=np.int8)
+    sketch[[5, 7]] = sketch[[0, 3]]
+    sketch[5, :3] //= 2  # nearly the first one's; the eighth has that of the fourth, which is dropped
     folder = tmp_path / "generated"
     folder.mkdir()
     for shard in range(3):
         rows = slice(4 * shard, 4 * shard + 4)
-        scores = Scores(score[rows], ["real"] * 4, near[rows], ["real"] * 4, np.zeros((4, 0), np.float32))
+        scores = Scores(score[rows], ["real"] * 4, near[rows], ["real"] * 4, np.zeros((4, 0), np.float32), sketch[rows])
         table = scored_table(
             [f"{i:09d}" for i in range(12)[rows]],
             images[rows],
@@ -83,6 +87,16 @@ def test_a_new_threshold_needs_no_generation(generated, tmp_path):
     loose = _apply(generated, tmp_path / "out", settings=FilterSettings(reid=False, near_copy=False, duplicate=False))
     assert loose["kept"] == 11
     assert sorted(path.name for path in tmp_path.iterdir()) == ["generated", "out"]
+
+
+def test_near_duplicates_of_what_stays_go(generated, tmp_path):
+    settings = FilterSettings(near_duplicate=0.95)
+    counts = _apply(generated, tmp_path / "out", settings=settings, kept=tmp_path / "kept")
+    assert counts["dropped"] == {"prompt": 1, "reid": 1, "near_copy": 1, "duplicate": 2}
+    # The sixth repeats the first. The eighth repeats the fourth, which went for another reason.
+    assert SyntheticDataset.read(tmp_path / "kept").ids == [f"{i:09d}" for i in (0, 1, 2, 4, 7, 9, 11)]
+    off = _apply(generated, tmp_path / "off", settings=FilterSettings(near_duplicate=0.95, duplicate=False))
+    assert off["dropped"]["duplicate"] == 0
 
 
 def test_nothing_kept_is_still_a_set(generated, tmp_path):

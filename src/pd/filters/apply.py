@@ -1,7 +1,7 @@
 """Raw scores to decisions, shard by shard: nothing is generated or embedded again for a new threshold."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pd.config import FilterSettings
 from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
 from pd.filters.decide import REASONS, Thresholds, decide, scores_of
-from pd.filters.duplicate import repeated
+from pd.filters.duplicate import SKETCH, nearly_repeated, repeated
 from pd.filters.table import LABEL, SCORED, further_of
 from pd.progress import Progress
 from pd.store.atomic import write_folder
@@ -56,6 +56,8 @@ def apply_filter(
     if not files:
         raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
     again = _repeated_in(files)
+    if settings.duplicate and settings.near_duplicate is not None:
+        again |= _nearly_repeated_in(files, again, thresholds, settings, prompts)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         folder = stack.enter_context(write_folder(out))
@@ -120,6 +122,32 @@ def _repeated_in(files: list[Path]) -> npt.NDArray[np.bool_]:
             raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
         digests += pq.read_table(file, columns=["pixels_sha"])["pixels_sha"].to_pylist()
     return repeated(digests)
+
+
+def _nearly_repeated_in(
+    files: list[Path],
+    again: npt.NDArray[np.bool_],
+    thresholds: Thresholds,
+    settings: FilterSettings,
+    prompts: Collection[str] | None,
+) -> npt.NDArray[np.bool_]:
+    """Which rows are nearly the same picture as an earlier one, among those that every other check would keep."""
+    stays: list[npt.NDArray[np.bool_]] = []
+
+    def blocks() -> Iterator[npt.NDArray[np.int8]]:
+        start = 0
+        for file in files:
+            table = pq.read_table(file, columns=[name for name in pq.read_schema(file).names if name != "image"])
+            scores = scores_of(table, again[start : start + len(table)], _allowed(table["prompt"].to_pylist(), prompts))
+            stays.append(decide(scores, settings, thresholds)[0])
+            start += len(table)
+            sketch = table["sketch"].filter(pa.array(stays[-1])).to_pylist()
+            yield np.frombuffer(b"".join(sketch), np.int8).reshape(len(sketch), SKETCH)
+
+    found = nearly_repeated(blocks(), settings.near_duplicate or 1.0)
+    rows = np.concatenate(stays)
+    rows[rows] = found
+    return rows
 
 
 def _allowed(texts: list[str], prompts: Collection[str] | None) -> npt.NDArray[np.bool_]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 SIDE = 24  # pixels: fine enough for a pose, coarse enough that noise and JPEG blocks average out
+CONTRASTS = (SIDE // 2) ** 2  # the first numbers of a descriptor: what stands out locally
 INNER, OUTER = 1.2, 5.0  # standard deviations of the difference of Gaussians, pixels of SIDE
 ORIENTATIONS, CELL, STRIDE = 8, 4, 4
 EDGE_WEIGHT = 0.7

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pd.config import digest_of
 from pd.dataset.images import mirrored
 from pd.errors import UserError
+from pd.filters.duplicate import SKETCH, sketches
 from pd.filters.gallery import GALLERY_FILES, load_gallery
 from pd.filters.near_copy import POSES, describe
 from pd.reid.embed import embed
@@ -30,6 +31,7 @@ class Scores:
         near_copy: (N,) float32, the near-copy detector's largest cosine.
         near_copy_nearest: id of the member image that it is with.
         further: (N, K - 1) float32, re-identification by each further one of K networks.
+        sketch: (N, SKETCH) int8, by which near-duplicates are found.
     """
 
     score: NDArray[np.float32]
@@ -37,6 +39,7 @@ class Scores:
     near_copy: NDArray[np.float32]
     near_copy_nearest: list[str]
     further: NDArray[np.float32]
+    sketch: NDArray[np.int8]
 
 
 class Scorer:
@@ -61,16 +64,16 @@ class Scorer:
     def score(self, images: NDArray[np.uint8]) -> Scores:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
         if not len(images):
-            return Scores(
-                np.zeros(0, np.float32), [], np.zeros(0, np.float32), [], np.zeros((0, len(self._reid) - 1), np.float32)
-            )
+            none = np.zeros((0, SKETCH), np.float32)
+            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._reid) - 1], none.astype(np.int8))
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True))
             for network, gallery in zip(self._networks, self._reid, strict=True)
         )
         further = np.stack([like for like, _ in others], axis=1) if others else np.zeros((len(images), 0), np.float32)
-        near_copy, pose = likest(self._copies, describe(images), describe(mirrored(images)))
-        return Scores(score, self._names(member), near_copy, self._names(pose // POSES), further)
+        described = describe(images)
+        near_copy, pose = likest(self._copies, described, describe(mirrored(images)))
+        return Scores(score, self._names(member), near_copy, self._names(pose // POSES), further, sketches(described))
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._ids[i] for i in index]

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.schema import IMAGE, image_schema
-from pd.filters.duplicate import pixels_digest
+from pd.filters.duplicate import SKETCH, pixels_digest
 from pd.filters.scorer import Scores
 
 SCORED = {
@@ -19,6 +19,7 @@ SCORED = {
     "near_copy": pa.float32(),
     "near_copy_nearest": pa.string(),
     "pixels_sha": pa.string(),
+    "sketch": pa.binary(SKETCH),
 }
 LABEL = "label."
 FURTHER = "score_"  # and a number from 2: the further networks that vote
@@ -61,6 +62,7 @@ def scored_table(
         "near_copy": scores.near_copy,
         "near_copy_nearest": scores.near_copy_nearest,
         "pixels_sha": [pixels_digest(image) for image in images],
+        "sketch": [sketch.tobytes() for sketch in scores.sketch],
     }
     fields = list(SCORED.items()) + [(f"{FURTHER}{k}", pa.float32()) for k in range(2, scores.further.shape[1] + 2)]
     fields += [(f"{LABEL}{name}", pa.float64()) for name in labels]
