@@ -3,7 +3,7 @@
 The question behind the four arms: is the filtered student safer than one that learned from as many candidates drawn at random?
 If it is not, the filter did nothing.
 
-    python benchmarks/privacy.py            # three seeds; about 20 minutes each on two cores
+    python benchmarks/privacy.py            # three seeds; about 20 minutes each on two quiet cores
     python benchmarks/privacy.py --last     # print the stored figures without running
 """
 
