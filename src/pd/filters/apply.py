@@ -1,7 +1,7 @@
 """Raw scores to decisions, shard by shard: nothing is generated or embedded again for a new threshold."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def apply_filter(
         raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
     again = _repeated_in(files)
     if settings.duplicate and settings.near_duplicate is not None:
-        again |= _nearly_repeated_in(files, again, thresholds, settings, prompts)
+        again |= _nearly_repeated_in(files, again, thresholds, settings, prompts, settings.near_duplicate)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         folder = stack.enter_context(write_folder(out))
@@ -130,23 +130,22 @@ def _nearly_repeated_in(
     thresholds: Thresholds,
     settings: FilterSettings,
     prompts: Collection[str] | None,
+    likeness: float,
 ) -> npt.NDArray[np.bool_]:
     """Which rows are nearly the same picture as an earlier one, among those that every other check would keep."""
     stays: list[npt.NDArray[np.bool_]] = []
-
-    def blocks() -> Iterator[npt.NDArray[np.int8]]:
-        start = 0
-        for file in files:
-            table = pq.read_table(file, columns=[name for name in pq.read_schema(file).names if name != "image"])
-            scores = scores_of(table, again[start : start + len(table)], _allowed(table["prompt"].to_pylist(), prompts))
-            stays.append(decide(scores, settings, thresholds)[0])
-            start += len(table)
-            sketch = table["sketch"].filter(pa.array(stays[-1])).to_pylist()
-            yield np.frombuffer(b"".join(sketch), np.int8).reshape(len(sketch), SKETCH)
-
-    found = nearly_repeated(blocks(), settings.near_duplicate or 1.0)
+    sketches: list[npt.NDArray[np.int8]] = []
+    start = 0
+    for file in files:
+        table = pq.read_table(file, columns=[name for name in pq.read_schema(file).names if name != "image"])
+        scores = scores_of(table, again[start : start + len(table)], _allowed(table["prompt"].to_pylist(), prompts))
+        keep, _ = decide(scores, settings, thresholds)
+        start += len(table)
+        kept = table["sketch"].filter(pa.array(keep)).to_pylist()
+        stays.append(keep)
+        sketches.append(np.frombuffer(b"".join(kept), np.int8).reshape(len(kept), SKETCH))
     rows = np.concatenate(stays)
-    rows[rows] = found
+    rows[rows] = nearly_repeated(sketches, likeness)
     return rows
 
 

@@ -87,7 +87,7 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
 def _strange_members(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
     """Near-copy likeness of each image of so many members, drawn by seed, to the images of all other members."""
     who = np.asarray(members.identities)
-    if len(set(members.identities)) < 2:
+    if not people or len(set(members.identities)) < 2:
         return
     rows = gallery_rows(members.images)
     for person in hash_order(members.identities, seed, "near-copy-strangers")[:people]:

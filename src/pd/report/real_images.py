@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from pd.config import DataSettings
 from pd.dataset.decode import decode
-from pd.dataset.images import Pixels, encode_png
+from pd.dataset.images import Pixels, encode_png, mirrored
 from pd.dataset.private import PrivateDataset
 
 NEAR = 2.0
@@ -54,7 +54,7 @@ class RealImages:
     def near(self, images: Pixels) -> npt.NDArray[np.bool_]:
         """(N,) bool: which of (N, H, W, C) uint8, or their mirror images, are closer than NEAR to a real image."""
         found = np.zeros(len(images), np.bool_)
-        for view in (images, images[:, :, ::-1]):
+        for view in (images, mirrored(images)):
             radius = NEAR * self._pixels.shape[1]
             for row, nearby in enumerate(self._tree.query_ball_point(_block_sums(view), radius, p=1)):
                 if nearby and not found[row]:
