@@ -3,7 +3,7 @@ import pytest
 
 from pd.filters import duplicate
 from pd.filters.duplicate import SKETCH, nearly_repeated, pixels_digest, repeated, sketches
-from pd.filters.near_copy import describe
+from pd.filters.descriptor import describe
 
 
 def test_the_first_stays():

@@ -25,7 +25,7 @@ def test_members_find_themselves_mirrored_or_not(faces, folder):
         assert scores.nearest == members.ids[some]
         assert scores.near_copy_nearest == members.ids[some]
         np.testing.assert_allclose(scores.score, 1, atol=1e-5)
-        np.testing.assert_allclose(scores.near_copy, 1, atol=1e-2)
+        np.testing.assert_allclose(scores.near_copy, 1, atol=1e-5)
         assert scores.score.dtype == scores.near_copy.dtype == np.float32
 
 

@@ -17,7 +17,9 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
-from pd.filters.near_copy import POSES, describe, gallery_rows
+from pd.filters.descriptor import describe
+from pd.filters.gallery import load_gallery
+from pd.filters.near_copy import POSES
 from pd.filters.scorer import Scorer, likest
 from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
 from pd.reid.embed import embed
@@ -36,7 +38,7 @@ class Measurements:
         verification: how well the network tells them apart.
         score: (N,) float32, re-identification of each image against the members: the likeness of strangers.
         near_copy: (N + S,) float32, the same of the near-copy detector; where hold-out people are few, then also of S images of
-            members against the other members. It learned from nobody, so that to it they are strangers to each other.
+            members against the other members. It learned no people, so that to it they are strangers to each other.
         member_score: (M,) float32, re-identification of each member image against the other member images.
         pair_cosines: (P,) float32, the network's cosine of each pair of images.
         pair_same: (P,) bool, whether a pair shows one person.
@@ -75,7 +77,7 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     return Measurements(
         verification=verification(rows[0], strangers.identities),
         score=scores.score,
-        near_copy=np.concatenate([scores.near_copy, *_strange_members(members, lacking, seed)]),
+        near_copy=np.concatenate([scores.near_copy, *_strange_members(members, folder, lacking, seed)]),
         member_score=_likest_other(embed(networks[0], members.images)),
         pair_cosines=cosines,
         pair_same=same,
@@ -84,17 +86,17 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     )
 
 
-def _strange_members(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
+def _strange_members(members: PrivateDataset, folder: Path, people: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
     """Near-copy likeness of each image of so many members, drawn by seed, to the images of all other members."""
     who = np.asarray(members.identities)
     if not people or len(set(members.identities)) < 2:
         return
-    rows = gallery_rows(members.images)
+    found = load_gallery(folder)
     for person in hash_order(members.identities, seed, "near-copy-strangers")[:people]:
         own = who == person
-        others = Gallery(rows[np.repeat(~own, POSES)])
-        images = members.images[own]
-        yield likest(others, describe(images), describe(mirrored(images)))[0]
+        others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]
+        plain, turned = (found.detector.compare(describe(one)) for one in (images, mirrored(images)))
+        yield likest(others, plain, turned)[0]
 
 
 def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

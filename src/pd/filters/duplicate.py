@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pd.filters.near_copy import CONTRASTS
+from pd.filters.descriptor import CONTRASTS
 from pd.reid.gallery import Gallery
 
 SKETCH = CONTRASTS  # numbers of a sketch: what stands out locally, to the near-copy detector

@@ -1,135 +1,70 @@
 """Copies of member images: a detector that knows nothing of people, so that it can disagree with re-identification.
 
-Every image becomes a fixed, untrained unit vector of two parts, both blind to brightness and contrast:
+Every image gets a descriptor (`pd.filters.descriptor`). Descriptors of like pictures, such as faces, have much in common;
+what they have in common is taken out and what varies much is held back, by the mean and the principal axes of the members'
+descriptors. Each axis is divided by the fourth root of its variance: half-way between the plain cosine, in which a few
+axes decide, and full whitening, in which noise does (a power of the covariance between 0 and -1/2, as in Jegou & Chum,
+"Negative evidences and co-occurences in image retrieval", ECCV 2012, who whiten descriptors for retrieval).
 
-- what stands out locally: a difference of Gaussians divided by its local energy (local contrast normalisation,
-  Jarrett et al., "What is the best multi-stage architecture for object recognition?", ICCV 2009), so that a strong
-  shadow or a dark background cannot dominate the cosine as it does in a plain correlation of pixels;
-- where edges run: histograms of signed gradient orientation in overlapping cells (Dalal & Triggs, "Histograms of
-  oriented gradients for human detection", CVPR 2005), which crops, shifts and blur move little.
-
-A member image enters the gallery in POSES small shifts and scales, a query is asked as it is and mirrored; the
-likeness is the largest cosine, found by the same exact search as re-identification's.
+A member image enters the gallery in POSES, a query is asked as it is and mirrored; the likeness is the largest cosine,
+found by the same exact search as re-identification's.
 """
 
-import math
-from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-SIDE = 24  # pixels: fine enough for a pose, coarse enough that noise and JPEG blocks average out
-CONTRASTS = (SIDE // 2) ** 2  # the first numbers of a descriptor: what stands out locally
-INNER, OUTER = 1.2, 5.0  # standard deviations of the difference of Gaussians, pixels of SIDE
-ORIENTATIONS, CELL, STRIDE = 8, 4, 4
-EDGE_WEIGHT = 0.7
-SCALES = (0.9, 1.0, 1.1)
-SHIFTS = (-0.04, 0.0, 0.04)  # of the side
-POSES = len(SCALES) * len(SHIFTS) ** 2
-_FLAT = 1e-3  # local energy, in units of half the grey range, under which there is nothing to see
-_ROUNDING = 1e-4  # a gradient far below one grey level: floating point, not an edge
-_BATCH = 256
+from pd.filters.descriptor import UPRIGHT, Pose, describe
+
+_SHIFT = 0.025  # of the side
+POSES: tuple[Pose, ...] = (UPRIGHT, *((0.95, down, right) for down in (-_SHIFT, _SHIFT) for right in (-_SHIFT, _SHIFT)))
+AXES = 128  # principal axes kept: the rest is noise, and a large gallery has to be searched
+_ENOUGH = 4096  # member images from which mean and axes are estimated
 
 
-@torch.inference_mode()
-def describe(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Describe images by unit vectors.
+@dataclass(frozen=True, eq=False)
+class NearCopyDetector:
+    """What members' descriptors have in common, and what they are compared by.
 
-    Args:
-        images: (N, H, W, C) uint8.
-
-    Returns:
-        (N, d) float32, rows of unit length. The last column is 1 for images without any structure, which so resemble
-        each other and nothing else.
+    Attributes:
+        mean: (d,) float32 of their descriptors.
+        axes: (d, k) float32, principal axes, each divided by the fourth root of its variance; k at most AXES.
     """
-    starts = range(0, max(len(images), 1), _BATCH)
-    return np.concatenate([_describe(_grey(images[at : at + _BATCH])).numpy() for at in starts])
 
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
 
-@torch.inference_mode()
-def gallery_rows(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The rows that member images put into the gallery: image i has rows i * POSES to (i + 1) * POSES.
+    @classmethod
+    def fit(cls, members: NDArray[np.uint8]) -> Self:
+        """From (M, H, W, C) uint8 images, M at least 1; of many, evenly spaced ones."""
+        rows = describe(members[:: -(-len(members) // _ENOUGH)], POSES).astype(np.float64)
+        mean = rows.mean(0)
+        variance, axes = np.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+        # The largest first; those that are nothing but rounding, as in a gallery of three pictures, are no axes.
+        kept = np.flatnonzero(variance[::-1] > 1e-6 * max(variance[-1], 1e-12))[:AXES]
+        scaled = axes[:, ::-1][:, kept] / variance[::-1][kept] ** 0.25
+        return cls(mean.astype(np.float32), np.ascontiguousarray(scaled, np.float32))
 
-    Args:
-        images: (M, H, W, C) uint8.
+    def compare(self, described: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows whose cosine is the likeness.
 
-    Returns:
-        (M * POSES, d) float32, rows of unit length.
-    """
-    rows = []
-    for at in range(0, len(images), _BATCH):
-        grey = _grey(images[at : at + _BATCH])
-        poses = torch.stack([_describe(posed) for posed in _poses(grey)], dim=1)
-        rows.append(poses.flatten(0, 1).numpy())
-    return np.concatenate(rows)
+        Args:
+            described: (N, d) float32, as `describe` makes them.
 
+        Returns:
+            (N, k + 1) float32, rows of unit length. The last column is 1 for images without any structure.
+        """
+        flat = described[:, -1] > 0.5
+        rows = (described - self.mean) @ self.axes
+        length = np.linalg.norm(rows, axis=1)
+        flat |= length < 1e-6
+        rows = np.where(flat[:, None], 0, rows / np.where(flat, 1, length)[:, None])
+        return np.column_stack([rows, flat]).astype(np.float32)
 
-def _grey(images: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, C) uint8 to (N, 1, h, w) float32 in [-1, 1], at most 2 * SIDE large."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float().mean(dim=3).div(127.5).sub(1.0)[:, None]
-    if max(pixels.shape[2:]) > 2 * SIDE:
-        pixels = _resize(pixels, 2 * SIDE)
-    return pixels
-
-
-def _poses(grey: Tensor) -> Iterator[Tensor]:
-    for scale in SCALES:
-        for down in SHIFTS:
-            for right in SHIFTS:
-                # affine_grid's coordinates run from -1 to 1, so a shift of the side is twice as many of them.
-                theta = torch.tensor([[scale, 0.0, 2 * right], [0.0, scale, 2 * down]]).expand(len(grey), 2, 3)
-                grid = F.affine_grid(theta, list(grey.shape), align_corners=False)
-                yield F.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
-
-
-def _describe(grey: Tensor) -> Tensor:
-    """(N, 1, h, w) to (N, d) unit rows."""
-    small = _resize(grey, SIDE)
-    parts = torch.cat([_unit(_standing_out(small)), EDGE_WEIGHT * _unit(_edges(small))], dim=1)
-    rows = F.pad(_unit(parts), (0, 1))
-    rows[:, -1] = (rows.norm(dim=1) < 0.5).float()
-    return rows
-
-
-def _standing_out(small: Tensor) -> Tensor:
-    """Locally normalised difference of Gaussians, (N, SIDE²/4): every second pixel holds all that INNER leaves."""
-    band = _blur(small, INNER) - _blur(small, OUTER)
-    return (band / _energy(_blur(band.square(), OUTER).sqrt()))[:, :, ::2, ::2].flatten(1)
-
-
-def _edges(small: Tensor) -> Tensor:
-    """Root of gradient-orientation histograms, (N, ORIENTATIONS * cells)."""
-    padded = F.pad(_blur(small, INNER), (1, 1, 1, 1), mode="replicate")
-    right = (padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2
-    down = (padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2
-    strength = torch.relu(torch.hypot(right, down) - _ROUNDING)
-    bins = torch.arange(ORIENTATIONS).mul(2 * math.pi / ORIENTATIONS).view(1, -1, 1, 1)
-    # cos³ shares a gradient smoothly among the bins near its direction, so that a small turn changes little.
-    shares = torch.relu(torch.cos(torch.atan2(down, right) - bins)).pow(3) * strength
-    return F.avg_pool2d(shares / _energy(_blur(strength, 3.0)), CELL, STRIDE).sqrt().flatten(1)
-
-
-def _energy(local: Tensor) -> Tensor:
-    """Divisor of local normalisation: a quarter of the mean keeps empty background from being blown up to structure."""
-    return local + 0.25 * local.mean(dim=(2, 3), keepdim=True) + _FLAT
-
-
-def _resize(pixels: Tensor, side: int) -> Tensor:
-    return F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-
-
-def _blur(pixels: Tensor, sigma: float) -> Tensor:
-    radius = math.ceil(3 * sigma)
-    taps = torch.exp(-torch.arange(-radius, radius + 1).float().square() / (2 * sigma**2))
-    taps = taps / taps.sum()
-    padded = F.pad(pixels, (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(padded, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
-
-
-def _unit(rows: Tensor) -> Tensor:
-    """Rows of unit length; rows that are next to nothing become zero."""
-    length = rows.norm(dim=1, keepdim=True)
-    return torch.where(length > 1e-2, rows / length.clamp_min(1e-2), torch.zeros_like(rows))
+    def gallery_rows(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The rows that (M, H, W, C) uint8 images put into the gallery: image i has len(POSES) of them, from i * len(POSES)."""
+        step = 2048  # images whose whole descriptors are held at a time
+        parts = [self.compare(describe(images[at : at + step], POSES)) for at in range(0, max(len(images), 1), step)]
+        return np.concatenate(parts)

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from pd.config import digest_of
 from pd.dataset.images import mirrored
 from pd.errors import UserError
+from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
 from pd.filters.gallery import GALLERY_FILES, load_gallery
-from pd.filters.near_copy import POSES, describe
+from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.network import load, network_folders
@@ -53,10 +54,10 @@ class Scorer:
 
     def __init__(self, reid_folder: Path, gallery_folder: Path, device: str = "cpu") -> None:
         self._networks = [load(folder).to(torch.device(device)) for folder in network_folders(reid_folder)]
-        self._reid, self._copies, self._ids = load_gallery(gallery_folder)
-        if len(self._reid) != len(self._networks):
+        self._members = load_gallery(gallery_folder)
+        if len(self._members.reid) != len(self._networks):
             raise UserError(
-                f"{len(self._networks)} networks, but a gallery for {len(self._reid)}",
+                f"{len(self._networks)} networks, but a gallery for {len(self._members.reid)}",
                 where=str(gallery_folder),
                 fix="build it again: pd reid",
             )
@@ -65,18 +66,18 @@ class Scorer:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
-            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._reid) - 1], none.astype(np.int8))
+            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8))
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True))
-            for network, gallery in zip(self._networks, self._reid, strict=True)
+            for network, gallery in zip(self._networks, self._members.reid, strict=True)
         )
         further = np.stack([like for like, _ in others], axis=1) if others else np.zeros((len(images), 0), np.float32)
-        described = describe(images)
-        near_copy, pose = likest(self._copies, described, describe(mirrored(images)))
-        return Scores(score, self._names(member), near_copy, self._names(pose // POSES), further, sketches(described))
+        described, compare = describe(images), self._members.detector.compare
+        near_copy, pose = likest(self._members.near_copy, compare(described), compare(describe(mirrored(images))))
+        return Scores(score, self._names(member), near_copy, self._names(pose // len(POSES)), further, sketches(described))
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
-        return [self._ids[i] for i in index]
+        return [self._members.ids[i] for i in index]
 
 
 def likest(

@@ -45,6 +45,10 @@ class Gallery:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def where(self, mask: NDArray[np.bool_]) -> "Gallery":
+        """The gallery of the rows where the (M,) mask is true, at least one."""
+        return Gallery(self._rows[torch.from_numpy(mask)], device=self._rows.device, screen=self._screen.rows.dtype)
+
     def nearest(self, queries: ArrayLike | Tensor, block: int = 8192) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The best row of each query.
 
