@@ -63,7 +63,9 @@ class CalibrationSettings(Section):
     method: Literal["stranger_quantile", "probability", "fixed"] = Field(
         "stranger_quantile", description="stranger_quantile | probability | fixed"
     )
-    quantile: Share = Field(0.95, description="stranger_quantile: drop what is liker a member than this share of strangers")
+    quantile: Share = Field(
+        0.96, description="stranger_quantile: drop what is liker a member than this share of strangers' images"
+    )
     probability: Share = Field(0.5, description="probability: drop at P(same person) of at least this")
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
 
@@ -143,7 +145,7 @@ class FilterSettings(Section):
     reid: bool = Field(True, description="re-identified as a member by the network")
     vote: Literal["any", "majority"] = Field("any", description="any | majority of `reid.networks` must recognise a member")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
-    near_copy_quantile: Share = Field(0.95, description="share of strangers' images that the near-copy detector passes")
+    near_copy_quantile: Share = Field(0.99, description="share of strangers' images that the near-copy detector passes")
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
     near_duplicate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="nearly the same picture as an earlier one that stays: cosine, 0.95 say; empty: not asked for"

@@ -22,6 +22,28 @@ def test_strangers_that_tie_at_the_quantile_are_kept_together() -> None:
     assert found.strangers_dropped == 0
 
 
+def test_the_next_stranger_is_dropped_as_seldom_as_promised() -> None:
+    # People differ more than their pictures, as in life; each round measures some people and meets another one.
+    chance = np.random.default_rng(0)
+    dropped: dict[str, list[float]] = {"plain": [], "by people": []}
+    for _ in range(1500):
+        scores = chance.normal(0, 1, (16, 1)) + 0.3 * chance.normal(0, 1, (16, 8))
+        known, new = scores[:-1].ravel(), scores[-1]
+        who = np.repeat(np.arange(15), 8)
+        settings = CalibrationSettings(quantile=0.9)
+        dropped["plain"].append(np.mean(new >= calibrate(settings, known).threshold))
+        dropped["by people"].append(np.mean(new >= calibrate(settings, known, people=who).threshold))
+    assert np.mean(dropped["by people"]) < 0.11 < 0.125 < np.mean(dropped["plain"])
+
+
+def test_each_person_counts_as_one_however_many_pictures() -> None:
+    scores, who = [0.1] * 98 + [0.5, 0.9], [0] * 98 + [1, 2]
+    # One of three people may be beyond q = 1/2 of four, the unseen one included.
+    assert 0.5 < calibrate(CalibrationSettings(quantile=0.5), scores, people=who).threshold < 0.51
+    # More than three of four cannot be promised: just above all of them.
+    assert 0.9 < calibrate(CalibrationSettings(quantile=0.99), scores, people=who).threshold < 0.91
+
+
 def test_probability_is_where_the_logistic_curve_crosses_p() -> None:
     chance = np.random.default_rng(0)
     same = np.arange(4000) < 400

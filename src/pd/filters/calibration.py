@@ -37,6 +37,7 @@ class Measurements:
     Attributes:
         verification: how well the network tells them apart.
         score: (N,) float32, re-identification of each image against the members: the likeness of strangers.
+        people: (N + S,) int64, whose image each is; those of `score` first, then those of members that `near_copy` has too.
         near_copy: (N + S,) float32, the same of the near-copy detector; where hold-out people are few, then also of S images of
             members against the other members. It learned no people, so that to it they are strangers to each other.
         member_score: (M,) float32, re-identification of each member image against the other member images.
@@ -48,6 +49,7 @@ class Measurements:
 
     verification: Verification
     score: npt.NDArray[np.float32]
+    people: npt.NDArray[np.int64]
     near_copy: npt.NDArray[np.float32]
     member_score: npt.NDArray[np.float32]
     pair_cosines: npt.NDArray[np.float32]
@@ -74,10 +76,13 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     scores = Scorer(folder, folder).score(strangers.images)
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
+    stand_ins = list(_strange_members(members, folder, lacking, seed))
+    people = [*strangers.identities, *(f"member {k}" for k, found in enumerate(stand_ins) for _ in found)]
     return Measurements(
         verification=verification(rows[0], strangers.identities),
         score=scores.score,
-        near_copy=np.concatenate([scores.near_copy, *_strange_members(members, folder, lacking, seed)]),
+        people=np.unique(people, return_inverse=True)[1],
+        near_copy=np.concatenate([scores.near_copy, *stand_ins]),
         member_score=_likest_other(embed(networks[0], members.images)),
         pair_cosines=cosines,
         pair_same=same,
@@ -111,20 +116,22 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     Re-identification's as `calibration` says; the near-copy detector's is always a stranger quantile.
     """
     reid, *further = (
-        calibrate(calibration, score, cosines, measured.pair_same).threshold
+        calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)]).threshold
         for score, cosines in [
             (measured.score, measured.pair_cosines),
             *zip(measured.further_score, measured.further_cosines, strict=True),
         ]
     )
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
-    return Thresholds(reid, calibrate(strangers, measured.near_copy).threshold, tuple(further))
+    near_copy = calibrate(strangers, measured.near_copy, people=measured.people).threshold
+    return Thresholds(reid, near_copy, tuple(further))
 
 
 def write_measurements(measured: Measurements, folder: Path) -> None:
     """Write `strangers.safetensors` and `verification.json`."""
     arrays = {
         "score": measured.score,
+        "people": measured.people,
         "near_copy": measured.near_copy,
         "member_score": measured.member_score,
         "pair_cosines": measured.pair_cosines,

@@ -70,11 +70,16 @@ def calibrate(
     stranger_scores: ArrayLike,
     pair_cosines: ArrayLike = (),
     pair_same: ArrayLike = (),
+    people: ArrayLike | None = None,
 ) -> Calibration:
     """The threshold t; an image is dropped at s >= t.
 
-    - `stranger_quantile`: t is the smallest number that at least the share q of strangers stays under, so that of n strangers
-      at most (1 - q) n are dropped, ties included.
+    - `stranger_quantile`: t is the smallest number that the share q of strangers' images stays under. Images of one person
+      are alike, so with few people their plain quantile drops more of the next stranger than it says. Where `people` are
+      named, each counts as one and one more, unseen, is taken to score anything: then the next stranger's images are
+      dropped at a rate of 1 - q at most, on average over who was measured (conformal prediction for groups: Lee, Barber &
+      Willett, "Distribution-free inference with hierarchical data", arXiv 2306.06342). With n people that can be had up to
+      q = n / (n + 1); above, t is just above all of them.
     - `probability`: logistic regression of "same person" on the cosine of hold-out pairs, both kinds given equal weight (pairs
       of strangers outnumber the others by the size of the data set, which says nothing about a candidate); t where it gives p.
     - `fixed`: the settings' number.
@@ -84,6 +89,7 @@ def calibrate(
         stranger_scores: (n,) score of each hold-out image against the member gallery.
         pair_cosines: (p,) cosines of pairs of hold-out images.
         pair_same: (p,) whether both images of a pair show one person.
+        people: (n,) who each stranger is; None: everybody is another one, and no one is taken to be missing.
 
     Raises:
         UserError: there are no strangers, or not both kinds of pairs, for a method that needs them, or the cosines do not grow
@@ -93,7 +99,7 @@ def calibrate(
     strangers = _finite(stranger_scores, "stranger scores")
     pairs, slope, intercept = 0, None, None
     if settings.method == "stranger_quantile":
-        threshold = _stranger_quantile(strangers, settings.quantile)
+        threshold = _stranger_quantile(strangers, settings.quantile, people)
     elif settings.method == "probability":
         cosines, same = _finite(pair_cosines, "pair cosines"), np.asarray(pair_same, dtype=bool)
         if cosines.shape != same.shape:
@@ -145,19 +151,25 @@ def verification(embeddings: ArrayLike, identities: ArrayLike) -> Verification:
     return Verification(auc, rank1, n, len(np.unique(who)), int(pairs_same.sum()), int((~pairs_same).sum()))
 
 
-def _stranger_quantile(strangers: NDArray[np.float64], q: float) -> float:
+def _stranger_quantile(strangers: NDArray[np.float64], q: float, people: ArrayLike | None) -> float:
     if not len(strangers):
         raise UserError(
             "no hold-out images to calibrate on",
             where="reid.calibration",
             fix="raise data.holdout, or set reid.calibration.method: fixed",
         )
-    ordered = np.sort(strangers)
-    # Rounded first: 0.8 * 10 must not become 9 by the last bit of 0.8.
-    kept = math.ceil(round(q * len(ordered), 9))
-    if kept == 0:
-        return float(ordered[0])
-    return float(np.nextafter(np.float32(ordered[kept - 1]), np.float32(np.inf)))
+    if people is None:
+        share = np.full(len(strangers), 1 / len(strangers))
+    else:
+        _, who, images = np.unique(np.asarray(people), return_inverse=True, return_counts=True)
+        share = 1 / images[who] / (len(images) + 1)
+    order = np.argsort(strangers, kind="stable")
+    # Rounded: 0.8 of ten must not become nine by the last bit of a sum.
+    under = np.round(np.cumsum(share[order]), 9)
+    kept = min(int(np.searchsorted(under, q)), len(order) - 1) if q > 0 else -1
+    if kept < 0:
+        return float(strangers.min())
+    return float(np.nextafter(np.float32(strangers[order[kept]]), np.float32(np.inf)))
 
 
 def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
