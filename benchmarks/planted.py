@@ -1,10 +1,11 @@
 """What does the filter catch, and whom does it take along? Known copies of members, and strangers, through the real detectors.
 
-    python benchmarks/planted.py            # about two minutes on two cores
+    python benchmarks/planted.py            # five draws of the people; about ten minutes on two cores
     python benchmarks/planted.py --last     # print the stored figures without running
 
 The network learns from seven pictures of every member of the faces example and the gallery holds these; the other three are
-`other_photo`. Thresholds come from half of the hold-out people, strangers are the other half.
+`other_photo`. Thresholds come from half of the hold-out people, strangers are the other half: their pictures, and as many
+jittered ones as make up 20,000 candidates. Every seed draws other members; figures are means over seeds.
 """
 
 import argparse
@@ -34,8 +35,10 @@ from pd.seeds import derive
 
 ROOT = Path(__file__).parent.parent
 LEARNT = 7  # pictures of each member that the network and the gallery have
-JITTERS = 7  # jittered copies of each
-QUANTILES = (0.8, 0.9, 0.95, 0.99)
+CANDIDATES = 20_000
+JITTERS = 50  # jittered copies of each member image
+KINDS = ("member", "jittered", "round_trip", "other_photo")
+DETECTORS = ("reid", "near_copy", "either")
 
 Pixels = NDArray[np.uint8]
 
@@ -43,18 +46,36 @@ Pixels = NDArray[np.uint8]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9, 10, 11])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     if arguments.last:
         print_last("planted")
         return
-    settings = load_settings(ROOT / "configs" / "faces.yaml", arguments.set)
-    with tempfile.TemporaryDirectory() as scratch:
-        store("planted", measure_all(settings, Path(scratch)))
+    rounds = []
+    for seed in arguments.seeds:
+        settings = load_settings(ROOT / "configs" / "faces.yaml", [f"seed={seed}", *arguments.set])
+        with tempfile.TemporaryDirectory() as scratch:
+            rounds.append(one_draw(settings, Path(scratch)))
+    show(rounds)
+    shares = mean([found for found, _ in rounds])
+    store(
+        "planted",
+        {
+            "recall": {kind: shares["default"][kind]["either"] for kind in KINDS},
+            "strangers_dropped": shares["default"]["strangers"]["either"],
+            "strangers_dropped_by_seed": {
+                str(seed): found["default"]["strangers"]["either"]
+                for seed, (found, _) in zip(arguments.seeds, rounds, strict=True)
+            },
+            "shares": shares,
+            "images": rounds[0][1],
+        },
+    )
 
 
-def measure_all(settings: Settings, folder: Path) -> dict[str, object]:
-    """Recall of each kind and share of strangers dropped, at the example's thresholds and at equal stranger quantiles."""
+def one_draw(settings: Settings, folder: Path) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, int]]:
+    """Setting -> kind -> detector -> share dropped, and how many images there are of each kind."""
     ingest(settings.data, derive(settings.seed, "split"), folder / "dataset")
     real = PrivateDataset.read(folder / "dataset")
     everybody = real.members()
@@ -66,39 +87,53 @@ def measure_all(settings: Settings, folder: Path) -> dict[str, object]:
     vae = autoencoder.bundled(settings.data.mode, settings.data.size)
     planted = {
         "member": members.images,
-        "jittered": jittered(members.images, settings),
+        "jittered": jittered(members.images, JITTERS, settings),
         "round_trip": from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, members.images)), settings.data.mode),
         "other_photo": everybody.where([at >= LEARNT for at in _turns(everybody.identities)]).images,
         "strangers": real.holdout_half("audit", settings.seed).images,
     }
+    strangers, room = planted["strangers"], CANDIDATES - sum(len(images) for images in planted.values())
+    planted["strangers_jittered"] = jittered(strangers, -(-room // len(strangers)), settings)[:room]
     scores = {kind: scorer.score(images) for kind, images in planted.items()}
-
-    def dropped(calibration: CalibrationSettings, filters: FilterSettings) -> dict[str, dict[str, float]]:
+    ways = {
+        "default": (CalibrationSettings(), FilterSettings()),
+        "configs/faces.yaml": (settings.reid.calibration, settings.filter),
+        **{
+            f"both {q}": (CalibrationSettings(quantile=q), FilterSettings(near_copy_quantile=q)) for q in (0.8, 0.9, 0.95, 0.99)
+        },
+    }
+    found = {}
+    for way, (calibration, filters) in ways.items():
         limits = find_thresholds(measured, calibration, filters)
-        return {kind: _shares(found, limits, filters) for kind, found in scores.items()}
+        found[way] = {kind: _shares(score, limits, filters) for kind, score in scores.items()}
+    return found, {kind: len(images) for kind, images in planted.items()}
 
-    example = dropped(settings.reid.calibration, settings.filter)
-    curve = {str(q): dropped(CalibrationSettings(quantile=q), FilterSettings(near_copy_quantile=q)) for q in QUANTILES}
-    console = Console(width=110)
-    for title, found in (("as configs/faces.yaml", example), *((f"stranger quantile {q}", curve[q]) for q in curve)):
-        table = Table(title=f"share dropped, {title}")
-        for heading in ("", "images", "reid", "near_copy", "either"):
-            table.add_column(heading, justify="right")
-        for kind, row in found.items():
-            table.add_row(kind, str(len(planted[kind])), *(f"{row[by]:.3f}" for by in ("reid", "near_copy", "either")))
-        console.print(table)
+
+def mean(rounds: list[dict[str, dict[str, dict[str, float]]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Means over seeds of all shares."""
     return {
-        "recall": {kind: example[kind]["either"] for kind in planted if kind != "strangers"},
-        "strangers_dropped": example["strangers"]["either"],
-        "by_detector": example,
-        "at_stranger_quantile": curve,
-        "images": {kind: len(images) for kind, images in planted.items()},
+        way: {
+            kind: {by: round(float(np.mean([one[way][kind][by] for one in rounds])), 4) for by in DETECTORS} for kind in kinds
+        }
+        for way, kinds in rounds[0].items()
     }
 
 
-def jittered(images: Pixels, settings: Settings) -> Pixels:
-    """JITTERS copies of each image, (N, H, W, C): cropped, mirrored, toned, blurred, made noisy and compressed, all at once."""
-    copies = to_tensor(np.repeat(images, JITTERS, axis=0))
+def show(rounds: list[tuple[dict[str, dict[str, dict[str, float]]], dict[str, int]]]) -> None:
+    for way, kinds in mean([found for found, _ in rounds]).items():
+        table = Table(title=f"share dropped, {way}, mean of {len(rounds)} draws of people")
+        for heading in ("", "images", *DETECTORS, "either: least to most"):
+            table.add_column(heading, justify="right")
+        for kind, row in kinds.items():
+            by_seed = [found[way][kind]["either"] for found, _ in rounds]
+            spread = f"{min(by_seed):.3f} to {max(by_seed):.3f}"
+            table.add_row(kind, str(rounds[0][1][kind]), *(f"{row[by]:.3f}" for by in DETECTORS), spread)
+        Console(width=110).print(table)
+
+
+def jittered(images: Pixels, times: int, settings: Settings) -> Pixels:
+    """So many copies of each image, (N, H, W, C): cropped, mirrored, toned, blurred, made noisy and compressed, all at once."""
+    copies = to_tensor(np.repeat(images, times, axis=0))
     chance = torch.Generator().manual_seed(derive(settings.seed, "planted"))
 
     def uniform(low: float, high: float) -> torch.Tensor:

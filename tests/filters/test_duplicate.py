@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pd.filters import duplicate
-from pd.filters.duplicate import SKETCH, nearly_repeated, pixels_digest, repeated, sketches
 from pd.filters.descriptor import describe
+from pd.filters.duplicate import SKETCH, nearly_repeated, pixels_digest, repeated, sketches
 
 
 def test_the_first_stays():

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -64,12 +65,19 @@ class Gallery:
 
     def top_k(self, queries: ArrayLike | Tensor, k: int, block: int = 8192) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The k best rows of each query, best first: scores (N, k) float32, indices (N, k) int64; k at most M."""
+        scores, index = self.exact_top_k(queries, k, block)
+        return scores.astype(np.float32), index
+
+    def exact_top_k(
+        self, queries: ArrayLike | Tensor, k: int, block: int = 8192
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """As `top_k`, with the float64 scores by which parts of a larger gallery are merged."""
         if not 1 <= k <= len(self):
             raise ValueError(f"k = {k} of a gallery of {len(self)} rows")
         found = [self._top_k(part, k, block) for part in self._parts(queries, block)]
-        scores = torch.cat([s for s, _ in found]) if found else torch.empty(0, k)
+        scores = torch.cat([s for s, _ in found]) if found else torch.empty(0, k, dtype=torch.float64)
         index = torch.cat([i for _, i in found]) if found else torch.empty(0, k, dtype=torch.int64)
-        return scores.float().cpu().numpy(), index.cpu().numpy()
+        return scores.cpu().numpy(), index.cpu().numpy()
 
     def any_above(self, queries: ArrayLike | Tensor, t: float, block: int = 8192) -> NDArray[np.bool_]:
         """Whether any row scores >= t: (N,) bool, the same as `nearest(queries)[0] >= t` and cheaper.
@@ -182,13 +190,22 @@ class Gallery:
         return above
 
     def _exact(self, queries: Tensor, query: Tensor, row: Tensor) -> Tensor:
-        """(P,) float64 scores of pairs. Copies of a row are scored as the first of them, so that they tie to the last bit."""
+        """(P,) float64 scores of pairs; copies of a row, which are many in some galleries, are scored once."""
         keys, back = torch.unique(query * len(self) + self._first[row], return_inverse=True)
         size = max(1, _NUMBERS // queries.shape[1])
         parts = [
-            (queries[k // len(self)].double() * self._rows[k % len(self)].double()).sum(1) for k in torch.split(keys, size)
+            _sum_rows(queries[k // len(self)].double() * self._rows[k % len(self)].double()) for k in torch.split(keys, size)
         ]
         return torch.cat(parts)[back]
+
+
+def _sum_rows(products: Tensor) -> Tensor:
+    """(n,) sums of (n, d), halves added to halves: equal rows sum to the last bit alike, wherever they stand."""
+    while products.shape[1] > 1:
+        half = products.shape[1] // 2
+        added = products[:, :half] + products[:, half : 2 * half]
+        products = torch.cat([added, products[:, 2 * half :]], 1) if products.shape[1] % 2 else added
+    return products[:, 0]
 
 
 def _unit_rows(values: ArrayLike | Tensor, device: torch.device, what: str) -> Tensor:
@@ -209,6 +226,7 @@ def _unit_rows(values: ArrayLike | Tensor, device: torch.device, what: str) -> T
 def _first_copies(rows: Tensor) -> Tensor:
     """(M,) int64: the lowest index of a row equal to each."""
     seen: dict[bytes, int] = {}
-    # Adding 0 makes -0 and 0 the same bytes.
-    listed = (seen.setdefault(row.tobytes(), i) for i, row in enumerate((rows + 0.0).cpu().numpy()))
+    # Digests, for whole rows as keys would hold the gallery once more. Adding 0 makes -0 and 0 the same bytes.
+    digests = (blake2b(row + 0.0, digest_size=16).digest() for row in rows.cpu().numpy())
+    listed = (seen.setdefault(digest, i) for i, digest in enumerate(digests))
     return torch.tensor(list(listed), dtype=torch.int64, device=rows.device)
