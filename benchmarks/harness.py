@@ -5,10 +5,13 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -48,6 +51,50 @@ def print_last(name: str) -> None:
     if not path.exists():
         sys.exit(f"{path.name}: never run on this checkout; run benchmarks/{name}.py")
     print(json.dumps(json.loads(path.read_text(encoding="utf-8"))["figures"], sort_keys=True))
+
+
+class Peak:
+    """Resident memory of a process and of the largest Ray Data actor below it, looked at twice a second while it runs.
+
+    Attributes:
+        mib: `driver_mib` and `worker_mib`, the largest so far.
+        first_half: the same, of the first half of the time so far.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._process = psutil.Process(pid)
+        self._seen: list[dict[str, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Peak":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def mib(self) -> dict[str, float]:
+        return self._largest(self._seen)
+
+    @property
+    def first_half(self) -> dict[str, float]:
+        return self._largest(self._seen[: max(1, len(self._seen) // 2)])
+
+    @staticmethod
+    def _largest(seen: list[dict[str, float]]) -> dict[str, float]:
+        return {name: max((one[name] for one in seen), default=0.0) for name in ("driver_mib", "worker_mib")}
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.5):
+            try:
+                workers = [p for p in self._process.children(recursive=True) if "MapWorker" in " ".join(p.cmdline())]
+                largest = max((worker.memory_info().rss for worker in workers), default=0)
+                self._seen.append({"driver_mib": self._process.memory_info().rss / 2**20, "worker_mib": largest / 2**20})
+            except psutil.Error:
+                continue  # one of them has just ended
 
 
 def _lines(path: str) -> list[str]:

@@ -13,15 +13,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-import psutil
-from harness import print_last, store
+from harness import Peak, print_last, store
 from rich.console import Console
 from rich.table import Table
 
@@ -101,7 +98,7 @@ def _measure(arguments: argparse.Namespace, n: int) -> dict[str, float]:
     prompts = prompts_of(PrivateDataset.read(run.dataset), settings)
     mode = settings.data.mode
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory() as scratch, _Peak() as peak:
+    with tempfile.TemporaryDirectory() as scratch, Peak() as peak:
         out = Path(scratch) / "made"
         if arguments.part == "ray":
             from pd.engine.stream import generate
@@ -126,37 +123,6 @@ def _measure(arguments: argparse.Namespace, n: int) -> dict[str, float]:
             for shard in plan(n, how.shard_size, how.batch):
                 maker({"index": shard.index, "start": shard.start, "stop": shard.stop})
     return {"seconds": time.perf_counter() - begin, **peak.mib}
-
-
-class _Peak:
-    """The largest resident memory of this process and of its Ray Data actor, looked at five times a second."""
-
-    def __init__(self) -> None:
-        self.mib: dict[str, Any] = {"driver_mib": 0.0, "worker_mib": 0.0}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> "_Peak":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        own = psutil.Process()
-        while not self._over.wait(0.2):
-            self._note("driver_mib", own)
-            for process in own.children(recursive=True):
-                try:
-                    if "MapWorker" in " ".join(process.cmdline()):
-                        self._note("worker_mib", process)
-                except psutil.Error:
-                    continue  # it has just ended
-
-    def _note(self, name: str, process: psutil.Process) -> None:
-        self.mib[name] = max(self.mib[name], process.memory_info().rss / 2**20)
 
 
 if __name__ == "__main__":

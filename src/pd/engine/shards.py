@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pd.filters.table import write_table
 from pd.store.atomic import disk_errors, write_bytes, write_json
 from pd.store.files import digest_file
 
@@ -71,7 +71,7 @@ def write_shard(
 ) -> Mark:
     """Write a shard and then its mark, each whole or not at all."""
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    write_table(table, buffer)
     data = buffer.getvalue()
     write_bytes(out / f"{shard.name}.parquet", data)
     spent = {phase: round(value, 4) for phase, value in seconds.items()}

@@ -16,7 +16,7 @@ from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
 from pd.filters.decide import REASONS, Thresholds, decide, scores_of
 from pd.filters.duplicate import SKETCH, nearly_repeated, repeated
-from pd.filters.table import LABEL, SCORED, further_of
+from pd.filters.table import LABEL, SCORED, further_of, write_table
 from pd.progress import Progress
 from pd.store.atomic import write_folder
 
@@ -69,7 +69,7 @@ def apply_filter(
             scores = scores_of(table, again[start : start + len(table)], allowed)
             keep, reasons = decide(scores, settings, thresholds)
             counts.update(reasons)
-            pq.write_table(_decided(table, keep, reasons), folder / file.name, compression="zstd")
+            write_table(_decided(table, keep, reasons), folder / file.name)
             if release:
                 release.add(table.filter(pa.array(keep)))
             progress(number + 1, len(files), {"kept": counts[""], "dropped": sum(counts.values()) - counts[""]})
@@ -109,7 +109,7 @@ class _KeptWriter:
 
     def _write(self, rows: int) -> None:
         whole = pa.concat_tables(self._parts)
-        pq.write_table(whole.slice(0, rows), self._folder / f"part-{self._shards:05d}.parquet", compression="zstd")
+        write_table(whole.slice(0, rows), self._folder / f"part-{self._shards:05d}.parquet")
         self._parts, self._rows, self._shards = [whole.slice(rows)], self._rows - rows, self._shards + 1
 
 
@@ -117,10 +117,11 @@ def _repeated_in(files: list[Path]) -> npt.NDArray[np.bool_]:
     """Which rows of all shards together repeat the pixels of an earlier one."""
     digests: list[str] = []
     for file in files:
-        lacking = [name for name in SCORED if name not in pq.read_schema(file).names]
-        if lacking:
-            raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
-        digests += pq.read_table(file, columns=["pixels_sha"])["pixels_sha"].to_pylist()
+        with pq.ParquetFile(file) as parquet:
+            there = set(parquet.schema_arrow.names)
+            if lacking := [name for name in SCORED if name not in there]:
+                raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
+            digests += parquet.read(columns=["pixels_sha"])["pixels_sha"].to_pylist()
     return repeated(digests)
 
 

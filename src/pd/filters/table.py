@@ -1,8 +1,11 @@
 """The columns of scored images, in Parquet."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.schema import IMAGE, image_schema
@@ -22,6 +25,7 @@ SCORED = {
     "sketch": pa.binary(SKETCH),
 }
 LABEL = "label."
+_REPEATED = ("seed", "prompt", "nearest", "near_copy_nearest", "reason")  # few values each
 FURTHER = "score_"  # and a number from 2: the further networks that vote
 
 
@@ -70,6 +74,17 @@ def scored_table(
     arrays += [pa.array(likeness, pa.float32()) for likeness in scores.further.T]
     arrays += [pa.array(values, pa.float64()) for values in labels.values()]
     return pa.table(arrays, schema=image_schema(fields))
+
+
+def write_table(table: pa.Table, where: Path | IO[bytes]) -> None:
+    """Write rows with an `image` as Parquet; encoded images are not compressed again, which costs time and saves nothing."""
+    leaves = [
+        f"{field.name}.{field.type.field(k).name}" if pa.types.is_struct(field.type) else field.name
+        for field in table.schema
+        for k in range(max(1, field.type.num_fields))
+    ]
+    codec = {leaf: "none" if leaf == "image.bytes" else "zstd" for leaf in leaves}
+    pq.write_table(table, where, compression=codec, use_dictionary=[leaf for leaf in leaves if leaf in _REPEATED])
 
 
 def _file_name(name: str) -> str:
