@@ -1,13 +1,16 @@
 """The stream with real parts of random weights: the same rows whatever the workers, the crashes and the damage."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
 from collections import Counter
 from functools import partial
 from types import SimpleNamespace
@@ -32,11 +35,13 @@ from pd.filters.scorer import Scorer
 from pd.progress import silent
 from pd.seeds import derive
 
+METRICS = {"metrics_report_interval_ms": 500}
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """Four Ray CPUs, whatever the machine has."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+    """Four Ray CPUs, whatever the machine has, and workers that report their metrics soon."""
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27, _system_config=METRICS)
     yield
     ray.shutdown()
 
@@ -94,6 +99,25 @@ def test_facts_and_progress(one):
     assert last.get("near_copy", "0%") == f"{1 - reid:.0%}"
 
 
+@pytest.mark.usefixtures("one")
+def test_metrics_arrive_where_prometheus_looks():
+    (node,) = ray.nodes()
+    seconds = "ray_pd_stream_phase_seconds_total"
+    found, deadline = {}, time.monotonic() + 60
+    while seconds not in found:  # the endpoint is a process of its own
+        assert time.monotonic() < deadline
+        with contextlib.suppress(OSError):
+            place = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+            text = urllib.request.urlopen(place, timeout=10).read().decode()
+            found = {line.split("{")[0]: line for line in text.splitlines() if "pd_stream" in line}
+            phases = set(re.findall(rf'^{seconds}{{.*phase="(\w+)".*}}', text, re.MULTILINE))
+        time.sleep(0.2)
+    assert phases == {"sample", "score", "encode", "write"}
+    values = {name: float(found[f"ray_pd_stream_{name}_total"].split()[-1]) for name in ("images", "written_bytes")}
+    assert all(value > 0 for value in values.values())
+    assert 'reason="near_copy"' in text or 'reason="reid"' in text
+
+
 @pytest.fixture(scope="module")
 def two(world, tmp_path_factory):
     """What two workers make."""
@@ -148,9 +172,9 @@ def test_again_makes_only_what_is_missing_or_damaged(world, one, two, tmp_path):
     out = tmp_path / "generated"
     shutil.copytree(two, out)
     assert make(world, out)["made"] == 0
-    damaged = bytearray((out / "part-00002.parquet").readbytes_of())
+    damaged = bytearray((out / "part-00002.parquet").read_bytes())
     damaged[40] ^= 1
-    (out / "part-00002.parquet").writebytes_of(damaged)
+    (out / "part-00002.parquet").write_bytes(damaged)
     (out / "part-00003.parquet").unlink()
     untouched = (out / "part-00001.parquet").stat().st_mtime_ns
     # More candidates than before: whole shards stay, the short last one (4 of 8) and a new one (2) are made.
@@ -254,7 +278,7 @@ def test_other_peoples_images(world, tmp_path):
     (source / "deep").mkdir(parents=True)
     for i, image in enumerate(world.members.images):
         Image.fromarray(image[:, :, 0]).save(source / ("deep" if i % 2 else ".") / f"{i:02d}.png")
-    (source / "bad.png").writebytes_of(b"\x89PNG no more")
+    (source / "bad.png").write_bytes(b"\x89PNG no more")
     with pytest.raises(UserError, match=r"bad\.png"):
         _score(world, source, tmp_path / "scored")
     facts = _score(world, source, tmp_path / "scored", on_bad_image="skip")

@@ -1,5 +1,7 @@
 """Nodes that die while the stream runs: it goes on with what is left, and ends in words when nothing is."""
 
+import shutil
+import tempfile
 from collections import Counter
 from dataclasses import asdict
 
@@ -35,8 +37,10 @@ def expected(world, tmp_path_factory):
 
 
 @pytest.fixture
-def cluster():
+def cluster(monkeypatch):
     """A head without CPUs and two nodes that have room for one actor each."""
+    folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
+    monkeypatch.setenv("RAY_TMPDIR", folder)
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
     try:
         for _ in range(2):
@@ -46,6 +50,7 @@ def cluster():
     finally:
         ray.shutdown()
         made.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
@@ -71,7 +76,9 @@ def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match="room for 0"):
         make(world, tmp_path / "two", progress=remove_the_other, foretell=logging_foretell(log))
+    ray.shutdown()  # the end of that command
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    ray.init(address=cluster.address, log_to_driver=False)
     make(world, tmp_path / "two", foretell=logging_foretell(log))
     assert bytes_of(tmp_path / "two") == expected
     times = Counter(first for first, _, _ in written(log))

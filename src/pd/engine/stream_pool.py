@@ -114,8 +114,7 @@ def run_pool(
         fn_constructor_kwargs={"actor": actor, "arguments": dict(arguments)},
         num_cpus=layout.cpus,
         num_gpus=layout.gpus or None,
-        max_restarts=-1,
-        max_task_retries=0,
+        ray_remote_args_fn=_deaths,
     )
     seconds: dict[str, float] = defaultdict(float)
     reasons: Counter[str] = Counter()
@@ -133,6 +132,11 @@ def run_pool(
     except RayError as error:
         return Outcome(seconds, len(rows) - heard, error)
     return Outcome(seconds, len(rows) - heard, None)
+
+
+def _deaths() -> dict[str, int]:
+    """What Ray does when an actor dies: it starts another, and what the dead one held fails."""
+    return {"max_restarts": -1, "max_task_retries": 0}
 
 
 def _room(layout: Layout) -> None:
