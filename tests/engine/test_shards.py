@@ -69,6 +69,14 @@ def test_tidy_leaves_nothing_but_finished_shards(out):
     assert sorted(path.name for path in out.rglob("*")) == [".done", "part-00000.json", "part-00000.parquet"]
 
 
+def test_the_mark_tells_size_and_seconds(tmp_path):
+    (tmp_path / ".done").mkdir()
+    mark = write_shard(tmp_path, Shard(0, 0, 2), TABLE, "x", {"sample": 1.0})
+    assert mark.size == (tmp_path / "part-00000.parquet").stat().st_size
+    assert mark.seconds["sample"] == 1
+    assert mark.seconds["write"] > 0
+
+
 def test_equal_rows_make_equal_files(tmp_path):
     (tmp_path / ".done").mkdir()
     shard = Shard(0, 0, 2)

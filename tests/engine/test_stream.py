@@ -1,106 +1,54 @@
 """The stream with real parts of random weights: the same rows whatever the workers, the crashes and the damage."""
 
-import hashlib
+import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.request
+from collections import Counter
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import ray
-import torch
-from diffusers import AutoencoderKL
 from PIL import Image
+from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_foretell, make, make_world, table_of, written
 
-from pd.config import DataSettings, FilterSettings, GenerateSettings, ModelSettings, ReidSettings
+from pd.config import DataSettings, FilterSettings
 from pd.dataset.foreign import list_images
 from pd.dataset.images import to_arrays
-from pd.dataset.private import PrivateDataset
-from pd.diffusion.components import build
-from pd.diffusion.export import export
 from pd.diffusion.sampler import Sampler
-from pd.engine.stream import generate, score_images
+from pd.engine.shards import plan
+from pd.engine.stream import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds, foretell
-from pd.filters.gallery import build_gallery
-from pd.filters.prompts import choose_prompts
 from pd.filters.scorer import Scorer
 from pd.progress import silent
-from pd.reid.network import build as build_reid
-from pd.reid.network import save
 from pd.seeds import derive
 
-SIZE, SEED = 16, 7
-SETTINGS = GenerateSettings(candidates=44, sampler_steps=2, guidance=1.0, shard_size=8, batch=4)
+METRICS = {"metrics_report_interval_ms": 500}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    """Four Ray CPUs, whatever the machine has."""
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+    """Four Ray CPUs, whatever the machine has, and workers that report their metrics soon."""
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27, _system_config=METRICS)
     yield
     ray.shutdown()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """A teacher, a network and a gallery, all untrained."""
-    root = tmp_path_factory.mktemp("world")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 8),
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=SIZE,
-        ).eval()
-    model = ModelSettings(unet="tiny", autoencoder="train")
-    export(build(model, DataSettings(size=SIZE), seed=1, vae=vae), root / "teacher")
-    images = np.random.default_rng(0).integers(0, 256, (12, SIZE, SIZE, 1), dtype=np.uint8)
-    captions, people = ["a face", "a face with glasses"] * 6, [f"p{i // 2}" for i in range(12)]
-    labels = {"glasses": np.array([0.0, 1.0] * 6)}
-    members = PrivateDataset([f"real{i}" for i in range(12)], images, people, ["member"] * 12, captions, labels)
-    network = build_reid(ReidSettings(dim=16), seed=2).eval()
-    save(network, root / "reid")
-    build_gallery([network], members, root / "reid")
-    prompts = choose_prompts(captions, people, labels, 3)
-    return SimpleNamespace(teacher=root / "teacher", reid=root / "reid", prompts=prompts, members=members)
-
-
-def _generate(world, out, progress=silent, foretell=None, **changes):
-    return generate(
-        teacher=world.teacher,
-        reid=world.reid,
-        gallery=world.reid,
-        prompts=world.prompts,
-        settings=SETTINGS.model_copy(update=changes),
-        seed=SEED,
-        mode="grey",
-        out=out,
-        address=None,
-        progress=progress,
-        foretell=foretell,
-    )
-
-
-def _table(folder):
-    return pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))])
-
-
-def _bytes(folder):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.parquet"))}
+    return make_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +57,7 @@ def one(world, tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "generated"
     seen = []
     settings, thresholds = FilterSettings(), Thresholds(reid=0.99, near_copy=-1.0)
-    facts = _generate(
+    facts = make(
         world,
         out,
         workers=1,
@@ -120,7 +68,7 @@ def one(world, tmp_path_factory):
 
 
 def test_rows_are_what_the_seed_and_the_id_say(world, one):
-    table = _table(one.out)
+    table = table_of(one.out)
     assert table["id"].to_pylist() == [f"{i:09d}" for i in range(44)]
     assert set(table["seed"].to_pylist()) == {SEED}
     asked = [world.prompts.prompt_of(i, SEED) for i in range(44)]
@@ -139,20 +87,42 @@ def test_rows_are_what_the_seed_and_the_id_say(world, one):
 
 def test_facts_and_progress(one):
     assert one.facts["candidates"] == one.facts["made"] == 44
-    assert set(one.facts["seconds"]) == {"sample", "score", "encode"}
+    assert set(one.facts["seconds"]) == {"sample", "score", "encode", "write"}
     assert sorted(done for done, _, _ in one.seen) == [*range(0, 44, 8), 44]
     assert {total for _, total, _ in one.seen} == {44}
     last = one.seen[-1][2]
+    seconds = one.facts["seconds"]
+    assert one.facts["bottleneck"] == last["bottleneck"]
+    assert last["bottleneck"].split()[0] == max(seconds, key=seconds.get)
     assert last["kept"] == "0%"
-    reid = np.mean(_table(one.out)["score"].to_numpy() >= np.float32(0.99))
+    reid = np.mean(table_of(one.out)["score"].to_numpy() >= np.float32(0.99))
     assert last.get("near_copy", "0%") == f"{1 - reid:.0%}"
+
+
+@pytest.mark.usefixtures("one")
+def test_metrics_arrive_where_prometheus_looks():
+    (node,) = ray.nodes()
+    seconds = "ray_pd_stream_phase_seconds_total"
+    found, deadline = {}, time.monotonic() + 60
+    while seconds not in found:  # the endpoint is a process of its own
+        assert time.monotonic() < deadline
+        with contextlib.suppress(OSError):
+            place = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+            text = urllib.request.urlopen(place, timeout=10).read().decode()
+            found = {line.split("{")[0]: line for line in text.splitlines() if "pd_stream" in line}
+            phases = set(re.findall(rf'^{seconds}{{.*phase="(\w+)".*}}', text, re.MULTILINE))
+        time.sleep(0.2)
+    assert phases == {"sample", "score", "encode", "write"}
+    values = {name: float(found[f"ray_pd_stream_{name}_total"].split()[-1]) for name in ("images", "written_bytes")}
+    assert all(value > 0 for value in values.values())
+    assert 'reason="near_copy"' in text or 'reason="reid"' in text
 
 
 @pytest.fixture(scope="module")
 def two(world, tmp_path_factory):
     """What two workers make."""
     out = tmp_path_factory.mktemp("two") / "generated"
-    _generate(world, out, workers=2)
+    make(world, out, workers=2)
     return out
 
 
@@ -160,49 +130,69 @@ def two(world, tmp_path_factory):
 def four(world, tmp_path_factory):
     """What four workers make."""
     out = tmp_path_factory.mktemp("four") / "generated"
-    _generate(world, out, workers=4)
+    make(world, out, workers=4)
     return out
 
 
+def _decide(world, folder, out, thresholds):
+    apply_filter(folder, out, thresholds, FilterSettings(), prompts=world.prompts.texts, kept=None, progress=silent)
+    return table_of(out).select(["id", "keep", "reason"]).to_pydict()
+
+
+@pytest.fixture(scope="module")
+def halves(world, one, tmp_path_factory):
+    """Thresholds at the medians, and the decisions about what one worker made."""
+    thresholds = Thresholds(*(float(np.median(table_of(one.out)[name])) for name in ("score", "near_copy")))
+    decided = _decide(world, one.out, tmp_path_factory.mktemp("decided") / "one", thresholds)
+    assert set(decided["keep"]) == {True, False}
+    return SimpleNamespace(thresholds=thresholds, decided=decided)
+
+
 @pytest.mark.parametrize("workers", ["two", "four"])
-def test_the_number_of_workers_changes_nothing(world, one, tmp_path, workers, request):
+def test_the_number_of_workers_changes_nothing(world, one, halves, tmp_path, workers, request):
     other = request.getfixturevalue(workers)
-    assert _bytes(other) == _bytes(one.out)
-    thresholds = Thresholds(*(float(np.median(_table(one.out)[name])) for name in ("score", "near_copy")))
-    decided = []
-    for folder in (one.out, other):
-        out = tmp_path / f"decided{len(decided)}"
-        apply_filter(folder, out, thresholds, FilterSettings(), prompts=world.prompts.texts, kept=None, progress=silent)
-        decided.append(_table(out).select(["id", "keep", "reason"]).to_pydict())
-    assert decided[0] == decided[1]
-    assert set(decided[0]["keep"]) == {True, False}
+    assert bytes_of(other) == bytes_of(one.out)
+    assert _decide(world, other, tmp_path / "decided", halves.thresholds) == halves.decided
+
+
+@pytest.mark.parametrize("batch", [3, 8])
+def test_the_batch_changes_no_decision(world, one, halves, tmp_path, batch):
+    """True of this teacher, whose convolutions are small. A larger one's sums follow the batch: see the sampler."""
+    out = tmp_path / "generated"
+    make(world, out, batch=batch, workers=2)
+    ours, others = table_of(one.out), table_of(out)
+    assert others["id"].equals(ours["id"])
+    assert np.abs(to_arrays(others["image"]).astype(int) - to_arrays(ours["image"])).max() <= 1
+    for name in ("score", "near_copy"):
+        np.testing.assert_allclose(others[name].to_numpy(), ours[name].to_numpy(), atol=1e-5)
+    assert _decide(world, out, tmp_path / "decided", halves.thresholds) == halves.decided
 
 
 def test_again_makes_only_what_is_missing_or_damaged(world, one, two, tmp_path):
     out = tmp_path / "generated"
     shutil.copytree(two, out)
-    assert _generate(world, out)["made"] == 0
+    assert make(world, out)["made"] == 0
     damaged = bytearray((out / "part-00002.parquet").read_bytes())
     damaged[40] ^= 1
     (out / "part-00002.parquet").write_bytes(damaged)
     (out / "part-00003.parquet").unlink()
     untouched = (out / "part-00001.parquet").stat().st_mtime_ns
     # More candidates than before: whole shards stay, the short last one (4 of 8) and a new one (2) are made.
-    assert _generate(world, out, candidates=50, workers=1)["made"] == 8 + 8 + 8 + 2
+    assert make(world, out, candidates=50, workers=1)["made"] == 8 + 8 + 8 + 2
     assert (out / "part-00001.parquet").stat().st_mtime_ns == untouched
-    assert _table(out).slice(0, 44).equals(_table(one.out))
+    assert table_of(out).slice(0, 44).equals(table_of(one.out))
     # Fewer: the rest goes.
-    assert _generate(world, out, candidates=16)["made"] == 0
-    assert _table(out).equals(_table(one.out).slice(0, 16))
+    assert make(world, out, candidates=16)["made"] == 0
+    assert table_of(out).equals(table_of(one.out).slice(0, 16))
 
 
 def test_other_settings_make_another_set_and_hanging_layouts_are_refused(world, two, tmp_path):
     out = tmp_path / "generated"
     shutil.copytree(two, out)
-    assert _generate(world, out, workers=6)["made"] == 0  # nothing to do: no actor is started
+    assert make(world, out, workers=6)["made"] == 0  # nothing to do: no actor is started
     with pytest.raises(UserError, match="1000 actors of"):
-        _generate(world, out, workers=1000, guidance=2.0)  # more than any machine has room for
-    assert _bytes(out) == _bytes(two)  # a refused command destroys nothing
+        make(world, out, workers=1000, guidance=2.0)  # more than any machine has room for
+    assert bytes_of(out) == bytes_of(two)  # a refused command destroys nothing
 
 
 def test_kill_9_and_the_same_command(world, one, tmp_path):
@@ -237,18 +227,36 @@ def test_kill_9_and_the_same_command(world, one, tmp_path):
         driver.wait()
     alive = psutil.wait_procs(family, timeout=120)[1]  # Ray's processes die with their driver
     assert not alive
-    assert 3 <= len(_bytes(out)) < 500
-    facts = _generate(world, out, workers=1)
+    assert 3 <= len(bytes_of(out)) < 500
+    facts = make(world, out, workers=1)
     assert facts["made"] < 44
-    assert _bytes(out) == _bytes(one.out)
+    assert bytes_of(out) == bytes_of(one.out)
     assert not list(out.glob(".part*"))
+
+
+def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
+    out, log, killed = tmp_path / "generated", tmp_path / "log", []
+
+    def kill(done, total, info):
+        if done >= 16 and not killed:
+            killed.append(written(log)[-1][1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    facts = make(world, out, workers=2, progress=kill, foretell=logging_foretell(log))
+    assert killed
+    assert facts["made"] == 44
+    assert bytes_of(out) == bytes_of(one.out)
+    assert not list(out.glob(".part*"))
+    times = Counter(first for first, _, _ in written(log))
+    assert set(times) == {f"{shard.start:09d}" for shard in plan(44, 8, 4)}
+    assert times.total() - len(times) <= 1  # the one that was written when its actor could not tell any more
 
 
 def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
     broken = SimpleNamespace(**{**vars(world), "teacher": tmp_path / "teacher"})
     broken.teacher.mkdir()
     with pytest.raises(UserError, match="model_index"):
-        _generate(broken, tmp_path / "generated", workers=1)
+        make(broken, tmp_path / "generated", workers=1)
 
 
 def _score(world, source, out, **changes):
@@ -277,7 +285,7 @@ def test_other_peoples_images(world, tmp_path):
     assert facts["candidates"] == 13
     assert len(facts["bad"]) == 1
     assert facts["bad"][0].startswith("bad.png")
-    table = _table(tmp_path / "scored")
+    table = table_of(tmp_path / "scored")
     assert len(table) == 12
     found = dict(zip(table["id"].to_pylist(), table["nearest"].to_pylist(), strict=True))
     assert found == {f"{'deep/' if i % 2 else ''}{i:02d}.png": f"real{i}" for i in range(12)}

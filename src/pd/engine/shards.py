@@ -8,6 +8,7 @@ checksum, so whatever a crash, a full disk or a stray hand left behind is made a
 import hashlib
 import io
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from pd.store.files import digest_file
 MARKS = ".done"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Shard:
     """The ids from start to before stop; the index names the file."""
 
@@ -46,8 +47,9 @@ class Mark:
     Attributes:
         index, start, stop: the shard.
         sha256: of its file.
+        size: of its file, in bytes.
         inputs: digest of all that its rows are made from.
-        seconds: spent on it, by phase.
+        seconds: spent on it, by phase; `write` is its file made and on the disk, without this mark.
         bad: images that were set aside, by name and reason (other people's only).
     """
 
@@ -55,6 +57,7 @@ class Mark:
     start: int
     stop: int
     sha256: str
+    size: int
     inputs: str
     seconds: dict[str, float]
     bad: list[str]
@@ -69,13 +72,15 @@ def plan(total: int, size: int, batch: int) -> list[Shard]:
 def write_shard(
     out: Path, shard: Shard, table: pa.Table, inputs: str, seconds: dict[str, float], bad: list[str] | None = None
 ) -> Mark:
-    """Write a shard and then its mark, each whole or not at all."""
+    """Write a shard and then its mark, each whole or not at all; `seconds` are those spent before."""
+    begin = time.perf_counter()
     buffer = io.BytesIO()
     write_table(table, buffer)
     data = buffer.getvalue()
     write_bytes(out / f"{shard.name}.parquet", data)
-    spent = {phase: round(value, 4) for phase, value in seconds.items()}
-    mark = Mark(shard.index, shard.start, shard.stop, hashlib.sha256(data).hexdigest(), inputs, spent, bad or [])
+    digest = hashlib.sha256(data).hexdigest()
+    spent = {phase: round(value, 4) for phase, value in (*seconds.items(), ("write", time.perf_counter() - begin))}
+    mark = Mark(shard.index, shard.start, shard.stop, digest, len(data), inputs, spent, bad or [])
     write_json(_mark_path(out, shard), asdict(mark))
     return mark
 

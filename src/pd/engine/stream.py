@@ -1,6 +1,7 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from pd.dataset.foreign import fingerprint
 from pd.dataset.images import Mode
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
+from pd.engine.stream_work import bottleneck
 from pd.errors import UserError
 from pd.filters.decide import Foretell
 from pd.filters.prompts import Prompts
@@ -48,7 +50,7 @@ def generate(
         foretell: what the filter would say, for progress alone; nothing that is written depends on it.
 
     Returns:
-        `candidates`, how many were `made` now, and `seconds` of work by phase.
+        `candidates`, how many were `made` now, `seconds` of work by phase, and the `bottleneck` among them.
     """
     from pd.engine.stream_generator import Generator  # diffusers is slow to import, and scoring does without
 
@@ -64,8 +66,7 @@ def generate(
     )
     arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
     shards = plan(settings.candidates, settings.shard_size, settings.batch)
-    rows = {shard.index: asdict(shard) for shard in shards}
-    return _stream(Generator, arguments, shards, rows, reid, gallery, settings, out, inputs, address, progress)
+    return _stream(Generator, arguments, shards, asdict, reid, gallery, settings, out, inputs, address, progress)
 
 
 def score_images(
@@ -112,9 +113,12 @@ def score_images(
         }
     )
     shards = plan(len(names), settings.shard_size, settings.batch)
-    rows = {shard.index: {**asdict(shard), "names": names[shard.start : shard.stop]} for shard in shards}
+
+    def row_of(shard: Shard) -> dict[str, Any]:
+        return {**asdict(shard), "names": names[shard.start : shard.stop]}
+
     arguments = {"source": source.absolute(), "data": data, "foretell": foretell}
-    facts = _stream(Examiner, arguments, shards, rows, reid, gallery, settings, out, inputs, address, progress)
+    facts = _stream(Examiner, arguments, shards, row_of, reid, gallery, settings, out, inputs, address, progress)
     return {**facts, "bad": bad_images(out, shards)}
 
 
@@ -122,7 +126,7 @@ def _stream(
     actor: type,
     arguments: Mapping[str, Any],
     shards: list[Shard],
-    rows: Mapping[int, Mapping[str, Any]],
+    row_of: Callable[[Shard], Mapping[str, Any]],
     reid: Path,
     gallery: Path,
     settings: GenerateSettings,
@@ -131,22 +135,36 @@ def _stream(
     address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Make the shards that are not finished, and see that they have arrived."""
+    """Make the shards that are not finished, and see that they have arrived; again, as long as deaths of workers cost some."""
     out = out.absolute()
+    shared: dict[str, Any] = {"reid": reid.absolute(), "gallery": gallery.absolute(), "settings": settings}
+    shared |= {**arguments, "out": out, "inputs": inputs}
     total, todo = shards[-1].stop, missing(out, shards, inputs)
-    layout = lay_out(settings, len(todo), address) if todo else None
-    tidy(out, shards, todo)
-    seconds: dict[str, float] = {}
-    if layout:
-        shared: dict[str, Any] = {"reid": reid.absolute(), "gallery": gallery.absolute(), "settings": settings}
-        shared |= {"out": out, "inputs": inputs}
-        pending = [rows[shard.index] for shard in todo]
-        seconds = run_pool(actor, {**arguments, **shared}, pending, layout, progress=progress, total=total)
-    if left := missing(out, todo, inputs):
-        raise UserError(
-            f"{len(left)} of {len(todo)} shards did not arrive",
+    made, actors, seconds = sum(shard.stop - shard.start for shard in todo), len(todo), Counter[str]()
+    while todo:
+        layout = lay_out(settings, min(actors, len(todo)), address)
+        tidy(out, shards, todo)
+        done = run_pool(actor, shared, [row_of(shard) for shard in todo], layout, progress=progress, total=total)
+        seconds.update(done.seconds)
+        left = missing(out, todo, inputs)
+        if left and (not done.lost or len(left) == len(todo)):
+            raise _not_made(len(left), len(todo), done.lost, out) from done.cause
+        # Nodes may have gone for good: from now on as many workers as fit, but not more than before.
+        settings, actors, todo = settings.model_copy(update={"workers": 0}), layout.actors, left
+    tidy(out, shards, [])
+    spent = {phase: round(value, 2) for phase, value in seconds.items()}
+    return {"candidates": total, "made": made, "seconds": spent, **bottleneck(seconds)}
+
+
+def _not_made(left: int, asked: int, lost: int, out: Path) -> UserError:
+    if lost:
+        return UserError(
+            f"workers died while they made shards; {left} of {asked} are missing",
             where=str(out),
-            fix="keep the run folder on storage that all nodes share, and run the same command again",
+            fix="look for a node short of memory; set generate.workers or generate.batch lower; the same command goes on",
         )
-    made = sum(shard.stop - shard.start for shard in todo)
-    return {"candidates": total, "made": made, "seconds": {phase: round(spent, 2) for phase, spent in seconds.items()}}
+    return UserError(
+        f"{left} of {asked} shards did not arrive",
+        where=str(out),
+        fix="keep the run folder on storage that all nodes share, and run the same command again",
+    )

@@ -36,11 +36,9 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
     Raises:
         UserError: the actors wanted do not fit; the numbers are in the message.
     """
-    fits = sum(_fits(node, gpus_per_worker, ACTOR_CPUS) for node in nodes)
-    each = ACTOR_CPUS
+    each, fits = ACTOR_CPUS, sum(_fits(node, gpus_per_worker, _alone(node)) for node in nodes)
     if workers > fits:
-        each = SHARED_CPUS
-        fits = sum(_fits(node, gpus_per_worker, each) for node in nodes)
+        each, fits = SHARED_CPUS, sum(_fits(node, gpus_per_worker, _sharing(node)) for node in nodes)
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = workers or max(fits, 1)
     if wanted > fits:
@@ -54,11 +52,17 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
     return Layout(min(wanted, max(shards, 1)), each, gpus_per_worker)
 
 
-def _fits(node: Mapping[str, float], gpus_per_worker: float, each: float) -> int:
-    """Actors that fit on a node, holding `each` CPU, beside the free slot."""
-    cpus = node.get("CPU", 0.0)
-    by_cpu = math.floor((cpus - SLOT) / each + 1e-9)
-    if each == ACTOR_CPUS:
-        by_cpu = min(by_cpu, math.floor(cpus))
+def _alone(node: Mapping[str, float]) -> int:
+    """Actors that have a CPU of the node to themselves; what they do not hold of the first one is the slot."""
+    return math.floor(node.get("CPU", 0.0))
+
+
+def _sharing(node: Mapping[str, float]) -> int:
+    """Actors that take turns on the node's CPUs, beside the slot."""
+    return math.floor((node.get("CPU", 0.0) - SLOT) / SHARED_CPUS + 1e-9)
+
+
+def _fits(node: Mapping[str, float], gpus_per_worker: float, by_cpu: int) -> int:
+    """Actors that fit on a node: as many as its CPUs and its GPUs allow."""
     by_gpu = math.floor(node.get("GPU", 0.0) / gpus_per_worker + 1e-9) if gpus_per_worker else by_cpu
     return max(min(by_cpu, by_gpu), 0)

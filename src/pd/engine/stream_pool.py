@@ -1,35 +1,66 @@
-"""Shards over a pool of actors, by Ray Data: it spreads them and replaces actors that die."""
+"""Shards over a pool of actors, by Ray Data: it spreads them, and starts actors that die again."""
 
 import json
 import logging
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pd.config import GenerateSettings
 from pd.engine.runtime import connect
 from pd.engine.stream_layout import Layout, plan_layout
+from pd.engine.stream_metrics import Meters
+from pd.engine.stream_watch import watched
+from pd.engine.stream_work import bottleneck
 from pd.errors import UserError
 from pd.progress import Progress
 
+# Blocks of rows that Ray Data is given; each costs the driver memory and milliseconds. Fewer shards than this: one a block.
+BLOCKS = 4096
+BLOCKS_PER_ACTOR = 16  # ... and with very many actors enough for each, so that a slow one leaves its share to the others
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a pool did.
+
+    Attributes:
+        seconds: of work by phase, summed over the workers.
+        lost: rows of which nothing was heard, because the actor that held them died.
+        cause: why Ray gave up, if it did.
+    """
+
+    seconds: Mapping[str, float]
+    lost: int
+    cause: Exception | None
+
 
 class _Worker:
-    """Builds the actor on its first row, and hands a UserError over as a result.
+    """Builds the actor on its first row, and hands errors over as results.
 
-    An error raised in here would arrive as text alone: Ray Data wraps it in one whose cause does not survive pickling.
+    An error raised in here would arrive as text alone (Ray Data wraps it in one whose cause does not survive pickling),
+    and would pass for the death of an actor.
     """
 
     def __init__(self, actor: type, arguments: dict[str, Any]) -> None:
         self._actor, self._arguments = actor, arguments
         self._built: Any = None
+        self._meters = Meters()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        nothing = {"rows": 0, "bytes": 0, "seconds": "{}", "reasons": "{}", "error": "", "crash": ""}
         try:
             self._built = self._built or self._actor(**self._arguments)
-            return {**self._built(row), "error": ""}
+            done = self._built(row)
         except UserError as error:
-            return {"rows": 0, "seconds": "{}", "reasons": "{}", "error": json.dumps([error.what, error.where, error.fix])}
+            return {**nothing, "error": json.dumps([error.what, error.where, error.fix])}
+        except Exception:
+            return {**nothing, "crash": traceback.format_exc()}
+        self._meters.add(done)
+        return {**nothing, **done}
 
 
 def lay_out(settings: GenerateSettings, shards: int, address: str | None) -> Layout:
@@ -49,8 +80,12 @@ def run_pool(
     *,
     progress: Progress,
     total: int,
-) -> dict[str, float]:
+) -> Outcome:
     """Hand each row (a shard) to some actor.
+
+    An actor that dies is started again, where there is room, and goes on with other rows; the one or two that it held
+    are lost and the caller's to hand in again. (Ray would keep them for that very actor, and if no node has room for it
+    any more, wait for ever.)
 
     Args:
         actor: built once in each worker; called with a row, it returns what `stream_work.done_row` makes.
@@ -60,39 +95,64 @@ def run_pool(
         progress: called after each shard.
         total: images in all; those outside `rows` are done already.
 
-    Returns:
-        Seconds by phase, summed over the workers.
-
     Raises:
-        UserError: what an actor raised.
+        UserError: what an actor raised; or there is no node left for any actor.
+        RuntimeError: an actor ran into an error of ours; its text is the traceback.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext
+    from ray.exceptions import RayError
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised; in a log they may quote data
-    DataContext.get_current().enable_progress_bars = False
-    results = ray.data.from_items([dict(row) for row in rows], override_num_blocks=len(rows)).map(
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # the death of an actor ends its rows, not the run
+    blocks = min(len(rows), max(BLOCKS, BLOCKS_PER_ACTOR * layout.actors))
+    results = ray.data.from_items([dict(row) for row in rows], override_num_blocks=blocks).map(
         _Worker,
         compute=ActorPoolStrategy(size=layout.actors),
         fn_constructor_kwargs={"actor": actor, "arguments": dict(arguments)},
         num_cpus=layout.cpus,
         num_gpus=layout.gpus or None,
+        ray_remote_args_fn=_deaths,
     )
     seconds: dict[str, float] = defaultdict(float)
     reasons: Counter[str] = Counter()
-    begin, made, before = time.monotonic(), 0, total - sum(row["stop"] - row["start"] for row in rows)
+    begin, made, heard, before = time.monotonic(), 0, 0, total - sum(row["stop"] - row["start"] for row in rows)
     progress(before, total, {"workers": layout.actors})
-    for result in results.iter_rows():
-        if result["error"]:
-            what, where, fix = json.loads(result["error"])
-            raise UserError(what, where=where, fix=fix)
-        made += result["rows"]
-        for phase, spent in json.loads(result["seconds"]).items():
-            seconds[phase] += spent
-        reasons.update(json.loads(result["reasons"]))
-        speed = made / (time.monotonic() - begin)
-        progress(before + made, total, {"workers": layout.actors, "images/s": speed, **_shares(reasons)})
-    return seconds
+    try:
+        for result in watched(results.iter_rows(), lambda: _room(layout)):
+            _raise(result)
+            heard, made = heard + 1, made + result["rows"]
+            for phase, spent in json.loads(result["seconds"]).items():
+                seconds[phase] += spent
+            reasons.update(json.loads(result["reasons"]))
+            info = {"workers": layout.actors, "images/s": made / (time.monotonic() - begin)}
+            progress(before + made, total, {**info, **bottleneck(seconds), **_shares(reasons)})
+    except RayError as error:
+        return Outcome(seconds, len(rows) - heard, error)
+    return Outcome(seconds, len(rows) - heard, None)
+
+
+def _deaths() -> dict[str, int]:
+    """What Ray does when an actor dies: it starts another, and what the dead one held fails."""
+    return {"max_restarts": -1, "max_task_retries": 0}
+
+
+def _room(layout: Layout) -> None:
+    """Raise UserError when no living node could hold one of the actors."""
+    import ray
+
+    plan_layout([node["Resources"] for node in ray.nodes() if node["Alive"]], 0, layout.gpus, 1)
+
+
+def _raise(result: Mapping[str, Any]) -> None:
+    """Raise the error that a worker handed over, if it did."""
+    if result["error"]:
+        what, where, fix = json.loads(result["error"])
+        raise UserError(what, where=where, fix=fix)
+    if result["crash"]:
+        raise RuntimeError(f"a worker failed:\n{result['crash']}")
 
 
 def _shares(reasons: Counter[str]) -> dict[str, str]:

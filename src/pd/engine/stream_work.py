@@ -27,7 +27,16 @@ class Stopwatch:
 
 def done_row(mark: Mark, reasons: Mapping[str, int]) -> dict[str, Any]:
     """What leaves a worker of a finished shard; mappings as JSON, for Ray Data would make one wide type of them all."""
-    return {"rows": mark.stop - mark.start, "seconds": json.dumps(mark.seconds), "reasons": json.dumps(reasons)}
+    words = {"seconds": json.dumps(mark.seconds), "reasons": json.dumps(reasons)}
+    return {"rows": mark.stop - mark.start, "bytes": mark.size, **words}
+
+
+def bottleneck(seconds: Mapping[str, float]) -> dict[str, str]:
+    """The phase that most of the workers' seconds went into, as a figure worth showing; none when nothing was done."""
+    if not (whole := sum(seconds.values())):
+        return {}
+    slowest = max(seconds, key=lambda phase: seconds[phase])
+    return {"bottleneck": f"{slowest} {seconds[slowest] / whole:.0%}"}
 
 
 def use_device(gpus: float) -> str:

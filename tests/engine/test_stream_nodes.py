@@ -1,0 +1,85 @@
+"""Nodes that die while the stream runs: it goes on with what is left, and ends in words when nothing is."""
+
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import asdict
+
+import pytest
+import ray
+import torch
+from ray.cluster_utils import Cluster
+from stream_world import SEED, SETTINGS, bytes_of, logging_foretell, make, make_world, written
+
+from pd.engine import stream_watch
+from pd.engine.shards import plan
+from pd.engine.stream_generator import Generator
+from pd.errors import UserError
+
+STORE = 2**27
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def expected(world, tmp_path_factory):
+    """What a worker makes that nobody disturbs."""
+    out = tmp_path_factory.mktemp("expected")
+    threads = torch.get_num_threads()
+    generator = Generator(world.teacher, world.reid, world.reid, world.prompts, SETTINGS, SEED, "grey", out, "", None)
+    for shard in plan(SETTINGS.candidates, SETTINGS.shard_size, SETTINGS.batch):
+        generator(asdict(shard))
+    torch.set_num_threads(threads)
+    return bytes_of(out)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A head without CPUs and two nodes that have room for one actor each."""
+    folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
+    try:
+        for _ in range(2):
+            made.add_node(num_cpus=1, object_store_memory=STORE)
+        ray.init(address=made.address, log_to_driver=False)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(stream_watch, "LOOK", 0.5)
+    monkeypatch.setattr(stream_watch, "PATIENCE", 5.0)
+    log, nodes = tmp_path / "log", {node.node_id: node for node in cluster.worker_nodes}
+
+    def remove_one(done, total, info):
+        if done >= 16 and len(nodes) == 2:
+            cluster.remove_node(nodes.pop(written(log)[-1][2]), allow_graceful=False)
+
+    make(world, tmp_path / "one", workers=2, progress=remove_one, foretell=logging_foretell(log))
+    assert len(nodes) == 1
+    assert bytes_of(tmp_path / "one") == expected
+    times = Counter(first for first, _, _ in written(log))
+    assert times.total() - len(times) <= 1
+
+    log.unlink()
+
+    def remove_the_other(done, total, info):
+        if done >= 16 and nodes:
+            cluster.remove_node(nodes.popitem()[1], allow_graceful=False)
+
+    with pytest.raises(UserError, match="room for 0"):
+        make(world, tmp_path / "two", progress=remove_the_other, foretell=logging_foretell(log))
+    ray.shutdown()  # the end of that command
+    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    ray.init(address=cluster.address, log_to_driver=False)
+    make(world, tmp_path / "two", foretell=logging_foretell(log))
+    assert bytes_of(tmp_path / "two") == expected
+    times = Counter(first for first, _, _ in written(log))
+    assert times.total() - len(times) <= 1
