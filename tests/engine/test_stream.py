@@ -39,6 +39,7 @@ from pd.progress import silent
 from pd.reid.network import build as build_reid
 from pd.reid.network import save
 from pd.seeds import derive
+from pd.store.places import Place
 
 SIZE, SEED = 16, 7
 SETTINGS = GenerateSettings(candidates=44, sampler_steps=2, guidance=1.0, shard_size=8, batch=4)
@@ -252,9 +253,10 @@ def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
 
 
 def _score(world, source, out, **changes):
+    place = Place.parse(str(source))
     return score_images(
-        source=source,
-        names=list_images(source),
+        source=place,
+        images=list_images(place),
         reid=world.reid,
         gallery=world.reid,
         data=DataSettings(size=SIZE, **changes),
