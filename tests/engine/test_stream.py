@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import torch
+from bucket import BUCKET, s3_server
 from diffusers import AutoencoderKL
 from PIL import Image
 
@@ -46,7 +47,16 @@ SETTINGS = GenerateSettings(candidates=44, sampler_steps=2, guidance=1.0, shard_
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def bucket():
+    """An S3 server, which the environment of the cluster names."""
+    with s3_server() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(bucket):
     """Four Ray CPUs, whatever the machine has."""
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     yield
@@ -267,7 +277,7 @@ def _score(world, source, out, **changes):
     )
 
 
-def test_other_peoples_images(world, tmp_path):
+def test_other_peoples_images(world, bucket, tmp_path):
     source = tmp_path / "theirs"
     (source / "deep").mkdir(parents=True)
     for i, image in enumerate(world.members.images):
@@ -285,6 +295,9 @@ def test_other_peoples_images(world, tmp_path):
     assert found == {f"{'deep/' if i % 2 else ''}{i:02d}.png": f"real{i}" for i in range(12)}
     np.testing.assert_allclose(table["score"].to_numpy(), 1, atol=1e-5)
     assert _score(world, source, tmp_path / "scored", on_bad_image="skip")["made"] == 0
+    bucket.upload(source)
+    assert _score(world, f"s3://{BUCKET}/theirs", tmp_path / "far", on_bad_image="skip")["bad"] == facts["bad"]
+    assert _table(tmp_path / "far").equals(table)
     counts = apply_filter(
         tmp_path / "scored",
         tmp_path / "out",
