@@ -75,6 +75,10 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
             ["filter", "--real", good, "--synthetic", tmp / "none", "--out", tmp / "out"],
             "no such folder",
         ),
+        "credentials in a URL": (
+            ["filter", "--real", good, "--synthetic", "s3://key:hush@bucket/x", "--out", tmp / "out"],
+            "do not belong in a URL",
+        ),
         "figures into a folder": (["audit", "--real", good, "--synthetic", good, "--out", good], "name a file"),
         "a folder for settings": (["ingest", good], "name a YAML file"),
         "a key twice": (["ingest", twice], "'seed' stands twice"),
@@ -94,6 +98,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path: Path, subtests: p
             assert len(lines) == 1
             assert says in lines[0]
             assert "Traceback" not in done.stderr
+            assert "hush" not in done.stdout + done.stderr
             assert not (tmp_path / "out").exists()
             assert not (tmp_path / "runs" / "smoke").exists()  # nothing of a run that never began
 

@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path, typer.Argument(help="settings file (YAML); `pd init` writes one", show_default=False)]
+Synthetic = Annotated[  # text: a Path would make one slash of the two in s3://
+    str | None,
+    typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards; or s3://bucket/prefix", metavar="PATH"),
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override one setting: --set teacher.steps=200", metavar="KEY=VALUE")
 ]
@@ -163,7 +167,7 @@ def generate(config: ConfigFile, set_: Overrides = None) -> None:
 def filter_(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards")] = None,
+    synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
     set_: Overrides = None,
 ) -> None:
@@ -174,7 +178,8 @@ def filter_(
     `id, seed, prompt, image, score, nearest, keep, reason`; `id` is the file's path.
 
     Examples: `pd filter configs/faces.yaml`;
-    `pd filter --real people/ --synthetic samples/ --out decisions/`
+    `pd filter --real people/ --synthetic samples/ --out decisions/`;
+    `pd filter --real people/ --synthetic s3://bucket/samples --out decisions/`
     """
     if real or synthetic or out:
         if config or not (real and synthetic and out):
@@ -202,7 +207,7 @@ def student(config: ConfigFile, set_: Overrides = None) -> None:
 def audit(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
-    synthetic: Annotated[Path | None, typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards")] = None,
+    synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
     set_: Overrides = None,
 ) -> None:
@@ -212,7 +217,8 @@ def audit(
     strangers; name them yourself with a manifest's `split` column (`--set data.reader=manifest`).
 
     Examples: `pd audit configs/faces.yaml`;
-    `pd audit --real people/ --synthetic samples/ --out audit.json`
+    `pd audit --real people/ --synthetic samples/ --out audit.json`;
+    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --out audit.json`
     """
     if real or synthetic:
         if config or not (real and synthetic):

@@ -11,6 +11,7 @@ from pd.config import DataSettings
 from pd.dataset.decode import BadImage
 from pd.dataset.foreign import fingerprint, list_images, read_images
 from pd.errors import UserError
+from pd.store.places import Place
 
 
 def _png(value):
@@ -19,9 +20,13 @@ def _png(value):
     return buffer.getvalue()
 
 
-def _values(source, names, **changes):
+def _list(source):
+    return list_images(Place.parse(str(source)))
+
+
+def _values(source, images, **changes):
     """The grey level of each image, or why there is none."""
-    found = read_images(source, names, DataSettings(size=16, **changes))
+    found = read_images(Place.parse(str(source)), images, DataSettings(size=16, **changes))
     return [image.reason if isinstance(image, BadImage) else int(image[0, 0, 0]) for _, image in found]
 
 
@@ -30,9 +35,9 @@ def test_a_nested_folder(tmp_path):
     for name, value in (("b/two.png", 2), ("a#1.png", 1), ("c.jpg", 3)):
         (tmp_path / name).write_bytes(_png(value))
     (tmp_path / "notes.txt").write_text("no image")
-    names = list_images(tmp_path)
-    assert sorted(names) == ["a#1.png", "b/two.png", "c.jpg"]
-    assert dict(zip(names, _values(tmp_path, names), strict=True)) == {"a#1.png": 1, "b/two.png": 2, "c.jpg": 3}
+    images = _list(tmp_path)
+    assert images.names == ["a#1.png", "c.jpg", "b/two.png"]
+    assert _values(tmp_path, images) == [1, 3, 2]
 
 
 @pytest.mark.parametrize("struct", [True, False])
@@ -41,18 +46,18 @@ def test_parquet_rows_across_row_groups_and_files(tmp_path, struct):
         values = [_png(10 * file + row) for row in range(7)]
         column = pa.array([{"bytes": value, "path": None} for value in values]) if struct else pa.array(values)
         pq.write_table(pa.table({"image": column}), tmp_path / f"s{file}.parquet", row_group_size=3)
-    names = list_images(tmp_path)
-    assert names[:2] == ["s0.parquet#0", "s0.parquet#1"]
-    assert len(names) == 14
-    assert _values(tmp_path, names[5:10]) == [5, 6, 10, 11, 12]
-    single = list_images(tmp_path / "s1.parquet")
+    images = _list(tmp_path)
+    assert images.names[:2] == ["s0.parquet#0", "s0.parquet#1"]
+    assert len(images) == 14
+    assert _values(tmp_path, images.take(range(5, 10))) == [5, 6, 10, 11, 12]
+    single = _list(tmp_path / "s1.parquet")
     assert _values(tmp_path / "s1.parquet", single) == list(range(10, 17))
 
 
 def test_a_missing_image_is_empty(tmp_path):
     column = pa.array([None, {"bytes": None, "path": "x"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     pq.write_table(pa.table({"image": column}), tmp_path / "s.parquet")
-    assert _values(tmp_path, list_images(tmp_path), on_bad_image="skip") == ["empty", "empty"]
+    assert _values(tmp_path, _list(tmp_path), on_bad_image="skip") == ["empty", "empty"]
 
 
 def test_links_that_lead_out_are_not_followed(tmp_path):
@@ -60,7 +65,7 @@ def test_links_that_lead_out_are_not_followed(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "x.png").symlink_to(tmp_path / "out.png")
-    assert _values(folder, list_images(folder), on_bad_image="skip") == ["outside the folder"]
+    assert _values(folder, _list(folder), on_bad_image="skip") == ["outside the folder"]
 
 
 def _tar(path, members):
@@ -76,12 +81,12 @@ def test_tar_shards_as_webdataset_writes_them(tmp_path):
         images = [(f"{shard}{i:03d}.png", _png(10 * shard + i)) for i in range(4)]
         texts = [(f"{shard}{i:03d}.txt", b"a caption") for i in range(4)]
         _tar(tmp_path / f"s{shard}.tar", sorted(images + texts))
-    names = list_images(tmp_path)
-    assert names[:2] == ["s0.tar#0000.png", "s0.tar#0001.png"]
-    assert len(names) == 8
-    assert _values(tmp_path, names[2:6]) == [2, 3, 10, 11]
+    images = _list(tmp_path)
+    assert images.names[:2] == ["s0.tar#0000.png", "s0.tar#0001.png"]
+    assert len(images) == 8
+    assert _values(tmp_path, images.take(range(2, 6))) == [2, 3, 10, 11]
     single = tmp_path / "s1.tar"
-    assert _values(single, list_images(single)) == [10, 11, 12, 13]
+    assert _values(single, _list(single)) == [10, 11, 12, 13]
 
 
 def test_a_tar_shard_hands_over_plain_files_only(tmp_path):
@@ -95,52 +100,52 @@ def test_a_tar_shard_hands_over_plain_files_only(tmp_path):
         info.size = len(_png(5))
         tar.addfile(info, io.BytesIO(_png(5)))
     source = tmp_path / "s.tar"
-    assert list_images(source) == ["s.tar#../climbs.png"]
-    assert _values(source, list_images(source)) == [5]
+    assert _list(source).names == ["s.tar#../climbs.png"]
+    assert _values(source, _list(source)) == [5]
 
 
 def test_an_image_larger_than_its_pixels_may_be_is_not_read_whole(tmp_path):
     _tar(tmp_path / "s.tar", [("big.png", b"\x89PNG" + bytes(17 << 20))])
-    names = list_images(tmp_path / "s.tar")
-    assert _values(tmp_path / "s.tar", names, on_bad_image="skip", max_pixels=1000) == ["too large"]
+    images = _list(tmp_path / "s.tar")
+    assert _values(tmp_path / "s.tar", images, on_bad_image="skip", max_pixels=1000) == ["too large"]
 
 
 def test_damaged_tar_shards_are_refused(tmp_path):
     _tar(tmp_path / "s.tar", [("a.png", _png(1)), ("a.png", _png(2))])
     with pytest.raises(UserError, match=r"'a\.png' twice"):
-        list_images(tmp_path)
+        _list(tmp_path)
     (tmp_path / "s.tar").write_bytes(b"no tar at all" * 100)
     with pytest.raises(UserError, match="not readable as tar"):
-        list_images(tmp_path)
+        _list(tmp_path)
 
 
 def test_a_bad_image_stops_with_its_name(tmp_path):
     (tmp_path / "a.png").write_bytes(_png(1))
     (tmp_path / "b.png").write_bytes(b"hello")
     with pytest.raises(UserError, match=r"b\.png.*not an image|not an image.*b\.png"):
-        _values(tmp_path, list_images(tmp_path))
-    assert _values(tmp_path, list_images(tmp_path), on_bad_image="skip") == [1, "not an image"]
+        _values(tmp_path, _list(tmp_path))
+    assert _values(tmp_path, _list(tmp_path), on_bad_image="skip") == [1, "not an image"]
 
 
 def test_fingerprint_changes_with_the_files(tmp_path):
     (tmp_path / "a.png").write_bytes(_png(1))
-    before = fingerprint(tmp_path, list_images(tmp_path))
-    assert before == fingerprint(tmp_path, list_images(tmp_path))
+    before = fingerprint(Place.parse(str(tmp_path)), _list(tmp_path))
+    assert before == fingerprint(Place.parse(str(tmp_path)), _list(tmp_path))
     (tmp_path / "b.png").write_bytes(_png(1))
-    assert before != fingerprint(tmp_path, list_images(tmp_path))
+    assert before != fingerprint(Place.parse(str(tmp_path)), _list(tmp_path))
 
 
 def test_bad_sources(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        list_images(tmp_path / "nowhere")
+        _list(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no image here"):
-        list_images(tmp_path)
+        _list(tmp_path)
     pq.write_table(pa.table({"pixels": [b""]}), tmp_path / "s.parquet")
     with pytest.raises(UserError, match="no column 'image'"):
-        list_images(tmp_path)
+        _list(tmp_path)
     (tmp_path / "s.parquet").write_bytes(b"no parquet")
     with pytest.raises(UserError, match="not readable as Parquet"):
-        list_images(tmp_path)
+        _list(tmp_path)
     (tmp_path / "a.png").write_bytes(_png(1))
     with pytest.raises(UserError, match="one kind"):
-        list_images(tmp_path)
+        _list(tmp_path)

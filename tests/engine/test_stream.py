@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import ray
+from bucket import BUCKET, s3_server
 from PIL import Image
 from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_foretell, make, make_world, table_of, written
 
@@ -34,12 +35,22 @@ from pd.filters.decide import Thresholds, foretell
 from pd.filters.scorer import Scorer
 from pd.progress import silent
 from pd.seeds import derive
+from pd.store.places import Place
 
 METRICS = {"metrics_report_interval_ms": 500}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
+def bucket():
+    """An S3 server, which the environment of the cluster names."""
+    with s3_server() as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(bucket):
     """Four Ray CPUs, whatever the machine has, and workers that report their metrics soon."""
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27, _system_config=METRICS)
     yield
@@ -260,9 +271,10 @@ def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
 
 
 def _score(world, source, out, **changes):
+    place = Place.parse(str(source))
     return score_images(
-        source=source,
-        names=list_images(source),
+        source=place,
+        images=list_images(place),
         reid=world.reid,
         gallery=world.reid,
         data=DataSettings(size=SIZE, **changes),
@@ -273,7 +285,7 @@ def _score(world, source, out, **changes):
     )
 
 
-def test_other_peoples_images(world, tmp_path):
+def test_other_peoples_images(world, bucket, tmp_path):
     source = tmp_path / "theirs"
     (source / "deep").mkdir(parents=True)
     for i, image in enumerate(world.members.images):
@@ -291,6 +303,9 @@ def test_other_peoples_images(world, tmp_path):
     assert found == {f"{'deep/' if i % 2 else ''}{i:02d}.png": f"real{i}" for i in range(12)}
     np.testing.assert_allclose(table["score"].to_numpy(), 1, atol=1e-5)
     assert _score(world, source, tmp_path / "scored", on_bad_image="skip")["made"] == 0
+    bucket.upload(source)
+    assert _score(world, f"s3://{BUCKET}/theirs", tmp_path / "far", on_bad_image="skip")["bad"] == facts["bad"]
+    assert table_of(tmp_path / "far").equals(table)
     counts = apply_filter(
         tmp_path / "scored",
         tmp_path / "out",

@@ -1,171 +1,182 @@
 """Images that somebody else's generator made, named one by one and read a few at a time.
 
-They lie in image folders, in Parquet, or in tar shards as WebDataset writes them.
+They lie in image folders, in Parquet, or in tar shards as WebDataset writes them; on this machine or in an S3 bucket.
 """
 
-import tarfile
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
-from pathlib import Path, PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pd.config import DataSettings, digest_of
+from pd.dataset.containers import members, read_rows, rows_in
 from pd.dataset.decode import SUFFIXES, BadImage, decode, largest_file, load
 from pd.dataset.images import Pixels
-from pd.dataset.readers.folder import image_names
-from pd.dataset.readers.paths import inside
 from pd.dataset.readers.source import plain
 from pd.errors import UserError
+from pd.store.places import Place
 
 _CONTAINERS = (".parquet", ".tar")
+_AT_ONCE = 8  # images fetched from a bucket side by side: each is a wait of some 50 ms
+
+Found = tuple[str, Pixels | BadImage]
 
 
-def list_images(source: Path) -> list[str]:
-    """Names of the images of a source, in order.
+@dataclass(frozen=True)
+class Listing:
+    """Images of a place, in order.
+
+    Attributes:
+        names: relative to the place; `FILE#ROW` for images in Parquet, `FILE#PATH` for those in tar shards.
+        begins: (N,) int64, where each begins in its tar shard, in bytes; 0 elsewhere.
+        lengths: (N,) int64, how long it is there; 0 elsewhere.
+    """
+
+    names: list[str]
+    begins: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> "Listing":
+        """Some of the images, by their numbers."""
+        return Listing([self.names[row] for row in rows], self.begins[rows], self.lengths[rows])
+
+
+def list_images(place: Place) -> Listing:
+    """The images of a place. Of tar shards the headers are read here, once, so that a worker reads its images alone.
 
     Args:
-        source: a folder of images, or of Parquet files and tar shards, nested or not; or one such file.
-
-    Returns:
-        Paths relative to the folder; `FILE#ROW` for images in Parquet, `FILE#PATH` for those in tar shards.
+        place: a folder of images, or of Parquet files and tar shards, nested or not; or one such file.
 
     Raises:
-        UserError: no such source, no image in it, a file that cannot be read, Parquet without a column `image`, or a tar
+        UserError: no such place, no image in it, a file that cannot be read, Parquet without a column `image`, or a tar
             shard that holds a name twice.
     """
-    if source.is_file():
-        if source.suffix not in _CONTAINERS:
-            raise UserError("neither a folder, nor Parquet, nor tar", where=str(source), fix="name a folder of images")
-        names = _contents(source, source.name)
-    else:
-        names = list(image_names(source, {}))
-        files = sorted(path for path in source.rglob("*") if path.suffix in _CONTAINERS and not path.name.startswith("."))
-        if names and files:
-            raise UserError(
-                f"{len(names)} image files and {len(files)} of Parquet or tar",
-                where=str(source),
-                fix="name a folder of one kind",
-            )
-        for file in files:
-            names += _contents(file, file.relative_to(source).as_posix())
+    files = place.files()
+    containers = [file.name for file in files if file.name.endswith(_CONTAINERS)]
+    if place.is_file and not containers:
+        raise UserError("neither a folder, nor Parquet, nor tar", where=str(place), fix="name a folder of images")
+    names = [file.name for file in files if file.link or file.name.lower().endswith(SUFFIXES)]
+    if names and containers:
+        what = f"{len(names)} image files and {len(containers)} of Parquet or tar"
+        raise UserError(what, where=str(place), fix="name a folder of one kind")
+    spots = [(0, 0)] * len(names)
+    for file in containers:
+        inside = members(place, file) if file.endswith(".tar") else {str(row): (0, 0) for row in range(rows_in(place, file))}
+        names += [f"{file}#{name}" for name in inside]
+        spots += inside.values()
     if not names:
-        raise UserError("no image here", where=str(source), fix=f"read are Parquet, tar and {' '.join(SUFFIXES)}")
-    return names
+        raise UserError("no image here", where=str(place), fix=f"read are Parquet, tar and {' '.join(SUFFIXES)}")
+    begins, lengths = np.array(spots, np.int64).T
+    return Listing(names, begins, lengths)
 
 
-def read_images(source: Path, names: Sequence[str], settings: DataSettings) -> Iterator[tuple[str, Pixels | BadImage]]:
+def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterator[Found]:
     """Each name with its image, (size, size, C) uint8, or with why it cannot be used.
 
     Args:
-        source: as for `list_images`.
-        names: some of what that listed.
+        place: as for `list_images`.
+        images: some of what that listed.
         settings: size, mode, resize, max_pixels and on_bad_image count.
 
     Raises:
-        UserError: an image cannot be used and `on_bad_image` is `stop`.
+        UserError: an image cannot be used and `on_bad_image` is `stop`, or a bucket cannot be read any more.
     """
-    for name, data in zip(names, _fetch(source, names, largest_file(settings)), strict=True):
+    for name, data in zip(images.names, _fetch(place, images, largest_file(settings)), strict=True):
         try:
-            if data is None:
-                raise BadImage("outside the folder", "a link that leads out")
+            if isinstance(data, BadImage):
+                raise data
             yield name, decode(load(data, settings), settings).pixels
         except BadImage as bad:
             if settings.on_bad_image == "stop":
                 fix = "mend or remove it, or set data.on_bad_image: skip"
-                raise UserError(str(bad), where=plain(f"{source}/{name}"), fix=fix) from None
+                raise UserError(str(bad), where=plain(f"{place}/{name}"), fix=fix) from None
             yield name, bad
 
 
-def fingerprint(source: Path, names: Sequence[str]) -> str:
+def part(found: Iterable[Found], settings: DataSettings) -> tuple[list[str], Pixels, list[str]]:
+    """Good images and bad ones apart.
+
+    Returns:
+        The names of the good, their pixels (n, size, size, C) uint8, and a line for each bad one.
+    """
+    good, images, bad = [], [], []
+    for name, image in found:
+        if isinstance(image, BadImage):
+            bad.append(f"{plain(name)}: {image}")
+        else:
+            good.append(name)
+            images.append(image)
+    shape = (settings.size, settings.size, 1 if settings.mode == "grey" else 3)
+    return good, np.stack(images) if images else np.zeros((0, *shape), np.uint8), bad
+
+
+def fingerprint(place: Place, images: Listing) -> str:
     """16 hex digits that change when images come, go or change (by name, size and time, as `make` does)."""
-    folder = source.parent if source.is_file() else source
-    files = dict.fromkeys(_split(name)[0] for name in names)
-    stats = [(name, (folder / name).lstat()) for name in files]
-    return digest_of([len(names), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+    files = {_split(name)[0] for name in images.names}
+    return digest_of([len(images), [(file.name, file.size, file.changed) for file in place.files() if file.name in files]])
 
 
 def _split(name: str) -> tuple[str, str]:
     """The file that a name means, and the place in it; image files may have a # in theirs."""
     for suffix in _CONTAINERS:
-        file, found, place = name.partition(f"{suffix}#")
+        file, found, inside = name.partition(f"{suffix}#")
         if found:
-            return file + suffix, place
+            return file + suffix, inside
     return name, ""
 
 
-def _contents(file: Path, name: str) -> list[str]:
-    places = list(_members(file, file.stat().st_mtime_ns)) if file.suffix == ".tar" else map(str, range(_count_rows(file)))
-    return [f"{name}#{place}" for place in places]
-
-
-def _fetch(source: Path, names: Sequence[str], most: int) -> Iterator[bytes | Path | None]:
-    """The encoded images, as bytes or files; None where a link leads out of the source."""
-    folder = source.parent if source.is_file() else source
-    root = folder.resolve()
-    for file, group in groupby(names, key=lambda name: _split(name)[0]):
-        places = [_split(name)[1] for name in group]
-        if file.endswith(".parquet"):
-            yield from _fetch_rows(folder / file, [int(place) for place in places])
-        elif file.endswith(".tar"):
-            yield from _fetch_members(folder / file, places, most)
+def _fetch(place: Place, images: Listing, most: int) -> Iterator[bytes | BadImage]:
+    """The encoded images, or why there is none."""
+    for kind, rows in groupby(range(len(images)), key=lambda row: _kind(images.names[row])):
+        if not kind:
+            yield from _map(place, partial(_read_file, place, images, most), list(rows))
+        elif kind.endswith(".parquet"):
+            yield from read_rows(place, kind, [int(_split(images.names[row])[1]) for row in rows])
         else:
-            yield inside(root, file)
+            with place.open(kind) as shard:
+                yield from _map(place, partial(_read_member, shard, images, most), list(rows))
 
 
-def _count_rows(file: Path) -> int:
+def _kind(name: str) -> str:
+    """The Parquet or tar file that an image lies in, empty for files of their own."""
+    file, inside = _split(name)
+    return file if inside else ""
+
+
+def _map(place: Place, read: Callable[[int], bytes | BadImage], rows: Sequence[int]) -> Iterator[bytes | BadImage]:
+    """What `read` gives for each row, in order; from a bucket a few side by side, no more than those in memory."""
+    if not place.remote:
+        yield from map(read, rows)
+        return
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for first in range(0, len(rows), _AT_ONCE):
+            yield from pool.map(read, rows[first : first + _AT_ONCE])
+
+
+def _read_member(shard: pa.NativeFile, images: Listing, most: int, row: int) -> bytes:
+    """An image of a tar shard, but no more of it than one byte above `most`."""
+    data: bytes = shard.read_at(min(int(images.lengths[row]), most + 1), int(images.begins[row]))
+    return data
+
+
+def _read_file(place: Place, images: Listing, most: int, row: int) -> bytes | BadImage:
+    """An image file whole, or why not."""
+    name = images.names[row]
     try:
-        parquet = pq.ParquetFile(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"not readable as Parquet ({type(error).__name__})", where=str(file)) from None
-    if "image" not in parquet.schema_arrow.names:
-        raise UserError("no column 'image'", where=str(file), fix="name it so: bytes, or a struct {bytes, path}")
-    return int(parquet.metadata.num_rows)
-
-
-def _fetch_rows(file: Path, rows: Sequence[int]) -> Iterator[bytes]:
-    """The images of ascending row numbers; only the row groups that hold one are read. A missing image is empty."""
-    parquet, wanted, first = pq.ParquetFile(file), list(rows), 0
-    for group in range(parquet.num_row_groups):
-        after = first + parquet.metadata.row_group(group).num_rows
-        here = [row - first for row in wanted if first <= row < after]
-        if here:
-            for value in parquet.read_row_group(group, columns=["image"])["image"].take(here).to_pylist():
-                yield (value.get("bytes") if isinstance(value, dict) else value) or b""
-        first = after
-
-
-@lru_cache(maxsize=8)
-def _members(file: Path, _changed: int) -> dict[str, tuple[int, int]]:
-    """Where the images of a tar shard begin, and how long they are. Plain files only: no links, no holes."""
-    found: dict[str, tuple[int, int]] = {}
-    try:
-        with tarfile.open(file, "r:") as tar:
-            for member in tar:
-                path = PurePosixPath(member.name)
-                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-                    continue
-                if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-                    continue
-                if member.name in found:
-                    raise UserError(
-                        f"holds '{plain(member.name)}' twice", where=str(file), fix="give each image a name of its own"
-                    )
-                found[member.name] = (member.offset_data, member.size)
-    except (OSError, ValueError, tarfile.TarError) as error:
-        raise UserError(
-            f"not readable as tar ({type(error).__name__})", where=str(file), fix="unpack compressed ones"
-        ) from None
-    return found
-
-
-def _fetch_members(file: Path, places: Sequence[str], most: int) -> Iterator[bytes]:
-    """The images of a tar shard, but no more of each than one byte above `most`."""
-    where = _members(file, file.stat().st_mtime_ns)
-    with file.open("rb") as handle:
-        for place in places:
-            begin, length = where[place]
-            handle.seek(begin)
-            yield handle.read(min(length, most + 1))
+        if not place.holds(name):
+            return BadImage("outside the folder", "a link that leads out")
+        with place.open(name) as file:
+            size = file.size()
+            return file.read_at(size, 0) if size <= most else BadImage("too large", f"{size} bytes")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        number = getattr(error, "errno", None)
+        return BadImage("missing", os.strerror(number) if number else "no plain file")

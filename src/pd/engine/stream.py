@@ -1,13 +1,13 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, GenerateSettings, digest_of
-from pd.dataset.foreign import fingerprint
+from pd.dataset.foreign import Listing, fingerprint
 from pd.dataset.images import Mode
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
@@ -18,6 +18,7 @@ from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
 from pd.progress import Progress
 from pd.store.files import digest_folder
+from pd.store.places import Place
 
 
 def generate(
@@ -66,13 +67,25 @@ def generate(
     )
     arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
     shards = plan(settings.candidates, settings.shard_size, settings.batch)
-    return _stream(Generator, arguments, shards, asdict, reid, gallery, settings, out, inputs, address, progress)
+    return make_shards(
+        Generator,
+        arguments,
+        shards,
+        asdict,
+        reid=reid,
+        gallery=gallery,
+        settings=settings,
+        out=out,
+        inputs=inputs,
+        address=address,
+        progress=progress,
+    )
 
 
 def score_images(
     *,
-    source: Path,
-    names: Sequence[str],
+    source: Place,
+    images: Listing,
     reid: Path,
     gallery: Path,
     data: DataSettings,
@@ -85,8 +98,8 @@ def score_images(
     """Score other people's images, as `generate` scores candidates; the id of each is its name.
 
     Args:
-        source: a folder of images, of Parquet files or of tar shards, or one such file.
-        names: its images, as `pd.dataset.foreign.list_images` lists them.
+        source: a folder of images, of Parquet files or of tar shards, or one such file; every node must reach it.
+        images: as `pd.dataset.foreign.list_images` lists them.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder.
         data: size and mode to bring images to, and whether a bad image stops (`on_bad_image`).
@@ -106,27 +119,40 @@ def score_images(
 
     inputs = digest_of(
         {
-            "source": fingerprint(source, names),
+            "source": fingerprint(source, images),
             "scorer": scorer_digest(reid, gallery),
             "data": data.model_dump(include={"size", "mode", "resize", "on_bad_image", "max_pixels"}),
             "batch": settings.batch,
         }
     )
-    shards = plan(len(names), settings.shard_size, settings.batch)
+    shards = plan(len(images), settings.shard_size, settings.batch)
 
     def row_of(shard: Shard) -> dict[str, Any]:
-        return {**asdict(shard), "names": names[shard.start : shard.stop]}
+        return {**asdict(shard), **vars(images.take(range(shard.start, shard.stop)))}
 
-    arguments = {"source": source.absolute(), "data": data, "foretell": foretell}
-    facts = _stream(Examiner, arguments, shards, row_of, reid, gallery, settings, out, inputs, address, progress)
+    arguments = {"source": source, "data": data, "foretell": foretell}
+    facts = make_shards(
+        Examiner,
+        arguments,
+        shards,
+        row_of,
+        reid=reid,
+        gallery=gallery,
+        settings=settings,
+        out=out,
+        inputs=inputs,
+        address=address,
+        progress=progress,
+    )
     return {**facts, "bad": bad_images(out, shards)}
 
 
-def _stream(
+def make_shards(
     actor: type,
     arguments: Mapping[str, Any],
     shards: list[Shard],
     row_of: Callable[[Shard], Mapping[str, Any]],
+    *,
     reid: Path,
     gallery: Path,
     settings: GenerateSettings,

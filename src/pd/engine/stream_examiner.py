@@ -1,6 +1,7 @@
 """A worker that scores other people's images: decoded, scored, encoded and written here; only marks leave."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from pd.config import DataSettings, GenerateSettings
-from pd.dataset.decode import BadImage, quiet
-from pd.dataset.foreign import read_images
-from pd.dataset.images import Pixels
-from pd.dataset.readers.source import plain
+from pd.dataset.decode import quiet
+from pd.dataset.foreign import Listing, part, read_images
 from pd.engine.shards import Shard, write_shard
 from pd.engine.stream_work import Stopwatch, done_row, use_device
 from pd.filters.decide import Foretell
 from pd.filters.scorer import Scorer
 from pd.filters.table import scored_table
+from pd.store.places import Place
 
 
 class Examiner:
@@ -35,7 +35,7 @@ class Examiner:
 
     def __init__(
         self,
-        source: Path,
+        source: Place,
         reid: Path,
         gallery: Path,
         data: DataSettings,
@@ -49,33 +49,19 @@ class Examiner:
         self.out, self.inputs, self.foretell = out, inputs, foretell
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        shard, names, watch = (
-            Shard(int(row["index"]), int(row["start"]), int(row["stop"])),
-            list(row["names"]),
-            Stopwatch(),
-        )
+        shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
+        images = Listing(list(row["names"]), np.asarray(row["begins"]), np.asarray(row["lengths"]))
+        found = read_images(self.source, images, self.data)  # one for all batches: a row group of Parquet is read once
         parts: list[pa.Table] = []
         bad: list[str] = []
         for ids in shard.micro_batches(self.batch):
-            here = names[ids.start - shard.start : ids.stop - shard.start]
             with watch.phase("decode"), quiet():
-                good, images = self._decode(here, bad)
+                good, pixels, worse = part(islice(found, len(ids)), self.data)
+            bad += worse
             with watch.phase("score"):
-                scores = self.scorer.score(images)
+                scores = self.scorer.score(pixels)
             with watch.phase("encode"):
-                parts.append(scored_table(good, images, scores))
+                parts.append(scored_table(good, pixels, scores))
         table = pa.concat_tables(parts)
         mark = write_shard(self.out, shard, table, self.inputs, watch.seconds, bad)
         return done_row(mark, self.foretell(table) if self.foretell else {})
-
-    def _decode(self, names: Sequence[str], bad: list[str]) -> tuple[list[str], Pixels]:
-        """Names and pixels, (n, H, W, C) uint8, of those that can be decoded; `bad` gets a line for each other one."""
-        good, images = [], []
-        for name, found in read_images(self.source, names, self.data):
-            if isinstance(found, BadImage):
-                bad.append(f"{plain(name)}: {found}")
-            else:
-                good.append(name)
-                images.append(found)
-        shape = (self.data.size, self.data.size, 1 if self.data.mode == "grey" else 3)
-        return good, np.stack(images) if images else np.zeros((0, *shape), np.uint8)

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,10 @@ import numpy as np
 
 from pd.audit.run import audit
 from pd.config import Settings, parse_settings
-from pd.dataset.decode import BadImage, quiet
-from pd.dataset.foreign import list_images, read_images
+from pd.dataset.decode import quiet
+from pd.dataset.foreign import Found, list_images, part, read_images
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
-from pd.dataset.readers.source import plain
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.stream import score_images
 from pd.errors import UserError
@@ -23,17 +22,18 @@ from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds
 from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
-from pd.progress import Reporter
+from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.store.atomic import disk_errors, write_json
+from pd.store.places import Place
 
 
-def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
+def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
     """Filter somebody's images against real people.
 
     Args:
         real: a folder with one sub-folder per identity (or a manifest, with `--set data.reader=manifest`).
-        synthetic: images, Parquet files or tar shards, nested or not.
+        synthetic: images, Parquet files or tar shards, nested or not, in a folder or at `s3://`.
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more.
         overrides: settings, as `key=value`.
         reporter: tells what is going on.
@@ -41,8 +41,8 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
     Returns:
         `candidates`, `kept`, `threshold`, `dropped`.
     """
-    settings = _settings(real, overrides)
-    names = list_images(synthetic)
+    settings, source = _settings(real, overrides), Place.parse(synthetic)
+    images = list_images(source)
     if out.exists() and (not out.is_dir() or any(path.suffix != ".parquet" for path in out.iterdir())):
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
     with disk_errors(out):
@@ -58,8 +58,8 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
         reporter.say("scoring the synthetic images")
         with reporter.task("images") as progress:
             facts = score_images(
-                source=synthetic,
-                names=names,
+                source=source,
+                images=images,
                 reid=reid,
                 gallery=reid,
                 data=settings.data,
@@ -76,13 +76,13 @@ def filter_folders(real: Path, synthetic: Path, out: Path, overrides: Sequence[s
 
 
 def audit_folders(
-    real: Path, synthetic: Path, out: Path | None, overrides: Sequence[str], reporter: Reporter
+    real: Path, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter
 ) -> Mapping[str, Any]:
     """Attack somebody's synthetic images.
 
     Args:
         real: a folder with one sub-folder per identity (or a manifest, whose `split` column says who was a member).
-        synthetic: images, Parquet files or tar shards, nested or not; `audit.samples` of them, drawn by seed, are attacked.
+        synthetic: as for `filter_folders`; `audit.samples` of the images, drawn by seed, are attacked.
         out: a file for the figures, JSON.
         overrides: settings, as `key=value`.
         reporter: tells what is going on.
@@ -93,7 +93,7 @@ def audit_folders(
     settings = _settings(real, overrides)
     if out and out.is_dir():
         raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
-    samples = _draw(synthetic, settings, reporter)
+    samples = _draw(Place.parse(synthetic), settings, reporter)
     with tempfile.TemporaryDirectory(prefix="pd-audit-") as scratch:
         data = _read(settings, Path(scratch) / "dataset", reporter)
     with reporter.task("audit") as progress:
@@ -103,22 +103,25 @@ def audit_folders(
     return figures
 
 
-def _draw(source: Path, settings: Settings, reporter: Reporter) -> SyntheticDataset:
+def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDataset:
     """`audit.samples` of somebody's images; those that cannot be read are named and left out."""
-    names = list_images(source)
-    rows = np.sort(np.random.default_rng(settings.seed).permutation(len(names))[: settings.audit.samples])
-    good, images = [], []
+    images = list_images(source)
+    rows = np.sort(np.random.default_rng(settings.seed).permutation(len(images))[: settings.audit.samples])
     with quiet(), reporter.task("images") as progress:
-        for name, found in read_images(source, [names[row] for row in rows], settings.data):
-            if isinstance(found, BadImage):
-                reporter.say(f"  set aside: {plain(name)}: {found}")
-            else:
-                good.append(name)
-                images.append(found)
-            progress(len(good), len(rows), {})
+        found = read_images(source, images.take(rows), settings.data)
+        good, pixels, bad = part(_counted(found, len(rows), progress), settings.data)
+    for line in bad:
+        reporter.say(f"  set aside: {line}")
     if not good:
         raise UserError("no usable image", where=str(source))
-    return SyntheticDataset(good, np.stack(images), [""] * len(good), {})
+    return SyntheticDataset(good, pixels, [""] * len(good), {})
+
+
+def _counted(found: Iterable[Found], total: int, progress: Progress) -> Iterator[Found]:
+    """The same, with progress told."""
+    for done, item in enumerate(found, 1):
+        yield item
+        progress(done, total, {})
 
 
 def _settings(real: Path, overrides: Sequence[str]) -> Settings:

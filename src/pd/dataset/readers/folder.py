@@ -1,14 +1,13 @@
 """A folder with one sub-folder per identity: `FOLDER/WHO/any/where/photo.png`."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
-from pd.dataset.readers.paths import inside
-from pd.dataset.readers.source import BadRow, Row, Source, plain
+from pd.dataset.readers.source import BadRow, Row, Source
 from pd.errors import UserError
+from pd.store.paths import inside, walk
 
 
 def folder(path: Path) -> Source:
@@ -60,17 +59,9 @@ def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
     if not path.is_dir():
         raise UserError("this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`")
 
-    def fail(error: OSError) -> None:
-        raise UserError(f"cannot be read: {error.strerror}", where=plain(str(error.filename))) from None
-
-    for parent, folders, files in os.walk(path, onerror=fail):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in sorted([*files, *links]):
-            if name.startswith("."):
-                continue
-            if name in links or name.lower().endswith(SUFFIXES):
-                yield Path(parent, name).relative_to(path).as_posix()
-            else:
-                suffix = Path(name).suffix.lower() or "no suffix"
-                ignored[suffix] = ignored.get(suffix, 0) + 1
+    for name, link in walk(path):
+        if link or name.lower().endswith(SUFFIXES):
+            yield name
+        else:
+            suffix = Path(name).suffix.lower() or "no suffix"
+            ignored[suffix] = ignored.get(suffix, 0) + 1

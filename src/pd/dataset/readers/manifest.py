@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pd.dataset.readers.paths import inside
 from pd.dataset.readers.source import BadRow, Row, Source
 from pd.errors import UserError
+from pd.store.paths import inside
 
 _OWN = ("path", "image", "identity", "caption", "split")
 _BATCH = 64  # rows of a Parquet file in memory at once, encoded images included

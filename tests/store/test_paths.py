@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pd.dataset.readers.paths import inside
+from pd.store.paths import inside
 
 
 @pytest.mark.parametrize(
