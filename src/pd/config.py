@@ -136,6 +136,9 @@ class GenerateSettings(Section):
     batch: Positive = Field(64, description="candidates per forward; part of the numbers' definition, not of the layout")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="actors; 0: as the cluster allows")
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    gallery_parts: Positive = Field(
+        1, description="1: every worker holds all members' rows; more: so many actors share them, where they do not fit"
+    )
 
 
 class FilterSettings(Section):

@@ -263,6 +263,12 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
     assert times.total() - len(times) <= 1  # the one that was written when its actor could not tell any more
 
 
+def test_a_gallery_in_parts_gives_the_same_rows(world, one, tmp_path):
+    out = tmp_path / "generated"
+    make(world, out, workers=1, gallery_parts=3)
+    assert bytes_of(out) == bytes_of(one.out)
+
+
 def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
     broken = SimpleNamespace(**{**vars(world), "teacher": tmp_path / "teacher"})
     broken.teacher.mkdir()

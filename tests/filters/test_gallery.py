@@ -3,7 +3,9 @@ import pytest
 
 from pd.config import ReidSettings
 from pd.errors import UserError
-from pd.filters.gallery import build_gallery
+from pd.filters.descriptor import describe
+from pd.filters.gallery import build_gallery, load_gallery
+from pd.filters.near_copy import POSES
 from pd.filters.scorer import Scorer, scorer_digest
 from pd.reid.network import build, save, save_all
 
@@ -59,6 +61,17 @@ def test_a_broken_gallery_is_named(folder, tmp_path):
     (tmp_path / "gallery_ids.json").write_text('["one"]')
     with pytest.raises(UserError, match="no whole member gallery"):
         Scorer(folder, tmp_path)
+
+
+def test_parts_hold_everybody_once(faces, folder):
+    whole = load_gallery(folder)
+    parts = [load_gallery(folder, part=(k, 3)) for k in range(3)]
+    assert [name for part in parts for name in part.ids] == whole.ids
+    assert [len(part.near_copy) for part in parts] == [len(POSES) * len(part.ids) for part in parts]
+    query = faces.members().images[150:151]
+    found = [part.near_copy.nearest(part.detector.compare(describe(query))) for part in parts]
+    best = int(np.argmax([scores[0] for scores, _ in found]))
+    assert parts[best].ids[found[best][1][0] // len(POSES)] == faces.members().ids[150]
 
 
 def test_no_members(faces, folder, tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 from pd.config import DataSettings, GenerateSettings, digest_of
 from pd.dataset.foreign import Listing, fingerprint
 from pd.dataset.images import Mode
+from pd.engine.gallery_holders import held_gallery
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy
 from pd.engine.stream_pool import lay_out, run_pool
 from pd.engine.stream_work import bottleneck
@@ -161,16 +162,38 @@ def make_shards(
     address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Make the shards that are not finished, and see that they have arrived; again, as long as deaths of workers cost some."""
+    """Make the shards that are not finished, and see that they have arrived; again, as long as deaths of workers cost some.
+
+    Args:
+        actor: built in each worker with `arguments` and `reid`, `gallery`, `settings`, `out` and `inputs`; called with a
+            row, it writes a shard and returns what `stream_work.done_row` makes.
+        arguments: what else it is built with.
+        shards: all of them, finished or not.
+        row_of: what an actor is told of a shard.
+        reid: the re-identification network's folder.
+        gallery: the member gallery's folder.
+        settings: batch, workers, gpus_per_worker and gallery_parts.
+        out: the folder for shards.
+        inputs: digest of all that rows are made from.
+        address: the Ray cluster.
+        progress: called as it goes.
+
+    Returns:
+        As `generate`.
+
+    Raises:
+        UserError: workers do not fit, one raised it, or shards are missing in the end.
+    """
     out = out.absolute()
-    shared: dict[str, Any] = {"reid": reid.absolute(), "gallery": gallery.absolute(), "settings": settings}
-    shared |= {**arguments, "out": out, "inputs": inputs}
+    shared = {**arguments, "reid": reid.absolute(), "settings": settings, "out": out, "inputs": inputs}
     total, todo = shards[-1].stop, missing(out, shards, inputs)
     made, actors, seconds = sum(shard.stop - shard.start for shard in todo), len(todo), Counter[str]()
     while todo:
         layout = lay_out(settings, min(actors, len(todo)), address)
         tidy(out, shards, todo)
-        done = run_pool(actor, shared, [row_of(shard) for shard in todo], layout, progress=progress, total=total)
+        rows = [row_of(shard) for shard in todo]
+        with held_gallery(gallery.absolute(), settings.gallery_parts) as members:
+            done = run_pool(actor, {**shared, "gallery": members}, rows, layout, progress=progress, total=total)
         seconds.update(done.seconds)
         left = missing(out, todo, inputs)
         if left and (not done.lost or len(left) == len(todo)):

@@ -14,7 +14,7 @@ from pd.dataset.foreign import Listing, part, read_images
 from pd.engine.shards import Shard, write_shard
 from pd.engine.stream_work import Stopwatch, done_row, use_device
 from pd.filters.decide import Foretell
-from pd.filters.scorer import Scorer
+from pd.filters.scorer import OpensGallery, Scorer
 from pd.filters.table import scored_table
 from pd.store.places import Place
 
@@ -25,7 +25,7 @@ class Examiner:
     Args:
         source: as for `pd.dataset.foreign.list_images`.
         reid: the re-identification network's folder.
-        gallery: the member gallery's folder.
+        gallery: the member gallery's folder, or what opens it where it lies.
         data: size and mode to bring images to, and what to do with bad ones.
         settings: batch, GPUs.
         out: the folder for shards, on storage that all nodes share.
@@ -37,7 +37,7 @@ class Examiner:
         self,
         source: Place,
         reid: Path,
-        gallery: Path,
+        gallery: Path | OpensGallery,
         data: DataSettings,
         settings: GenerateSettings,
         out: Path,

@@ -13,7 +13,7 @@ from pd.engine.shards import Shard, write_shard
 from pd.engine.stream_work import Stopwatch, done_row, use_device
 from pd.filters.decide import Foretell
 from pd.filters.prompts import Prompts
-from pd.filters.scorer import Scorer
+from pd.filters.scorer import OpensGallery, Scorer
 from pd.filters.table import scored_table
 from pd.seeds import derive
 
@@ -24,7 +24,7 @@ class Generator:
     Args:
         teacher: a diffusers folder.
         reid: the re-identification network's folder.
-        gallery: the member gallery's folder.
+        gallery: the member gallery's folder, or what opens it where it lies.
         prompts: what samples are asked for.
         settings: steps, guidance, batch, GPUs.
         seed: of the whole set.
@@ -38,7 +38,7 @@ class Generator:
         self,
         teacher: Path,
         reid: Path,
-        gallery: Path,
+        gallery: Path | OpensGallery,
         prompts: Prompts,
         settings: GenerateSettings,
         seed: int,

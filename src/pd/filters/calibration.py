@@ -97,6 +97,7 @@ def _strange_members(members: PrivateDataset, folder: Path, people: int, seed: i
     if not people or len(set(members.identities)) < 2:
         return
     found = load_gallery(folder)
+    assert isinstance(found.near_copy, Gallery)  # in parts only where a stream has spread it
     for person in hash_order(members.identities, seed, "near-copy-strangers")[:people]:
         own = who == person
         others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from torch import nn
 
 from pd.dataset.private import PrivateDataset
@@ -13,13 +13,14 @@ from pd.errors import UserError
 from pd.filters.near_copy import POSES, NearCopyDetector
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
+from pd.reid.sharded import ShardedGallery
 
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
 
 
 @dataclass(frozen=True, eq=False)
 class MemberGallery:
-    """What no candidate may resemble.
+    """What no candidate may resemble. Galleries may lie elsewhere, in parts.
 
     Attributes:
         reid: a gallery of embeddings for each network, a row a member image.
@@ -28,9 +29,9 @@ class MemberGallery:
         ids: of the member images.
     """
 
-    reid: list[Gallery]
+    reid: Sequence[Gallery | ShardedGallery]
     detector: NearCopyDetector
-    near_copy: Gallery
+    near_copy: Gallery | ShardedGallery
     ids: list[str]
 
 
@@ -52,26 +53,36 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
 
-def load_gallery(folder: Path) -> MemberGallery:
+def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 1)) -> MemberGallery:
     """What `build_gallery` wrote.
+
+    Args:
+        folder: holds it.
+        device: where to search.
+        part: (k, n): only the k-th of n parts of the member images, of about equal size.
 
     Raises:
         UserError: a file is missing or damaged.
     """
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
 
     try:
-        rows = load_file(folder / _ROWS)
         ids = json.loads((folder / _IDS).read_text(encoding="utf-8"))
-        near, detector = rows.pop("near_copy"), NearCopyDetector(rows.pop("mean"), rows.pop("axes"))
-        reid = [rows[_name(k)] for k in range(len(rows))]
-        if any(len(one) != len(ids) for one in reid) or not reid or len(near) != len(POSES) * len(ids):
-            raise ValueError("rows and ids do not match")
+        start, stop = (len(ids) * at // part[1] for at in (part[0], part[0] + 1))
+        with safe_open(folder / _ROWS, framework="np") as rows:
+            names = set(rows.keys()) - {"near_copy", "mean", "axes"}
+            detector = NearCopyDetector(rows.get_tensor("mean"), rows.get_tensor("axes"))
+            found = [rows.get_slice(name) for name in (*(_name(k) for k in range(len(names))), "near_copy")]
+            each = [*(1 for _ in names), len(POSES)]
+            if not names or [cut.get_shape()[0] for cut in found] != [len(ids) * count for count in each]:
+                raise ValueError("rows and ids do not match")
+            *reid, near = (cut[start * count : stop * count] for cut, count in zip(found, each, strict=True))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(
             f"no whole member gallery ({type(error).__name__})", where=str(folder), fix="build it again: pd reid"
         ) from None
-    return MemberGallery([Gallery(one) for one in reid], detector, Gallery(near), ids)
+    galleries = [Gallery(one, device=device) for one in (*reid, near)]
+    return MemberGallery(galleries[:-1], detector, galleries[-1], ids[start:stop])
 
 
 def _name(network: int) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,11 +13,12 @@ from pd.dataset.images import mirrored
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
-from pd.filters.gallery import GALLERY_FILES, load_gallery
+from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.network import load, network_folders
+from pd.reid.sharded import ShardedGallery
 from pd.store.files import digest_file
 
 NETWORK_FILES = ("config.json", "model.safetensors")
@@ -43,22 +45,29 @@ class Scores:
     sketch: NDArray[np.int8]
 
 
+class OpensGallery(Protocol):
+    """Stands for a gallery that is held elsewhere; small enough to be sent to a worker."""
+
+    def open(self) -> MemberGallery:
+        """The gallery."""
+
+
 class Scorer:
     """Scores images against the members; loads the networks and the gallery once.
 
     Args:
         reid_folder: what `pd.reid.network.save_all` wrote.
-        gallery_folder: what `pd.filters.gallery.build_gallery` wrote.
-        device: where the network runs.
+        gallery: the folder that `pd.filters.gallery.build_gallery` wrote, or what opens that gallery where it lies.
+        device: where networks and searches run.
     """
 
-    def __init__(self, reid_folder: Path, gallery_folder: Path, device: str = "cpu") -> None:
+    def __init__(self, reid_folder: Path, gallery: Path | OpensGallery, device: str = "cpu") -> None:
         self._networks = [load(folder).to(torch.device(device)) for folder in network_folders(reid_folder)]
-        self._members = load_gallery(gallery_folder)
+        self._members = load_gallery(gallery, device) if isinstance(gallery, Path) else gallery.open()
         if len(self._members.reid) != len(self._networks):
             raise UserError(
                 f"{len(self._networks)} networks, but a gallery for {len(self._members.reid)}",
-                where=str(gallery_folder),
+                where=str(reid_folder),
                 fix="build it again: pd reid",
             )
 
@@ -81,7 +90,7 @@ class Scorer:
 
 
 def likest(
-    gallery: Gallery, plain: NDArray[np.float32], turned: NDArray[np.float32]
+    gallery: Gallery | ShardedGallery, plain: NDArray[np.float32], turned: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The larger of the likenesses of images and their mirror images, (N,) each, and the gallery rows they are with.
 

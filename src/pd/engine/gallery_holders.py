@@ -1,0 +1,94 @@
+"""The members' gallery spread over actors, for members so many that a worker cannot hold them all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pd.filters.gallery import MemberGallery, load_gallery
+from pd.filters.scorer import OpensGallery
+from pd.reid.sharded import ShardedGallery
+
+
+class _Holder:
+    """An actor: a part of the member images, all its galleries."""
+
+    def __init__(self, folder: Path, part: tuple[int, int]) -> None:
+        self._members = load_gallery(folder, part=part)
+        self._galleries: list[Any] = [*self._members.reid, self._members.near_copy]
+
+    def contents(self) -> tuple[list[str], Any, list[int]]:
+        return self._members.ids, self._members.detector, [len(gallery) for gallery in self._galleries]
+
+    def exact_top_k(self, which: int, queries: NDArray[np.float32], k: int) -> Any:
+        return self._galleries[which].exact_top_k(queries, k)
+
+    def any_above(self, which: int, queries: NDArray[np.float32], t: float) -> Any:
+        return self._galleries[which].any_above(queries, t)
+
+
+@dataclass(frozen=True)
+class _RemotePart:
+    """One gallery of a holder, as `pd.reid.sharded.Part`."""
+
+    holder: Any
+    which: int
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def exact_top_k(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        import ray
+
+        found: tuple[NDArray[np.float64], NDArray[np.int64]] = ray.get(self.holder.exact_top_k.remote(self.which, queries, k))
+        return found
+
+    def any_above(self, queries: NDArray[np.float32], t: float) -> NDArray[np.bool_]:
+        import ray
+
+        above: NDArray[np.bool_] = ray.get(self.holder.any_above.remote(self.which, queries, t))
+        return above
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Handles of the holders, in the order of their parts."""
+
+    holders: tuple[Any, ...]
+
+    def open(self) -> MemberGallery:
+        import ray
+
+        contents = ray.get([holder.contents.remote() for holder in self.holders])
+        *reid, near_copy = (
+            ShardedGallery(
+                [_RemotePart(holder, which, rows[which]) for holder, (_, _, rows) in zip(self.holders, contents, strict=True)]
+            )
+            for which in range(len(contents[0][2]))
+        )
+        return MemberGallery(reid, contents[0][1], near_copy, [name for ids, _, _ in contents for name in ids])
+
+
+@contextmanager
+def held_gallery(folder: Path, parts: int) -> Iterator[Path | OpensGallery]:
+    """The gallery in so many actors, for as long as the context lasts; with one part the folder, for each worker to read.
+
+    Holders take no CPU of their own: they search while the workers wait for them. One that dies is started again.
+    """
+    if parts == 1:
+        yield folder
+        return
+    import ray
+
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(_Holder)
+    holders = tuple(actor.remote(folder, (part, parts)) for part in range(parts))
+    try:
+        yield _Held(holders)
+    finally:
+        for holder in holders:
+            ray.kill(holder)
