@@ -76,9 +76,7 @@ def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match="room for 0"):
         make(world, tmp_path / "two", progress=remove_the_other, foretell=logging_foretell(log))
-    ray.shutdown()  # the end of that command
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    ray.init(address=cluster.address, log_to_driver=False)
     make(world, tmp_path / "two", foretell=logging_foretell(log))
     assert bytes_of(tmp_path / "two") == expected
     times = Counter(first for first, _, _ in written(log))

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 import time
 import traceback
 from collections import Counter, defaultdict
@@ -131,12 +132,26 @@ def run_pool(
             progress(before + made, total, {**info, **bottleneck(seconds), **_shares(reasons)})
     except RayError as error:
         return Outcome(seconds, len(rows) - heard, error)
+    finally:
+        _stop()
     return Outcome(seconds, len(rows) - heard, None)
 
 
 def _deaths() -> dict[str, int]:
     """What Ray does when an actor dies: it starts another, and what the dead one held fails."""
     return {"max_restarts": -1, "max_task_retries": 0}
+
+
+def _stop() -> None:
+    """End what Ray Data still does: actors that wait for a node would go on when it comes, beside the next pool's.
+
+    Its executor is a thread of this process; before its first result Ray has no other handle on it.
+    """
+    from ray.data._internal.execution.streaming_executor import StreamingExecutor
+
+    for thread in threading.enumerate():
+        if isinstance(thread, StreamingExecutor):
+            thread.shutdown(force=True)
 
 
 def _room(layout: Layout) -> None:
