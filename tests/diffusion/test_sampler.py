@@ -50,14 +50,16 @@ def test_prompts_and_guidance_matter(components: Components) -> None:
     assert np.abs(one - guided).max() > 0
 
 
-def test_without_guidance_each_image_costs_one_forward_a_step(components: Components) -> None:
-    rows: list[int] = []
-    components.unet.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
+def test_guidance_doubles_the_rows_only_where_text_is_looked_at(components: Components) -> None:
+    rows: list[tuple[int, int]] = []
+    components.unet.conv_out.register_forward_hook(lambda module, args, out: rows.append((first[-1], len(out))))
+    first: list[int] = []
+    components.unet.conv_in.register_forward_hook(lambda module, args, out: first.append(len(out)))
     sampler = Sampler(components, mode="grey", batch=2)
     sampler.sample([0], ["a"], seed=1, steps=3, guidance=1.0)
-    assert rows == [2, 2, 2]
+    assert rows == [(2, 2)] * 3
     sampler.sample([0], ["a"], seed=1, steps=3, guidance=2.0)
-    assert rows[3:] == [4, 4, 4]
+    assert rows[3:] == [(2, 4)] * 3
 
 
 def test_a_distinct_prompt_is_embedded_once(components: Components) -> None:
