@@ -128,7 +128,7 @@ class GenerateSettings(Section):
     guidance: Annotated[float, Field(ge=1)] = Field(1.0, description="classifier-free guidance scale; 1: none")
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
-        description="the sampling UNet's; bf16 is quicker on GPUs and CPUs with matrix units, and samples differ a little",
+        description="of the sampling UNet; bf16 is quicker where there are matrix units, and images differ by some grey levels",
     )
     prompt_k: Positive = Field(3, description="a caption is a prompt only when this many member identities share it")
     balance_prompts: bool = Field(

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -27,8 +28,9 @@ def test_images_are_those_of_the_stock_pipeline(base: Path, guidance: float, ste
     assert (difference > 0).mean() < 0.01
 
 
-def test_a_sample_is_a_function_of_seed_and_id(components: Components) -> None:
-    sampler = Sampler(components, mode="grey", batch=4)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_sample_is_a_function_of_seed_and_id(components: Components, precision: Literal["fp32", "bf16"]) -> None:
+    sampler = Sampler(components, mode="grey", batch=4, precision=precision)
     whole = sampler.sample(range(10), PROMPTS, seed=5, steps=3, guidance=2.0)
     assert whole.shape == (10, 16, 16, 1)
     for ids in ([7], [9, 2], [3, 1, 4, 0, 5]):
