@@ -39,8 +39,8 @@ class FastUNet:
 
     def __init__(self, unet: UNet2DConditionModel, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         # nn.Module's: diffusers' own warns of layers to be kept in float32, of which Stable Diffusion has none
-        nn.Module.to(unet.eval(), device, dtype, memory_format=torch.channels_last)
-        self.unet = unet
+        nn.Module.to(unet.eval(), device, dtype)
+        self.unet = unet.to(memory_format=torch.channels_last)
         self.dtype = dtype
         self._text = torch.empty(0)
         self._texts: list[_TextAttention] = []
