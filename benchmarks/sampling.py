@@ -5,7 +5,8 @@
 
 Both get the same threads, prompts, first noise, solver, steps, guidance and batch: one thread, which is what a worker of the
 stream has, and all of them. The stock pipeline is given its noise as `latents` and its images as arrays, so that neither pays
-for PNG. Processor time is given too, which other work on the machine disturbs less. `generate.precision: bf16` is timed beside it, against the stock pipeline in float32: not the same images.
+for PNG. Processor time is given too, which other work on the machine disturbs less. `generate.precision: bf16` is timed beside
+it, against the stock pipeline in float32: not quite the same images.
 """
 
 import argparse
