@@ -128,6 +128,10 @@ class GenerateSettings(Section):
     candidates: Positive = Field(3072, description="samples of the teacher")
     sampler_steps: Positive = Field(15, description="DPM-Solver++ steps")
     guidance: Annotated[float, Field(ge=1)] = Field(1.0, description="classifier-free guidance scale; 1: none")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="of the sampling UNet; bf16 is quicker where there are matrix units, and images differ by some grey levels",
+    )
     prompt_k: Positive = Field(3, description="a caption is a prompt only when this many member identities share it")
     balance_prompts: bool = Field(
         False, description="ask for each prompt equally often; else as often as members carry it (rare ones are dropped most)"

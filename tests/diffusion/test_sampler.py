@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -27,8 +28,9 @@ def test_images_are_those_of_the_stock_pipeline(base: Path, guidance: float, ste
     assert (difference > 0).mean() < 0.01
 
 
-def test_a_sample_is_a_function_of_seed_and_id(components: Components) -> None:
-    sampler = Sampler(components, mode="grey", batch=4)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_sample_is_a_function_of_seed_and_id(components: Components, precision: Literal["fp32", "bf16"]) -> None:
+    sampler = Sampler(components, mode="grey", batch=4, precision=precision)
     whole = sampler.sample(range(10), PROMPTS, seed=5, steps=3, guidance=2.0)
     assert whole.shape == (10, 16, 16, 1)
     for ids in ([7], [9, 2], [3, 1, 4, 0, 5]):
@@ -50,14 +52,16 @@ def test_prompts_and_guidance_matter(components: Components) -> None:
     assert np.abs(one - guided).max() > 0
 
 
-def test_without_guidance_each_image_costs_one_forward_a_step(components: Components) -> None:
-    rows: list[int] = []
-    components.unet.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
+def test_guidance_doubles_the_rows_only_where_text_is_looked_at(components: Components) -> None:
+    rows: list[tuple[int, int]] = []
+    components.unet.conv_out.register_forward_hook(lambda module, args, out: rows.append((first[-1], len(out))))
+    first: list[int] = []
+    components.unet.conv_in.register_forward_hook(lambda module, args, out: first.append(len(out)))
     sampler = Sampler(components, mode="grey", batch=2)
     sampler.sample([0], ["a"], seed=1, steps=3, guidance=1.0)
-    assert rows == [2, 2, 2]
+    assert rows == [(2, 2)] * 3
     sampler.sample([0], ["a"], seed=1, steps=3, guidance=2.0)
-    assert rows[3:] == [4, 4, 4]
+    assert rows[3:] == [(2, 4)] * 3
 
 
 def test_a_distinct_prompt_is_embedded_once(components: Components) -> None:

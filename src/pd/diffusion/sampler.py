@@ -1,8 +1,10 @@
 """Images from prompts: each a function of (seed, sample id, prompt), whatever is sampled beside it."""
 
+import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +16,14 @@ from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
 from pd.diffusion.export import load
+from pd.diffusion.fast_unet import FastUNet
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.tokenizer import tokenize
 
 # Prompts whose embeddings are kept. Stable Diffusion 2's take 0.3 MB each.
 _KEPT_PROMPTS = 1024
+# Images the autoencoder decodes at once, at most: its first layers at full size are what needs most memory.
+_DECODED = 16
 
 
 def noise(seed: int, ids: Sequence[int], shape: tuple[int, ...]) -> Tensor:
@@ -37,19 +42,30 @@ class Sampler:
     one grey level off, and a score moves by up to 3e-4 where one is.
 
     Args:
-        source: the model, or a folder that `export` wrote.
+        source: the model, which is copied, or a folder that `export` wrote.
         mode: grey or rgb.
         batch: images per forward; twice as many rows with guidance.
         device: a torch device.
+        precision: the UNet's: fp32 gives the stock pipeline's images to a grey level, bf16 is quicker where the hardware
+            has matrix units for it. All else, the solver too, is float32.
     """
 
-    def __init__(self, source: Components | Path, *, mode: Mode, batch: int = 64, device: str = "cpu") -> None:
-        parts = load(source) if isinstance(source, Path) else source
+    def __init__(
+        self,
+        source: Components | Path,
+        *,
+        mode: Mode,
+        batch: int = 64,
+        device: str = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
+        parts = load(source) if isinstance(source, Path) else copy.deepcopy(source)
         self.mode, self.batch, self.device = mode, batch, torch.device(device)
         self.tokenizer = parts.tokenizer
-        self.unet, self.vae, self.text_encoder = (
-            part.to(self.device).eval() for part in (parts.unet, parts.vae, parts.text_encoder)
-        )
+        self.unet = FastUNet(parts.unet, self.device, torch.bfloat16 if precision == "bf16" else torch.float32)
+        self.vae, self.text_encoder = (part.to(self.device).eval() for part in (parts.vae, parts.text_encoder))
+        # Equal slices, so that it does not matter where in its batch a sample stands.
+        self._slice = max(size for size in range(1, _DECODED + 1) if batch % size == 0)
         self.latent_shape = parts.latent_shape
         # A copy: schedulers keep state between steps.
         self.scheduler = DPMSolverMultistepScheduler.from_config(parts.scheduler.config)
@@ -82,21 +98,24 @@ class Sampler:
             here, words = list(ids[start : start + self.batch]), list(prompts[start : start + self.batch])
             filling = self.batch - len(here)
             latents = noise(seed, here + here[-1:] * filling, self.latent_shape).to(self.device)
-            text = torch.cat([self._embed(prompt) for prompt in words + words[-1:] * filling])
-            images = autoencoder.decode(self.vae, self._denoise(latents, text, steps, guidance), self.batch)
+            self._ask(words + words[-1:] * filling, guidance)
+            images = autoencoder.decode(self.vae, self._denoise(latents, steps, guidance), self._slice)
             parts.append(from_tensor(images[: len(here)], self.mode))
         return np.concatenate(parts)
 
-    def _denoise(self, latents: Tensor, text: Tensor, steps: int, guidance: float) -> Tensor:
-        """Latents (B, c, h, w) from noise of the same shape and embeddings (B, L, d)."""
-        guided = guidance > 1
-        if guided:
-            text = torch.cat([self._embed("").expand_as(text), text])
+    def _ask(self, prompts: Sequence[str], guidance: float) -> None:
+        """Hand the UNet the prompts of a batch; with guidance, the empty one for a first half."""
+        asked = [""] * len(prompts) * (guidance > 1) + list(prompts)
+        row_of = {prompt: row for row, prompt in enumerate(dict.fromkeys(asked))}
+        self.unet.set_text([self._embed(prompt) for prompt in row_of], [row_of[prompt] for prompt in asked])
+
+    def _denoise(self, latents: Tensor, steps: int, guidance: float) -> Tensor:
+        """Latents (B, c, h, w) from noise of the same shape."""
         self.scheduler.set_timesteps(steps, device=self.device)
         latents = latents * self.scheduler.init_noise_sigma
         for timestep in self.scheduler.timesteps:
-            predicted = self.unet(torch.cat([latents, latents]) if guided else latents, timestep, text).sample
-            if guided:
+            predicted = self.unet(latents, timestep)
+            if guidance > 1:
                 free, conditioned = predicted.chunk(2)
                 predicted = free + guidance * (conditioned - free)
             latents = self.scheduler.step(predicted, timestep, latents).prev_sample

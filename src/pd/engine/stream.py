@@ -63,7 +63,7 @@ def generate(
             "prompts": prompts.digest(),
             "seed": seed,
             "mode": mode,
-            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "batch"}),
+            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
         }
     )
     arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}

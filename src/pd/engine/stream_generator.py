@@ -48,7 +48,7 @@ class Generator:
         foretell: Foretell | None,
     ) -> None:
         device = use_device(settings.gpus_per_worker)
-        self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device)
+        self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device, precision=settings.precision)
         self.scorer = Scorer(reid, gallery, device)
         self.prompts, self.settings, self.seed = prompts, settings, seed
         self.out, self.inputs, self.foretell = out, inputs, foretell

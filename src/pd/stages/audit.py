@@ -47,7 +47,7 @@ def execute(context: Context) -> Facts:
 def _sample(model: Path, prompts: Prompts, settings: Settings, seed: int, progress: Progress) -> SyntheticDataset:
     """`audit.samples` images of a model, for the same prompts and noise in every arm."""
     batch = settings.generate.batch
-    sampler = Sampler(model, mode=settings.data.mode, batch=batch)
+    sampler = Sampler(model, mode=settings.data.mode, batch=batch, precision=settings.generate.precision)
     ids = list(range(settings.audit.samples))
     chosen = [prompts.prompt_of(i, seed) for i in ids]
     texts = [prompts.texts[c] for c in chosen]
