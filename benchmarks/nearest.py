@@ -69,8 +69,8 @@ def contenders(queries: np.ndarray, rows: np.ndarray, device: str) -> dict[str, 
     low = best_dtype(q.device)
     ql, rl = q.to(low), r.to(low)
     runs: dict[str, Callable[[], object]] = {
-        "pd": lambda: gallery.nearest(q, BLOCK)[1],
-        "pd any_above": lambda: gallery.any_above(q, 0.8, BLOCK),
+        "pd": lambda: gallery.nearest(q)[1],
+        "pd any_above": lambda: gallery.any_above(q, 0.8),
         "torch_fp32": lambda: torch_fp32(q, r),
         "gemm": lambda: bare_gemm(ql, rl),
     }

@@ -48,7 +48,7 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
     folder.mkdir(parents=True, exist_ok=True)
     detector = NearCopyDetector.fit(members.images)
     rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
-    rows |= {"near_copy": detector.gallery_rows(members.images), "mean": detector.mean, "axes": detector.axes}
+    rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -70,8 +70,8 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
         ids = json.loads((folder / _IDS).read_text(encoding="utf-8"))
         start, stop = (len(ids) * at // part[1] for at in (part[0], part[0] + 1))
         with safe_open(folder / _ROWS, framework="np") as rows:
-            names = set(rows.keys()) - {"near_copy", "mean", "axes"}
-            detector = NearCopyDetector(rows.get_tensor("mean"), rows.get_tensor("axes"))
+            names = set(rows.keys()) - {"near_copy", "axes"}
+            detector = NearCopyDetector(rows.get_tensor("axes"))
             found = [rows.get_slice(name) for name in (*(_name(k) for k in range(len(names))), "near_copy")]
             each = [*(1 for _ in names), len(POSES)]
             if not names or [cut.get_shape()[0] for cut in found] != [len(ids) * count for count in each]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pd.reid.screen import UNIT_TOLERANCE, Screen, best_dtype
 
-_QUERIES = 512  # queries screened at a time
+_QUERIES = 1024  # queries screened at a time
 _PAIRS = 1 << 20  # pairs held before they are scored
 _SHARPEN = 4  # pairs per wanted neighbour from which a float32 look at them pays
 _NUMBERS = 1 << 22  # float64 numbers of a slice of pairs while it is scored
@@ -50,7 +50,7 @@ class Gallery:
         """The gallery of the rows where the (M,) mask is true, at least one."""
         return Gallery(self._rows[torch.from_numpy(mask)], device=self._rows.device, screen=self._screen.rows.dtype)
 
-    def nearest(self, queries: ArrayLike | Tensor, block: int = 8192) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def nearest(self, queries: ArrayLike | Tensor, block: int = 4096) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The best row of each query.
 
         Args:
@@ -63,13 +63,13 @@ class Gallery:
         scores, index = self.top_k(queries, 1, block)
         return scores[:, 0], index[:, 0]
 
-    def top_k(self, queries: ArrayLike | Tensor, k: int, block: int = 8192) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def top_k(self, queries: ArrayLike | Tensor, k: int, block: int = 4096) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The k best rows of each query, best first: scores (N, k) float32, indices (N, k) int64; k at most M."""
         scores, index = self.exact_top_k(queries, k, block)
         return scores.astype(np.float32), index
 
     def exact_top_k(
-        self, queries: ArrayLike | Tensor, k: int, block: int = 8192
+        self, queries: ArrayLike | Tensor, k: int, block: int = 4096
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """As `top_k`, with the float64 scores by which parts of a larger gallery are merged."""
         if not 1 <= k <= len(self):
@@ -79,7 +79,7 @@ class Gallery:
         index = torch.cat([i for _, i in found]) if found else torch.empty(0, k, dtype=torch.int64)
         return scores.cpu().numpy(), index.cpu().numpy()
 
-    def any_above(self, queries: ArrayLike | Tensor, t: float, block: int = 8192) -> NDArray[np.bool_]:
+    def any_above(self, queries: ArrayLike | Tensor, t: float, block: int = 4096) -> NDArray[np.bool_]:
         """Whether any row scores >= t: (N,) bool, the same as `nearest(queries)[0] >= t` and cheaper.
 
         Only queries whose screened best lies within the bound of t are scored again.
