@@ -125,7 +125,7 @@ def _whole(arguments: argparse.Namespace, work: Path) -> None:
     ids = [name for file in sorted(made.glob("*.parquet")) for name in pq.read_table(file, columns=["id"])["id"].to_pylist()]
     compared, different = _compare(work, shards, arguments.check)
     refilter_s, counts = _refilter(work)
-    growth = {name: peak.mib[name] / size - 1 for name, size in peak.first_half.items()}
+    growth = {name: peak.mib[name] / size - 1 for name, size in peak.first_half.items() if size}
     figures = {
         "images": total,
         "members": arguments.members,
@@ -204,8 +204,9 @@ def _run(work: Path, total: int, kill_at: int | None = None) -> tuple[float, dic
             if len(list((work / MADE / MARKS).glob("*.json"))) >= kill_at:
                 family = psutil.Process(child.pid).children(recursive=True)
                 child.send_signal(signal.SIGKILL)
+                seconds = time.perf_counter() - begin
                 psutil.wait_procs(family, timeout=120)  # Ray's processes die with their driver
-                return time.perf_counter() - begin, {}, peak
+                return seconds, {}, peak
         said, _ = child.communicate()
     if child.returncode:
         sys.exit(f"the stream ended with {child.returncode}")

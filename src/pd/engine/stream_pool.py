@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 import traceback
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,20 +104,26 @@ def run_pool(
     import ray
     from ray.data import ActorPoolStrategy, DataContext
     from ray.exceptions import RayError
+    from ray.util.annotations import RayDeprecationWarning
 
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised; in a log they may quote data
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # the death of an actor ends its rows, not the run
     blocks = min(len(rows), max(BLOCKS, BLOCKS_PER_ACTOR * layout.actors))
-    results = ray.data.from_items([dict(row) for row in rows], override_num_blocks=blocks).map(
-        _Worker,
-        compute=ActorPoolStrategy(size=layout.actors),
-        fn_constructor_kwargs={"actor": actor, "arguments": dict(arguments)},
-        num_cpus=layout.cpus,
-        num_gpus=layout.gpus or None,
-        ray_remote_args_fn=_deaths,
-    )
+    shards = ray.data.from_items([dict(row) for row in rows], override_num_blocks=blocks)
+    with warnings.catch_warnings():
+        # Until Ray 2.64 there is no other way to tell it what to do when an actor dies: start another, fail what it held.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        results = shards.map(
+            _Worker,
+            compute=ActorPoolStrategy(size=layout.actors),
+            fn_constructor_kwargs={"actor": actor, "arguments": dict(arguments)},
+            num_cpus=layout.cpus,
+            num_gpus=layout.gpus or None,
+            max_restarts=-1,
+            max_task_retries=0,
+        )
     seconds: dict[str, float] = defaultdict(float)
     reasons: Counter[str] = Counter()
     begin, made, heard, before = time.monotonic(), 0, 0, total - sum(row["stop"] - row["start"] for row in rows)
@@ -135,11 +142,6 @@ def run_pool(
     finally:
         _stop()
     return Outcome(seconds, len(rows) - heard, None)
-
-
-def _deaths() -> dict[str, int]:
-    """What Ray does when an actor dies: it starts another, and what the dead one held fails."""
-    return {"max_restarts": -1, "max_task_retries": 0}
 
 
 def _stop() -> None:
