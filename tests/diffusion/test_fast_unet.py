@@ -99,3 +99,20 @@ def test_bfloat16_is_near_and_comes_back_as_float32() -> None:
     difference = (found[torch.bfloat16] - found[torch.float32]).abs().max()
     assert found[torch.bfloat16].dtype == torch.float32
     assert 0 < difference < 0.05 * found[torch.float32].abs().max()
+
+
+def test_it_compiles_to_one_graph_whatever_the_text() -> None:
+    """What a GPU does, without its code generator: another text must neither break the graph nor be a constant in it."""
+    shape = SHAPES["text from the second level on"]
+    plain, traced = (FastUNet(unet(**shape), CPU) for _ in range(2))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    traced.unet.compile(backend="eager", fullgraph=True)
+    latents = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(9))
+    for rows in (ROWS, ROWS[::-1]):
+        for network in (plain, traced):
+            network.set_text(TEXTS, rows)
+        with torch.inference_mode():
+            for step in (torch.tensor(900), torch.tensor(20)):
+                torch.testing.assert_close(traced(latents, step), plain(latents, step))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
