@@ -16,7 +16,7 @@ from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
 from pd.filters.decide import REASONS, Thresholds, decide, scores_of
 from pd.filters.duplicate import SKETCH, nearly_repeated, repeated
-from pd.filters.table import LABEL, SCORED, further_of, write_table
+from pd.filters.table import LABEL, SCORED, further_of, read_table, write_table
 from pd.progress import Progress
 from pd.store.atomic import write_folder
 
@@ -63,7 +63,7 @@ def apply_filter(
         folder = stack.enter_context(write_folder(out))
         release = stack.enter_context(_KeptWriter(stack.enter_context(write_folder(kept)))) if kept else None
         for number, file in enumerate(files):
-            table = pq.read_table(file)
+            table = read_table(file)
             start = sum(counts.values())
             allowed = _allowed(table["prompt"].to_pylist(), prompts)
             scores = scores_of(table, again[start : start + len(table)], allowed)
@@ -138,7 +138,7 @@ def _nearly_repeated_in(
     sketches: list[npt.NDArray[np.int8]] = []
     start = 0
     for file in files:
-        table = pq.read_table(file, columns=[name for name in pq.read_schema(file).names if name != "image"])
+        table = read_table(file, [name for name in pq.read_schema(file).names if name != "image"])
         scores = scores_of(table, again[start : start + len(table)], _allowed(table["prompt"].to_pylist(), prompts))
         keep, _ = decide(scores, settings, thresholds)
         start += len(table)

@@ -87,5 +87,11 @@ def write_table(table: pa.Table, where: Path | IO[bytes]) -> None:
     pq.write_table(table, where, compression=codec, use_dictionary=[leaf for leaf in leaves if leaf in _REPEATED])
 
 
+def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A shard, or some of its columns. For many small files pyarrow's data sets, which `pq.read_table` opens, take longer."""
+    with pq.ParquetFile(file) as parquet:
+        return parquet.read(columns=columns)
+
+
 def _file_name(name: str) -> str:
     return name if "." in name else f"{name}.png"
