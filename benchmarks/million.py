@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--members", type=int, default=100_000)
-    parser.add_argument("--check", type=float, default=0.05, help="share of the shards made once more for comparison")
+    parser.add_argument("--check", type=float, default=0.02, help="share of the shards made once more for comparison")
     parser.add_argument("--work", type=Path, help="a folder to work in, kept; a new one otherwise")
     parser.add_argument("--part", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -166,7 +166,7 @@ def _prepare(work: Path, members: int) -> float:
 
 
 def _settings(total: int) -> GenerateSettings:
-    return GenerateSettings(candidates=total, shard_size=512, batch=256)
+    return GenerateSettings(candidates=total, shard_size=1024, batch=1024)
 
 
 def _shards(total: int) -> list[Shard]:
