@@ -5,7 +5,7 @@ import pytest
 
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.errors import UserError
-from pd.filters.calibration import find_thresholds, measure, read_measurements, write_measurements
+from pd.filters.calibration import find_thresholds, measure, read_measurements, unkept, write_measurements
 from pd.filters.gallery import build_gallery
 from pd.reid.network import build, save_all
 
@@ -45,6 +45,15 @@ def test_each_detector_drops_its_share_of_strangers(measured, quantile):
     for score, threshold in zip(measured.further_score, thresholds.further, strict=True):
         assert not np.array_equal(score, measured.score)
         assert (score >= threshold).mean() == pytest.approx(1 - 0.8 * 11 / 10)
+
+
+def test_what_few_people_cannot_promise_is_said(measured):
+    said = unkept(measured, CalibrationSettings(quantile=0.95), FilterSettings(near_copy_quantile=0.95))
+    assert len(said) == 1  # ten people promise 0.909, thirty 0.968
+    assert said[0].startswith("reid.calibration.quantile = 0.95: 10 people can promise no more than 0.909")
+    assert len(unkept(measured, CalibrationSettings(), FilterSettings())) == 2
+    assert not unkept(measured, CalibrationSettings(quantile=0.9), FilterSettings(near_copy_quantile=1.0))
+    assert not unkept(measured, CalibrationSettings(method="fixed"), FilterSettings(near_copy_quantile=0.9))
 
 
 def test_measurements_survive_the_disk(measured, tmp_path):

@@ -27,7 +27,7 @@ from pd.reid.gallery import Gallery
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
-_ENOUGH_PEOPLE = 40  # behind the near-copy threshold: a quantile over ten people depends on which ten they are
+_ENOUGH_PEOPLE = 100  # behind the near-copy threshold: so many can promise the default quantile, 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +126,20 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
     near_copy = calibrate(strangers, measured.near_copy, people=measured.people).threshold
     return Thresholds(reid, near_copy, tuple(further))
+
+
+def unkept(measured: Measurements, calibration: CalibrationSettings, filters: FilterSettings) -> list[str]:
+    """Lines for people: which stranger quantiles promise more than so few hold-out people can (see `calibrate`)."""
+    asked = [("filter.near_copy_quantile", filters.near_copy_quantile, measured.people)]
+    if calibration.method == "stranger_quantile":
+        asked.insert(0, ("reid.calibration.quantile", calibration.quantile, measured.people[: len(measured.score)]))
+    counted = [(key, quantile, len(np.unique(people))) for key, quantile, people in asked]
+    return [
+        f"{key} = {quantile:g}: {count} people can promise no more than {count / (count + 1):.3f}; "
+        "the threshold lies just above all their images"
+        for key, quantile, count in counted
+        if count / (count + 1) < quantile < 1
+    ]
 
 
 def write_measurements(measured: Measurements, folder: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.calibration import find_thresholds, read_measurements
+from pd.filters.calibration import find_thresholds, read_measurements, unkept
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import prompts_of
 from pd.store.atomic import write_json
@@ -13,7 +13,10 @@ from pd.store.atomic import write_json
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    thresholds = find_thresholds(read_measurements(run.reid), settings.reid.calibration, settings.filter)
+    measured = read_measurements(run.reid)
+    thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
+    for line in unkept(measured, settings.reid.calibration, settings.filter):
+        context.reporter.say(f"  {line}")
     with context.reporter.task("filter") as progress:
         counts = apply_filter(
             run.generated,

@@ -19,7 +19,7 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.stream import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.calibration import find_thresholds
+from pd.filters.calibration import find_thresholds, unkept
 from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
@@ -55,6 +55,8 @@ def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[st
         measured = prepare(data, settings, reid, reporter)
         reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
         thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
+        for line in unkept(measured, settings.reid.calibration, settings.filter):
+            reporter.say(f"  {line}")
         reporter.say("scoring the synthetic images")
         with reporter.task("images") as progress:
             facts = score_images(
