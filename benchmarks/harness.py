@@ -1,5 +1,6 @@
 """What every benchmark does: say what machine it ran on, store its figures, print them again with --last."""
 
+import itertools
 import json
 import os
 import platform
@@ -88,13 +89,17 @@ class Peak:
         return {name: max((one[name] for one in seen), default=0.0) for name in ("driver_mib", "worker_mib")}
 
     def _watch(self) -> None:
-        while not self._over.wait(0.5):
+        workers: list[psutil.Process] = []
+        for look in itertools.count():
+            if self._over.wait(0.5):
+                return
             try:
-                workers = [p for p in self._process.children(recursive=True) if "MapWorker" in " ".join(p.cmdline())]
+                if look % 10 == 0:  # to find them takes longer than to ask them
+                    workers = [p for p in self._process.children(recursive=True) if "MapWorker" in " ".join(p.cmdline())]
                 largest = max((worker.memory_info().rss for worker in workers), default=0)
                 self._seen.append({"driver_mib": self._process.memory_info().rss / 2**20, "worker_mib": largest / 2**20})
             except psutil.Error:
-                continue  # one of them has just ended
+                workers = []  # one of them has just ended
 
 
 def _lines(path: str) -> list[str]:
