@@ -264,6 +264,8 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
 
 def test_a_gallery_in_parts_gives_the_same_rows(world, one, tmp_path):
     out = tmp_path / "generated"
+    with pytest.raises(UserError, match="13 parts of 12 member images"):
+        make(world, out, workers=1, gallery_parts=13)
     make(world, out, workers=1, gallery_parts=3)
     assert bytes_of(out) == bytes_of(one.out)
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pd.filters.gallery import MemberGallery, load_gallery
+from pd.errors import UserError
+from pd.filters.gallery import MemberGallery, gallery_ids, load_gallery
 from pd.filters.scorer import OpensGallery
 from pd.reid.sharded import ShardedGallery
 
@@ -79,11 +80,19 @@ def held_gallery(folder: Path, parts: int) -> Iterator[Path | OpensGallery]:
     """The gallery in so many actors, for as long as the context lasts; with one part the folder, for each worker to read.
 
     Holders take no CPU of their own: they search while the workers wait for them. One that dies is started again.
+
+    Raises:
+        UserError: there are more parts than member images.
     """
     if parts == 1:
         yield folder
         return
     import ray
+
+    if parts > (most := len(gallery_ids(folder))):
+        raise UserError(
+            f"{parts} parts of {most} member images", where="generate.gallery_parts", fix="set it to 1, or to a few"
+        )
 
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(_Holder)
     holders = tuple(actor.remote(folder, (part, parts)) for part in range(parts))

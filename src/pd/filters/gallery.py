@@ -66,8 +66,8 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
     """
     from safetensors import SafetensorError, safe_open
 
+    ids = gallery_ids(folder)
     try:
-        ids = json.loads((folder / _IDS).read_text(encoding="utf-8"))
         start, stop = (len(ids) * at // part[1] for at in (part[0], part[0] + 1))
         with safe_open(folder / _ROWS, framework="np") as rows:
             names = set(rows.keys()) - {"near_copy", "axes"}
@@ -78,11 +78,22 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
                 raise ValueError("rows and ids do not match")
             *reid, near = (cut[start * count : stop * count] for cut, count in zip(found, each, strict=True))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(
-            f"no whole member gallery ({type(error).__name__})", where=str(folder), fix="build it again: pd reid"
-        ) from None
+        raise _broken(folder, error) from None
     galleries = [Gallery(one, device=device) for one in (*reid, near)]
     return MemberGallery(galleries[:-1], detector, galleries[-1], ids[start:stop])
+
+
+def gallery_ids(folder: Path) -> list[str]:
+    """The member images' ids, in the order of the gallery's rows. Raises UserError as `load_gallery`."""
+    try:
+        return [str(name) for name in json.loads((folder / _IDS).read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise _broken(folder, error) from None
+
+
+def _broken(folder: Path, error: Exception) -> UserError:
+    what = f"no whole member gallery ({type(error).__name__})"
+    return UserError(what, where=str(folder), fix="build it again: pd reid")
 
 
 def _name(network: int) -> str:
