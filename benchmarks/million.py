@@ -13,7 +13,6 @@ once more by one worker without interruption, and compared byte by byte. At last
 import argparse
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from harness import Peak, print_last, store
 from numpy.typing import NDArray
 from rich.console import Console
@@ -37,7 +35,7 @@ from pd.config import FilterSettings, GenerateSettings, digest_of, load_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.engine.shards import MARKS, Shard, plan, write_shard
-from pd.engine.stream_work import Stopwatch, done_row
+from pd.engine.stream_work import Stopwatch, done_row, use_device
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds
 from pd.filters.gallery import build_gallery
@@ -95,12 +93,11 @@ class Jitterer:
     """A worker of the stream that jitters instead of sampling; everything after that is what candidates go through."""
 
     def __init__(self, pictures: Path, reid: Path, gallery: Path, settings: GenerateSettings, out: Path, inputs: str) -> None:
-        torch.set_num_threads(1)
-        self.pictures, self.scorer = np.load(pictures), Scorer(reid, gallery)
+        self.pictures, self.scorer = np.load(pictures), Scorer(reid, gallery, use_device(settings.gpus_per_worker))
         self.batch, self.out, self.inputs = settings.batch, out, inputs
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
+        shard, watch = Shard.of(row), Stopwatch()
         table = pa.concat_tables([self._make(ids, watch) for ids in shard.micro_batches(self.batch)])
         return done_row(write_shard(self.out, shard, table, self.inputs, watch.seconds), {})
 
@@ -203,7 +200,7 @@ def _run(work: Path, total: int, kill_at: int | None = None) -> tuple[float, dic
             time.sleep(0.5)
             if len(list((work / MADE / MARKS).glob("*.json"))) >= kill_at:
                 family = psutil.Process(child.pid).children(recursive=True)
-                child.send_signal(signal.SIGKILL)
+                child.kill()  # SIGKILL
                 seconds = time.perf_counter() - begin
                 psutil.wait_procs(family, timeout=120)  # Ray's processes die with their driver
                 return seconds, {}, peak

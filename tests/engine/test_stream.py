@@ -166,10 +166,11 @@ def test_the_number_of_workers_changes_nothing(world, one, halves, tmp_path, wor
     assert _decide(world, other, tmp_path / "decided", halves.thresholds) == halves.decided
 
 
-def test_the_batch_changes_no_decision(world, one, halves, tmp_path):
+@pytest.mark.parametrize("batch", [3, 8])
+def test_the_batch_changes_no_decision(world, one, halves, tmp_path, batch):
     """True of this teacher, whose convolutions are small. A larger one's sums follow the batch: see the sampler."""
     out = tmp_path / "generated"
-    make(world, out, batch=3, workers=2)  # no divisor of the usual 4: other batches, and other shards
+    make(world, out, batch=batch, workers=2)
     ours, others = table_of(one.out), table_of(out)
     assert others["id"].equals(ours["id"])
     assert np.abs(to_arrays(others["image"]).astype(int) - to_arrays(ours["image"])).max() <= 1
@@ -233,10 +234,10 @@ def test_kill_9_and_the_same_command(world, one, tmp_path):
             time.sleep(0.02)
     finally:
         family = psutil.Process(driver.pid).children(recursive=True) if driver.poll() is None else []
-        for process in [driver, *family]:  # Ray's processes die with their driver, but take a minute to notice
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()  # SIGKILL
+        driver.kill()  # SIGKILL
         driver.wait()
+    alive = psutil.wait_procs(family, timeout=120)[1]  # Ray's processes die with their driver
+    assert not alive
     assert 3 <= len(bytes_of(out)) < 500
     facts = make(world, out, workers=1)
     assert facts["made"] < 44

@@ -9,9 +9,10 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -29,6 +30,11 @@ class Shard:
     index: int
     start: int
     stop: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """The shard that a row of Ray Data tells of."""
+        return cls(int(row["index"]), int(row["start"]), int(row["stop"]))
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ class Examiner:
         self.out, self.inputs, self.foretell = out, inputs, foretell
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
+        shard, watch = Shard.of(row), Stopwatch()
         images = Listing(list(row["names"]), np.asarray(row["begins"]), np.asarray(row["lengths"]))
         found = read_images(self.source, images, self.data)  # one for all batches: a row group of Parquet is read once
         parts: list[pa.Table] = []

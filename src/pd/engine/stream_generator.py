@@ -54,7 +54,7 @@ class Generator:
         self.out, self.inputs, self.foretell = out, inputs, foretell
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        shard, watch = Shard(int(row["index"]), int(row["start"]), int(row["stop"])), Stopwatch()
+        shard, watch = Shard.of(row), Stopwatch()
         parts = [self._make(ids, watch) for ids in shard.micro_batches(self.settings.batch)]
         table = pa.concat_tables(parts)
         mark = write_shard(self.out, shard, table, self.inputs, watch.seconds)
