@@ -111,7 +111,7 @@ def preflight_train(settings: ModelSettings) -> Share:
     """
     import ray
 
-    split_batch(settings)
+    split_batch(settings, max(1, settings.workers))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus = [float(node.get("CPU", 0.0)) for node in nodes]
     gpus = [float(node.get("GPU", 0.0)) for node in nodes]
@@ -143,13 +143,12 @@ def preflight_train(settings: ModelSettings) -> Share:
     return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)))
 
 
-def split_batch(settings: ModelSettings) -> int:
-    """Images per forward on one worker.
+def split_batch(settings: ModelSettings, workers: int) -> int:
+    """Images per forward on one of so many workers.
 
     Raises:
         UserError: the batch does not divide evenly. Uneven parts would weigh images unequally.
     """
-    workers = max(1, settings.workers)
     if settings.batch % workers:
         raise UserError(
             f"a batch of {settings.batch} does not divide among {workers} workers",
