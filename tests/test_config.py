@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pd.config import Settings, commented_yaml, flatten, load_settings, parse_settings, section_keys
+from pd.config import ModelSettings, Settings, commented_yaml, flatten, load_settings, parse_settings, section_keys
 from pd.errors import UserError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -52,6 +52,18 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
         ("data: {size: 33}", "data.size = 33"),
         ("teacher: 3", "teacher = 3"),
         ("audit: {arms: [nobody]}", "audit.arms"),
+        ("teacher: {workers: [2, 1]}", "teacher.workers = [2, 1]: write a number, or [min, max] with 1 <= min <= max"),
+        ("teacher: {workers: [0, 2]}", "teacher.workers = [0, 2]"),
+        ("teacher: {workers: -1}", "teacher.workers = -1"),
+        ("teacher: {micro_batch: most}", "teacher.micro_batch = 'most': write a number of at least 1, or auto"),
+        ("teacher: {micro_batch: 0}", "teacher.micro_batch = 0"),
+        ("teacher: {precision: fp16}", "teacher.precision = 'fp16': float16 overflows"),
+        ("teacher: {precision: fp16}", "set precision: bf16"),
+        ("teacher: {base: x, train_unet: frozen, train_text_encoder: false}", "teacher: train_unet and train_text_encoder are both"),
+        ("teacher: {adapter: lora}", "teacher: lora (train_unet and train_text_encoder) adapts what a base has learned"),
+        ("teacher: {train_text_encoder: lora}", "teacher: lora (train_text_encoder)"),
+        ("teacher: {train_unet: frozen}", "random weights: name a base"),
+        ("teacher: {offload: optimizer, zero_stage: 0}", "set zero_stage to 1, 2 or 3"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
@@ -90,3 +102,33 @@ def test_every_key_is_listed_once() -> None:
     keys = list(section_keys())
     assert len(keys) == len(set(keys))
     assert set(flatten(Settings().model_dump(mode="json"))) <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "unet", "text_encoder"),
+    [
+        ({}, "full", "full"),
+        ({"train_text_encoder": True}, "full", "full"),
+        ({"train_text_encoder": False}, "full", "frozen"),
+        ({"base": "b", "adapter": "lora"}, "lora", "lora"),
+        ({"base": "b", "adapter": "lora", "train_text_encoder": False}, "lora", "frozen"),
+        ({"base": "b", "adapter": "lora", "train_unet": "full"}, "full", "lora"),
+        ({"base": "b", "train_unet": "frozen", "train_text_encoder": "lora"}, "frozen", "lora"),
+    ],
+)
+def test_what_is_trained_of_each_part(keys: dict[str, object], unet: str, text_encoder: str) -> None:
+    settings = ModelSettings.model_validate(keys)
+    assert (settings.unet_training, settings.text_encoder_training) == (unet, text_encoder)
+    assert settings.trains_text_encoder == (text_encoder != "frozen")
+
+
+def test_workers_are_a_number_or_a_range() -> None:
+    found = parse_settings({"teacher": {"workers": [1, 4]}}, ["student.workers=[2,2]", "teacher.micro_batch=auto"])
+    assert (found.teacher.min_workers, found.teacher.max_workers) == (1, 4)
+    assert found.student.workers == 2
+    assert found.teacher.micro_batch == "auto"
+    alone = ModelSettings(workers=0)
+    assert (alone.min_workers, alone.max_workers) == (0, 0)
+    again = parse_settings(yaml.safe_load(commented_yaml(found)))
+    assert again == found
+    assert again.digest() == found.digest() != Settings().digest()

@@ -285,3 +285,21 @@ def test_rgb(people, settings, photo, out):
     ingest(settings(path=root, mode="rgb"), 1, out)
     data = PrivateDataset.read(out)
     assert np.array_equal(data.images[2], np.asarray(photo(2, 16, 16, "RGB")))
+
+
+def test_images_smaller_than_the_size_are_counted_and_far_smaller_ones_are_bad(people, settings, photo, out, tmp_path):
+    root = people(n=7, each=2)
+    photo(900, 16, 30).save(root / "p0" / "0.png")
+    data = settings(path=root, size=24)  # the others are 20 x 20
+    report = ingest(data, 1, out)
+    assert report.facts()["enlarged"] == 14
+    assert any("14 images are smaller than data.size" in line for line in report.lines())
+    photo(901, 11, 40).save(root / "p1" / "0.png")
+    with pytest.raises(UserError, match=r"1 too small.*p1/0.png: too small \(11x40 pixels, data.size is 24\)"):
+        ingest(data, 1, tmp_path / "b")
+    report = ingest(settings(path=root, size=24, on_bad_image="skip"), 1, tmp_path / "c")
+    assert report.facts()["bad"] == {"too small": 1}
+    assert report.facts()["enlarged"] == 13
+    report = ingest(settings(path=root, size=24, resize="pad"), 1, tmp_path / "d")  # by its longer side
+    assert report.facts()["enlarged"] == 12
+    assert ingest(settings(path=root), 1, tmp_path / "e").facts()["enlarged"] == 1

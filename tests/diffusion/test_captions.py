@@ -1,8 +1,10 @@
+import pytest
 import torch
 
 from pd.diffusion import tokenizer
 from pd.diffusion.captions import CaptionTable, embed
 from pd.diffusion.components import Components
+from pd.errors import UserError
 
 CAPTIONS = ["with glasses", "", "with a beard", "with glasses"]
 
@@ -26,3 +28,22 @@ def test_embeddings_are_the_text_models(components: Components) -> None:
     with torch.no_grad():
         expected = components.text_encoder(tokens).last_hidden_state
     torch.testing.assert_close(embed(components.text_encoder, tokens, batch=3), expected)
+
+
+def test_captions_that_are_too_long_are_counted_and_refused_without_their_text() -> None:
+    words = tokenizer.build()
+    captions = ["zebra", "fine", "face " * 76, "a", "face " * 76]
+    with pytest.raises(UserError, match="2 of 5 captions have more than 77 tokens, the longest 78") as caught:
+        CaptionTable(words, captions)
+    assert "training image 2, counted from 0" in str(caught.value)
+    assert "truncate_captions: true" in str(caught.value)
+    assert "face" not in str(caught.value)
+    assert CaptionTable(words, ["face " * 75]).truncated == 0
+
+
+def test_captions_that_are_too_long_are_cut_where_that_is_asked_for() -> None:
+    words = tokenizer.build()
+    captions = ["fine", "face " * 76, "face " * 90]
+    table = CaptionTable(words, captions, truncate=True)
+    assert table.truncated == 2
+    assert torch.equal(table.tokens[table.rows], tokenizer.tokenize(words, captions))

@@ -1,15 +1,18 @@
 import copy
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import torch
 
-from pd.config import ModelSettings
+from pd.config import DataSettings, ModelSettings
 from pd.diffusion.captions import CaptionTable, embed
-from pd.diffusion.components import Components
+from pd.diffusion.components import Components, build
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.objective import draw
 
-SETTINGS = ModelSettings(unet="tiny", train_text_encoder=True)
+SETTINGS = ModelSettings(unet="tiny")
 CAPTIONS = ["with glasses", "with a beard"] * 4
 
 
@@ -61,7 +64,7 @@ def test_micro_batches_train_the_same_weights(components: Components) -> None:
 
 def test_a_frozen_text_encoder_is_no_part_of_it_and_embeddings_do(components: Components) -> None:
     trained = Denoiser(components, SETTINGS)
-    frozen = Denoiser(components, SETTINGS.model_copy(update={"train_text_encoder": False}))
+    frozen = Denoiser(components, SETTINGS.model_copy(update={"train_text_encoder": "frozen"}))
     assert not any(name.startswith("text_encoder") for name, _ in frozen.named_parameters())
     table = CaptionTable(components.tokenizer, CAPTIONS)
     batch = draw(1, 0, batch=8, images=8, latent_shape=components.latent_shape, caption_dropout=0.1)
@@ -82,3 +85,52 @@ def test_the_schedule_survives_bfloat16(components: Components) -> None:
     value = denoiser(torch.zeros(8, *components.latent_shape), batch.noise, timesteps, text, rows)
     assert value.dtype == torch.float32
     assert value.isfinite()
+
+
+MODES = [("lora", "lora"), ("lora", "frozen"), ("full", "lora"), ("frozen", "full"), ("frozen", "lora")]
+
+
+@pytest.mark.parametrize(("unet", "text_encoder"), MODES)
+def test_only_what_is_trained_gets_gradients(base: Path, data: DataSettings, unet: str, text_encoder: str) -> None:
+    chosen = {"base": str(base), "autoencoder": "base", "train_unet": unet, "train_text_encoder": text_encoder}
+    parts = build(ModelSettings.model_validate(chosen), data, 1)
+    denoiser = Denoiser(parts, ModelSettings.model_validate(chosen))
+    for name, parameter in denoiser.named_parameters():
+        if "lora_B" in name:  # zero at first, which leaves its partner without a gradient
+            parameter.data.fill_(0.1)
+    table = CaptionTable(parts.tokenizer, CAPTIONS)
+    batch = draw(1, 0, batch=8, images=8, latent_shape=parts.latent_shape, caption_dropout=0.1)
+    text, rows = table.batch(batch.indices, batch.drop)
+    if text_encoder == "frozen":
+        text = embed(parts.text_encoder, text)
+    denoiser(torch.randn(8, *parts.latent_shape), batch.noise, batch.timesteps, text, rows).backward()
+    how = {"unet": unet, "text_encoder": text_encoder}
+    expected = {
+        name
+        for name, _ in denoiser.named_parameters()
+        if how[name.split(".")[0]] == "full" or (how[name.split(".")[0]] == "lora" and "lora_" in name)
+    }
+    assert {name for name, p in denoiser.named_parameters() if p.grad is not None and p.grad.abs().max() > 0} == expected
+    assert {name for name, p in denoiser.named_parameters() if p.requires_grad} == expected
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(components: Components) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        parts = copy.deepcopy(components)
+        denoiser = Denoiser(parts, SETTINGS.model_copy(update={"gradient_checkpointing": checkpointing}))
+        calls: list[str] = []
+        for module in (parts.unet.up_blocks[0].resnets[0].norm1, parts.text_encoder.encoder.layers[0].layer_norm1):
+            module.register_forward_pre_hook(lambda module, _, calls=calls: calls.append(type(module).__name__))
+        next(objective(denoiser, parts, 0)).backward()
+        assert Counter(calls) == dict.fromkeys(["GroupNorm", "LayerNorm"], 2 if checkpointing else 1)
+        gradients.append({name: p.grad for name, p in denoiser.named_parameters()})
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("trained", ["full", "frozen"])
+def test_a_blank_batch_is_one_that_it_takes(components: Components, trained: str) -> None:
+    denoiser = Denoiser(components, SETTINGS.model_copy(update={"train_text_encoder": trained}))
+    given = denoiser.blank(3, torch.device("cpu"))
+    assert len(given[3]) == 3  # a caption for each row
+    assert denoiser(*given).isfinite()

@@ -112,3 +112,16 @@ def test_equal_parts_average_to_the_whole(rows: dict[str, torch.Tensor]) -> None
         return loss(predicted[part], **cut, alphas=alphas, prediction="v_prediction", gamma=5.0)
 
     torch.testing.assert_close((value(slice(0, 2)) + value(slice(2, 4))) / 2, value(slice(0, 4)))
+
+
+def test_noise_offset_adds_a_constant_to_each_channel_and_moves_nothing_else() -> None:
+    plain, offset = step(3, batch=2000), step(3, batch=2000, noise_offset=0.5)
+    added = offset.noise - plain.noise
+    assert torch.equal(step(3, batch=2000, noise_offset=0.5).noise, offset.noise)
+    torch.testing.assert_close(added, added[:, :, :1, :1].expand_as(added), atol=1e-6, rtol=0)
+    constants = added[:, :, 0, 0]
+    assert constants.std().item() == pytest.approx(0.5, rel=0.05)
+    assert constants.mean().item() == pytest.approx(0, abs=0.03)
+    assert torch.corrcoef(constants.T)[0, 1].item() == pytest.approx(0, abs=0.07)  # each channel its own
+    for name in ("indices", "timesteps", "drop", "flip"):
+        assert torch.equal(getattr(plain, name), getattr(offset, name))

@@ -1,5 +1,6 @@
 """Joining Ray, sharing its machine out, and errors brought home."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,18 @@ def test_more_workers_than_cpus_are_refused_with_the_numbers() -> None:
 
 
 @pytest.mark.usefixtures("cluster")
+def test_of_a_range_the_fewest_must_fit_and_the_most_that_fit_share() -> None:
+    has = int(ray.cluster_resources()["CPU"])
+    batch = math.lcm(*range(1, has + 4))
+    elastic = preflight_train(settings(workers=[1, has + 3], batch=batch))
+    assert elastic == preflight_train(settings(workers=has, batch=batch))
+    halves = preflight_train(settings(workers=[1, 2 * has + 1], cpus_per_worker=0.5, batch=math.lcm(*range(1, 2 * has + 2))))
+    assert (halves.cpus, halves.threads) == (0.5, 1)
+    with pytest.raises(UserError, match=rf"{has + 1} workers need {has + 1} CPUs"):
+        preflight_train(settings(workers=[has + 1, has + 2], batch=math.lcm(has + 1, has + 2)))
+
+
+@pytest.mark.usefixtures("cluster")
 def test_more_gpus_than_there_are_is_refused_with_the_numbers() -> None:
     has = ray.cluster_resources().get("GPU", 0.0)
     with pytest.raises(UserError, match=rf"need {2 * (has + 1):g}; the cluster has {has:g}"):
@@ -135,3 +148,14 @@ def test_batches_are_split_evenly_or_refused() -> None:
     assert split_batch(settings(batch=64, workers=0)) == 64
     with pytest.raises(UserError, match="set batch: 66"):
         split_batch(settings(batch=64, workers=3))
+
+
+def test_a_batch_divides_among_every_number_of_workers_of_a_range() -> None:
+    elastic = settings(batch=24, workers=[1, 4], micro_batch="auto")
+    assert [split_batch(elastic, workers) for workers in (1, 2, 3, 4)] == [24, 12, 8, 6]
+    assert split_batch(elastic) == 6
+    assert split_batch(settings(batch=24, workers=[2, 4], micro_batch=2), 3) == 2
+    with pytest.raises(UserError, match=r"64 does not divide among 3 workers\. set batch: 72, or narrow workers = \[1, 4\]"):
+        split_batch(settings(batch=64, workers=[1, 4]))
+    with pytest.raises(UserError, match=r"12 images .* micro-batches of 8\. choose a divisor of 2"):
+        split_batch(settings(batch=24, workers=[2, 4], micro_batch=8))

@@ -17,11 +17,13 @@ import psutil
 import pytest
 import ray
 import torch
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 from torch import Tensor, distributed, multiprocessing
 
 from pd.config import DataSettings, ModelSettings
-from pd.diffusion import autoencoder
+from pd.diffusion import autoencoder, export
+from pd.diffusion.adapter import merge
 from pd.diffusion.captions import CaptionTable, embed
 from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
@@ -106,7 +108,7 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
     mirrored = autoencoder.encode(parts.vae, images.images[:, :, ::-1].copy())
     table = CaptionTable(parts.tokenizer, images.captions)
     model = Denoiser(parts, chosen)
-    parameters = list(model.parameters())
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=0.0, betas=(0.9, 0.99), weight_decay=chosen.weight_decay)
     average = Ema(parameters, chosen.ema)
     for step in range(chosen.steps):
@@ -121,9 +123,10 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
             latent_shape=parts.latent_shape,
             caption_dropout=chosen.caption_dropout,
             flip=chosen.flip,
+            noise_offset=chosen.noise_offset,
         )
         text, rows = table.batch(batch.indices, batch.drop)
-        if not chosen.train_text_encoder:
+        if not chosen.trains_text_encoder:
             text = embed(parts.text_encoder, text)
         clean = torch.where(batch.flip.view(-1, 1, 1, 1), mirrored[batch.indices], latents[batch.indices])
         model(clean, batch.noise, batch.timesteps, text, rows).backward()
@@ -132,6 +135,8 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
         optimiser.zero_grad()
         average.update(parameters, step)
     average.copy_to(parameters)
+    for part in (parts.unet, parts.text_encoder):
+        merge(part)
     unet = {f"unet.{name}": value for name, value in parts.unet.state_dict().items()}
     return unet | {f"text.{name}": value for name, value in parts.text_encoder.state_dict().items()}
 
@@ -140,8 +145,12 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
     "changes",
     [
         {"micro_batch": 4},
-        {"autoencoder": "train", "train_text_encoder": False, "flip": True, "ema": 0.0, "caption_dropout": 0.5},
+        {"autoencoder": "train", "train_text_encoder": "frozen", "flip": True, "ema": 0.0, "caption_dropout": 0.5},
         {"prediction": "epsilon", "zero_terminal_snr": False, "min_snr_gamma": None, "clip_norm": 0.01},
+        {"noise_offset": 0.1, "gradient_checkpointing": True},
+        {"offload": "optimizer", "zero_stage": 1, "micro_batch": 4},
+        {"offload": "optimizer", "zero_stage": 2, "micro_batch": "auto"},
+        {"offload": "optimizer", "zero_stage": 3, "train_text_encoder": "frozen"},
     ],
 )
 def test_it_trains_as_a_bare_torch_loop_does(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -151,6 +160,69 @@ def test_it_trains_as_a_bare_torch_loop_does(tmp_path: Path, changes: dict[str, 
     assert facts["steps"] == 4
     assert 0 < facts["loss"] < 10
     assert facts["images_per_s"] > 0
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model to fine-tune."""
+    folder = tmp_path_factory.mktemp("base") / "model"
+    export.export(build(settings(), DATA, 3), folder)
+    return folder
+
+
+LORA = [
+    {"adapter": "lora"},
+    {"adapter": "lora", "train_text_encoder": "frozen", "gradient_checkpointing": True},
+    {"train_unet": "frozen", "train_text_encoder": "lora"},
+    {"train_unet": "frozen"},
+    {"train_unet": "lora", "zero_stage": 3, "offload": "optimizer"},
+]
+
+
+@pytest.mark.parametrize("changes", LORA)
+def test_parts_of_a_base_are_adapted_and_come_out_as_one_plain_model(
+    tmp_path: Path, base: Path, changes: dict[str, Any]
+) -> None:
+    chosen = settings(steps=4, base=str(base), autoencoder="base", lora_rank=2, **changes)
+    facts = train(tmp_path, chosen)
+    found, before = weights(tmp_path / "out"), weights(base)
+    assert apart(found, bare_loop(chosen)) < 1e-5
+    moved = {name for name in found if not torch.equal(found[name], before[name])}
+    trained = {"unet": chosen.unet_training, "text": chosen.text_encoder_training}
+    projections = ("to_q.", "to_k.", "to_v.", "to_out.0.", "q_proj.", "k_proj.", "v_proj.", "out_proj.")
+    for part, how in trained.items():
+        mine = {name for name in moved if name.startswith(part)}
+        assert bool(mine) == (how != "frozen")
+        if how == "lora":
+            assert all(name.endswith("weight") and any(word in name for word in projections) for name in mine)
+    counted = sum(value.numel() for value in before.values())
+    assert 0 < facts["parameters"] < counted
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "out", local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    assert pipeline("a photo of a face", num_inference_steps=2).images[0].size == (32, 32)
+
+
+def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path) -> None:
+    chosen = settings(base=str(base), autoencoder="base", adapter="lora")
+    train(tmp_path / "whole", chosen)
+
+    def die(step: int, steps: int, figures: object) -> None:
+        if step >= 3:
+            raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
+        with pytest.raises(InterruptedError):
+            train(tmp_path / "cut", chosen, die)
+    train(tmp_path / "cut", chosen)
+    assert resumed_at(tmp_path / "cut") == [2]
+    assert apart(weights(tmp_path / "cut" / "out"), weights(tmp_path / "whole" / "out")) == 0.0
+
+
+@pytest.mark.slow
+def test_a_compiled_unet_trains_the_same_weights(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    train(tmp_path, settings(compile="on"))
+    assert apart(weights(tmp_path / "out"), whole) < 1e-4
 
 
 class Plain:
@@ -326,7 +398,7 @@ def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path: P
 
 
 def test_a_frozen_text_encoder_and_an_autoencoder_of_its_own_are_exported_as_they_are(tmp_path: Path) -> None:
-    chosen = settings(steps=2, train_text_encoder=False, autoencoder="train")
+    chosen = settings(steps=2, train_text_encoder="frozen", autoencoder="train")
     train(tmp_path, chosen)
     fitted = autoencoder.train(pictures().images)
     fresh = build(chosen, DATA, derive(SEED, "weights"), fitted)

@@ -316,3 +316,16 @@ def test_the_bundled_autoencoder_is_known_by_its_tensors(release, check):
     assert json.loads((release / "model/lineage.json").read_text())["vae"]["from"] == f"bundled autoencoder {digest}"
     assert check(bundled={digest}) == set()
     assert check(bundled={"0" * 16}) == {LINEAGE}
+
+
+def test_a_part_that_was_frozen_is_the_public_bases(release, check, tmp_path):
+    write_model(tmp_path / "teacher", 2, ModelSettings(autoencoder="train"), release / "data")
+    frozen = ModelSettings(base="some/base", autoencoder="train", train_unet="frozen", train_text_encoder="lora")
+    weight_lineage.write_lineage(release / "model", frozen, release / "data")
+    lines = json.loads((release / "model/lineage.json").read_text())
+    assert (lines["unet"]["trained_on"], lines["text_encoder"]["trained_on"]) == (PUBLIC, weight_lineage.KEPT)
+    assert check(teacher=tmp_path / "teacher") == set()
+    name = "unet/diffusion_pytorch_model.safetensors"
+    shutil.copy(tmp_path / "teacher" / name, release / "model" / name)
+    weight_lineage.write_lineage(release / "model", frozen, release / "data")
+    assert check(teacher=tmp_path / "teacher") == {LINEAGE}

@@ -25,6 +25,7 @@ Reason = Literal[
     "truncated",
     "corrupt",
     "too large",
+    "too small",
     "unsupported",
     "duplicate",
     "no identity",
@@ -61,10 +62,18 @@ class Decoded:
     Attributes:
         pixels: (size, size, C) uint8.
         digest: 16 bytes that are equal for equal pictures, before resizing, whatever the file's format.
+        width, height: before resizing, upright.
     """
 
     pixels: Pixels
     digest: bytes
+    width: int
+    height: int
+
+    def enlarged(self, settings: DataSettings) -> float:
+        """How many times longer the picture's sides became; of two sides the one that grew more. Below 1: it shrank."""
+        side = max(self.width, self.height) if settings.resize == "pad" else min(self.width, self.height)
+        return settings.size / side
 
 
 @contextmanager
@@ -130,7 +139,7 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
     whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
     whole.update(upright.tobytes())
     pixels = np.asarray(_resize(upright, settings))
-    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16])
+    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16], *upright.size)
 
 
 def _why(data: bytes, error: Exception) -> Reason:

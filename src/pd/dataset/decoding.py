@@ -12,6 +12,8 @@ from pd.dataset.decode import BadImage, decode, load, quiet
 from pd.dataset.images import encode_png
 from pd.dataset.readers.source import BadRow, Row
 
+MOST_ENLARGED = 2.0  # an image that must grow more is bad: three of four of its pixels would be made up
+
 
 @dataclass(frozen=True)
 class Good:
@@ -22,12 +24,14 @@ class Good:
         id: 16 hex digits that name it, from its identity and its path (or its bytes, where it has no path).
         png: the resized image.
         digest: equal for equal pictures.
+        enlarged: it was smaller than `data.size`.
     """
 
     row: Row
     id: str
     png: bytes
     digest: bytes
+    enlarged: bool
 
 
 def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterator[Good | BadRow]:
@@ -47,11 +51,14 @@ def _one(row: Row, settings: DataSettings) -> Good | BadRow:
     try:
         data = load(row.data, settings)
         decoded = decode(data, settings)
+        growth = decoded.enlarged(settings)
+        if growth > MOST_ENLARGED:
+            raise BadImage("too small", f"{decoded.width}x{decoded.height} pixels, data.size is {settings.size}")
     except BadImage as bad:
         return BadRow(row.name, row.number, bad.reason, bad.detail)
     key = row.key if row.key is not None else f"sha256:{sha256(data).hexdigest()}"
     name = sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
-    return Good(row, name, encode_png(decoded.pixels), decoded.digest)
+    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth > 1)
 
 
 def _result(item: Future[Good | BadRow] | BadRow) -> Good | BadRow:

@@ -65,6 +65,7 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
         lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
         default_captions=default_captions,
+        enlarged=intake.enlarged,
         labels=list(source.labels),
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
@@ -103,11 +104,13 @@ class _Intake:
     Attributes:
         bad: images that cannot be used.
         images: identity -> images that can be decoded and are no duplicates.
+        enlarged: how many of these were smaller than `data.size`.
         splits: identity -> the split column's word.
     """
 
     bad: list[BadRow] = field(default_factory=list)
     images: Counter[str] = field(default_factory=Counter)
+    enlarged: int = 0
     splits: dict[str, str] = field(default_factory=dict)
 
 
@@ -133,6 +136,7 @@ def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Prog
                 continue
             seen[item.digest] = f"row {row.number}" if row.number is not None else plain(row.name)
             intake.images[row.identity] += 1
+            intake.enlarged += item.enlarged
             if intake.images[row.identity] < settings.min_images:
                 few[row.identity].append((row.name, row.number))
             else:

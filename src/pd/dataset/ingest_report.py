@@ -21,6 +21,7 @@ class IngestReport:
         lone: people with one usable image; re-identification can learn them only from altered views of it.
         ignored: files that are no images by their name, by suffix.
         default_captions: images without a caption of their own.
+        enlarged: images smaller than `data.size`, which became up to twice as large.
         labels: names of the label columns.
     """
 
@@ -30,6 +31,7 @@ class IngestReport:
     lone: Sequence[str]
     ignored: Mapping[str, int]
     default_captions: int
+    enlarged: int
     labels: Sequence[str]
 
     def facts(self) -> dict[str, object]:
@@ -41,6 +43,7 @@ class IngestReport:
             "identities_with_one_image": len(self.lone),
             "ignored_files": sum(self.ignored.values()),
             "default_captions": self.default_captions,
+            "enlarged": self.enlarged,
             "labels": list(self.labels),
         }
 
@@ -65,6 +68,8 @@ class IngestReport:
             lines.append(f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; convert DICOM first)")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
+        if self.enlarged:
+            lines.append(f"{self.enlarged} images are smaller than data.size and were enlarged, which makes nothing sharper")
         return lines
 
 

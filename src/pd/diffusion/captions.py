@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pd.diffusion.tokenizer import tokenize
+from pd.diffusion.tokenizer import fit, token_ids
+from pd.errors import UserError
 
 
 class CaptionTable:
@@ -17,19 +18,31 @@ class CaptionTable:
     Args:
         tokenizer: the model's.
         captions: one per image, N of them.
+        truncate: cut captions that have more tokens than the model takes, as stock StableDiffusionPipeline does.
 
     Attributes:
         tokens: (U, L) int64, one row per distinct caption.
         rows: (N,) int64, each image's row in `tokens`.
+        truncated: how many images have a caption that was cut.
 
     Raises:
-        UserError: a caption has more tokens than the model takes.
+        UserError: captions have more tokens than the model takes and are not to be cut; the first image is named, no text is.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, captions: Sequence[str]) -> None:
+    def __init__(self, tokenizer: CLIPTokenizer, captions: Sequence[str], *, truncate: bool = False) -> None:
         distinct = ["", *sorted(set(captions) - {""})]
         position = {caption: row for row, caption in enumerate(distinct)}
-        self.tokens: Tensor = tokenize(tokenizer, distinct)
+        ids = token_ids(tokenizer, distinct)
+        takes: int = tokenizer.model_max_length
+        long = [image for image, caption in enumerate(captions) if len(ids[position[caption]]) > takes]
+        if long and not truncate:
+            raise UserError(
+                f"{len(long)} of {len(captions)} captions have more than {takes} tokens, the longest {max(map(len, ids))}",
+                where=f"the caption of training image {long[0]}, counted from 0",
+                fix="shorten them, or set truncate_captions: true",
+            )
+        self.truncated = len(long)
+        self.tokens: Tensor = fit(tokenizer, ids)
         self.rows: Tensor = torch.tensor([position[caption] for caption in captions], dtype=torch.int64)
 
     def batch(self, indices: Tensor, drop: Tensor) -> tuple[Tensor, Tensor]:

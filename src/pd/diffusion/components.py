@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditio
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pd.config import DataSettings, ModelSettings
-from pd.diffusion import autoencoder, pretrained, schedule, tokenizer
+from pd.diffusion import adapter, autoencoder, pretrained, schedule, tokenizer
 from pd.diffusion.presets import TEXT_MODELS, UNETS
 from pd.errors import UserError
 
@@ -39,10 +39,10 @@ class Components:
 
 
 def build(model: ModelSettings, data: DataSettings, seed: int, vae: AutoencoderKL | None = None) -> Components:
-    """A model before its training: from scratch in a named size, or a base to fine-tune.
+    """A model before its training: from scratch in a named size, or a base to fine-tune, with LoRA's additions if wanted.
 
     Args:
-        model: base, revision, unet, autoencoder, prediction, zero_terminal_snr.
+        model: base, revision, unet, autoencoder, prediction, zero_terminal_snr, and what is trained.
         data: size and mode of the images.
         seed: new weights are drawn from it and from nothing else.
         vae: the autoencoder, when the settings say `autoencoder: train`; see `autoencoder.train`.
@@ -71,6 +71,7 @@ def build(model: ModelSettings, data: DataSettings, seed: int, vae: AutoencoderK
     unet.register_to_config(sample_size=data.size // vae_factor(vae))
     components = Components(unet, vae.eval().requires_grad_(False), text_encoder, words, scheduler)
     _check(components, data)
+    adapter.attach(unet, text_encoder, model, seed)
     return components
 
 

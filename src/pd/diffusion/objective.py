@@ -10,6 +10,7 @@ Sources:
         for noise and min(SNR, gamma) / (SNR + 1) for velocity.
     zero terminal SNR: Lin et al., arXiv 2305.08891 (the schedule's, see `schedule.py`).
     caption dropout: Ho & Salimans, arXiv 2207.12598.
+    noise offset: Guttenberg, "Diffusion with offset noise" (2023): with plain noise a network hardly learns a picture's mean.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Batch:
     Args:
         indices: (B,) int64, rows of the training data.
         timesteps: (B,) int64, from 0 to timesteps - 1.
-        noise: (B, c, h, w) float32, standard normal.
+        noise: (B, c, h, w) float32, standard normal, plus the offset where one is asked for.
         drop: (B,) bool, captions to be replaced by the empty one.
         flip: (B,) bool, images to be mirrored.
     """
@@ -59,6 +60,7 @@ def draw(
     latent_shape: tuple[int, int, int],
     caption_dropout: float,
     flip: bool = False,
+    noise_offset: float = 0.0,
     timesteps: int = 1000,
 ) -> Batch:
     """The global batch of a step, a function of the arguments alone.
@@ -73,6 +75,7 @@ def draw(
         latent_shape: (c, h, w).
         caption_dropout: share of captions dropped.
         flip: mirror half of the images.
+        noise_offset: deviation of what is added to the noise, one number for each channel of each row.
         timesteps: length of the noise schedule.
     """
     if images < 1:
@@ -82,6 +85,8 @@ def draw(
     noise = rng.standard_normal((batch, *latent_shape), dtype=np.float32)
     drop = rng.random(batch) < caption_dropout
     mirrored = rng.random(batch) < (0.5 if flip else 0.0)
+    if noise_offset:
+        noise += np.float32(noise_offset) * rng.standard_normal((batch, latent_shape[0], 1, 1), dtype=np.float32)
     return Batch(
         indices=torch.from_numpy(_rows(seed, step * batch, batch, images)),
         timesteps=torch.from_numpy(times),

@@ -86,7 +86,7 @@ class Sampler:
             (N, H, W, C) uint8.
 
         Raises:
-            UserError: a prompt is longer than the tokenizer takes, or the model made NaN.
+            UserError: the model made NaN.
         """
         if len(ids) != len(prompts):
             raise ValueError(f"{len(ids)} ids but {len(prompts)} prompts")

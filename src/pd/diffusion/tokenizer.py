@@ -61,20 +61,19 @@ def _byte_characters() -> list[str]:
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
-    """Token ids (N, model_max_length) int64, padded as stock StableDiffusionPipeline pads.
+    """Token ids (N, model_max_length) int64, cut and padded as stock StableDiffusionPipeline does."""
+    return fit(tokenizer, token_ids(tokenizer, captions))
 
-    Raises:
-        UserError: a caption is longer than the tokenizer takes; its row is named, its text is not.
-    """
-    longest: int = tokenizer.model_max_length
-    rows = tokenizer(captions, padding=False, truncation=False, verbose=False).input_ids
-    lengths = [len(row) for row in rows]
-    too_long = [row for row, length in enumerate(lengths) if length > longest]
-    if too_long:
-        raise UserError(
-            f"{len(too_long)} of {len(captions)} captions have more than {longest} tokens, the longest {max(lengths)}",
-            where=f"caption {too_long[0]}",
-            fix="shorten the captions",
-        )
-    padded = [row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows]
-    return torch.tensor(padded, dtype=torch.int64).reshape(len(captions), longest)
+
+def token_ids(tokenizer: CLIPTokenizer, captions: list[str]) -> list[list[int]]:
+    """Token ids of each caption, start and end included, as many as it has."""
+    found: list[list[int]] = tokenizer(captions, padding=False, truncation=False, verbose=False).input_ids
+    return found
+
+
+def fit(tokenizer: CLIPTokenizer, ids: list[list[int]]) -> Tensor:
+    """Ids as `token_ids` gives them, (N, model_max_length) int64: short ones padded, long ones cut before their end token."""
+    length: int = tokenizer.model_max_length
+    rows = [row + [tokenizer.pad_token_id] * (length - len(row)) for row in ids]
+    rows = [row if len(row) == length else [*row[: length - 1], row[-1]] for row in rows]
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(ids), length)

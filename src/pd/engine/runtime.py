@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd, lcm
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def _without_stderr() -> Iterator[None]:
 def preflight_train(settings: ModelSettings) -> Share:
     """What each of the training's workers can have, before anything is started.
 
-    Empty `cpus_per_worker` shares all CPUs out, less one slot that stays free for other actors. Threads are not slots:
+    Where `workers` is a range, the cluster must hold its smallest number, and CPUs are shared out among the largest that it
+    holds. Empty `cpus_per_worker` shares all CPUs out, less one slot that stays free for other actors. Threads are not slots:
     alone on a machine a worker computes on all of it.
 
     Raises:
@@ -111,11 +113,11 @@ def preflight_train(settings: ModelSettings) -> Share:
     """
     import ray
 
-    split_batch(settings, max(1, settings.workers))
+    split_batch(settings)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus = [float(node.get("CPU", 0.0)) for node in nodes]
     gpus = [float(node.get("GPU", 0.0)) for node in nodes]
-    workers, each_gpu = settings.workers, settings.gpus_per_worker
+    workers, each_gpu = settings.min_workers, settings.gpus_per_worker
     if each_gpu and _fits(gpus, each_gpu) < workers:
         raise UserError(
             f"{workers} workers with {each_gpu:g} GPUs each need {workers * each_gpu:g}; "
@@ -131,6 +133,7 @@ def preflight_train(settings: ModelSettings) -> Share:
                 where=f"workers = {workers}",
                 fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
             )
+        workers = min(settings.max_workers, int(sum(cpus)), _fits(gpus, each_gpu) if each_gpu else settings.max_workers)
         each_cpu = _even_share(cpus, gpus, workers, each_gpu)
     elif (fit := _fits_both(cpus, gpus, each_cpu, each_gpu)) < workers:
         raise UserError(
@@ -139,31 +142,46 @@ def preflight_train(settings: ModelSettings) -> Share:
             where=f"cpus_per_worker = {each_cpu:g}",
             fix=f"set workers to at most {fit}, or lower cpus_per_worker",
         )
+    else:
+        workers = min(settings.max_workers, fit)
     alone = settings.cpus_per_worker is None and len(nodes) == 1
     return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)))
 
 
-def split_batch(settings: ModelSettings, workers: int) -> int:
-    """Images per forward on one of so many workers.
+def split_batch(settings: ModelSettings, workers: int | None = None) -> int:
+    """Images per forward on one of so many workers: `micro_batch`, or all of a worker's share where it is no number.
+
+    Args:
+        settings: batch, workers, micro_batch.
+        workers: how many there are; None: as many as the settings allow.
 
     Raises:
-        UserError: the batch does not divide evenly. Uneven parts would weigh images unequally.
+        UserError: the batch does not divide evenly among every number of workers that the settings allow. Uneven parts
+            would weigh images unequally.
     """
-    if settings.batch % workers:
+    low, high = max(1, settings.min_workers), max(1, settings.max_workers)
+    allowed = range(low, high + 1)
+    uneven = [number for number in allowed if settings.batch % number]
+    if uneven:
+        multiple = lcm(*allowed)
+        narrower = "" if low == high else f", or narrow workers = [{low}, {high}]"
         raise UserError(
-            f"a batch of {settings.batch} does not divide among {workers} workers",
+            f"a batch of {settings.batch} does not divide among {uneven[0]} workers",
             where=f"batch = {settings.batch}",
-            fix=f"set batch: {-(-settings.batch // workers) * workers}",
+            fix=f"set batch: {-(-settings.batch // multiple) * multiple}{narrower}",
         )
-    each = settings.batch // workers
-    micro = settings.micro_batch or each
-    if each % micro:
-        raise UserError(
-            f"{each} images per worker and step do not divide into micro-batches of {micro}",
-            where=f"micro_batch = {micro}",
-            fix=f"choose a divisor of {each}",
-        )
-    return micro
+    micro = settings.micro_batch
+    if isinstance(micro, int):
+        shares = [settings.batch // number for number in allowed]
+        broken = [share for share in shares if share % micro]
+        if broken:
+            raise UserError(
+                f"{broken[0]} images per worker and step do not divide into micro-batches of {micro}",
+                where=f"micro_batch = {micro}",
+                fix=f"choose a divisor of {gcd(*shares)}",
+            )
+        return micro
+    return settings.batch // (workers or high)
 
 
 def unwrap(error: BaseException) -> UserError | None:

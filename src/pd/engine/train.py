@@ -57,7 +57,7 @@ def train_model(
     seed = seed if settings.seed is None else settings.seed
     if len(images) == 0:
         raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
-    split_batch(settings, max(1, settings.workers))
+    split_batch(settings)
     folder = work.resolve() / name_of(settings, data, images, seed)
     job = Job(settings, data, seed, folder)
     if not job.facts.exists():
@@ -146,7 +146,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
         scaling_config=ScalingConfig(
             # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
-            num_workers=settings.workers if isinstance(settings.workers, int) else tuple(settings.workers),
+            num_workers=settings.workers,
             use_gpu=share.gpus > 0,
             resources_per_worker=resources,
         ),

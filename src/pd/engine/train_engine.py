@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from pd.config import ModelSettings
+from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.engine.train_checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
 from pd.engine.train_partition import masters, pieces
@@ -25,24 +26,33 @@ class TrainEngine:
     """A module, its optimiser and its average.
 
     Args:
-        module: forward returns the loss; every parameter is trained.
+        module: forward returns the loss; what is trained has `requires_grad`.
         settings: of the training.
         micro_batch: rows per forward on this rank.
         device: of this rank.
     """
 
-    def __init__(self, module: nn.Module, settings: ModelSettings, micro_batch: int, device: torch.device) -> None:
+    def __init__(self, module: Denoiser, settings: ModelSettings, micro_batch: int, device: torch.device) -> None:
         import deepspeed  # slow, and it looks for the accelerator when it is imported
 
         # On CPUs DeepSpeed would first compile its own all-reduce, for minutes; gloo has one.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.settings = settings
         # A rank alone has nobody to share with: ZeRO would only copy its gradients about, a sixth of a small model's step.
-        self.stage = settings.zero_stage if distributed.get_world_size() > 1 else 0
-        size = sum(parameter.numel() for parameter in module.parameters())
+        # But it may have a CPU to leave the optimiser to.
+        shares = distributed.get_world_size() > 1 or settings.offload == "optimizer"
+        self.stage = settings.zero_stage if shares else 0
+        trained = [parameter for parameter in module.to(device).parameters() if parameter.requires_grad]
+        size = sum(parameter.numel() for parameter in trained)
         self.engine, *_ = deepspeed.initialize(
-            model=module.to(device), config=_config(settings, self.stage, micro_batch, size), dist_init_required=False
+            model=module,
+            model_parameters=trained,  # the frozen ones get no gradients and no state
+            config=_config(settings, self.stage, micro_batch, size, device),
+            dist_init_required=False,
         )
+        # ZeRO 3 gathers each layer's weights as it comes: nothing whole to compile.
+        if settings.compile == "on" or (settings.compile == "auto" and device.type != "cpu" and self.stage < 3):
+            module.unet.compile(dynamic=False)  # in place: the names of parameters stay
         self.ema = Ema(self._masters(), settings.ema)
 
     def rate(self, step: int) -> float:
@@ -156,8 +166,9 @@ def _shape(parameter: Tensor) -> torch.Size:
     return getattr(parameter, "ds_shape", parameter.shape)
 
 
-def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int) -> dict[str, Any]:
+def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, device: torch.device) -> dict[str, Any]:
     """DeepSpeed's settings. bf16 is autocast over float32 weights: they and their average keep their precision."""
+    offload = {"device": "cpu", "pin_memory": device.type != "cpu"} if settings.offload == "optimizer" else None
     return {
         "train_batch_size": settings.batch,
         "train_micro_batch_size_per_gpu": micro_batch,
@@ -176,7 +187,9 @@ def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int) ->
             "stage": stage,
             "reduce_bucket_size": min(BUCKET, size),
             "allgather_bucket_size": min(BUCKET, size),
-        },
+        }
+        | ({"offload_optimizer": offload} if offload else {}),
+        "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's own for CPUs compiles itself as well
         "torch_autocast": {"enabled": settings.precision == "bf16", "dtype": "bfloat16"},
         "steps_per_print": 10**9,
     }

@@ -76,11 +76,11 @@ def _tensors(job: Job, parts: Components, images: TrainingData, device: torch.de
     latents (N, c, h, w) float32; mirrored, the same of mirrored images, where settings ask for these; rows (N,) int64
     into text: tokens (U, L) int64, or embeddings (U, L, d) float32 where the text encoder is not trained.
     """
-    table = CaptionTable(parts.tokenizer, images.captions)
+    table = CaptionTable(parts.tokenizer, images.captions, truncate=job.settings.truncate_captions)
     tensors = {"latents": _encode(parts, images.images, device), "rows": table.rows, "text": table.tokens}
     if job.settings.flip:
         tensors["mirrored"] = _encode(parts, images.images[:, :, ::-1], device)
-    if not job.settings.train_text_encoder:
+    if not job.settings.trains_text_encoder:
         tensors["text"] = embed(parts.text_encoder.to(device).eval(), table.tokens).cpu()
         parts.text_encoder.cpu()
     return {name: tensor.contiguous() for name, tensor in tensors.items()}

@@ -12,6 +12,7 @@ from pd.diffusion.data import TrainingData
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
 _OPERATIONAL = {"checkpoint_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch", "zero_stage"}
+_OPERATIONAL |= {"offload", "compile", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)

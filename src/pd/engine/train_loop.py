@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
+from pd.diffusion.adapter import merge
 from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.export import export
 from pd.diffusion.objective import draw
-from pd.engine.runtime import split_batch
 from pd.engine.train_checkpoint import Checkpoint
 from pd.engine.train_engine import TrainEngine, take_weights
 from pd.engine.train_inputs import Inputs, prepare, rebuild
 from pd.engine.train_job import Job
+from pd.engine.train_micro_batch import find_micro_batch
 from pd.engine.train_progress import ProgressWriter, Tell
 from pd.engine.train_worker import Worker
 from pd.errors import UserError
@@ -73,11 +74,11 @@ class _Training:
 
     def __init__(self, job: Job, worker: Worker, components: Components, log: ProgressWriter) -> None:
         self.job, self.settings, self.worker, self.components, self.log = job, job.settings, worker, components, log
-        self.micro = split_batch(self.settings, worker.world)
         denoiser = Denoiser(components, self.settings)
         checkpoint = self._last_checkpoint()
         if checkpoint is not None:
             take_weights(denoiser, checkpoint)
+        self.micro = find_micro_batch(denoiser, self.settings, worker.world, worker.device)
         self.engine = TrainEngine(denoiser, self.settings, self.micro, worker.device)
         self.inputs = Inputs(job, worker.device)
         self.recent: deque[float] = deque(maxlen=RECENT)
@@ -134,6 +135,7 @@ class _Training:
             latent_shape=self.components.latent_shape,
             caption_dropout=settings.caption_dropout,
             flip=settings.flip,
+            noise_offset=settings.noise_offset,
             timesteps=self.components.scheduler.config.num_train_timesteps,
         )
         share = settings.batch // worker.world
@@ -188,14 +190,19 @@ class _Training:
         self.log.write(done, self.settings.steps, **figures)
 
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
-        """Put the averaged weights into the model and write it, then the facts."""
-        parts = {"unet": self.components.unet, "text_encoder": self.components.text_encoder}
+        """Put the averaged weights into the model, merge what LoRA added, and write it; then the facts."""
+        frozen = any(not parameter.requires_grad for parameter in self.engine.engine.module.parameters())
+        # At ZeRO stage 3 the frozen weights are in parts, one on each rank; nothing has changed them.
+        components = rebuild(self.job) if frozen else self.components
+        parts = {"unet": components.unet, "text_encoder": components.text_encoder}
         for name, value in weights.items():
             part, _, inner = name.partition(".")
             # The tensor, not its content: at ZeRO stage 3 the parameter in place is an empty one.
             parts[part].get_parameter(inner).data = value
+        for module in parts.values():
+            merge(module)
         with write_folder(self.job.model) as folder:
-            export(self.components, folder)
+            export(components, folder)
         facts = {
             "steps": self.settings.steps,
             "loss": sum(self.recent) / len(self.recent),

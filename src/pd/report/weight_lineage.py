@@ -31,7 +31,8 @@ def write_lineage(model: Path, settings: ModelSettings, data: Path) -> None:
         data: the folder of kept candidates it learned from, as it is released.
     """
     base = "scratch" if settings.base is None else _base(settings)
-    origins = {"unet": (KEPT, base), "text_encoder": (KEPT if settings.train_text_encoder else PUBLIC, base)}
+    trained = {"unet": settings.unet_training, "text_encoder": settings.text_encoder_training}
+    origins = {part: (PUBLIC if how == "frozen" else KEPT, base) for part, how in trained.items()}
     if settings.autoencoder == "bundled":
         origins["vae"] = (PUBLIC, f"bundled autoencoder {tensor_digest(model / 'vae')}")
     else:
@@ -106,7 +107,7 @@ def _faults(folder: Path, line: dict[str, Any], data: Path, bundled: Collection[
     trained_on, source = line.get("trained_on"), str(line.get("from"))
     if weights_sha256(folder) != line.get("sha256"):
         faults.append("its weights are not those that were recorded")
-    if trained_on not in (KEPT, PUBLIC) or (trained_on == PUBLIC and folder.name == "unet"):
+    if trained_on not in (KEPT, PUBLIC) or (trained_on == PUBLIC and folder.name == "unet" and source == "scratch"):
         faults.append("it was trained on something other than kept candidates")
     if trained_on == KEPT and line.get("data_digest") != digest_folder(data):
         faults.append("it was trained on other data than those in data/")
@@ -129,12 +130,13 @@ def _safe_digest(folder: Path) -> str | None:
 def _from_teacher(model: Path, lines: dict[str, Any], teacher: Path) -> list[str]:
     """Components that are the teacher's own, or that were fine-tuned from it.
 
-    A component that nobody trained may be the same in both: the public one.
+    A component that nobody trained may be the same in both: the public one. Not so the UNet, which is most of a model, and
+    of which nothing shows that the teacher left it as it was.
     """
     faults = [
         f"{part}: it is the teacher's"
         for part, line in sorted(lines.items())
-        if line.get("trained_on") == KEPT and weights_sha256(model / part) == weights_sha256(teacher / part)
+        if (line.get("trained_on") == KEPT or part == "unet") and weights_sha256(model / part) == weights_sha256(teacher / part)
     ]
     origin = f"folder {digest_folder(teacher)}"
     return faults + [f"{part}: it comes from the teacher" for part, line in lines.items() if line.get("from") == origin]
