@@ -279,6 +279,43 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
         assert apart(weights(tmp_path / str(stage) / "model"), expected) < 1e-5, f"stage {stage}"
 
 
+def adapt_on_both_ranks(rank: int, folder: Path, base: Path) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(folder / "store"), 2), rank=rank, world_size=2)
+    for stage in range(4):
+        job = Job(adapted(base, zero_stage=stage, workers=2), DATA, SEED, folder / str(stage))
+        if rank == 0:
+            job.folder.mkdir()
+            hand_over(pictures(), job.inputs)
+        distributed.barrier()
+        assert train_loop(job, Pair(rank, job.folder)) is None
+
+
+def adapted(base: Path, **changes: Any) -> ModelSettings:
+    return settings(base=str(base), autoencoder="base", adapter="lora", lora_rank=2, **changes)
+
+
+@pytest.mark.slow
+def test_two_ranks_adapt_a_base_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
+    multiprocessing.spawn(adapt_on_both_ranks, (tmp_path, base), nprocs=2)
+    expected = bare_loop(adapted(base))
+    for stage in range(4):
+        assert apart(weights(tmp_path / str(stage) / "model"), expected) < 1e-5, f"stage {stage}"
+
+
+def test_captions_that_are_too_long_are_refused_or_cut_and_counted(tmp_path: Path) -> None:
+    images = pictures()
+    long = TrainingData(images.images, [*images.captions[:2], "word " * 100, "word " * 90, *images.captions[4:]])
+
+    def trained(name: str, **changes: Any) -> dict[str, Any]:
+        return train_model(settings(steps=1, **changes), DATA, long, tmp_path / name, tmp_path / "work", SEED)
+
+    with pytest.raises(UserError, match=r"training image 2, .*: 2 of 12 captions have more than 77 tokens"):
+        trained("refused")
+    assert trained("cut", truncate_captions=True)["truncated_captions"] == 2
+
+
 def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:
     train(tmp_path, settings(precision="bf16"))
     distance = apart(weights(tmp_path / "out"), whole)
