@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -224,11 +225,12 @@ def test_a_compiled_unet_trains_the_same_weights(tmp_path: Path, whole: dict[str
     assert apart(weights(tmp_path / "out"), whole) < 1e-4
 
 
-class Pair:
-    """One of two ranks in plain processes: what Ray gives a training loop, without Ray."""
+class Plain:
+    """A rank in a plain process: what Ray gives a training loop, without Ray."""
 
-    def __init__(self, rank: int, folder: Path) -> None:
-        self.rank, self.world, self.device, self._folder = rank, 2, torch.device("cpu"), folder
+    def __init__(self, folder: Path) -> None:
+        self.rank, self.world = distributed.get_rank(), distributed.get_world_size()
+        self.device, self._folder = torch.device("cpu"), folder
 
     def agree(self, value: Any) -> Any:
         held = [value]
@@ -236,7 +238,7 @@ class Pair:
         return held[0]
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
-        part = self._folder / f"checkpoint_{step}"
+        part = self._folder / f"checkpoint_{step:03d}"
         part.mkdir(exist_ok=True)
         save(part)
         distributed.barrier()
@@ -244,39 +246,98 @@ class Pair:
     def latest(self) -> Path | None:
         return max(self._folder.glob("checkpoint_*"), default=None)
 
+    def told_to_leave(self) -> bool:
+        return False
 
-def both_ranks(rank: int, folder: Path) -> None:
-    """Train at every ZeRO stage; each dies in its fourth step and is run again."""
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+
+ELASTIC = {"steps": 12, "checkpoint_every": 3, "batch": 8}
+"""A training that changes its number of workers on the way."""
+
+
+Plans = dict[str, tuple[dict[str, Any], int | None]]
+"""Trainings, each in a folder of its name: settings, and the step in which all ranks die."""
+
+
+def spawn(world: int, folder: Path, plans: Plans) -> None:
+    """Run trainings in so many plain processes."""
+    with tempfile.TemporaryDirectory() as store:
+        multiprocessing.spawn(spawned, (world, Path(store) / "store", folder, plans), nprocs=world)
+
+
+def spawned(rank: int, world: int, store: Path, folder: Path, plans: Plans) -> None:
+    """One process of `spawn`."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", store=distributed.FileStore(str(folder / "store"), 2), rank=rank, world_size=2)
+    distributed.init_process_group("gloo", store=distributed.FileStore(str(store), world), rank=rank, world_size=world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)  # every step is told
+        for name, (changes, last) in plans.items():
+            job = Job(settings(**changes), DATA, SEED, folder / name)
+            if rank == 0 and not job.folder.exists():
+                job.folder.mkdir()
+                hand_over(pictures(), job.inputs)
+            distributed.barrier()
 
-    def dies(seed: int, step: int, **shape: Any) -> Any:
-        if step == 3:
-            raise InterruptedError
-        return draw(seed, step, **shape)
+            def dies(seed: int, step: int, last: int | None = last, **shape: Any) -> Any:
+                if step == last:
+                    raise InterruptedError
+                return draw(seed, step, **shape)
 
-    for stage in range(4):
-        job = Job(settings(zero_stage=stage, workers=2, micro_batch=2), DATA, SEED, folder / str(stage))
-        if rank == 0:
-            job.folder.mkdir()
-            hand_over(pictures(), job.inputs)
-        distributed.barrier()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("pd.engine.train_loop.draw", dies)
-            with pytest.raises(InterruptedError):
-                train_loop(job, Pair(rank, job.folder))
-        assert train_loop(job, Pair(rank, job.folder)) is None
+            with pytest.MonkeyPatch.context() as inner:
+                inner.setattr("pd.engine.train_loop.draw", dies)
+                try:
+                    refusal = train_loop(job, Plain(job.folder))
+                    assert refusal is None, refusal
+                    assert last is None
+                except InterruptedError:
+                    assert last is not None
+
+
+def curve(folder: Path) -> dict[int, float]:
+    """Step -> mean loss of the steps up to it; where a step was taken twice, as it was the last time."""
+    lines = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if "loss" in line}
 
 
 @pytest.mark.slow
 def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path) -> None:
-    multiprocessing.spawn(both_ranks, (tmp_path,), nprocs=2)
+    def plans(last: int | None) -> Plans:
+        return {str(stage): ({"zero_stage": stage, "workers": 2, "micro_batch": 2}, last) for stage in range(4)}
+
+    whole = {f"whole {stage}": plan for stage, plan in plans(None).items()}
+    spawn(2, tmp_path, whole | plans(3))
+    spawn(2, tmp_path, plans(None))
     expected = bare_loop(settings())
-    for stage in range(4):
-        lines = (tmp_path / str(stage) / "progress.jsonl").read_text().splitlines()
+    for stage in plans(None):
+        lines = (tmp_path / stage / "progress.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines if "resumed" in line] == [2]
-        assert apart(weights(tmp_path / str(stage) / "model"), expected) < 1e-5, f"stage {stage}"
+        assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
+        uninterrupted = curve(tmp_path / f"whole {stage}")
+        assert uninterrupted.keys() == set(range(1, 7))
+        assert curve(tmp_path / stage) == pytest.approx(uninterrupted, abs=1e-5), f"stage {stage}"
+
+
+@pytest.mark.slow
+def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stage(tmp_path: Path) -> None:
+    first = {
+        "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 7),
+        "two to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, 7),
+    }
+    spawn(2, tmp_path, first)
+    alone = {
+        "whole": (ELASTIC, None),
+        "two to one": (ELASTIC, None),
+        "one to two": (ELASTIC, 7),
+    }
+    spawn(1, tmp_path, alone)
+    second = {
+        "two to two": ({"zero_stage": 1, "workers": 2, **ELASTIC}, None),
+        "one to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, None),
+    }
+    spawn(2, tmp_path, second)
+    for name in ("two to one", "two to two", "one to two"):
+        assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "whole"), abs=1e-5), name
+        assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
 
 
 def adapt_on_both_ranks(rank: int, folder: Path, base: Path) -> None:

@@ -36,15 +36,10 @@ class Ema:
         for parameter, average in zip(self._same_shapes(parameters), self._average, strict=True):
             parameter.copy_(average)
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averages by position, as copies; for checkpoints."""
-        return {str(position): average.clone() for position, average in enumerate(self._average)}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a checkpoint's averages."""
-        ordered = [state[str(position)] for position in range(len(state))]
-        for average, saved in zip(self._average, self._same_shapes(ordered), strict=True):
-            average.copy_(saved)
+    @property
+    def averages(self) -> list[Tensor]:
+        """The averages themselves, float32, in the parameters' order and shapes; a checkpoint writes and fills them."""
+        return self._average
 
     def _same_shapes(self, parameters: Iterable[Tensor]) -> Sequence[Tensor]:
         given = list(parameters)

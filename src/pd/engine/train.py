@@ -145,7 +145,12 @@ def _fit(job: Job, share: Share) -> UserError | None:
         _on_worker,
         train_loop_config={"job": job},
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
-        scaling_config=ScalingConfig(num_workers=settings.workers, use_gpu=share.gpus > 0, resources_per_worker=resources),
+        scaling_config=ScalingConfig(
+            # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
+            num_workers=settings.workers,
+            use_gpu=share.gpus > 0,
+            resources_per_worker=resources,
+        ),
         run_config=RunConfig(
             name=job.folder.name,
             storage_path=str(job.folder.parent),

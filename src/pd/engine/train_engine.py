@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
+from pd.engine.train_checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
+from pd.engine.train_partition import masters, pieces
 
 BETAS = (0.9, 0.99)
 BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
-_TAG = "state"
 
 
 class TrainEngine:
@@ -40,7 +40,7 @@ class TrainEngine:
         self.settings = settings
         # A rank alone has nobody to share with: ZeRO would only copy its gradients about, a sixth of a small model's step.
         # But it may have a CPU to leave the optimiser to.
-        shares = torch.distributed.get_world_size() > 1 or settings.offload == "optimizer"
+        shares = distributed.get_world_size() > 1 or settings.offload == "optimizer"
         self.stage = settings.zero_stage if shares else 0
         trained = [parameter for parameter in module.to(device).parameters() if parameter.requires_grad]
         size = sum(parameter.numel() for parameter in trained)
@@ -91,45 +91,79 @@ class TrainEngine:
         return float(self._norm if self.stage == 0 else self.engine.get_global_grad_norm())
 
     def save(self, folder: Path, client: dict[str, Any]) -> None:
-        """Write this rank's part of a checkpoint. All ranks call it; `client` comes back from `load`."""
-        self.engine.save_checkpoint(str(folder), tag=_TAG, client_state=client, save_latest=False)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.ema.state_dict(), folder / f"ema_{torch.distributed.get_rank()}.safetensors")
+        """Write this rank's part of a checkpoint. All ranks call it; `Checkpoint.client` is what is given here."""
+        rank = distributed.get_rank()
+        if rank == 0:
+            write_client(folder, client)
+        if rank > 0 and self.stage == 0:
+            return  # every rank has the same
+        steps = [self._moments(master) for master in self._masters()]
+        held = {
+            WEIGHTS: self._masters(),
+            AVERAGE: self.ema.averages,
+            MOMENT_1: [state["exp_avg"] for state in steps],
+            MOMENT_2: [state["exp_avg_sq"] for state in steps],
+        }
+        write(folder, rank, held, pieces(self.engine, self.stage))
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Go on from a checkpoint. All ranks call it."""
-        loaded, client = self.engine.load_checkpoint(str(folder), tag=_TAG)
-        if loaded is None:
-            raise RuntimeError(f"DeepSpeed found no checkpoint in {folder.name}")
-        self.ema.load_state_dict(load_file(folder / f"ema_{torch.distributed.get_rank()}.safetensors"))
-        return dict(client)
+    def load(self, checkpoint: Checkpoint, step: int) -> None:
+        """Go on from a checkpoint after so many steps; the module was built with its weights (`take_weights`)."""
+        mine = pieces(self.engine, self.stage)
+        checkpoint.fill(AVERAGE, self.ema.averages, mine)
+        moments = [self._moments(master) for master in self._masters()]
+        for state in moments:
+            state["step"].fill_(step)
+        checkpoint.fill(MOMENT_1, [state["exp_avg"] for state in moments], mine)
+        checkpoint.fill(MOMENT_2, [state["exp_avg_sq"] for state in moments], mine)
 
     @torch.no_grad()
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights by parameter name, float32 on the CPU; empty on all ranks but 0. All ranks call it."""
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        masters = self._masters()
-        kept = [weights.clone() for weights in masters]
-        self.ema.copy_to(masters)
-        keeps = torch.distributed.get_rank() == 0
-        found = {}
-        for name, parameter in self.engine.module.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            whole = parameter if self.stage == 0 else safe_get_full_fp32_param(parameter)
-            if keeps:
-                found[name] = whole.detach().to("cpu", torch.float32, copy=True)
-        for weights, before in zip(masters, kept, strict=True):
-            weights.copy_(before)
+        rank, world = distributed.get_rank(), distributed.get_world_size() if self.stage else 1
+        shapes = {name: _shape(parameter) for name, parameter in self.engine.module.named_parameters()}
+        found: dict[str, Tensor] = {}
+        layouts = [pieces(self.engine, self.stage, other) for other in range(world)]
+        for group, average in enumerate(self.ema.averages):
+            parts = [average]
+            if world > 1:
+                parts = [torch.empty_like(average) for _ in range(world)] if rank == 0 else []
+                distributed.gather(average, parts or None)
+            for part, layout in zip(parts, layouts, strict=False):
+                for piece in layout:
+                    if rank == 0 and piece.group == group:
+                        whole = found.setdefault(piece.name, torch.empty(shapes[piece.name]))
+                        whole.view(-1)[piece.start : piece.start + piece.length] = piece.of(part).cpu()
         return found
 
     def _masters(self) -> list[Tensor]:
-        """The float32 tensors that the optimiser steps on this rank."""
-        if self.stage == 0:
-            return [parameter for parameter in self.engine.module.parameters() if parameter.requires_grad]
-        held = "fp32_partitioned_groups_flat" if self.stage == 3 else "single_partition_of_fp32_groups"
-        return list(getattr(self.engine.optimizer, held))
+        return masters(self.engine, self.stage)
+
+    def _moments(self, master: Tensor) -> dict[str, Tensor]:
+        """Adam's state of a master, made if no step was taken yet."""
+        optimizer = self.engine.optimizer if self.stage == 0 else self.engine.optimizer.optimizer
+        state: dict[str, Tensor] = optimizer.state[master]
+        if not state:
+            state["step"] = torch.zeros((), device=master.device)
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(master), torch.zeros_like(master)
+        return state
+
+
+def take_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights into a module that no engine has yet.
+
+    Raises:
+        UserError: it is a checkpoint of another model.
+    """
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if trained.keys() != checkpoint.names():
+        raise checkpoint.broken(f"has {len(checkpoint.names())} parameters, this model trains {len(trained)} others")
+    for name, parameter in trained.items():
+        parameter.data.copy_(checkpoint.read(WEIGHTS, name, 0, parameter.numel()).view(parameter.shape))
+
+
+def _shape(parameter: Tensor) -> torch.Size:
+    """The whole parameter's; ZeRO stage 3 leaves an empty one in its place."""
+    return getattr(parameter, "ds_shape", parameter.shape)
 
 
 def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, device: torch.device) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import numpy as np
 from pd.config import DataSettings, ModelSettings, digest_of
 from pd.diffusion.data import TrainingData
 
-# What may change between two attempts without making another model.
-_OPERATIONAL = {"checkpoint_every", "cpus_per_worker", "gpus_per_worker"}
+# What may change between two attempts without making another model: how the work is laid out over workers and devices.
+_OPERATIONAL = {"checkpoint_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch", "zero_stage"}
+_OPERATIONAL |= {"offload", "compile", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Job:
 def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int) -> str:
     """The folder's name: equal names make equal models, and may go on from each other's checkpoints.
 
-    Batch layout, ZeRO stage and workers count: a checkpoint holds each rank's share.
+    How the work is laid out does not count: a checkpoint is read by any number of workers, at any ZeRO stage.
     """
     pixels = hashlib.sha256(repr(images.images.shape).encode())
     pixels.update(np.ascontiguousarray(images.images).data)

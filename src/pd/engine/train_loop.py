@@ -14,7 +14,8 @@ from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.export import export
 from pd.diffusion.objective import draw
-from pd.engine.train_engine import TrainEngine
+from pd.engine.train_checkpoint import Checkpoint
+from pd.engine.train_engine import TrainEngine, take_weights
 from pd.engine.train_inputs import Inputs, prepare, rebuild
 from pd.engine.train_job import Job
 from pd.engine.train_micro_batch import find_micro_batch
@@ -25,6 +26,7 @@ from pd.store.atomic import write_folder, write_json
 
 RECENT = 100  # steps whose mean loss is reported
 LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
+NOTICE_EVERY = 10  # steps between two looks for a notice that a machine will be taken away: all ranks wait for each other
 
 Value = TypeVar("Value")
 
@@ -73,23 +75,28 @@ class _Training:
     def __init__(self, job: Job, worker: Worker, components: Components, log: ProgressWriter) -> None:
         self.job, self.settings, self.worker, self.components, self.log = job, job.settings, worker, components, log
         denoiser = Denoiser(components, self.settings)
+        checkpoint = self._last_checkpoint()
+        if checkpoint is not None:
+            take_weights(denoiser, checkpoint)
         self.micro = find_micro_batch(denoiser, self.settings, worker.world, worker.device)
         self.engine = TrainEngine(denoiser, self.settings, self.micro, worker.device)
         self.inputs = Inputs(job, worker.device)
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.unseen: list[Tensor] = []  # losses that nobody has looked at yet, on the device
-        self.saved: int | None = None
+        self.saved = 0  # steps that the last checkpoint has behind it; 0: there is none
         self.look_every = 1 if worker.device.type == "cpu" else LOOK_EVERY_ON_GPU
+        if checkpoint is not None:
+            self._resume(checkpoint)
 
     def run(self) -> None:
         """Take all steps that are left, then export."""
-        start = self._resume()
+        start = self.saved
         steps, every = self.settings.steps, self.settings.checkpoint_every
         begin, mark = time.monotonic(), (time.monotonic(), start)
         for step in range(start, steps):
             self.unseen.append(self._step(step))
             done = step + 1
-            keep = done == steps or done % every == 0
+            keep = done == steps or done % every == 0 or (done % NOTICE_EVERY == 0 and self.worker.told_to_leave())
             if keep or done % self.look_every == 0:
                 self._look(done)
             if keep:
@@ -102,15 +109,20 @@ class _Training:
         weights = self.engine.averaged()
         _on_first(self.worker, lambda: self._finish(weights, speed))
 
-    def _resume(self) -> int:
-        checkpoint = self.worker.latest()
-        if checkpoint is None:
-            return 0
-        client = self.engine.load(checkpoint)
-        self.recent.extend(client["recent"])
-        self.saved = int(client["step"])
+    def _last_checkpoint(self) -> Checkpoint | None:
+        folder = self.worker.latest()
+        if folder is None:
+            return None
+        checkpoint = Checkpoint(folder)
+        if checkpoint.client["job"] != self.job.folder.name:
+            raise checkpoint.broken("is of a training with other settings or images")
+        return checkpoint
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        self.saved = int(checkpoint.client["step"])
+        self.recent.extend(checkpoint.client["recent"])
+        self.engine.load(checkpoint, self.saved)
         self.log.write(self.saved, self.settings.steps, phase="resumed")
-        return self.saved
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step on this rank's rows of the global batch; returns the mean loss over them."""
@@ -156,7 +168,7 @@ class _Training:
             distributed.all_reduce(spoilt)
         if spoilt.item():
             raise self._diverged(f"after step {done} there are weights that are not finite")
-        client = {"step": done, "recent": list(self.recent)}
+        client = {"job": self.job.folder.name, "step": done, "recent": list(self.recent)}
         self.worker.checkpoint(done, lambda folder: self.engine.save(folder, client))
         self.saved = done
 

@@ -29,6 +29,9 @@ class Worker(Protocol):
     def latest(self) -> Path | None:
         """The folder of the last checkpoint that counts."""
 
+    def told_to_leave(self) -> bool:
+        """Whether there is a new notice that a machine of ours will be taken away. All ranks ask, and get one answer."""
+
 
 class RayWorker:
     """A rank of Ray Train's worker group.
@@ -45,6 +48,7 @@ class RayWorker:
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
         self.device = ray.train.torch.get_device()
         self._folder = folder
+        self._notice: Any = None
 
     def agree(self, value: Any) -> Any:
         from ray.train.collective import broadcast_from_rank_zero
@@ -66,6 +70,12 @@ class RayWorker:
         checkpoint = ray.train.get_checkpoint()
         # The storage is a mounted folder (`RunConfig.storage_path`), so the checkpoint can be read where it lies.
         return Path(checkpoint.path) if checkpoint else None
+
+    def told_to_leave(self) -> bool:
+        import ray.train
+
+        before, self._notice = self._notice, ray.train.get_preemption_info()
+        return self._notice is not None and self._notice != before
 
 
 class LocalWorker:
@@ -101,6 +111,9 @@ class LocalWorker:
     def latest(self) -> Path | None:
         kept = self._kept()
         return kept[-1] if kept else None
+
+    def told_to_leave(self) -> bool:
+        return False
 
     def _kept(self) -> list[Path]:
         return sorted(self._folder.glob("local_*"))

@@ -1,0 +1,77 @@
+"""Which elements of which parameter a rank steps, under every ZeRO stage.
+
+ZeRO (Rajbhandari et al., arXiv 1910.02054) cuts the float32 weights, the optimiser's moments and, at stage 3, the
+parameters themselves into a flat part per rank. Told as (parameter, range of its elements), the parts of any stage and
+any number of workers can be put together again, which is how a training goes on from a checkpoint of another layout.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor, distributed, nn
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of one parameter's elements.
+
+    Attributes:
+        name: the parameter's.
+        start: first element, in the flattened parameter.
+        length: elements.
+        group: which of the rank's master tensors holds them.
+        offset: where they start in that tensor, flattened.
+    """
+
+    name: str
+    start: int
+    length: int
+    group: int
+    offset: int
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The piece's elements in its master tensor, or in one of the same layout: a view, (length,)."""
+        return tensor.detach().view(-1).narrow(0, self.offset, self.length)
+
+
+def masters(engine: nn.Module, stage: int) -> list[Tensor]:
+    """The float32 tensors that the optimiser steps on this rank: whole parameters at stage 0, else flat parts."""
+    if stage == 0:
+        return [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
+    held = "fp32_partitioned_groups_flat" if stage == 3 else "single_partition_of_fp32_groups"
+    return list(getattr(engine.optimizer, held))
+
+
+def pieces(engine: nn.Module, stage: int, rank: int | None = None) -> list[Piece]:
+    """What a rank's masters hold, padding left out; of this rank when none is named."""
+    rank = distributed.get_rank() if rank is None else rank
+    trained = [(name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad]
+    if stage == 0:
+        return [Piece(name, 0, parameter.numel(), group, 0) for group, (name, parameter) in enumerate(trained)]
+    names = {id(parameter): name for name, parameter in trained}
+    cut = _cut_by_parameter if stage == 3 else _cut_flat
+    return [piece for piece in cut(engine.optimizer, rank, names) if piece.length > 0]
+
+
+def _cut_flat(optimizer: nn.Module, rank: int, names: dict[int, str]) -> list[Piece]:
+    """Stages 1 and 2: the parameters in a row are cut into equal parts, wherever that falls."""
+    found = []
+    for group, parameters in enumerate(optimizer.round_robin_bit16_groups):
+        size = int(optimizer.partition_size[group])
+        begin, end = rank * size, (rank + 1) * size
+        for parameter, at in zip(parameters, optimizer.round_robin_bit16_offsets[group], strict=True):
+            low, high = max(at, begin), min(at + parameter.numel(), end)
+            found.append(Piece(names[id(parameter)], low - at, high - low, group, low - begin))
+    return found
+
+
+def _cut_by_parameter(optimizer: nn.Module, rank: int, names: dict[int, str]) -> list[Piece]:
+    """Stage 3: each parameter is cut into equal parts, the last ones padded or empty."""
+    found = []
+    for group, parameters in enumerate(optimizer.fp16_groups):
+        offset = 0
+        for parameter in parameters:
+            part = int(parameter.partition_numel())
+            start = rank * part
+            found.append(Piece(names[id(parameter)], start, min(part, parameter.ds_numel - start), group, offset))
+            offset += part
+    return found
