@@ -202,8 +202,9 @@ def test_parts_of_a_base_are_adapted_and_come_out_as_one_plain_model(
     assert pipeline("a photo of a face", num_inference_steps=2).images[0].size == (32, 32)
 
 
-def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path) -> None:
-    chosen = settings(base=str(base), autoencoder="base", adapter="lora")
+@pytest.mark.parametrize("changes", [{}, {"offload": "optimizer", "zero_stage": 2}, {"offload": "optimizer", "zero_stage": 3}])
+def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, changes: dict[str, Any]) -> None:
+    chosen = settings(base=str(base), autoencoder="base", adapter="lora", **changes)
     train(tmp_path / "whole", chosen)
 
     def die(step: int, steps: int, figures: object) -> None:
@@ -340,29 +341,18 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
 
 
-def adapt_on_both_ranks(rank: int, folder: Path, base: Path) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", store=distributed.FileStore(str(folder / "store"), 2), rank=rank, world_size=2)
-    for stage in range(4):
-        job = Job(adapted(base, zero_stage=stage, workers=2), DATA, SEED, folder / str(stage))
-        if rank == 0:
-            job.folder.mkdir()
-            hand_over(pictures(), job.inputs)
-        distributed.barrier()
-        assert train_loop(job, Pair(rank, job.folder)) is None
-
-
-def adapted(base: Path, **changes: Any) -> ModelSettings:
-    return settings(base=str(base), autoencoder="base", adapter="lora", lora_rank=2, **changes)
-
-
 @pytest.mark.slow
-def test_two_ranks_adapt_a_base_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
-    multiprocessing.spawn(adapt_on_both_ranks, (tmp_path, base), nprocs=2)
-    expected = bare_loop(adapted(base))
-    for stage in range(4):
-        assert apart(weights(tmp_path / str(stage) / "model"), expected) < 1e-5, f"stage {stage}"
+def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
+    lora = {"base": str(base), "autoencoder": "base", "adapter": "lora", "lora_rank": 2}
+
+    def plans(last: int | None) -> Plans:
+        return {str(stage): (lora | {"zero_stage": stage, "workers": 2}, last) for stage in range(4)}
+
+    spawn(2, tmp_path, plans(3))
+    spawn(2, tmp_path, plans(None))
+    expected = bare_loop(settings(**lora))
+    for stage in plans(None):
+        assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
 
 
 def test_captions_that_are_too_long_are_refused_or_cut_and_counted(tmp_path: Path) -> None:
