@@ -59,7 +59,10 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
         ("teacher: {micro_batch: 0}", "teacher.micro_batch = 0"),
         ("teacher: {precision: fp16}", "teacher.precision = 'fp16': float16 overflows"),
         ("teacher: {precision: fp16}", "set precision: bf16"),
-        ("teacher: {base: x, train_unet: frozen, train_text_encoder: false}", "teacher: train_unet and train_text_encoder are both"),
+        (
+            "teacher: {base: x, train_unet: frozen, train_text_encoder: false}",
+            "teacher: train_unet and train_text_encoder are both",
+        ),
         ("teacher: {adapter: lora}", "teacher: lora (train_unet and train_text_encoder) adapts what a base has learned"),
         ("teacher: {train_text_encoder: lora}", "teacher: lora (train_text_encoder)"),
         ("teacher: {train_unet: frozen}", "random weights: name a base"),

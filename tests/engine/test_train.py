@@ -202,8 +202,9 @@ def test_parts_of_a_base_are_adapted_and_come_out_as_one_plain_model(
     assert pipeline("a photo of a face", num_inference_steps=2).images[0].size == (32, 32)
 
 
-def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path) -> None:
-    chosen = settings(base=str(base), autoencoder="base", adapter="lora")
+@pytest.mark.parametrize("changes", [{}, {"offload": "optimizer", "zero_stage": 2}, {"offload": "optimizer", "zero_stage": 3}])
+def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, changes: dict[str, Any]) -> None:
+    chosen = settings(base=str(base), autoencoder="base", adapter="lora", **changes)
     train(tmp_path / "whole", chosen)
 
     def die(step: int, steps: int, figures: object) -> None:
@@ -338,6 +339,32 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
     for name in ("two to one", "two to two", "one to two"):
         assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "whole"), abs=1e-5), name
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
+
+
+@pytest.mark.slow
+def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
+    lora = {"base": str(base), "autoencoder": "base", "adapter": "lora", "lora_rank": 2}
+
+    def plans(last: int | None) -> Plans:
+        return {str(stage): (lora | {"zero_stage": stage, "workers": 2}, last) for stage in range(4)}
+
+    spawn(2, tmp_path, plans(3))
+    spawn(2, tmp_path, plans(None))
+    expected = bare_loop(settings(**lora))
+    for stage in plans(None):
+        assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
+
+
+def test_captions_that_are_too_long_are_refused_or_cut_and_counted(tmp_path: Path) -> None:
+    images = pictures()
+    long = TrainingData(images.images, [*images.captions[:2], "word " * 100, "word " * 90, *images.captions[4:]])
+
+    def trained(name: str, **changes: Any) -> dict[str, Any]:
+        return train_model(settings(steps=1, **changes), DATA, long, tmp_path / name, tmp_path / "work", SEED)
+
+    with pytest.raises(UserError, match=r"training image 2, .*: 2 of 12 captions have more than 77 tokens"):
+        trained("refused")
+    assert trained("cut", truncate_captions=True)["truncated_captions"] == 2
 
 
 def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:

@@ -58,7 +58,7 @@ def test_it_is_the_largest_divisor_that_fits_and_the_search_leaves_no_trace(in_b
 
 
 def test_what_does_not_fit_even_alone_is_refused() -> None:
-    with pytest.raises(UserError, match="not even one image .* fit.*gradient_checkpointing"):
+    with pytest.raises(UserError, match=r"not even one image .* fit.*gradient_checkpointing"):
         largest_that_fits(limited(settings(), 0), settings(), 12, 1, CPU)
 
 

@@ -52,7 +52,7 @@ def merge(module: nn.Module) -> None:
     """Add the additions to the weights, in place, and leave the plain module that it was before `attach`."""
     for name, layer in list(module.named_modules()):
         if isinstance(layer, LoraLayer):
-            layer.merge()  # type: ignore[operator]
+            layer.merge()
             parent, _, child = name.rpartition(".")
             holder: Any = module.get_submodule(parent)
             setattr(holder, child, layer.get_base_layer())

@@ -49,7 +49,8 @@ def train_model(
         progress: called at least every two seconds as progress(step, steps, figures).
 
     Returns:
-        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left).
+        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left), and
+        truncated_captions where some were cut.
 
     Raises:
         UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.

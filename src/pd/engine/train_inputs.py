@@ -49,6 +49,9 @@ class Inputs:
     Args:
         job: with a finished cache.
         device: where batches go.
+
+    Attributes:
+        truncated_captions: how many images have a caption that was cut.
     """
 
     def __init__(self, job: Job, device: torch.device) -> None:
@@ -56,6 +59,7 @@ class Inputs:
         tensors = load_file(job.cache)
         self._latents, self._rows, self._text = tensors["latents"], tensors["rows"], tensors["text"]
         self._mirrored = tensors.get("mirrored")
+        self.truncated_captions = int(tensors["truncated"])
 
     def __len__(self) -> int:
         return len(self._latents)
@@ -74,10 +78,12 @@ def _tensors(job: Job, parts: Components, images: TrainingData, device: torch.de
     """What the cache holds.
 
     latents (N, c, h, w) float32; mirrored, the same of mirrored images, where settings ask for these; rows (N,) int64
-    into text: tokens (U, L) int64, or embeddings (U, L, d) float32 where the text encoder is not trained.
+    into text: tokens (U, L) int64, or embeddings (U, L, d) float32 where the text encoder is not trained; truncated, ()
+    int64, how many images have a caption that was cut.
     """
     table = CaptionTable(parts.tokenizer, images.captions, truncate=job.settings.truncate_captions)
     tensors = {"latents": _encode(parts, images.images, device), "rows": table.rows, "text": table.tokens}
+    tensors["truncated"] = torch.tensor(table.truncated)
     if job.settings.flip:
         tensors["mirrored"] = _encode(parts, images.images[:, :, ::-1], device)
     if not job.settings.trains_text_encoder:

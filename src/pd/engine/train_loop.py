@@ -209,4 +209,6 @@ class _Training:
             "parameters": sum(value.numel() for value in weights.values()),
             "images_per_s": speed,
         }
+        if self.inputs.truncated_captions:
+            facts["truncated_captions"] = self.inputs.truncated_captions
         write_json(self.job.facts, facts)
