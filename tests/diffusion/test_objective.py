@@ -26,7 +26,7 @@ def test_the_parts_of_any_number_of_workers_are_the_global_batch() -> None:
         share = 12 // workers
         parts = [whole.part(rank * share, (rank + 1) * share) for rank in range(workers)]
         assert [len(part) for part in parts] == [share] * workers
-        for name in ("indices", "timesteps", "noise", "drop", "flip"):
+        for name in ("indices", "timesteps", "noise", "drop", "variant"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
@@ -44,14 +44,14 @@ def test_a_batch_may_hold_several_epochs() -> None:
 def test_shares_and_ranges_are_as_asked() -> None:
     many = step(0, batch=4000, images=7, caption_dropout=0.25, flip=True)
     assert many.drop.float().mean().item() == pytest.approx(0.25, abs=0.03)
-    assert many.flip.float().mean().item() == pytest.approx(0.5, abs=0.04)
+    assert many.variant.float().mean().item() == pytest.approx(0.5, abs=0.04)
     assert 0 <= many.timesteps.min() < 10
     assert 990 < many.timesteps.max() <= 999
     assert many.timesteps.float().mean().item() == pytest.approx(499.5, abs=20)
     assert many.noise.mean().item() == pytest.approx(0, abs=0.02)
     assert many.noise.std().item() == pytest.approx(1, abs=0.02)
     assert not step(0, batch=100, caption_dropout=0.0).drop.any()
-    assert not step(0, batch=100).flip.any()
+    assert not step(0, batch=100).variant.any()
 
 
 def test_nothing_to_draw_from_is_refused() -> None:

@@ -12,10 +12,10 @@ from torch import Tensor, distributed
 from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.export import export
-from pd.diffusion.objective import draw
 from pd.engine.runtime import split_batch
 from pd.engine.train_engine import TrainEngine
-from pd.engine.train_inputs import Inputs, prepare, rebuild
+from pd.engine.train_feed import Feed
+from pd.engine.train_inputs import prepare, rebuild
 from pd.engine.train_job import Job
 from pd.engine.train_progress import ProgressWriter, Tell
 from pd.engine.train_worker import Worker
@@ -73,7 +73,9 @@ class _Training:
         self.job, self.settings, self.worker, self.components, self.log = job, job.settings, worker, components, log
         self.micro = split_batch(self.settings)
         self.engine = TrainEngine(Denoiser(components, self.settings), self.settings, self.micro, worker.device)
-        self.inputs = Inputs(job, worker.device)
+        self.feed = Feed(job, worker, components)
+        if worker.rank:  # the first rank exports; the others need the memory
+            del components.vae, components.text_encoder
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.unseen: list[Tensor] = []  # losses that nobody has looked at yet, on the device
         self.saved: int | None = None
@@ -112,24 +114,8 @@ class _Training:
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step on this rank's rows of the global batch; returns the mean loss over them."""
-        settings, worker = self.settings, self.worker
-        batch = draw(
-            self.job.seed,
-            step,
-            batch=settings.batch,
-            images=len(self.inputs),
-            latent_shape=self.components.latent_shape,
-            caption_dropout=settings.caption_dropout,
-            flip=settings.flip,
-            timesteps=self.components.scheduler.config.num_train_timesteps,
-        )
-        share = settings.batch // worker.world
-        first = worker.rank * share
         self.engine.begin(step)
-        losses = [
-            self.engine.micro_step(*self.inputs.take(batch.part(start, start + self.micro)))
-            for start in range(first, first + share, self.micro)
-        ]
+        losses = [self.engine.micro_step(*part) for part in self.feed.micro_batches(step, self.micro)]
         self.engine.end(step)
         return torch.stack(losses).mean()
 
