@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -5,6 +6,7 @@ from diffusers import DDPMScheduler
 from pd.config import ModelSettings
 from pd.diffusion import schedule
 from pd.diffusion.objective import Batch, add_noise, draw, loss
+from pd.diffusion.order import Order
 
 SHAPE = (2, 4, 4)
 
@@ -52,6 +54,33 @@ def test_shares_and_ranges_are_as_asked() -> None:
     assert many.noise.std().item() == pytest.approx(1, abs=0.02)
     assert not step(0, batch=100, caption_dropout=0.0).drop.any()
     assert not step(0, batch=100).variant.any()
+
+
+def test_variants_are_drawn_evenly_and_disturb_no_other_draw() -> None:
+    plain, flipped = step(0, batch=6000), step(0, batch=6000, flip=True)
+    many = step(0, batch=6000, flip=True, crops=3)
+    assert many.variant.bincount().tolist() == pytest.approx([1000] * 6, abs=120)
+    assert torch.equal(many.variant >= 3, flipped.variant == 1)
+    assert step(0, batch=6000, crops=3).variant.max() == 2
+    for name in ("indices", "timesteps", "noise", "drop"):
+        assert torch.equal(getattr(many, name), getattr(plain, name))
+
+
+def test_what_latents_are_spread_by_is_drawn_where_they_deviate() -> None:
+    plain, spread = step(4), step(4, deviates=True)
+    assert plain.spread is None
+    assert plain.part(0, 2).spread is None
+    assert spread.spread is not None
+    assert spread.spread.shape == spread.noise.shape
+    assert not torch.equal(spread.spread, spread.noise)
+    assert torch.equal(spread.noise, plain.noise)
+    assert torch.equal(spread.part(2, 5).spread, spread.spread[2:5])
+
+
+def test_rows_follow_the_order_that_is_given() -> None:
+    order = Order(3, 10, 2, 4)
+    drawn = torch.cat([step(number, order=order).indices for number in range(5)])
+    assert drawn.tolist() == order.at(np.arange(30)).tolist()
 
 
 def test_nothing_to_draw_from_is_refused() -> None:

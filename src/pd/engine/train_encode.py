@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from pd.dataset.parquet_images import Images
 from pd.diffusion.data import TrainingData
 from pd.diffusion.latents import shard_path
 from pd.engine.runtime import unwrap
 from pd.engine.shards import Shard, plan
 from pd.engine.stream_layout import plan_layout
-from pd.engine.train_handover import receive
+from pd.engine.train_handover import receive, receive_images
 from pd.engine.train_job import Job
 from pd.engine.train_progress import ProgressWriter
 from pd.errors import UserError
@@ -41,7 +42,9 @@ def shard_rows(job: Job) -> int:
 
 
 def missing(job: Job, rows: int) -> list[Shard]:
-    """The shards of `rows` images that are not there."""
+    """The shards of `rows` images that are not there; what a killed pass left half written goes. Nobody may be writing."""
+    for left in job.latents.glob(".*.partial"):
+        left.unlink()
     shards = plan(rows, shard_rows(job), 1)
     return [shard for shard in shards if not shard_path(job.latents, shard.index).exists()]
 
@@ -51,7 +54,7 @@ def encode_here(job: Job, vae: "AutoencoderKL", images: TrainingData, log: Progr
     todo = missing(job, len(images))
     done = len(images) - sum(shard.stop - shard.start for shard in todo)
     for shard in todo:
-        _make(job, vae, images, shard)
+        _make(job, vae, images.images, shard)
         done += shard.stop - shard.start
         log.write(done, len(images), phase="preparing")
 
@@ -107,7 +110,7 @@ class Encoder:
         from pd.engine.stream_work import use_device
         from pd.engine.train_inputs import rebuild
 
-        self._job, self._images = job, receive(job.inputs)
+        self._job, self._images = job, receive_images(job.inputs)
         self._vae = rebuild(job).vae.to(use_device(job.settings.gpus_per_worker))
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +129,12 @@ def _lay_ground(job: Job) -> None:
     lay_ground(job, receive(job.inputs), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _make(job: Job, vae: "AutoencoderKL", images: TrainingData, shard: Shard) -> int:
+def _make(job: Job, vae: "AutoencoderKL", images: Images, shard: Shard) -> int:
     """Encode and write a shard; returns its bytes."""
     from pd.diffusion.encode import encode_shard
     from pd.diffusion.variants import Variants
 
-    pixels, variants = images.images[shard.start : shard.stop], Variants.of(job.settings, job.seed)
+    pixels, variants = images[shard.start : shard.stop], Variants.of(job.settings, job.seed)
     with _one_thread():
         return encode_shard(vae, pixels, shard.start, variants, shard_path(job.latents, shard.index))
 

@@ -6,7 +6,6 @@ Pixels that lie in files stay there, and only the files' names and rows travel; 
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,9 +32,15 @@ def hand_over(images: TrainingData, folder: Path) -> None:
 
 def receive(folder: Path) -> TrainingData:
     """What `hand_over` was given; pixels are read when they are asked for."""
-    table = pq.read_table(folder / "rows.parquet")
+    captions = pq.read_table(folder / "rows.parquet", columns=["caption"])["caption"].to_pylist()
+    return TrainingData(receive_images(folder), captions)
+
+
+def receive_images(folder: Path) -> ParquetImages:
+    """The images of `receive` alone."""
+    table = pq.read_table(folder / "rows.parquet", columns=["row"])
     images = ParquetImages.open([Path(file) for file in json.loads(table.schema.metadata[b"files"])])
-    return TrainingData(images.take(table["row"].to_numpy().astype(np.int64)), table["caption"].to_pylist())
+    return images.take(table["row"].to_numpy())
 
 
 def _write(table: pa.Table, path: Path) -> None:
