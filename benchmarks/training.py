@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def main() -> None:
             speeds[name].append(found["images_per_s"])
             if name == "pd":
                 mfu.append(found["mfu"])
-    report(arguments, {name: float(np.median(values)) for name, values in speeds.items()}, float(np.median(mfu or [0.0])), speeds)
+    report(
+        arguments, {name: float(np.median(values)) for name, values in speeds.items()}, float(np.median(mfu or [0.0])), speeds
+    )
 
 
 def alone(arm: str) -> dict[str, float]:
@@ -149,7 +152,7 @@ def through_pd(chosen: ModelSettings, images: TrainingData, shape: Any, work: Pa
     (path,) = (work / "work").glob("*/progress.jsonl")
     told = [record for record in map(json.loads, path.read_text().splitlines()) if "images_per_s" in record]
     seconds = taken = 0.0
-    for before, record in zip(told, told[1:-1], strict=False):  # the last one has the writing of the checkpoint in it
+    for before, record in pairwise(told[:-1]):  # the last one has the writing of the checkpoint in it
         if before["step"] >= WARM:
             steps = record["step"] - before["step"]
             seconds, taken = seconds + steps * chosen.batch / record["images_per_s"], taken + steps
@@ -194,7 +197,12 @@ def like_diffusers(chosen: ModelSettings, images: TrainingData, shape: Any) -> l
     parts.text_encoder.eval().requires_grad_(False)
     optimiser, average = adamw(model, chosen), Ema(model.parameters(), chosen.ema)
     prepare = transforms.Compose(
-        [transforms.Resize(shape.size), transforms.CenterCrop(shape.size), transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+        [
+            transforms.Resize(shape.size),
+            transforms.CenterCrop(shape.size),
+            transforms.ToTensor(),
+            transforms.Normalize([0.5], [0.5]),
+        ]
     )
     stored = [png(image) for image in images.images]
 

@@ -130,6 +130,10 @@ class ModelSettings(Section):
         False, description="cut captions that are too long for the tokenizer; else they are refused"
     )
     flip: bool = Field(False, description="mirror images at random")
+    crop: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="cut random squares of at least this share of the side, resized back; empty: none"
+    )
+    crop_variants: Positive = Field(4, description="squares cut from each image, encoded once before training")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights; 0: none")
     zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage")
     offload: Literal["none", "optimizer"] = Field(

@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from pd.dataset.images import Mode, Pixels, from_tensor, to_tensor
-from pd.diffusion.autoencoder import LATENT_CHANNELS, bundled, decode, digest, encode, train
+from pd.diffusion.autoencoder import LATENT_CHANNELS, bundled, decode, digest, encode, train, train_on_parts
 from pd.errors import UserError
 
 
@@ -172,3 +172,9 @@ def test_training_on_too_little_to_learn_from() -> None:
     assert np.array_equal(from_tensor(decode(vae, encode(vae, flat)), "grey"), flat)
     with pytest.raises(UserError, match="no images"):
         train(np.zeros((0, 8, 8, 1), np.uint8))
+
+
+def test_fitting_needs_no_more_than_a_part_at_a_time() -> None:
+    images = noise(9, 32, 32, 3)
+    whole, parts = train(images), train_on_parts(iter([images[:4], images[4:4], images[4:]]))
+    torch.testing.assert_close(encode(parts, images), encode(whole, images), atol=1e-4, rtol=1e-4)

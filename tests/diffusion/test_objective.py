@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -5,6 +6,7 @@ from diffusers import DDPMScheduler
 from pd.config import ModelSettings
 from pd.diffusion import schedule
 from pd.diffusion.objective import Batch, add_noise, draw, loss
+from pd.diffusion.order import Order
 
 SHAPE = (2, 4, 4)
 
@@ -26,7 +28,7 @@ def test_the_parts_of_any_number_of_workers_are_the_global_batch() -> None:
         share = 12 // workers
         parts = [whole.part(rank * share, (rank + 1) * share) for rank in range(workers)]
         assert [len(part) for part in parts] == [share] * workers
-        for name in ("indices", "timesteps", "noise", "drop", "flip"):
+        for name in ("indices", "timesteps", "noise", "drop", "variant"):
             assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
@@ -44,14 +46,41 @@ def test_a_batch_may_hold_several_epochs() -> None:
 def test_shares_and_ranges_are_as_asked() -> None:
     many = step(0, batch=4000, images=7, caption_dropout=0.25, flip=True)
     assert many.drop.float().mean().item() == pytest.approx(0.25, abs=0.03)
-    assert many.flip.float().mean().item() == pytest.approx(0.5, abs=0.04)
+    assert many.variant.float().mean().item() == pytest.approx(0.5, abs=0.04)
     assert 0 <= many.timesteps.min() < 10
     assert 990 < many.timesteps.max() <= 999
     assert many.timesteps.float().mean().item() == pytest.approx(499.5, abs=20)
     assert many.noise.mean().item() == pytest.approx(0, abs=0.02)
     assert many.noise.std().item() == pytest.approx(1, abs=0.02)
     assert not step(0, batch=100, caption_dropout=0.0).drop.any()
-    assert not step(0, batch=100).flip.any()
+    assert not step(0, batch=100).variant.any()
+
+
+def test_variants_are_drawn_evenly_and_disturb_no_other_draw() -> None:
+    plain, flipped = step(0, batch=6000), step(0, batch=6000, flip=True)
+    many = step(0, batch=6000, flip=True, crops=3)
+    assert many.variant.bincount().tolist() == pytest.approx([1000] * 6, abs=120)
+    assert torch.equal(many.variant >= 3, flipped.variant == 1)
+    assert step(0, batch=6000, crops=3).variant.max() == 2
+    for name in ("indices", "timesteps", "noise", "drop"):
+        assert torch.equal(getattr(many, name), getattr(plain, name))
+
+
+def test_what_latents_are_spread_by_is_drawn_where_they_deviate() -> None:
+    plain, spread = step(4), step(4, deviates=True)
+    assert plain.spread is None
+    assert plain.part(0, 2).spread is None
+    assert spread.spread is not None
+    assert spread.spread.shape == spread.noise.shape
+    assert not torch.equal(spread.spread, spread.noise)
+    assert torch.equal(spread.noise, plain.noise)
+    assert torch.equal(spread.part(2, 5).spread, spread.spread[2:5])
+
+
+def test_rows_follow_the_order_that_is_given() -> None:
+    order = Order(3, 10, 2, 4)
+    drawn = torch.cat([step(number, order=order).indices for number in range(5)])
+    assert drawn.tolist() == order.at(np.arange(30)).tolist()
 
 
 def test_nothing_to_draw_from_is_refused() -> None:

@@ -62,7 +62,7 @@ def audit(
     alpha = settings.alpha or default_alpha(len(strangers))
     draw = np.random.default_rng(derive(seed, "audit", "members"))
     chosen = np.sort(draw.permutation(len(members))[: settings.samples])
-    sets: dict[tuple[str, str], Pixels] = {("arms", name): samples.images for name, samples in arms.items()}
+    sets: dict[tuple[str, str], Pixels] = {("arms", name): samples.images[:] for name, samples in arms.items()}
     sets["real", "member"] = members.images[chosen]
     if round_trip is not None:
         sets["real", "round_trip"] = round_trip[chosen]
@@ -99,10 +99,10 @@ def audit(
         result["arms"][name] = {
             "n": len(samples),
             "reid": _reid(found["arms", name]),
-            "utility": useful(samples.images, samples.labels),
+            "utility": useful(samples.images[:], samples.labels),
         }
         count.one(f"utility of {name}")
-        result["arms"][name]["fidelity"] = _fidelity(reference, samples.images, derive(seed, "audit", "kid"))
+        result["arms"][name]["fidelity"] = _fidelity(reference, samples.images[:], derive(seed, "audit", "kid"))
         count.one(f"fidelity of {name}")
     if round_trip is not None:
         kept, whole = found["real", "round_trip"], found["real", "member"]

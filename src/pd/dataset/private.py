@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pd.dataset.images import Pixels, to_arrays
+from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 
@@ -45,18 +46,36 @@ class PrivateDataset:
     @classmethod
     def read(cls, folder: Path) -> "PrivateDataset":
         """What `ingest` wrote into `folder`."""
-        files = sorted(folder.glob("*.parquet"))
-        if not files:
-            raise UserError("no private dataset here", where=str(folder), fix="run `pd ingest` first")
-        table = pa.concat_tables([pq.read_table(file) for file in files])
+        files = _files(folder)
+        images = (image for file in files for image in pq.read_table(file, columns=["image"])["image"].to_pylist())
+        return cls._around(to_arrays(images), files)
+
+    @classmethod
+    def read_words(cls, folder: Path) -> "PrivateDataset":
+        """All but the pixels: `images` are of 0 x 0, for who need not hold a million to know what is said of them."""
+        files = _files(folder)
+        rows = sum(pq.read_metadata(file).num_rows for file in files)
+        return cls._around(np.zeros((rows, 0, 0, 1), np.uint8), files)
+
+    @classmethod
+    def member_images(cls, folder: Path) -> ParquetImages:
+        """The pixels of `read_words(folder).members()`, left in their files until they are asked for."""
+        files = _files(folder)
+        splits = np.concatenate([pq.read_table(file, columns=["split"])["split"].to_numpy() for file in files])
+        return ParquetImages.open(files).take(np.flatnonzero(splits == "member"))
+
+    @classmethod
+    def _around(cls, images: Pixels, files: list[Path]) -> "PrivateDataset":
+        names = [name for name in pq.read_schema(files[0]).names if name != "image"]
+        table = pa.concat_tables([pq.read_table(file, columns=names) for file in files])
         text = {name: table[name].to_pylist() for name in COLUMNS if name != "image"}
         return cls(
             ids=text["id"],
-            images=to_arrays(table["image"]),
+            images=images,
             identities=text["identity"],
             splits=text["split"],
             captions=text["caption"],
-            labels=_labels(table.drop_columns(list(COLUMNS))),
+            labels=_labels(table.drop_columns([name for name in COLUMNS if name != "image"])),
         )
 
     def __len__(self) -> int:
@@ -106,6 +125,13 @@ class PrivateDataset:
         half = order[: len(order) // 2] if role == "calibration" else order[len(order) // 2 :]
         people = set(half)
         return held.where([identity in people for identity in held.identities])
+
+
+def _files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise UserError("no private dataset here", where=str(folder), fix="run `pd ingest` first")
+    return files
 
 
 def _labels(table: pa.Table) -> dict[str, npt.NDArray[np.float64]]:

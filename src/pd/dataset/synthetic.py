@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.dataset.images import Pixels, encode_png, to_arrays
+from pd.dataset.images import encode_png, to_arrays
+from pd.dataset.parquet_images import Images, ParquetImages, rows_of
 from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
 from pd.store.atomic import write_folder
@@ -24,37 +25,42 @@ class SyntheticDataset:
 
     Attributes:
         ids: names of the samples.
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, in memory, or in the files that they were opened from.
         prompts: what each was asked to show.
         labels: name -> (N,) float64, NaN where missing; what the prompt implies.
     """
 
     ids: list[str]
-    images: Pixels
+    images: Images
     prompts: list[str]
     labels: Mapping[str, npt.NDArray[np.float64]]
 
     @classmethod
     def read(cls, source: Path | Sequence[Path]) -> "SyntheticDataset":
         """From a folder of Parquet files, or the files named: columns `id`, `image`, `prompt` and any `label.NAME`."""
-        files = sorted(source.glob("*.parquet")) if isinstance(source, Path) else list(source)
-        if not files:
-            raise UserError("no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None)
+        files = _files(source)
+        images = (image for file in files for image in pq.read_table(file, columns=["image"])["image"].to_pylist())
+        return cls._around(to_arrays(images), files)
+
+    @classmethod
+    def open(cls, source: Path | Sequence[Path]) -> "SyntheticDataset":
+        """What `read` gives, but the images stay in their files until they are asked for."""
+        files = _files(source)
+        return cls._around(ParquetImages.open(files), files)
+
+    @classmethod
+    def _around(cls, images: Images, files: list[Path]) -> "SyntheticDataset":
         tables = []
         for file in files:
             names = pq.read_schema(file).names
-            missing = [name for name in ("id", "image", "prompt") if name not in names]
-            if missing:
-                raise UserError(f"no column '{missing[0]}' for synthetic images", where=str(file))
-            wanted = ["id", "image", "prompt", *(name for name in names if name.startswith(_LABEL))]
-            tables.append(pq.read_table(file, columns=wanted))
+            tables.append(pq.read_table(file, columns=["id", "prompt", *(name for name in names if name.startswith(_LABEL))]))
         table = pa.concat_tables(tables)
         floats = {
             name.removeprefix(_LABEL): table[name].cast(pa.float64(), safe=False).fill_null(float("nan")).to_numpy()
             for name in table.column_names
             if name.startswith(_LABEL)
         }
-        return cls(table["id"].to_pylist(), to_arrays(table["image"]), table["prompt"].to_pylist(), floats)
+        return cls(table["id"].to_pylist(), images, table["prompt"].to_pylist(), floats)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,7 +68,9 @@ class SyntheticDataset:
     def take(self, rows: npt.NDArray[np.int64]) -> "SyntheticDataset":
         """The samples of these rows, in their order."""
         labels = {name: values[rows] for name, values in self.labels.items()}
-        return SyntheticDataset([self.ids[i] for i in rows], self.images[rows], [self.prompts[i] for i in rows], labels)
+        return SyntheticDataset(
+            [self.ids[i] for i in rows], rows_of(self.images, rows), [self.prompts[i] for i in rows], labels
+        )
 
     def first(self, n: int) -> "SyntheticDataset":
         """The first n samples (all of them when there are fewer)."""
@@ -85,3 +93,16 @@ class SyntheticDataset:
                 columns = [pa.array(ids), pa.array(structs, IMAGE), pa.array(self.prompts[rows], pa.string())]
                 columns += [pa.array(values[rows], pa.float64()) for values in self.labels.values()]
                 pq.write_table(pa.table(columns, schema=schema), target / f"part-{shard:05d}.parquet")
+
+
+def _files(source: Path | Sequence[Path]) -> list[Path]:
+    """The files of a source; raises UserError when there is none, or one lacks a column."""
+    files = sorted(source.glob("*.parquet")) if isinstance(source, Path) else list(source)
+    if not files:
+        raise UserError("no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None)
+    for file in files:
+        names = pq.read_schema(file).names
+        missing = [name for name in ("id", "image", "prompt") if name not in names]
+        if missing:
+            raise UserError(f"no column '{missing[0]}' for synthetic images", where=str(file))
+    return files

@@ -14,13 +14,13 @@ Sources:
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pd.diffusion.order import Order
 from pd.diffusion.randomness import Purpose, stream
 
 
@@ -33,14 +33,17 @@ class Batch:
         timesteps: (B,) int64, from 0 to timesteps - 1.
         noise: (B, c, h, w) float32, standard normal, plus the offset where one is asked for.
         drop: (B,) bool, captions to be replaced by the empty one.
-        flip: (B,) bool, images to be mirrored.
+        variant: (B,) int64, which of the images' variants is visited, as `pd.diffusion.variants` counts them.
+        spread: (B, c, h, w) float32, standard normal, times which the latents' deviation is added to their mean; None:
+            they have no deviation worth adding.
     """
 
     indices: Tensor
     timesteps: Tensor
     noise: Tensor
     drop: Tensor
-    flip: Tensor
+    variant: Tensor
+    spread: Tensor | None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -48,7 +51,8 @@ class Batch:
     def part(self, start: int, stop: int) -> "Batch":
         """Rows start to stop: a worker's share, or a micro-batch."""
         rows = slice(start, stop)
-        return Batch(self.indices[rows], self.timesteps[rows], self.noise[rows], self.drop[rows], self.flip[rows])
+        spread = None if self.spread is None else self.spread[rows]
+        return Batch(self.indices[rows], self.timesteps[rows], self.noise[rows], self.drop[rows], self.variant[rows], spread)
 
 
 def draw(
@@ -60,8 +64,11 @@ def draw(
     latent_shape: tuple[int, int, int],
     caption_dropout: float,
     flip: bool = False,
+    crops: int = 1,
+    deviates: bool = False,
     noise_offset: float = 0.0,
     timesteps: int = 1000,
+    order: Order | None = None,
 ) -> Batch:
     """The global batch of a step, a function of the arguments alone.
 
@@ -75,41 +82,30 @@ def draw(
         latent_shape: (c, h, w).
         caption_dropout: share of captions dropped.
         flip: mirror half of the images.
+        crops: squares cut from each image.
+        deviates: draw `spread` too.
         noise_offset: deviation of what is added to the noise, one number for each channel of each row.
         timesteps: length of the noise schedule.
+        order: of the rows; None: all of them shuffled as one window.
     """
-    if images < 1:
-        raise ValueError("there are no images to draw from")
+    order = order or Order(seed, images)
     rng = stream(seed, Purpose.STEP, step)
     times = rng.integers(0, timesteps, size=batch)
     noise = rng.standard_normal((batch, *latent_shape), dtype=np.float32)
     drop = rng.random(batch) < caption_dropout
     mirrored = rng.random(batch) < (0.5 if flip else 0.0)
+    square = rng.integers(0, crops, size=batch)
+    spread = torch.from_numpy(rng.standard_normal((batch, *latent_shape), dtype=np.float32)) if deviates else None
     if noise_offset:
         noise += np.float32(noise_offset) * rng.standard_normal((batch, latent_shape[0], 1, 1), dtype=np.float32)
     return Batch(
-        indices=torch.from_numpy(_rows(seed, step * batch, batch, images)),
+        indices=torch.from_numpy(order.at(np.arange(step * batch, (step + 1) * batch))),
         timesteps=torch.from_numpy(times),
         noise=torch.from_numpy(noise),
         drop=torch.from_numpy(drop),
-        flip=torch.from_numpy(mirrored),
+        variant=torch.from_numpy(mirrored * crops + square),
+        spread=spread,
     )
-
-
-def _rows(seed: int, start: int, count: int, images: int) -> np.ndarray:
-    """Positions start to start + count of the endless sequence of shuffled epochs."""
-    position = np.arange(start, start + count)
-    epochs = position // images
-    rows = np.empty(count, dtype=np.int64)
-    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
-        here = epochs == epoch
-        rows[here] = _order(seed, epoch, images)[position[here] % images]
-    return rows
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, images: int) -> np.ndarray:
-    return stream(seed, Purpose.EPOCH, epoch).permutation(images)
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor, alphas: Tensor) -> Tensor:

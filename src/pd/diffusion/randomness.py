@@ -16,6 +16,8 @@ class Purpose(IntEnum):
     EPOCH = 1
     STEP = 2
     SAMPLE = 3
+    WINDOW = 4
+    CROP = 5
 
 
 def stream(seed: int, purpose: Purpose, index: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from typing import Any
 from pd.config import DataSettings, ModelSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
+from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_handover import hand_over
 from pd.engine.train_job import Job, name_of
 from pd.engine.train_progress import ProgressReader
@@ -65,12 +66,12 @@ def train_model(
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(job)
-        if not job.cache.exists():
+        if not job.prepared.exists():
             hand_over(images, job.inputs)
         if settings.workers == 0:
             _train_here(job, progress or silent)
         else:
-            _train_on_ray(job, progress or silent)
+            _train_on_ray(job, len(images), progress or silent)
         _forget(job)
     with disk_errors(out):
         shutil.copytree(job.model, out, dirs_exist_ok=True)
@@ -86,11 +87,12 @@ def _train_here(job: Job, progress: Progress) -> None:
         raise refusal
 
 
-def _train_on_ray(job: Job, progress: Progress) -> None:
+def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     record: dict[str, Any] = {"step": 0, "steps": job.settings.steps, "phase": "starting"}
     _show(record, progress)
     connect()
     share = preflight_train(job.settings)
+    encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads)
     outcome: dict[str, Any] = {}
 

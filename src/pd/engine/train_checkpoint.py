@@ -73,7 +73,7 @@ class Checkpoint:
         self._runs: dict[tuple[str, str], list[_Run]] = defaultdict(list)
         try:
             self.client: dict[str, Any] = json.loads((folder / _CLIENT).read_text(encoding="utf-8"))
-            self._files = [safe_open(path, framework="pt") for path in sorted(folder.glob("rank_*.safetensors"))]
+            self._files: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob("rank_*.safetensors"))]
             for number, file in enumerate(self._files):
                 for key in file.keys():  # noqa: SIM118 - it is no mapping
                     kind, name, start = key.split(":")

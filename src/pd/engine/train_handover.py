@@ -1,33 +1,49 @@
-"""Images and captions on their way from the driver to the workers, without torch: a driver need not import it."""
+"""Images and captions on their way from the driver to the workers, without torch: a driver need not import it.
+
+Pixels that lie in files stay there, and only the files' names and rows travel; those of an array are written down first.
+"""
 
 import json
-import uuid
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pd.dataset.images import encode_png
+from pd.dataset.parquet_images import ParquetImages
+from pd.dataset.schema import IMAGE
 from pd.diffusion.data import TrainingData
-from pd.store.atomic import disk_errors
+from pd.store.atomic import write_bytes
+
+GROUP_ROWS = 256
 
 
-def hand_over(images: TrainingData, path: Path) -> None:
-    """Write images and captions, whole or not at all."""
-    captions = np.frombuffer(json.dumps(images.captions).encode(), dtype=np.uint8)
-    arrays = {"images": np.ascontiguousarray(images.images), "captions": captions}
-    write_whole(path, lambda aside: save_file(arrays, aside))
+def hand_over(images: TrainingData, folder: Path) -> None:
+    """Write what `receive` needs into a folder, each file whole or not at all."""
+    pixels = images.images
+    if not isinstance(pixels, ParquetImages):
+        held = [{"bytes": encode_png(image), "path": f"{row}.png"} for row, image in enumerate(pixels)]
+        _write(pa.table({"image": pa.array(held, IMAGE)}), folder / "images.parquet")
+        pixels = ParquetImages.open([folder.absolute() / "images.parquet"])
+    files = json.dumps([str(file.absolute()) for file in pixels.files])
+    table = pa.table({"row": pa.array(pixels.rows), "caption": pa.array(images.captions, pa.string())})
+    _write(table.replace_schema_metadata({"files": files}), folder / "rows.parquet")
 
 
-def receive(path: Path) -> TrainingData:
-    """What `hand_over` wrote."""
-    arrays = load_file(path)
-    return TrainingData(arrays["images"], json.loads(arrays["captions"].tobytes()))
+def receive(folder: Path) -> TrainingData:
+    """What `hand_over` was given; pixels are read when they are asked for."""
+    captions = pq.read_table(folder / "rows.parquet", columns=["caption"])["caption"].to_pylist()
+    return TrainingData(receive_images(folder), captions)
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file aside, then rename it."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    with disk_errors(path):
-        write(aside)
-        aside.rename(path)
+def receive_images(folder: Path) -> ParquetImages:
+    """The images of `receive` alone."""
+    table = pq.read_table(folder / "rows.parquet", columns=["row"])
+    images = ParquetImages.open([Path(file) for file in json.loads(table.schema.metadata[b"files"])])
+    return images.take(table["row"].to_numpy())
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, row_group_size=None if "row" in table.column_names else GROUP_ROWS)
+    write_bytes(path, out.getvalue())

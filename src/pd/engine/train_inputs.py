@@ -1,106 +1,92 @@
-"""What the training loop reads: latents and tokens, made once from images and captions, and kept in safetensors."""
+"""What must be there before the first step: the model, and a finished cache of latents and text."""
 
-import numpy as np
+import shutil
+
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
+from pd.config import ModelSettings
 from pd.diffusion import autoencoder, components
 from pd.diffusion.captions import CaptionTable, embed
 from pd.diffusion.components import Components
 from pd.diffusion.data import TrainingData
-from pd.diffusion.objective import Batch
-from pd.engine.train_handover import receive, write_whole
+from pd.diffusion.latents import Latents
+from pd.diffusion.tensor_table import write_arrays
+from pd.engine.train_encode import encode_here, shard_rows
+from pd.engine.train_handover import receive
 from pd.engine.train_job import Job
 from pd.engine.train_progress import ProgressWriter
 from pd.seeds import derive
-from pd.store.atomic import write_folder
+from pd.store.atomic import write_folder, write_json
+
+WINDOW_BYTES = 2**30  # of latents that a reader holds, two at most; a smaller cache is one window, shuffled as a whole
+TEXT_BYTES = 2**30  # of embeddings, which every rank holds; where there are more, tokens are cached
 
 
 def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
-    """Build the model and write the cache, unless an earlier attempt did; the inputs then go. Rank 0 only.
+    """Build the model and finish the cache, unless an earlier attempt did; the inputs then go. Rank 0 only.
 
     Raises:
         UserError: settings, base, images and captions do not fit together.
     """
-    if job.cache.exists():
+    if job.prepared.exists():
         return rebuild(job)
-    log.write(0, job.settings.steps, phase="preparing")
     images = receive(job.inputs)
-    vae = _trained_autoencoder(job, images) if job.settings.autoencoder == "train" else None
-    parts = components.build(job.settings, job.data, derive(job.seed, "weights"), vae)
-    write_whole(job.cache, lambda aside: save_file(_tensors(job, parts, images, device), aside))
-    job.inputs.unlink()
+    log.write(0, len(images), phase="preparing")
+    parts = lay_ground(job, images, device)
+    encode_here(job, parts.vae.to(device), images, log)
+    parts.vae.cpu()
+    latents = Latents(job.latents, len(images), shard_rows(job))
+    window_rows = max(1, WINDOW_BYTES // latents.row_bytes)
+    write_json(job.prepared, {"rows": latents.rows, "shard_rows": latents.shard_rows, "window_rows": window_rows})
+    shutil.rmtree(job.inputs)
     return parts
 
 
 def rebuild(job: Job) -> Components:
     """The model before its training, on ranks that prepared nothing."""
-    vae = None
-    if job.settings.autoencoder == "train":
-        vae = AutoencoderKL.from_pretrained(job.autoencoder, local_files_only=True)
-    return components.build(job.settings, job.data, derive(job.seed, "weights"), vae)
+    return components.build(job.settings, job.data, derive(job.seed, "weights"), fitted_autoencoder(job))
 
 
-class Inputs:
-    """The cache, read where it lies (ranks on one machine share the pages).
+def lay_ground(job: Job, images: TrainingData, device: torch.device) -> Components:
+    """All that comes before latents: the model, its autoencoder where it is fitted, and the text.
 
-    Args:
-        job: with a finished cache.
-        device: where batches go.
-
-    Attributes:
-        truncated_captions: how many images have a caption that was cut.
+    Raises:
+        UserError: as `prepare`.
     """
-
-    def __init__(self, job: Job, device: torch.device) -> None:
-        self._device = device
-        tensors = load_file(job.cache)
-        self._latents, self._rows, self._text = tensors["latents"], tensors["rows"], tensors["text"]
-        self._mirrored = tensors.get("mirrored")
-        self.truncated_captions = int(tensors["truncated"])
-
-    def __len__(self) -> int:
-        return len(self._latents)
-
-    def take(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The arguments of `Denoiser.forward` for the rows of a batch."""
-        latents = self._latents[batch.indices]
-        if self._mirrored is not None:
-            latents = torch.where(batch.flip.view(-1, 1, 1, 1), self._mirrored[batch.indices], latents)
-        distinct, rows = self._rows[batch.indices].masked_fill(batch.drop, 0).unique(return_inverse=True)
-        given = (latents, batch.noise, batch.timesteps, self._text[distinct], rows)
-        return tuple(tensor.to(self._device, non_blocking=True) for tensor in given)
-
-
-def _tensors(job: Job, parts: Components, images: TrainingData, device: torch.device) -> dict[str, Tensor]:
-    """What the cache holds.
-
-    latents (N, c, h, w) float32; mirrored, the same of mirrored images, where settings ask for these; rows (N,) int64
-    into text: tokens (U, L) int64, or embeddings (U, L, d) float32 where the text encoder is not trained; truncated, ()
-    int64, how many images have a caption that was cut.
-    """
-    table = CaptionTable(parts.tokenizer, images.captions, truncate=job.settings.truncate_captions)
-    tensors = {"latents": _encode(parts, images.images, device), "rows": table.rows, "text": table.tokens}
-    tensors["truncated"] = torch.tensor(table.truncated)
-    if job.settings.flip:
-        tensors["mirrored"] = _encode(parts, images.images[:, :, ::-1], device)
-    if not job.settings.trains_text_encoder:
-        tensors["text"] = embed(parts.text_encoder.to(device).eval(), table.tokens).cpu()
-        parts.text_encoder.cpu()
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
-
-
-def _encode(parts: Components, images: np.ndarray, device: torch.device) -> Tensor:
-    latents = autoencoder.encode(parts.vae.to(device), np.ascontiguousarray(images))
-    parts.vae.cpu()
-    return latents
-
-
-def _trained_autoencoder(job: Job, images: TrainingData) -> AutoencoderKL:
-    """Train it on the given images and keep it for the other ranks, or read the one that an earlier attempt kept."""
-    if not job.autoencoder.exists():
+    if job.settings.autoencoder == "train" and not job.autoencoder.exists():
         with write_folder(job.autoencoder) as folder:
-            autoencoder.train(images.images).save_pretrained(folder, safe_serialization=True)
+            autoencoder.train_on_parts(images.parts()).save_pretrained(folder, safe_serialization=True)
+    parts = rebuild(job)
+    if not job.text.exists():
+        _cache_text(job, parts, images, device)
+    return parts
+
+
+def fitted_autoencoder(job: Job) -> AutoencoderKL | None:
+    """The autoencoder that this job fitted to its images, if its settings ask for one."""
+    if job.settings.autoencoder != "train":
+        return None
     return AutoencoderKL.from_pretrained(job.autoencoder, local_files_only=True)
+
+
+def caches_embeddings(settings: ModelSettings, table_bytes: int) -> bool:
+    """Whether embeddings of captions are cached: a text encoder that is trained changes them at every step.
+
+    Then, and where embeddings would not fit into the memory of each rank, tokens are cached, and the text encoder runs in
+    the training loop. Latents are cached always: no settings train the autoencoder along with the UNet.
+    """
+    return not settings.trains_text_encoder and table_bytes <= TEXT_BYTES
+
+
+def _cache_text(job: Job, parts: Components, images: TrainingData, device: torch.device) -> None:
+    table = CaptionTable(parts.tokenizer, images.captions, truncate=job.settings.truncate_captions)
+    write_json(job.truncated, {"captions": table.truncated})
+    write_arrays(job.captions, {"row": table.rows.numpy()})
+    distinct, length = table.tokens.shape
+    if caches_embeddings(job.settings, 4 * distinct * length * int(parts.text_encoder.config.hidden_size)):
+        embeddings = embed(parts.text_encoder.to(device).eval(), table.tokens).cpu()
+        parts.text_encoder.cpu()
+        write_arrays(job.text, {"embeddings": embeddings.numpy()})
+    else:
+        write_arrays(job.text, {"tokens": table.tokens.numpy()})

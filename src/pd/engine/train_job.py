@@ -1,11 +1,7 @@
 """What a training is: settings, data and seed; and its folder, named by a digest of these."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from pd.config import DataSettings, ModelSettings, digest_of
 from pd.diffusion.data import TrainingData
@@ -35,8 +31,8 @@ class Job:
 
     @property
     def inputs(self) -> Path:
-        """Images and captions as handed over; gone once the cache is written."""
-        return self.folder / "inputs.safetensors"
+        """A folder that says where images and captions are; gone once the cache is finished."""
+        return self.folder / "inputs"
 
     @property
     def autoencoder(self) -> Path:
@@ -45,8 +41,33 @@ class Job:
 
     @property
     def cache(self) -> Path:
-        """Latents and tokens: all that the training loop reads."""
-        return self.folder / "cache.safetensors"
+        """A folder with all that the training loop reads."""
+        return self.folder / "cache"
+
+    @property
+    def latents(self) -> Path:
+        """Shards of latents, see `pd.diffusion.latents`."""
+        return self.cache / "latents"
+
+    @property
+    def text(self) -> Path:
+        """The distinct captions, as embeddings or tokens; the first one is empty."""
+        return self.cache / "text.parquet"
+
+    @property
+    def captions(self) -> Path:
+        """Each image's row in `text`."""
+        return self.cache / "captions.parquet"
+
+    @property
+    def truncated(self) -> Path:
+        """How many captions were cut."""
+        return self.cache / "truncated.json"
+
+    @property
+    def prepared(self) -> Path:
+        """How many rows the cache holds, in shards and windows of how many; written last."""
+        return self.cache / "done.json"
 
     @property
     def progress(self) -> Path:
@@ -74,14 +95,11 @@ def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, s
 
     How the work is laid out does not count: a checkpoint is read by any number of workers, at any ZeRO stage.
     """
-    pixels = hashlib.sha256(repr(images.images.shape).encode())
-    pixels.update(np.ascontiguousarray(images.images).data)
-    pixels.update(json.dumps(images.captions).encode())
     return digest_of(
         {
             "settings": settings.model_dump(mode="json", exclude=_OPERATIONAL),
             "data": {"size": data.size, "mode": data.mode},
-            "images": pixels.hexdigest(),
+            "images": images.fingerprint(),
             "seed": seed,
         }
     )

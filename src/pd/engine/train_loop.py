@@ -13,10 +13,10 @@ from pd.diffusion.adapter import merge
 from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.export import export
-from pd.diffusion.objective import draw
 from pd.engine.train_checkpoint import Checkpoint
 from pd.engine.train_engine import TrainEngine, take_weights
-from pd.engine.train_inputs import Inputs, prepare, rebuild
+from pd.engine.train_feed import Feed
+from pd.engine.train_inputs import prepare, rebuild
 from pd.engine.train_job import Job
 from pd.engine.train_micro_batch import find_micro_batch
 from pd.engine.train_progress import ProgressWriter, Tell
@@ -80,7 +80,9 @@ class _Training:
             take_weights(denoiser, checkpoint)
         self.micro = find_micro_batch(denoiser, self.settings, worker.world, worker.device)
         self.engine = TrainEngine(denoiser, self.settings, self.micro, worker.device)
-        self.inputs = Inputs(job, worker.device)
+        self.feed = Feed(job, worker, components)
+        if worker.rank:  # the first rank exports; the others need the memory
+            del components.vae, components.text_encoder
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.unseen: list[Tensor] = []  # losses that nobody has looked at yet, on the device
         self.saved = 0  # steps that the last checkpoint has behind it; 0: there is none
@@ -126,25 +128,8 @@ class _Training:
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step on this rank's rows of the global batch; returns the mean loss over them."""
-        settings, worker = self.settings, self.worker
-        batch = draw(
-            self.job.seed,
-            step,
-            batch=settings.batch,
-            images=len(self.inputs),
-            latent_shape=self.components.latent_shape,
-            caption_dropout=settings.caption_dropout,
-            flip=settings.flip,
-            noise_offset=settings.noise_offset,
-            timesteps=self.components.scheduler.config.num_train_timesteps,
-        )
-        share = settings.batch // worker.world
-        first = worker.rank * share
         self.engine.begin(step)
-        losses = [
-            self.engine.micro_step(*self.inputs.take(batch.part(start, start + self.micro)))
-            for start in range(first, first + share, self.micro)
-        ]
+        losses = [self.engine.micro_step(*part) for part in self.feed.micro_batches(step, self.micro)]
         self.engine.end(step)
         return torch.stack(losses).mean()
 
@@ -209,6 +194,6 @@ class _Training:
             "parameters": sum(value.numel() for value in weights.values()),
             "images_per_s": speed,
         }
-        if self.inputs.truncated_captions:
-            facts["truncated_captions"] = self.inputs.truncated_captions
+        if self.feed.truncated_captions:
+            facts["truncated_captions"] = self.feed.truncated_captions
         write_json(self.job.facts, facts)

@@ -6,8 +6,9 @@ any number of workers can be put together again, which is how a training goes on
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Piece:
         return tensor.detach().view(-1).narrow(0, self.offset, self.length)
 
 
-def masters(engine: nn.Module, stage: int) -> list[Tensor]:
+def masters(engine: Any, stage: int) -> list[Tensor]:
     """The float32 tensors that the optimiser steps on this rank: whole parameters at stage 0, else flat parts."""
     if stage == 0:
         return [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
@@ -41,7 +42,7 @@ def masters(engine: nn.Module, stage: int) -> list[Tensor]:
     return list(getattr(engine.optimizer, held))
 
 
-def pieces(engine: nn.Module, stage: int, rank: int | None = None) -> list[Piece]:
+def pieces(engine: Any, stage: int, rank: int | None = None) -> list[Piece]:
     """What a rank's masters hold, padding left out; of this rank when none is named."""
     rank = distributed.get_rank() if rank is None else rank
     trained = [(name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad]
@@ -52,7 +53,7 @@ def pieces(engine: nn.Module, stage: int, rank: int | None = None) -> list[Piece
     return [piece for piece in cut(engine.optimizer, rank, names) if piece.length > 0]
 
 
-def _cut_flat(optimizer: nn.Module, rank: int, names: dict[int, str]) -> list[Piece]:
+def _cut_flat(optimizer: Any, rank: int, names: dict[int, str]) -> list[Piece]:
     """Stages 1 and 2: the parameters in a row are cut into equal parts, wherever that falls."""
     found = []
     for group, parameters in enumerate(optimizer.round_robin_bit16_groups):
@@ -64,7 +65,7 @@ def _cut_flat(optimizer: nn.Module, rank: int, names: dict[int, str]) -> list[Pi
     return found
 
 
-def _cut_by_parameter(optimizer: nn.Module, rank: int, names: dict[int, str]) -> list[Piece]:
+def _cut_by_parameter(optimizer: Any, rank: int, names: dict[int, str]) -> list[Piece]:
     """Stage 3: each parameter is cut into equal parts, the last ones padded or empty."""
     found = []
     for group, parameters in enumerate(optimizer.fp16_groups):

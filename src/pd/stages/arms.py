@@ -34,7 +34,7 @@ def _candidates(run: Run, arm: str, seed: int) -> SyntheticDataset:
     """The arm's training images."""
     files = sorted(run.candidates.glob("*.parquet"))
     keep = np.concatenate([pq.read_table(file, columns=["keep"])["keep"].to_numpy() for file in files])
-    everything = SyntheticDataset.read(files)
+    everything = SyntheticDataset.open(files)
     if arm == "unfiltered":
         return everything
     return everything.take(np.sort(np.random.default_rng(seed).permutation(len(keep))[: int(keep.sum())]))

@@ -42,7 +42,7 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     connect(settings.address)
     with write_folder(run.model) as folder, context.reporter.task("student") as progress:
-        kept = SyntheticDataset.read(run.data)
+        kept = SyntheticDataset.open(run.data)
         facts = train_student(
             kept, settings.student, settings.data, folder, run.work / "student", context.seed("student"), progress
         )

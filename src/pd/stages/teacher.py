@@ -11,7 +11,7 @@ from pd.store.atomic import write_folder
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    members = PrivateDataset.read(run.dataset).members()
+    members = PrivateDataset.read_words(run.dataset).members()
     captions = captions_of(members, settings)
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:
@@ -21,7 +21,7 @@ def execute(context: Context) -> Facts:
         return train_model(
             settings.teacher,
             settings.data,
-            TrainingData(members.images, captions),
+            TrainingData(PrivateDataset.member_images(run.dataset), captions),
             folder,
             run.work / "teacher",
             context.seed("teacher"),
