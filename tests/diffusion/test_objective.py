@@ -152,5 +152,5 @@ def test_noise_offset_adds_a_constant_to_each_channel_and_moves_nothing_else() -
     assert constants.std().item() == pytest.approx(0.5, rel=0.05)
     assert constants.mean().item() == pytest.approx(0, abs=0.03)
     assert torch.corrcoef(constants.T)[0, 1].item() == pytest.approx(0, abs=0.07)  # each channel its own
-    for name in ("indices", "timesteps", "drop", "flip"):
+    for name in ("indices", "timesteps", "drop", "variant"):
         assert torch.equal(getattr(plain, name), getattr(offset, name))
