@@ -149,6 +149,9 @@ class ModelSettings(Section):
     gpus_per_worker: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of each worker")
     cpus_per_worker: Annotated[float, Field(gt=0)] | None = Field(None, description="empty: all CPUs shared out, less one slot")
     seed: int | None = Field(None, description="empty: derived from the run's seed")
+    samples_every: Annotated[int, Field(ge=0)] = Field(
+        200, description="steps between grids of 16 samples from the same noise, for you to look at; 0: none"
+    )
 
     @property
     def unet_training(self) -> Trained:
@@ -295,6 +298,13 @@ class AuditSettings(Section):
         return tuple(arm for arm in self.arms if arm in ("unfiltered", "random_drop"))
 
 
+class TrackingSettings(Section):
+    """Where else the trainings' figures go: never captions, names, pictures or paths."""
+
+    mlflow: str | None = Field(None, description="an MLflow server's address, or a folder; empty: none (needs mlflow-skinny)")
+    experiment: Annotated[str, Field(min_length=1)] = Field("pd", description="the MLflow experiment; each training is a run")
+
+
 class Settings(Section):
     """A whole run."""
 
@@ -309,6 +319,7 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     @property
     def run_dir(self) -> Path:
@@ -316,8 +327,8 @@ class Settings(Section):
         return self.runs / self.name
 
     def digest(self) -> str:
-        """16 hex digits that name the settings; the folder and the cluster's address do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name"}))
+        """16 hex digits that name the settings; the folder, the cluster's address and who watches do not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking"}))
 
 
 def digest_of(value: object) -> str:

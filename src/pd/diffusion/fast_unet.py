@@ -35,9 +35,12 @@ class FastUNet:
         unet: a text-conditional UNet, which is taken over: it gets hooks and attention processors, and moves.
         device: where to.
         dtype: of its weights and sums: float32, or bfloat16.
+        compiled: compile it on a GPU.
     """
 
-    def __init__(self, unet: UNet2DConditionModel, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, unet: UNet2DConditionModel, device: torch.device, dtype: torch.dtype = torch.float32, compiled: bool = True
+    ) -> None:
         # nn.Module's: diffusers' own warns of layers to be kept in float32, of which Stable Diffusion has none
         nn.Module.to(unet.eval(), device, dtype)
         self.unet = unet.to(memory_format=torch.channels_last)
@@ -53,7 +56,7 @@ class FastUNet:
                 for module in list(unet.modules()):
                     if isinstance(module, Upsample2D):
                         module.forward = CellUpsample(module)
-        if device.type == "cuda":
+        if compiled and device.type == "cuda":
             unet.compile()
 
     def set_text(self, texts: Sequence[Tensor], rows: Sequence[int]) -> None:

@@ -38,7 +38,7 @@ _WANTED = [
     *(f"{part}/{name}.safetensors" for part, name in WEIGHTS.items()),
 ]
 _WANTED += [f"{part}/{name}-?????-of-?????.safetensors" for part, name in WEIGHTS.items()]
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 class Parts(NamedTuple):
@@ -60,7 +60,7 @@ def locate(base: str, revision: str | None = None) -> Path:
     folder = Path(base).expanduser()
     if folder.is_dir():
         return folder
-    if not _HUB_ID.fullmatch(base):
+    if not HUB_ID.fullmatch(base):
         raise UserError("no such folder", where=f"base = {base}", fix="name a diffusers folder or a hub id 'owner/name'")
     where = f"base = {base}" + (f", revision = {revision}" if revision else "")
     try:

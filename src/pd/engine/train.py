@@ -4,25 +4,35 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pd.config import DataSettings, ModelSettings
+from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
 from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_handover import hand_over
-from pd.engine.train_job import Job, name_of
+from pd.engine.train_job import Job, common, name_of
 from pd.engine.train_progress import ProgressReader
+from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
-SHOWN = ("phase", "loss", "images_per_s")
+# What the terminal shows of a record, and how: a glance, not a table.
+SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "phase": ("phase", str),
+    "loss": ("loss", float),
+    "images_per_s": ("images/s", float),
+    "mfu": ("mfu", "{:.0%}".format),
+    "memory_gb": ("memory", "{:.1f} GB".format),
+    "samples": ("samples", str),
+    "mlflow": ("mlflow", str),
+}
 REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
 
 
@@ -34,6 +44,7 @@ def train_model(
     work: Path,
     seed: int,
     progress: Progress | None = None,
+    tracking: TrackingSettings | None = None,
 ) -> dict[str, Any]:
     """Train a model and write its averaged weights as a diffusers folder.
 
@@ -48,10 +59,11 @@ def train_model(
         work: folder for checkpoints and caches, on storage that all workers share.
         seed: used where the settings name none.
         progress: called at least every two seconds as progress(step, steps, figures).
+        tracking: who else is told of the figures; it changes nothing in the training.
 
     Returns:
-        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left), and
-        truncated_captions where some were cut.
+        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left), mfu (None:
+        not known either), memory_gb (the largest worker's peak), and truncated_captions where some were cut.
 
     Raises:
         UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.
@@ -61,7 +73,7 @@ def train_model(
         raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
     split_batch(settings)
     folder = work.resolve() / name_of(settings, data, images, seed)
-    job = Job(settings, data, seed, folder)
+    job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
     if not job.facts.exists():
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -122,7 +134,8 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
 
 
 def _show(record: Mapping[str, Any], progress: Progress) -> None:
-    progress(record["step"], record["steps"], {key: value for key, value in record.items() if key in SHOWN})
+    shown = {name: how(record[key]) for key, (name, how) in SHOWN.items() if key in record}
+    progress(record["step"], record["steps"], shown)
 
 
 def _on_worker(config: dict[str, Any]) -> UserError | None:
@@ -173,7 +186,7 @@ def _sweep(job: Job) -> None:
 
 def _forget(job: Job) -> None:
     """Remove what a finished training does not need: pixels, latents, optimiser states."""
-    kept = {job.model, job.facts, job.progress, job.tensorboard}
+    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples}
     for path in job.folder.iterdir():
         if path not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,14 +1,16 @@
 """What a training is: settings, data and seed; and its folder, named by a digest of these."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import DataSettings, ModelSettings, digest_of
+from pd.config import DataSettings, ModelSettings, TrackingSettings, digest_of
 from pd.diffusion.data import TrainingData
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
-_OPERATIONAL = {"checkpoint_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch", "zero_stage"}
-_OPERATIONAL |= {"offload", "compile", "gradient_checkpointing"}
+_OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
+_OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Job:
         seed: everything random follows from it.
         folder: checkpoints, caches and the finished model; on storage that all workers share.
         threads: threads for torch in each worker; None: as the process has it.
+        prompts: what samples are asked for while it trains; private, as the captions they are.
+        tracking: who else is told of the figures; its `mlflow` is named.
     """
 
     settings: ModelSettings
@@ -28,6 +32,8 @@ class Job:
     seed: int
     folder: Path
     threads: int | None = None
+    prompts: tuple[str, ...] = ("",)
+    tracking: TrackingSettings | None = None
 
     @property
     def inputs(self) -> Path:
@@ -80,6 +86,16 @@ class Job:
         return self.folder / "tensorboard"
 
     @property
+    def samples(self) -> Path:
+        """Grids of samples, a PNG each."""
+        return self.folder / "samples"
+
+    @property
+    def tracked(self) -> Path:
+        """Which run of the tracking server this is."""
+        return self.folder / "mlflow.json"
+
+    @property
     def model(self) -> Path:
         """The trained model, a diffusers folder; whole or not there."""
         return self.folder / "model"
@@ -88,6 +104,12 @@ class Job:
     def facts(self) -> Path:
         """Figures of the finished training; written last."""
         return self.folder / "done.json"
+
+
+def common(captions: Iterable[str], most: int = 16) -> tuple[str, ...]:
+    """The most frequent captions, at most so many; those that are as frequent by their letters."""
+    counts = Counter(captions)
+    return tuple(sorted(counts, key=lambda caption: (-counts[caption], caption))[:most])
 
 
 def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from torch import Tensor, distributed
 from pd.diffusion.adapter import merge
 from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
+from pd.diffusion.divergence import LossWatch
 from pd.diffusion.export import export
 from pd.engine.train_checkpoint import Checkpoint
 from pd.engine.train_engine import TrainEngine, take_weights
@@ -20,11 +20,14 @@ from pd.engine.train_inputs import prepare, rebuild
 from pd.engine.train_job import Job
 from pd.engine.train_micro_batch import find_micro_batch
 from pd.engine.train_progress import ProgressWriter, Tell
+from pd.engine.train_samples import sample_grid, write_picture
+from pd.engine.train_tracking import Tracker
+from pd.engine.train_watch import Watch, memory_used, watch
 from pd.engine.train_worker import Worker
 from pd.errors import UserError
+from pd.seeds import derive
 from pd.store.atomic import write_folder, write_json
 
-RECENT = 100  # steps whose mean loss is reported
 LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
 NOTICE_EVERY = 10  # steps between two looks for a notice that a machine will be taken away: all ranks wait for each other
 
@@ -44,14 +47,17 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
         workers again to fail again.
     """
     os.environ.setdefault("DS_ACCELERATOR", worker.device.type)
-    log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell)
+    tracker = Tracker(job, job.tracking) if worker.rank == 0 and job.tracking else None
+    log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell, tracker)
+    finished = False
     try:
         components = _on_first(worker, lambda: prepare(job, worker.device, log)) or rebuild(job)
         _Training(job, worker, components, log).run()
+        finished = True
     except UserError as error:
         return error
     finally:
-        log.close()
+        log.close(finished)
     return None
 
 
@@ -78,12 +84,16 @@ class _Training:
         checkpoint = self._last_checkpoint()
         if checkpoint is not None:
             take_weights(denoiser, checkpoint)
+        self.watch: Watch | None = None
+        if worker.rank == 0:
+            self.watch = watch(components, denoiser, self.settings, worker.device, worker.world)
         self.micro = find_micro_batch(denoiser, self.settings, worker.world, worker.device)
         self.engine = TrainEngine(denoiser, self.settings, self.micro, worker.device)
         self.feed = Feed(job, worker, components)
         if worker.rank:  # the first rank exports; the others need the memory
             del components.vae, components.text_encoder
-        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.losses = LossWatch()
+        self.memory: list[float] = []  # the largest rank's peak, GB: the device's, the machine's
         self.unseen: list[Tensor] = []  # losses that nobody has looked at yet, on the device
         self.saved = 0  # steps that the last checkpoint has behind it; 0: there is none
         self.look_every = 1 if worker.device.type == "cpu" else LOOK_EVERY_ON_GPU
@@ -94,19 +104,21 @@ class _Training:
         """Take all steps that are left, then export."""
         start = self.saved
         steps, every = self.settings.steps, self.settings.checkpoint_every
-        begin, mark = time.monotonic(), (time.monotonic(), start)
+        begin = time.monotonic()
+        if self.watch:
+            self.watch.start()
         for step in range(start, steps):
             self.unseen.append(self._step(step))
             done = step + 1
             keep = done == steps or done % every == 0 or (done % NOTICE_EVERY == 0 and self.worker.told_to_leave())
             if keep or done % self.look_every == 0:
                 self._look(done)
-            if keep:
+            if keep and not self.losses.rising:
                 self._checkpoint(done)
-            if self.log.due() or (done == steps and self.worker.rank == 0):
-                now = time.monotonic()
-                self._report(done, (done - mark[1]) * self.settings.batch / max(now - mark[0], 1e-9))
-                mark = (now, done)
+            if self.settings.samples_every and done % self.settings.samples_every == 0:
+                self._sample(done)
+            if self.watch and self.memory and (self.log.due() or done == steps):
+                self._report(done, self.watch)
         speed = (steps - start) * self.settings.batch / (time.monotonic() - begin) if steps > start else None
         weights = self.engine.averaged()
         _on_first(self.worker, lambda: self._finish(weights, speed))
@@ -122,29 +134,45 @@ class _Training:
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.saved = int(checkpoint.client["step"])
-        self.recent.extend(checkpoint.client["recent"])
+        self.losses.load(checkpoint.client["losses"])
         self.engine.load(checkpoint, self.saved)
         self.log.write(self.saved, self.settings.steps, phase="resumed")
 
     def _step(self, step: int) -> Tensor:
         """One optimiser step on this rank's rows of the global batch; returns the mean loss over them."""
         self.engine.begin(step)
-        losses = [self.engine.micro_step(*part) for part in self.feed.micro_batches(step, self.micro)]
+        losses, captions = [], 0
+        for given in self.feed.micro_batches(step, self.micro):
+            captions += len(given[3])
+            losses.append(self.engine.micro_step(*given))
         self.engine.end(step)
+        if self.watch:
+            self.watch.step(captions)
         return torch.stack(losses).mean()
 
     def _look(self, done: int) -> None:
-        """Bring the losses since the last look home, averaged over ranks, and stop if one is not finite."""
+        """Bring the losses since the last look home, averaged over ranks, and stop if they are lost.
+
+        With them comes the memory of every rank, each in its own place of a vector of zeros: one exchange for both.
+        """
         losses = torch.stack(self.unseen)
         self.unseen.clear()
+        memory = losses.new_zeros(self.worker.world, 2)
+        memory[self.worker.rank] = losses.new_tensor(memory_used(self.worker.device))
         if self.worker.world > 1:
-            distributed.all_reduce(losses)
-            losses /= self.worker.world
+            both = torch.cat([losses, memory.flatten()])
+            distributed.all_reduce(both)
+            losses, memory = both[: len(losses)] / self.worker.world, both[len(losses) :].view_as(memory)
+        self.memory = memory.amax(0).tolist()
         first = done - len(losses) + 1
         for step, value in enumerate(losses.tolist(), start=first):
             if value != value or value in (float("inf"), float("-inf")):
                 raise self._diverged(f"the loss of step {step} is {value}")
-            self.recent.append(value)
+            self.losses.add(value)
+            if self.losses.diverged:
+                raise self._diverged(
+                    f"by step {step} most losses are above {self.losses.limit:.3g}, three times the lowest mean of 100 steps"
+                )
 
     def _checkpoint(self, done: int) -> None:
         """Keep a checkpoint, unless the weights are spoilt: a finite loss can have a gradient that is not."""
@@ -153,7 +181,7 @@ class _Training:
             distributed.all_reduce(spoilt)
         if spoilt.item():
             raise self._diverged(f"after step {done} there are weights that are not finite")
-        client = {"job": self.job.folder.name, "step": done, "recent": list(self.recent)}
+        client = {"job": self.job.folder.name, "step": done, "losses": self.losses.state()}
         self.worker.checkpoint(done, lambda folder: self.engine.save(folder, client))
         self.saved = done
 
@@ -165,14 +193,41 @@ class _Training:
             fix="lower learning_rate or clip_norm, or lengthen warmup",
         )
 
-    def _report(self, done: int, images_per_s: float) -> None:
+    def _report(self, done: int, watch: Watch) -> None:
         figures: dict[str, Any] = {
-            "loss": sum(self.recent) / len(self.recent),
+            "loss": self.losses.mean,
             "learning_rate": self.engine.rate(done - 1),
             "gradient_norm": self.engine.gradient_norm(),
-            "images_per_s": images_per_s,
+            **watch.figures(),
+            "memory_gb": self.memory[0],
         }
+        if self.worker.device.type == "cuda":
+            figures["host_memory_gb"] = self.memory[1]
         self.log.write(done, self.settings.steps, **figures)
+
+    def _sample(self, done: int) -> None:
+        """Write samples of the averaged weights, which all ranks gather and rank 0 samples. The training stays as it is."""
+        weights = self.engine.averaged()
+        if self.worker.rank != 0:
+            return
+        # At ZeRO stage 3 what is not trained lies in parts on all ranks; nothing has changed it since it was built.
+        held = self.engine.engine.module.named_parameters()
+        whole = all(name in weights or parameter.numel() > 0 for name, parameter in held)
+        try:
+            grid = sample_grid(
+                self.components if whole else rebuild(self.job),
+                weights,
+                self.settings,
+                mode=self.job.data.mode,
+                prompts=self.job.prompts,
+                seed=derive(self.job.seed, "samples"),
+                device=self.worker.device,
+            )
+        except (UserError, torch.OutOfMemoryError) as error:  # nothing that is only looked at may end a training
+            self.log.write(done, self.settings.steps, samples=f"failed ({type(error).__name__})")
+            return
+        write_picture(self.job.samples / f"step_{done:08d}.png", grid)
+        self.log.picture(done, grid)
 
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
         """Put the averaged weights into the model, merge what LoRA added, and write it; then the facts."""
@@ -190,9 +245,11 @@ class _Training:
             export(components, folder)
         facts = {
             "steps": self.settings.steps,
-            "loss": sum(self.recent) / len(self.recent),
+            "loss": self.losses.mean,
             "parameters": sum(value.numel() for value in weights.values()),
             "images_per_s": speed,
+            "memory_gb": self.memory[0] if self.memory else None,
+            **(self.watch.facts() if self.watch else {}),
         }
         if self.feed.truncated_captions:
             facts["truncated_captions"] = self.feed.truncated_captions

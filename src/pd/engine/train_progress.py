@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pd.engine.train_tracking import Tracker
+
 EVERY_S = 1.0
 
 Record = dict[str, Any]
@@ -20,10 +24,11 @@ class ProgressWriter:
         path: the file; None: write nothing (all ranks but 0).
         tensorboard: folder for event files.
         tell: called with each record.
+        tracker: told of the figures too.
     """
 
-    def __init__(self, path: Path | None, tensorboard: Path, tell: Tell | None = None) -> None:
-        self._path, self._tell, self._last = path, tell, 0.0
+    def __init__(self, path: Path | None, tensorboard: Path, tell: Tell | None = None, tracker: Tracker | None = None) -> None:
+        self._path, self._tell, self._tracker, self._last = path, tell, tracker, 0.0
         self._events = None
         if path is not None:
             from tensorboardX import SummaryWriter
@@ -39,20 +44,31 @@ class ProgressWriter:
         if self._path is None or self._events is None:
             return
         self._last = time.monotonic()
+        group = figures.get("phase", "training")
+        scalars = {f"{group}/{name}": value for name, value in figures.items() if isinstance(value, float)}
+        if self._tracker:
+            self._tracker.log(step, scalars)
+            if self._tracker.lost:
+                figures["mlflow"] = f"does not answer ({self._tracker.lost})"
         record = {"step": step, "steps": steps, **figures}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        group = figures.get("phase", "training")
-        for name, value in figures.items():
-            if isinstance(value, float):
-                self._events.add_scalar(f"{group}/{name}", value, step)
+        for name, value in scalars.items():
+            self._events.add_scalar(name, value, step)
         if self._tell:
             self._tell(record)
 
-    def close(self) -> None:
-        """Write out what is buffered."""
+    def picture(self, step: int, pixels: np.ndarray) -> None:
+        """Show a picture (H, W, C) uint8 in TensorBoard, and nowhere else."""
+        if self._events is not None:
+            self._events.add_image("samples", pixels, step, dataformats="HWC")
+
+    def close(self, finished: bool) -> None:
+        """Write out what is buffered, and tell the tracker whether the training came to its end."""
         if self._events is not None:
             self._events.close()
+        if self._tracker is not None:
+            self._tracker.close(finished)
 
 
 class ProgressReader:

@@ -25,7 +25,8 @@ def execute(context: Context) -> Facts:
             images = _candidates(run, arm, context.seed(arm))
             work = run.work / "arms" / arm
             # The released student's seed: all start from the same weights and see the same noise.
-            train_student(images, settings.student, settings.data, folder, work, context.seed("student"), progress)
+            seed = context.seed("student")
+            train_student(images, settings.student, settings.data, folder, work, seed, progress, settings.tracking)
         facts[arm] = len(images)
     return facts
 

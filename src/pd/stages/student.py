@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pd.config import DataSettings, ModelSettings
+from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
@@ -21,6 +21,7 @@ def train_student(
     work: Path,
     seed: int,
     progress: Progress,
+    tracking: TrackingSettings | None = None,
 ) -> Facts:
     """Train a student and write it to `out` as a diffusers folder.
 
@@ -34,8 +35,9 @@ def train_student(
         work: checkpoints and caches.
         seed: of everything random in it.
         progress: called as it goes.
+        tracking: who else is told of the figures.
     """
-    return train_model(model, shape, TrainingData(kept.images, kept.prompts), out, work, seed, progress)
+    return train_model(model, shape, TrainingData(kept.images, kept.prompts), out, work, seed, progress, tracking)
 
 
 def execute(context: Context) -> Facts:
@@ -44,7 +46,14 @@ def execute(context: Context) -> Facts:
     with write_folder(run.model) as folder, context.reporter.task("student") as progress:
         kept = SyntheticDataset.open(run.data)
         facts = train_student(
-            kept, settings.student, settings.data, folder, run.work / "student", context.seed("student"), progress
+            kept,
+            settings.student,
+            settings.data,
+            folder,
+            run.work / "student",
+            context.seed("student"),
+            progress,
+            settings.tracking,
         )
         write_lineage(folder, settings.student, run.data)
     return facts

@@ -26,4 +26,5 @@ def execute(context: Context) -> Facts:
             run.work / "teacher",
             context.seed("teacher"),
             progress,
+            settings.tracking,
         )
