@@ -203,7 +203,15 @@ def test_parts_of_a_base_are_adapted_and_come_out_as_one_plain_model(
     assert pipeline("a photo of a face", num_inference_steps=2).images[0].size == (32, 32)
 
 
-@pytest.mark.parametrize("changes", [{}, {"offload": "optimizer", "zero_stage": 2}, {"offload": "optimizer", "zero_stage": 3}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"offload": "optimizer", "zero_stage": 2},
+        pytest.param({"offload": "optimizer", "zero_stage": 3}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
+    ],
+)
 def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, changes: dict[str, Any]) -> None:
     chosen = settings(base=str(base), autoencoder="base", adapter="lora", **changes)
     train(tmp_path / "whole", chosen)
