@@ -51,7 +51,7 @@ def prepared(job: Job, tell: Any = None) -> Job:
         hand_over(pictures(), job.inputs)
     log = ProgressWriter(job.progress, job.tensorboard, tell)
     prepare(job, CPU, log)
-    log.close()
+    log.close(finished=False)
     return job
 
 

@@ -81,7 +81,7 @@ def prepared(job: Job, window_rows: int) -> Components:
         patch.setattr(train_encode, "SHARD_ROWS", 4)
         log = ProgressWriter(job.progress, job.tensorboard)
         parts = prepare(job, torch.device("cpu"), log)
-        log.close()
+        log.close(finished=False)
     write_json(job.prepared, {"rows": ROWS, "shard_rows": 4, "window_rows": window_rows})
     return parts
 
