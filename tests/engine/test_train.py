@@ -260,7 +260,7 @@ class Plain:
         return False
 
 
-ELASTIC = {"steps": 12, "checkpoint_every": 3, "batch": 8}
+ELASTIC = {"steps": 20, "checkpoint_every": 5, "batch": 8}
 """A training that changes its number of workers on the way."""
 
 
@@ -330,14 +330,14 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
 @pytest.mark.slow
 def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stage(tmp_path: Path) -> None:
     first = {
-        "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 7),
-        "two to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, 7),
+        "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 12),
+        "two to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, 12),
     }
     spawn(2, tmp_path, first)
     alone = {
         "whole": (ELASTIC, None),
         "two to one": (ELASTIC, None),
-        "one to two": (ELASTIC, 7),
+        "one to two": (ELASTIC, 12),
     }
     spawn(1, tmp_path, alone)
     second = {
@@ -345,7 +345,8 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
         "one to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, None),
     }
     spawn(2, tmp_path, second)
-    for name in ("two to one", "two to two", "one to two"):
+    spawn(4, tmp_path, {"four": ({"zero_stage": 2, "workers": 4, **ELASTIC}, None)})
+    for name in ("two to one", "two to two", "one to two", "four"):
         assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "whole"), abs=1e-5), name
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
 
@@ -512,16 +513,16 @@ def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_killed_driver_is_started_again_and_goes_on(tmp_path: Path, long: dict[str, Tensor]) -> None:
-    chosen = settings(workers=1, **LONG)
+def test_a_killed_driver_is_started_again_and_goes_on_with_fewer_workers(tmp_path: Path, long: dict[str, Tensor]) -> None:
+    chosen = settings(workers=[1, 2], cpus_per_worker=2, **LONG)  # one, on the cluster of this test
     code = (
         "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import test_train as t;"
-        "t.train(pathlib.Path(sys.argv[2]), t.settings(workers=1, **t.LONG))"
+        "t.train(pathlib.Path(sys.argv[2]), t.settings(workers=2, cpus_per_worker=0.5, zero_stage=2, **t.LONG))"
     )
     driver = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)])
     wait_for_second_checkpoint(tmp_path, lambda: driver.poll() is None)
     workers = ray_train_workers(driver.pid)
-    assert workers
+    assert len(workers) == 2
     driver.kill()
     driver.wait()
     _, left = psutil.wait_procs(workers, timeout=30)
@@ -529,7 +530,7 @@ def test_a_killed_driver_is_started_again_and_goes_on(tmp_path: Path, long: dict
     train(tmp_path, chosen)
     assert resumed_at(tmp_path)
     assert resumed_at(tmp_path)[0] >= 5
-    assert apart(weights(tmp_path / "out"), long) < 1e-5
+    assert apart(weights(tmp_path / "out"), long) < 1e-4
 
 
 @pytest.mark.slow

@@ -124,6 +124,7 @@ class TrainEngine:
         found: dict[str, Tensor] = {}
         layouts = [pieces(self.engine, self.stage, other) for other in range(world)]
         for group, average in enumerate(self.ema.averages):
+            average = average.to(self.engine.device)  # NCCL does not send what the optimiser left on the CPU
             parts = [average]
             if world > 1:
                 parts = [torch.empty_like(average) for _ in range(world)] if rank == 0 else []
