@@ -94,7 +94,11 @@ class Feed:
             yield tuple(tensor.to(self._worker.device, non_blocking=True) for tensor in given)
 
     def _choose(self) -> Source:
-        """A rank reads itself what it can hold whole, and whenever there is no Ray; a larger cache is streamed to it."""
+        """A rank reads itself what it can hold whole, and whenever there is no Ray; a larger cache is streamed to it.
+
+        Measured on two busy cores, 64 rows of 4 kB a step: a stream's first step comes 11 s later, each further one 0.4 ms
+        later, and as long as it lasts its coordinator takes a sixth of a core, which training on CPUs would miss.
+        """
         if isinstance(self._worker, RayWorker) and self._order.windows > 1:
             return Stream(self._job, self._worker, self._latents, self._timesteps)
         return Reader(self._latents, self._order, self._job.settings.batch, self._worker)
