@@ -140,7 +140,7 @@ class ModelSettings(Section):
         "none", description="optimizer: its state and step on the CPU (ZeRO-Offload), where GPU memory is short"
     )
     precision: Literal["fp32", "bf16"] = "fp32"
-    gradient_checkpointing: bool = Field(False, description="less memory, a quarter slower: activations are computed twice")
+    gradient_checkpointing: bool = Field(False, description="less memory, more time: activations are computed twice")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the UNet; auto: on GPUs")
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
     workers: int | tuple[int, int] = Field(
