@@ -4,14 +4,18 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export DS_ACCELERATOR ?= cpu
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-all check format clean
 
 demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/faces/
 	$(BIN)/pd run configs/faces.yaml
 
 test: .venv/installed  ## every test (browser tests need Debian's chromium)
 	@command -v chromium >/dev/null || echo "NOTE: no chromium on this machine, so the browser tests of the report cannot run (apt-get install chromium chromium-driver)"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+	@echo "NOTE: trainings on many layouts (marked exhaustive, minutes each) are left to make test-all"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 -m "not exhaustive"
+
+test-all: .venv/installed  ## the same, and trainings on many layouts
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 check: .venv/installed  ## lint, format, types, import order
 	$(BIN)/ruff check .

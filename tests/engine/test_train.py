@@ -207,9 +207,9 @@ def test_parts_of_a_base_are_adapted_and_come_out_as_one_plain_model(
     "changes",
     [
         {},
-        {"offload": "optimizer", "zero_stage": 2},
-        pytest.param({"offload": "optimizer", "zero_stage": 3}, marks=pytest.mark.slow),
-        pytest.param({"precision": "bf16"}, marks=pytest.mark.slow),
+        pytest.param({"offload": "optimizer", "zero_stage": 2}, marks=pytest.mark.exhaustive),
+        pytest.param({"offload": "optimizer", "zero_stage": 3}, marks=pytest.mark.exhaustive),
+        pytest.param({"precision": "bf16"}, marks=pytest.mark.exhaustive),
     ],
 )
 def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, changes: dict[str, Any]) -> None:
@@ -229,7 +229,7 @@ def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, chang
     assert apart(weights(tmp_path / "cut" / "out"), weights(tmp_path / "whole" / "out")) == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_compiled_unet_trains_the_same_weights(tmp_path: Path, whole: dict[str, Tensor]) -> None:
     train(tmp_path, settings(compile="on"))
     assert apart(weights(tmp_path / "out"), whole) < 1e-4
@@ -314,7 +314,7 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
     def plans(last: int | None) -> Plans:
         return {str(stage): ({"zero_stage": stage, "workers": 2, "micro_batch": 2}, last) for stage in range(4)}
 
-    whole = {f"whole {stage}": plan for stage, plan in plans(None).items()}
+    whole = {f"whole {stage}": plan for stage, plan in plans(None).items() if stage in "12"}
     spawn(2, tmp_path, whole | plans(3))
     spawn(2, tmp_path, plans(None))
     expected = bare_loop(settings())
@@ -322,12 +322,12 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
         lines = (tmp_path / stage / "progress.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines if "resumed" in line] == [2]
         assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
-        uninterrupted = curve(tmp_path / f"whole {stage}")
+        uninterrupted = curve(tmp_path / ("whole 1" if stage == "1" else "whole 2"))
         assert uninterrupted.keys() == set(range(1, 7))
         assert curve(tmp_path / stage) == pytest.approx(uninterrupted, abs=1e-5), f"stage {stage}"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stage(tmp_path: Path) -> None:
     first = {
         "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 12),
@@ -351,7 +351,7 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
     lora = {"base": str(base), "autoencoder": "base", "adapter": "lora", "lora_rank": 2}
 

@@ -262,7 +262,7 @@ def test_only_what_is_larger_than_a_window_is_streamed_and_only_on_ray(tmp_path:
     assert isinstance(Feed(job, Rank(0, 1), parts)._source, Reader)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_of_ray_train_on_a_stream_end_where_one_process_does(tmp_path: Path) -> None:
     weights = []

@@ -118,7 +118,7 @@ def sample_at_every_stage(rank: int, folder: Path) -> None:
         distributed.barrier()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_one_rank_samples_alone_at_every_zero_stage(tmp_path: Path) -> None:
     multiprocessing.spawn(sample_at_every_stage, (tmp_path,), nprocs=2)
     parts = build(settings(), DATA, 1)
