@@ -168,7 +168,7 @@ def test_embeddings_of_captions_are_cached_where_they_stay_the_same_and_fit(
     assert read_arrays(job.captions)["row"].tolist() == table.rows.tolist()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("cluster")
 def test_ray_makes_the_same_shards_as_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_encode, "SHARD_ROWS", 4)
