@@ -1,12 +1,13 @@
-"""A training of seconds in this process, and what it leaves: for tests of what people watch."""
+"""A training of seconds in this process, and what it leaves."""
 
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.torch import load_file
 from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor
@@ -38,6 +39,19 @@ def train(
     tracking: TrackingSettings | None = None,
 ) -> dict[str, Any]:
     return train_model(chosen, DATA, pictures(), folder / "out", folder / "work", SEED, progress, tracking)
+
+
+def train_until(folder: Path, chosen: ModelSettings, step: int, tracking: TrackingSettings | None = None) -> None:
+    """Train, and die when this step is reported, or one after it."""
+
+    def die(done: int, steps: int, figures: Mapping[str, object]) -> None:
+        if done >= step and "loss" in figures:  # what prepares the training counts images
+            raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
+        with pytest.raises(InterruptedError):
+            train(folder, chosen, die, tracking)
 
 
 def job_folder(folder: Path) -> Path:

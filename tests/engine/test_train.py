@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ import ray
 import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
+from small_training import DATA, SEED, pictures, records, settings, train, train_until, weights
 from torch import Tensor, distributed, multiprocessing
 
-from pd.config import DataSettings, ModelSettings
+from pd.config import ModelSettings
 from pd.diffusion import autoencoder, export
 from pd.diffusion.adapter import merge
 from pd.diffusion.captions import CaptionTable, embed
@@ -38,41 +39,11 @@ from pd.engine.train_loop import train_loop
 from pd.errors import UserError
 from pd.seeds import derive
 
-DATA = DataSettings()
-SEED = 7
-
-
-def settings(**changes: Any) -> ModelSettings:
-    """Six steps of eight images with a tiny UNet, in this process."""
-    small = {"unet": "tiny", "steps": 6, "batch": 8, "warmup": 2, "checkpoint_every": 2, "ema": 0.9, "workers": 0}
-    return ModelSettings.model_validate(small | changes)
-
-
-def pictures() -> TrainingData:
-    rng = np.random.default_rng(0)
-    captions = ["a photo of a face", "a photo of a face with glasses", "a photo of a face with a beard"]
-    return TrainingData(rng.integers(0, 256, (12, 32, 32, 1), dtype=np.uint8), [captions[row % 3] for row in range(12)])
-
-
-def weights(model: Path) -> dict[str, Tensor]:
-    unet = load_file(model / "unet" / "diffusion_pytorch_model.safetensors")
-    text = load_file(model / "text_encoder" / "model.safetensors")
-    return {f"unet.{name}": value for name, value in unet.items()} | {f"text.{name}": value for name, value in text.items()}
-
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """The largest difference between two models' weights."""
     assert one.keys() == other.keys()
     return max(float((one[name] - other[name]).abs().max()) for name in one)
-
-
-def train(folder: Path, chosen: ModelSettings, progress: Callable[..., None] | None = None) -> dict[str, Any]:
-    return train_model(chosen, DATA, pictures(), folder / "out", folder / "work", SEED, progress)
-
-
-def records(folder: Path) -> list[dict[str, Any]]:
-    (path,) = (folder / "work").glob("*/progress.jsonl")
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -216,14 +187,7 @@ def test_an_adapted_training_that_dies_goes_on(tmp_path: Path, base: Path, chang
     chosen = settings(base=str(base), autoencoder="base", adapter="lora", **changes)
     train(tmp_path / "whole", chosen)
 
-    def die(step: int, steps: int, figures: Mapping[str, object]) -> None:
-        if step >= 3 and "loss" in figures:
-            raise InterruptedError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
-        with pytest.raises(InterruptedError):
-            train(tmp_path / "cut", chosen, die)
+    train_until(tmp_path / "cut", chosen, 3)
     train(tmp_path / "cut", chosen)
     assert resumed_at(tmp_path / "cut") == [2]
     assert apart(weights(tmp_path / "cut" / "out"), weights(tmp_path / "whole" / "out")) == 0.0
@@ -384,18 +348,10 @@ def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:
 
 
 def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: dict[str, Tensor]) -> None:
-    class Death(Exception):
-        pass
-
-    def die(step: int, steps: int, figures: Mapping[str, object]) -> None:
-        if step >= 3 and "loss" in figures:
-            raise Death
-
     chosen = settings()
+    train_until(tmp_path, chosen, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
-        with pytest.raises(Death):
-            train(tmp_path, chosen, die)
         assert not (tmp_path / "out").exists()
         before = len(records(tmp_path))
         train(tmp_path, chosen)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_training import CAPTIONS, DATA, SEED, job_folder, records, settings, train
+from small_training import CAPTIONS, DATA, SEED, job_folder, records, settings, train, train_until
 
 from pd.config import TrackingSettings
 from pd.engine import train_tracking
@@ -55,20 +55,10 @@ def test_figures_and_settings_arrive_and_nothing_else(tmp_path: Path, folder: Tr
 
 
 def test_an_interrupted_training_goes_on_with_its_run(tmp_path: Path, folder: TrackingSettings) -> None:
-    class Death(Exception):
-        pass
-
-    def die(step: int, steps: int, figures: object) -> None:
-        if step >= 3:
-            raise Death
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
-        with pytest.raises(Death):
-            train(tmp_path, settings(), die, folder)
-        (first,) = runs(tmp_path)
-        assert first.info.status == "FAILED"
-        train(tmp_path, settings(), tracking=folder)
+    train_until(tmp_path, settings(), 3, folder)
+    (first,) = runs(tmp_path)
+    assert first.info.status == "FAILED"
+    train(tmp_path, settings(), tracking=folder)
     (again,) = runs(tmp_path)
     assert again.info.run_id == first.info.run_id
     assert again.info.status == "FINISHED"

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from small_training import DATA, job_folder, settings, train, weights
+from small_training import DATA, job_folder, settings, train, train_until, weights
 
 from pd.diffusion import divergence
 from pd.diffusion.components import build
@@ -100,17 +100,7 @@ def test_a_loss_that_runs_away_ends_a_training_at_a_step_that_no_interruption_ch
     assert "the last good checkpoint is that of step 16" in str(whole.value)
     assert not (job_folder(tmp_path / "whole") / "done.json").exists()
 
-    class Death(Exception):
-        pass
-
-    def die(step: int, steps: int, figures: object) -> None:
-        if step >= 18:
-            raise Death
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
-        with pytest.raises(Death):
-            train(tmp_path / "interrupted", chosen, die)
+    train_until(tmp_path / "interrupted", chosen, 18)
     with pytest.raises(UserError) as resumed:
         train(tmp_path / "interrupted", chosen)
     assert str(resumed.value) == str(whole.value)

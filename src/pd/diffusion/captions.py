@@ -55,9 +55,22 @@ class CaptionTable:
         Returns:
             tokens (u, L) int64, the distinct captions among them, and rows (B,) int64 into these.
         """
-        rows = self.rows[indices].masked_fill(drop, 0)
-        distinct, within = torch.unique(rows, return_inverse=True)
-        return self.tokens[distinct], within
+        return look_up(self.tokens, self.rows[indices], drop)
+
+
+def look_up(table: Tensor, rows: Tensor, drop: Tensor) -> tuple[Tensor, Tensor]:
+    """What some rows of a table hold, each distinct one once.
+
+    Args:
+        table: (U, ...), of distinct captions; row 0 is of the empty one.
+        rows: (B,) int64, into the table.
+        drop: (B,) bool, rows that become the empty one.
+
+    Returns:
+        (u, ...) what is among them, and (B,) int64 rows into it.
+    """
+    distinct, within = torch.unique(rows.masked_fill(drop, 0), return_inverse=True)
+    return table[distinct], within
 
 
 @torch.no_grad()

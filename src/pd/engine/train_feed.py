@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pd.diffusion.captions import embed
+from pd.diffusion.captions import embed, look_up
 from pd.diffusion.components import Components
 from pd.diffusion.latents import Floats, Latents
 from pd.diffusion.order import Order, Rows, share
@@ -83,11 +83,10 @@ class Feed:
         latents = torch.from_numpy(stored["mean"])
         if batch.spread is not None:
             latents = latents + torch.from_numpy(stored["deviation"]) * batch.spread
-        captions = self._captions[batch.indices].masked_fill(batch.drop, 0)
+        captions = self._captions[batch.indices]
         for start in range(0, each, size):
             rows = slice(start, start + size)
-            distinct, within = torch.unique(captions[rows], return_inverse=True)
-            text = self._text[distinct]
+            text, within = look_up(self._text, captions[rows], batch.drop[rows])
             if self._encoder is not None:
                 text = embed(self._encoder, text)
             given = (latents[rows], batch.noise[rows], batch.timesteps[rows], text, within)
