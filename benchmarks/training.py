@@ -1,15 +1,15 @@
 """What does training cost against a plain diffusers loop, against a bare torch loop, and what does a second worker bring?
 
     python benchmarks/training.py
-    python benchmarks/training.py --precision bf16 --unet medium
+    python benchmarks/training.py --precision fp32 --unet medium
     python benchmarks/training.py --last     # print the stored figures without running
 
-All train the same UNet from scratch on the same faces with the same batch, float32 AdamW, clipping and average, in a process of
-their own, one after the other, several times; medians of images a second, the first steps and the last left out.
+All train the same UNet from scratch on the same faces with the same batch, precision, AdamW, clipping and average, in a process
+of their own, one after the other, several times; medians of images a second, the first steps and the last left out.
 
 * `diffusers`: as diffusers' text-to-image example does it. Pictures are decoded and scaled by a DataLoader, autoencoder and
   text encoder run in the loop, both frozen.
-* `bare`: a torch loop on latents and text embeddings that lie in memory.
+* `bare`: a torch loop on latents and text embeddings that lie in memory, with pd's network and objective.
 * `pd`: `pd.engine.train`: Ray Train, DeepSpeed, cached inputs. With one worker on all threads, one on a single thread, and two
   on a thread each.
 """
@@ -45,6 +45,7 @@ from pd.diffusion.data import TrainingData
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
+from pd.diffusion.precision import resolve
 
 SEED = 7
 WARM = 4  # steps left out at the start
@@ -62,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--unet", choices=("tiny", "small", "medium"), default="small")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: the example's")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=40)
@@ -73,6 +74,7 @@ def main() -> None:
     if arguments.last:
         print_last("training")
         return
+    arguments.precision = resolve(arguments.precision, torch.device("cpu"))
     if arguments.arm:
         print(json.dumps(run(arguments.arm, arguments)))
         return
@@ -117,7 +119,8 @@ def report(arguments: argparse.Namespace, speed: dict[str, float], mfu: float, e
         "runs": every,
     }
     shape = {name: getattr(arguments, name) for name in ("unet", "precision", "size", "batch", "steps", "repeats")}
-    store("training", figures | shape)
+    usual = arguments.precision == resolve("auto", torch.device("cpu"))
+    store("training" if usual else f"training_{arguments.precision}", figures | shape)
 
 
 def run(arm: str, arguments: argparse.Namespace) -> dict[str, float]:

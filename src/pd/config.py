@@ -88,6 +88,7 @@ class ReidSettings(Section):
     calibration: CalibrationSettings = CalibrationSettings()
 
 
+Precision = Literal["auto", "fp32", "bf16"]
 Trained = Literal["full", "lora", "frozen"]
 
 
@@ -139,7 +140,7 @@ class ModelSettings(Section):
     offload: Literal["none", "optimizer"] = Field(
         "none", description="optimizer: its state and step on the CPU (ZeRO-Offload), where GPU memory is short"
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where there are matrix units for it, else fp32")
     gradient_checkpointing: bool = Field(False, description="less memory, more time: activations are computed twice")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the UNet; auto: on GPUs")
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
@@ -237,9 +238,9 @@ class GenerateSettings(Section):
     candidates: Positive = Field(3072, description="samples of the teacher")
     sampler_steps: Positive = Field(15, description="DPM-Solver++ steps")
     guidance: Annotated[float, Field(ge=1)] = Field(1.0, description="classifier-free guidance scale; 1: none")
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Precision = Field(
         "fp32",
-        description="of the sampling UNet; bf16 is quicker where there are matrix units, and images differ by some grey levels",
+        description="as a model's, of the sampling UNet; in bf16 images differ by some grey levels",
     )
     prompt_k: Positive = Field(3, description="a caption is a prompt only when this many member identities share it")
     balance_prompts: bool = Field(

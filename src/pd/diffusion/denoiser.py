@@ -8,6 +8,7 @@ from pd.diffusion.adapter import choose_trained
 from pd.diffusion.components import Components
 from pd.diffusion.objective import add_noise, loss
 from pd.diffusion.schedule import alphas
+from pd.diffusion.training_unet import quicken
 
 
 class Denoiser(nn.Module):
@@ -28,6 +29,7 @@ class Denoiser(nn.Module):
         if settings.trains_text_encoder:
             self.text_encoder = components.text_encoder.train()
             choose_trained(self.text_encoder, settings.text_encoder_training)
+        self._shares_text = quicken(self.unet)
         if settings.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
             if self.text_encoder is not None:
@@ -51,7 +53,12 @@ class Denoiser(nn.Module):
         embeddings = text if self.text_encoder is None else self.text_encoder(text)[0]
         noisy = add_noise(latents, noise, timesteps, table)
         dtype = self.unet.dtype
-        predicted = self.unet(noisy.to(dtype), timesteps, embeddings[rows].to(dtype)).sample
+        if self._shares_text:
+            predicted = self.unet(
+                noisy.to(dtype), timesteps, embeddings.to(dtype), cross_attention_kwargs={"rows": rows}
+            ).sample
+        else:
+            predicted = self.unet(noisy.to(dtype), timesteps, embeddings[rows].to(dtype)).sample
         return loss(predicted, latents, noise, timesteps, alphas=table, prediction=self.prediction, gamma=self.gamma)
 
     def blank(self, rows: int, device: torch.device) -> tuple[Tensor, ...]:

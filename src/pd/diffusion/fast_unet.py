@@ -47,7 +47,7 @@ class FastUNet:
         self.dtype = dtype
         self._text = torch.empty(0)
         self._texts: list[_TextAttention] = []
-        self._usual = _is_usual(unet)
+        self._usual = is_usual(unet)
         if self._usual:
             self._remember_text()
             self._share_rows()
@@ -140,7 +140,7 @@ class _TextAttention:
         return tokens.view(*tokens.shape[:2], self.attention.heads, -1).transpose(1, 2)
 
 
-def _is_usual(unet: UNet2DConditionModel) -> bool:
+def is_usual(unet: UNet2DConditionModel) -> bool:
     """Is it built as Stable Diffusion's, whatever its size? diffusers knows many other blocks."""
     config = unet.config
     return (

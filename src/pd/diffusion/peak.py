@@ -3,7 +3,6 @@
 import re
 import time
 from functools import lru_cache
-from typing import Literal
 
 import torch
 
@@ -35,7 +34,7 @@ _DATASHEETS = (
 )
 
 
-def peak_flops(device: torch.device, precision: Literal["fp32", "bf16"]) -> float:
+def peak_flops(device: torch.device, precision: str) -> float:
     """FLOP/s of one worker's device.
 
     For GPUs that are known by name it is the data sheet's figure, which no program reaches: 0.4 of it is good. For others,
@@ -51,7 +50,7 @@ def peak_flops(device: torch.device, precision: Literal["fp32", "bf16"]) -> floa
     return _measured(device.type, device.index, precision, torch.get_num_threads())
 
 
-def datasheet(name: str, precision: Literal["fp32", "bf16"]) -> float | None:
+def datasheet(name: str, precision: str) -> float | None:
     """FLOP/s of a GPU by its name; None when it is not known."""
     for pattern, half, single in _DATASHEETS:
         if re.search(pattern, name, re.IGNORECASE):

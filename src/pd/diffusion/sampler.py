@@ -4,19 +4,20 @@ import copy
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor
 
+from pd.config import Precision
 from pd.dataset.images import Mode, Pixels, from_tensor
 from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
 from pd.diffusion.export import load
 from pd.diffusion.fast_unet import FastUNet
+from pd.diffusion.precision import resolve
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.tokenizer import tokenize
 
@@ -58,13 +59,13 @@ class Sampler:
         mode: Mode,
         batch: int = 64,
         device: str = "cpu",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         compiled: bool = True,
     ) -> None:
         parts = load(source) if isinstance(source, Path) else copy.deepcopy(source)
         self.mode, self.batch, self.device = mode, batch, torch.device(device)
         self.tokenizer = parts.tokenizer
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        dtype = torch.bfloat16 if resolve(precision, torch.device(device)) == "bf16" else torch.float32
         self.unet = FastUNet(parts.unet, self.device, dtype, compiled)
         self.vae, self.text_encoder = (part.to(self.device).eval() for part in (parts.vae, parts.text_encoder))
         # Equal slices, so that it does not matter where in its batch a sample stands.

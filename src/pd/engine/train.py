@@ -11,6 +11,7 @@ from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
+from pd.engine.allocator import keeping_memory
 from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
 from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_handover import hand_over
@@ -62,8 +63,9 @@ def train_model(
         tracking: who else is told of the figures; it changes nothing in the training.
 
     Returns:
-        steps, loss (mean of the last 100 steps), parameters (trained ones), images_per_s (None: no step was left), mfu (None:
-        not known either), memory_gb (the largest worker's peak), and truncated_captions where some were cut.
+        steps, loss (mean of the last 100 steps), parameters (trained ones), precision (fp32 or bf16), images_per_s (None: no
+        step was left), mfu (None: not known either), memory_gb (the largest worker's peak), and truncated_captions where some
+        were cut.
 
     Raises:
         UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.
@@ -171,6 +173,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
             storage_path=str(job.folder.parent),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
+            worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
         ),
     )
     refusal: UserError | None = trainer.fit().return_value

@@ -50,6 +50,8 @@ class TrainEngine:
             config=_config(settings, self.stage, micro_batch, size, device),
             dist_init_required=False,
         )
+        if not shares:  # nobody to average with: gradients would only be copied to and fro
+            self.engine.enable_backward_allreduce = False
         # ZeRO 3 gathers each layer's weights as it comes: nothing whole to compile.
         if settings.compile == "on" or (settings.compile == "auto" and device.type != "cpu" and self.stage < 3):
             module.unet.compile(dynamic=False)  # in place: the names of parameters stay

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.divergence import LossWatch
 from pd.diffusion.export import export
+from pd.diffusion.precision import resolve
 from pd.engine.train_checkpoint import Checkpoint
 from pd.engine.train_engine import TrainEngine, take_weights
 from pd.engine.train_feed import Feed
@@ -51,6 +53,8 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
     log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell, tracker)
     finished = False
     try:
+        precision = worker.agree(resolve(job.settings.precision, worker.device))  # also where machines differ
+        job = replace(job, settings=job.settings.model_copy(update={"precision": precision}))
         components = _on_first(worker, lambda: prepare(job, worker.device, log)) or rebuild(job)
         _Training(job, worker, components, log).run()
         finished = True
@@ -247,6 +251,7 @@ class _Training:
             "steps": self.settings.steps,
             "loss": self.losses.mean,
             "parameters": sum(value.numel() for value in weights.values()),
+            "precision": self.settings.precision,
             "images_per_s": speed,
             "memory_gb": self.memory[0] if self.memory else None,
             **(self.watch.facts() if self.watch else {}),

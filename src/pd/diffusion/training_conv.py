@@ -1,0 +1,75 @@
+"""Convolutions in bfloat16 on CPUs with matrix units, for training.
+
+oneDNN reorders float32 weights at every call and takes the gradient of the weights, for small images, at a quarter of the speed
+of a matrix product. Here a weight is cast and reordered at once, and that gradient is a product of the images' 3x3 patches.
+A 1x1 convolution is a product altogether.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_CELLS = 64  # pixels of an image up to which patches, nine times the image, are worth their memory
+
+
+def convolve_in_bfloat16(module: nn.Conv2d) -> None:
+    """Give a module another forward for when autocast asks a CPU for bfloat16. Kernels other than 1x1 and 3x3 keep theirs."""
+    size = module.kernel_size[0]
+    usual = {"kernel_size": (size, size), "stride": (1, 1), "padding": (size // 2, size // 2), "dilation": (1, 1), "groups": 1}
+    if size not in (1, 3) or any(getattr(module, name) != value for name, value in usual.items()):
+        return
+    stock: Callable[[Tensor], Tensor] = module.forward
+
+    def forward(images: Tensor) -> Tensor:
+        if images.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return stock(images)
+        images = _ordered(images)
+        bias = None if module.bias is None else module.bias.to(torch.bfloat16)
+        if size == 1:
+            return functional.linear(images.permute(0, 2, 3, 1), module.weight.flatten(1), bias).permute(0, 3, 1, 2)
+        found: Tensor = Convolution.apply(images, _ordered(module.weight), bias)
+        return found
+
+    module.forward = forward  # type: ignore[method-assign,assignment]
+
+
+def _ordered(values: Tensor) -> Tensor:
+    return values.to(torch.bfloat16, memory_format=torch.channels_last)
+
+
+class Convolution(torch.autograd.Function):
+    """A 3x3 convolution of stride 1 that keeps the size: (B, C, H, W), (K, C, 3, 3) and (K,) to (B, K, H, W), channels-last."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        return functional.conv2d(images, weight, bias, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        images, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        wanted = list(ctx.needs_input_grad)
+        by_product = wanted[1] and images.shape[2] * images.shape[3] <= _CELLS
+        asked = [wanted[0], wanted[1] and not by_product, False]
+        of_images, of_weight, _ = torch.ops.aten.convolution_backward(
+            gradient, images, weight, [0], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, asked
+        )
+        rows = gradient.permute(0, 2, 3, 1).flatten(0, 2)
+        if by_product:
+            of_weight = (rows.t() @ _patches(images)).view(-1, 3, 3, images.shape[1]).permute(0, 3, 1, 2)
+        of_bias = rows.sum(0) if wanted[2] else None
+        return of_images, of_weight, of_bias
+
+
+def _patches(images: Tensor) -> Tensor:
+    """What each pixel's window sees, (B * H * W, 9 * C), of (B, C, H, W): row and column of the window, then channel."""
+    batch, channels, height, width = images.shape
+    framed = functional.pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    line = (width + 2) * channels
+    # three neighbours of a line lie one after the other
+    windows = framed.as_strided((batch, height, width, 3, 3 * channels), ((height + 2) * line, line, channels, line, 1))
+    return windows.reshape(batch * height * width, 9 * channels)

@@ -1,0 +1,20 @@
+"""The memory allocator of training workers on CPUs.
+
+glibc's gives large blocks back to the system after every use, and the page faults of fresh ones take a seventh of a small
+model's step (benchmarks/RESULTS.md, "Training"). jemalloc, which ray brings, keeps them.
+"""
+
+import os
+from pathlib import Path
+
+_KEEP = "dirty_decay_ms:-1,muzzy_decay_ms:-1"  # what was freed stays the process's
+
+
+def keeping_memory() -> dict[str, str]:
+    """Environment variables for a worker to be started with; none where ray brings no jemalloc, or another is chosen."""
+    import ray
+
+    library = Path(ray.__file__).parent / "core" / "libjemalloc.so"
+    if not library.exists() or "LD_PRELOAD" in os.environ:
+        return {}
+    return {"LD_PRELOAD": str(library), "MALLOC_CONF": _KEEP}
