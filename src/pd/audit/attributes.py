@@ -63,7 +63,7 @@ class Targets:
 
 def of_label(
     name: str, members: Targets, holdout: Targets, guess: tuple[Floats, Floats], *, bootstrap: int, seed: int
-) -> "Disclosure | str":
+) -> Disclosure | str:
     """How much better a yes-or-no label of members is guessed than one of hold-out people, or why that cannot be said.
 
     Args:

@@ -21,20 +21,18 @@ def worst(by_attacker: ByAttacker) -> str:
 
 def figures(by_attacker: ByAttacker) -> Json:
     """The worst attacker's figures, and everybody's."""
-    name = worst(by_attacker)
-    everybody = {one: _figures(attacked.found) for one, attacked in by_attacker.items()}
-    return {"attacker": name, **everybody[name], "by_attacker": everybody}
+    everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
+    return _headline(by_attacker, everybody)
 
 
-def power_figures(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
-    """What the best-sighted attacker could have seen; `detectable` is left out where that is nothing."""
-    found = [
-        power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
-        for name, attacked in by_attacker.items()
-    ]
-    best = min(found, key=lambda one: np.inf if one.detectable is None else one.detectable)
-    seen = {} if best.detectable is None else {"detectable": best.detectable}
-    return {"blind": best.blind, "words": best.words, **seen}
+def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
+    """The same, with what each attacker could have seen; `detectable` is left out where that is nothing."""
+    everybody: dict[str, Json] = {}
+    for name, attacked in by_attacker.items():
+        could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
+        seen = {} if could.detectable is None else {"detectable": could.detectable}
+        everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
+    return _headline(by_attacker, everybody)
 
 
 def less_than(arms: Mapping[str, ByAttacker]) -> Json:
@@ -59,6 +57,11 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
 def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
     """By attacker: excess of the round trips as a share of the originals'; None where the originals' is not above 0."""
     return {name: _ratio(kept[name].found, whole[name].found) for name in whole}
+
+
+def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json]) -> Json:
+    name = worst(by_attacker)
+    return {"attacker": name, **everybody[name], "by_attacker": dict(everybody)}
 
 
 def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:

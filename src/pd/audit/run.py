@@ -63,7 +63,7 @@ def audit(
     if round_trip is not None:
         sets["round trips"] = round_trip[chosen]
 
-    count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
+    count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 2, progress)
     attacks, found = _attack(subjects, attackers, sets, count)
     quality = Quality(subjects)
     count.one("features of members")
@@ -71,8 +71,9 @@ def audit(
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
         worst = reid_figures.worst(by_attacker)
-        power = reid_figures.power_figures(by_attacker, attacks, alpha=subjects.alpha, seed=derive(seed, "audit", "power"))
-        arm: Json = {"n": len(samples), "reid": {**reid_figures.figures(by_attacker), "power": power}}
+        chance = derive(seed, "audit", "power")
+        reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance)
+        arm: Json = {"n": len(samples), "reid": reid}
         count.one(f"power on {name}")
         arm["extraction"] = disclosure.extraction(subjects, samples)
         arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
@@ -86,12 +87,8 @@ def audit(
             "share_kept": reid_figures.share_kept(found["round trips"], found["members"]),
         }
     result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms})
-    labels = {name: values[chosen] for name, values in members.labels.items()}
-    result["real"]["utility"] = quality.utility(members.images[chosen], labels)
-    count.one("utility of real images")
-    result["real"]["fidelity"] = quality.of_others()
-    count.one("fidelity of real images")
-    result["real"] |= subjects.counts()
+    result["real"] |= quality.of_real() | subjects.counts()
+    count.one("quality of real images")
     return result
 
 
