@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, from_draws, share
+from pd.audit.estimate import Estimate, Floats, from_draws, share
 
 Scores = npt.NDArray[np.float32]
 Decisions = npt.NDArray[np.bool_]
 
 _POINTS = 101  # of a curve
-_RESAMPLES = 200
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -133,19 +133,29 @@ def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
     patterns, count = np.unique(dropped, axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, count / n, size=_RESAMPLES)
-    kappa, jaccard = _agreement(patterns, count)
-    draws = np.array([_agreement(patterns, weight) for weight in drawn])
-    return Consistency(from_draws(kappa, draws[:, 0], n), from_draws(jaccard, draws[:, 1], n), len(dropped))
+    (kappa, kappas), (jaccard, jaccards) = zip(_agreement(patterns, count[None]), _agreement(patterns, drawn), strict=True)
+    return Consistency(from_draws(float(kappa[0]), kappas, n), from_draws(float(jaccard[0]), jaccards, n), len(dropped))
 
 
-def _agreement(patterns: Decisions, weight: npt.NDArray[np.int64]) -> tuple[float, float]:
-    from sklearn.metrics import cohen_kappa_score, jaccard_score
+def _agreement(patterns: Decisions, counts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Mean kappa and Jaccard index of all pairs for each row of counts: scikit-learn's numbers, for all resamples at once.
 
-    pairs = list(combinations(patterns, 2))
-    labels = [False, True]
-    kappa = [cohen_kappa_score(a, b, labels=labels, sample_weight=weight) for a, b in pairs]
-    jaccard = [jaccard_score(a, b, sample_weight=weight, zero_division=1.0) for a, b in pairs]
-    return float(np.mean(kappa)), float(np.mean(jaccard))
+    Args:
+        patterns: (S, P) bool, what each filter says of each kind of candidate.
+        counts: (B, P) how many candidates are of each kind.
+
+    Returns:
+        (B,) each, NaN where a resample does not define them.
+    """
+    part = counts / counts.sum(axis=1, keepdims=True)
+    kappa, jaccard = [], []
+    for a, b in combinations(patterns, 2):
+        of_a, of_b, both, either = part @ a, part @ b, part @ (a & b), part @ (a | b)
+        by_chance = of_a * of_b + (1 - of_a) * (1 - of_b)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            kappa.append((1 - either + both - by_chance) / (1 - by_chance))
+            jaccard.append(both / either)
+    return np.mean(kappa, axis=0), np.mean(jaccard, axis=0)
 
 
 def _below(scores: Scores, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
