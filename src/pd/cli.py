@@ -237,7 +237,8 @@ def audit(
         if out:
             Console().print(f"figures: {escape(str(out))}", soft_wrap=True)
         arm = figures["arms"]["synthetic"]
-        for line in [arm["reid"]["power"]["words"], *check_limits(arm, limits)]:
+        Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
+        for line in check_limits(arm, limits):
             Console().print(line, soft_wrap=True)
     elif config:
         _stage("audit", config, set_)

@@ -64,9 +64,9 @@ def audit(
         sets["round trips"] = round_trip[chosen]
 
     count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 2, progress)
-    attacks, found = _attack(subjects, attackers, sets, count)
-    quality = Quality(subjects)
+    quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
+    attacks, found = _attack(subjects, attackers, sets, count)
     result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"])}}}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
