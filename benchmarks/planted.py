@@ -14,14 +14,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import torch
 from harness import print_last, store
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from pd.audit.planted import KINDS, jittered
 from pd.config import CalibrationSettings, FilterSettings, Settings, load_settings
-from pd.dataset.images import from_tensor, to_tensor
+from pd.dataset.images import from_tensor
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.diffusion import autoencoder
@@ -30,17 +29,13 @@ from pd.filters.decide import Thresholds, margin
 from pd.filters.prepare import prepare
 from pd.filters.scorer import Scorer, Scores
 from pd.progress import Reporter
-from pd.reid.augment import blur, jpeg, move, noise, tone
 from pd.seeds import derive
 
 ROOT = Path(__file__).parent.parent
 LEARNT = 7  # pictures of each member that the network and the gallery have
 CANDIDATES = 20_000
 JITTERS = 50  # jittered copies of each member image
-KINDS = ("member", "jittered", "round_trip", "other_photo")
 DETECTORS = ("reid", "near_copy", "either")
-
-Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
@@ -84,16 +79,17 @@ def one_draw(settings: Settings, folder: Path) -> tuple[dict[str, dict[str, dict
     members = known.members()
     measured = prepare(known, settings, folder / "reid", Reporter())
     scorer = Scorer(folder / "reid", folder / "reid")
+    chance = derive(settings.seed, "planted")
     vae = autoencoder.bundled(settings.data.mode, settings.data.size)
     planted = {
         "member": members.images,
-        "jittered": jittered(members.images, JITTERS, settings),
+        "jittered": jittered(members.images, JITTERS, settings.data.mode, chance),
         "round_trip": from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, members.images)), settings.data.mode),
         "other_photo": everybody.where([at >= LEARNT for at in _turns(everybody.identities)]).images,
         "strangers": real.holdout_half("audit", settings.seed).images,
     }
     strangers, room = planted["strangers"], CANDIDATES - sum(len(images) for images in planted.values())
-    planted["strangers_jittered"] = jittered(strangers, -(-room // len(strangers)), settings)[:room]
+    planted["strangers_jittered"] = jittered(strangers, -(-room // len(strangers)), settings.data.mode, chance)[:room]
     scores = {kind: scorer.score(images) for kind, images in planted.items()}
     ways = {
         "default": (CalibrationSettings(), FilterSettings()),
@@ -129,27 +125,6 @@ def show(rounds: list[tuple[dict[str, dict[str, dict[str, float]]], dict[str, in
             spread = f"{min(by_seed):.3f} to {max(by_seed):.3f}"
             table.add_row(kind, str(rounds[0][1][kind]), *(f"{row[by]:.3f}" for by in DETECTORS), spread)
         Console(width=110).print(table)
-
-
-def jittered(images: Pixels, times: int, settings: Settings) -> Pixels:
-    """So many copies of each image, (N, H, W, C): cropped, mirrored, toned, blurred, made noisy and compressed, all at once."""
-    copies = to_tensor(np.repeat(images, times, axis=0))
-    chance = torch.Generator().manual_seed(derive(settings.seed, "planted"))
-
-    def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(len(copies), generator=chance)
-
-    x = move(
-        copies,
-        degrees=uniform(-5, 5),
-        scale=uniform(0.9, 1.0),
-        shift=torch.stack([uniform(-0.05, 0.05), uniform(-0.05, 0.05)], 1),
-        mirror=uniform(0, 1) < 0.5,
-    )
-    x = tone(x, brightness=uniform(-0.15, 0.15), contrast=uniform(0.85, 1.15))
-    x = blur(x, sigma=uniform(0.0, 1 / 32) * copies.shape[-1])
-    x = noise(x, sigma=uniform(0.0, 0.1), generator=chance)
-    return from_tensor(jpeg(x, quality=uniform(50, 95)), settings.data.mode)
 
 
 def _turns(names: list[str]) -> list[int]:

@@ -68,6 +68,11 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "filter without out": (["filter", "--real", good, "--synthetic", good], "--out"),
         "filter of nothing": (["filter"], "give a settings file"),
         "audit of half": (["audit", "--real", good], "--synthetic"),
+        "a limit of nothing": (
+            ["audit", "--real", good, "--synthetic", good, "--fail-above", "exces=1"],
+            "write one of excess",
+        ),
+        "a limit for a run": (["audit", *run[1:], "--fail-above", "excess=1"], "--real and --synthetic"),
         "synthetic empty": (["filter", "--real", good, "--synthetic", tmp / "empty", "--out", tmp / "out"], "empty"),
         "no release": (["verify", tmp / "none"], "no such folder"),
         "a folder that is no release": (["verify", good], "no release in this folder"),

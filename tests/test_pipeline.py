@@ -82,6 +82,27 @@ def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
 
 
+def test_the_audit_says_what_the_filter_catches_and_whom_it_costs(smoke: Path) -> None:
+    whole = json.loads((smoke / "private" / "audit.json").read_text())
+    found = whole["filter"]
+    for curves in (found["curves"], found["near_copy"]["curves"]):
+        assert set(curves["sensitivity"]) == {"member", "jittered", "round_trip"}
+        assert len(curves["thresholds"]) == len(curves["specificity"]) == len(curves["kept"])
+    assert found["at_chosen"]["sensitivity"]["member"]["value"] == 1  # at any threshold: a member image is its own likeness
+    assert found["at_chosen"]["specificity"]["n"] == 100  # the audit half alone
+    assert {"kappa", "why"} & set(found["consistency"])
+    assert set(found["cost"]["by_label"]) <= {"beard", "glasses", "moustache"}
+    people = set(pq.read_table(smoke / "private" / "dataset", filters=[("split", "=", "member")])["identity"].to_pylist())
+    worst = [name for name, _ in found["cost"]["by_identity"]["worst"]]
+    assert worst
+    assert set(worst) <= people
+    released = json.loads((smoke / "release" / "audit.json").read_text())
+    assert "worst" not in released["filter"]["cost"]["by_identity"]
+    for arm in whole["arms"].values():
+        assert {"extraction", "attributes", "coverage"} < set(arm)
+        assert arm["reid"]["power"]["words"]
+
+
 def test_no_private_column_or_id_reaches_the_release(smoke: Path) -> None:
     released = pq.read_table(smoke / "release" / "data")
     assert {name.split(".")[0] for name in released.column_names} == {"id", "image", "prompt", "label"}

@@ -209,6 +209,10 @@ def audit(
     real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
     synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(help="end with exit code 3 above this: excess=0.02 (with --real)", metavar="MEASURE=LIMIT"),
+    ] = None,
     set_: Overrides = None,
 ) -> None:
     """Attack the arms of a run, or anybody's synthetic images, and write the figures.
@@ -218,18 +222,24 @@ def audit(
 
     Examples: `pd audit configs/faces.yaml`;
     `pd audit --real people/ --synthetic samples/ --out audit.json`;
-    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --out audit.json`
+    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.02`
     """
-    if real or synthetic:
+    if real or synthetic or fail_above:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
         from pd.stages.foreign import audit_folders
+        from pd.stages.limits import check_limits, parse_limits
         from pd.stages.summary import arms_table
 
+        limits = parse_limits(fail_above or ())
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
         Console().print(arms_table(figures))
         if out:
             Console().print(f"figures: {escape(str(out))}", soft_wrap=True)
+        arm = figures["arms"]["synthetic"]
+        Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
+        for line in check_limits(arm, limits):
+            Console().print(line, soft_wrap=True)
     elif config:
         _stage("audit", config, set_)
     else:

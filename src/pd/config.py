@@ -287,11 +287,16 @@ class AuditSettings(Section):
     attackers: tuple[str, ...] = Field(
         ("imagenet", "thumbnails", "whitened"),
         description="imagenet: a trained network that is not the filter's; thumbnails: correlation; whitened: pixels "
-        "whitened within persons; the worst is the headline",
+        "whitened within persons; local weights: open_clip:ARCHITECTURE/WEIGHTS, torchvision:ARCHITECTURE/FILE, "
+        "network:FOLDER (as pd reid writes it), onnx:FILE; the worst is the headline",
     )
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")
     utility_steps: Positive = Field(200, description="training steps of the classifiers behind utility")
+    planted: Positive = Field(1000, description="leaks of each kind planted to see what the filter catches, at most")
+    adherence: str | None = Field(
+        None, description="open_clip:ARCHITECTURE/WEIGHTS to say how well samples fit their prompts; empty: not measured"
+    )
 
     @property
     def trained_arms(self) -> tuple[Arm, ...]:

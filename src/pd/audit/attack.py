@@ -1,11 +1,30 @@
 """One attacker against several sets of images: fitted once, the real galleries embedded once."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pd.audit.attackers.base import Attacker, Embedded, similarity
-from pd.audit.reidentification import Reidentification, excess_reidentification
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.attackers.base import Attacker, Embedded, Rows, nearest
+from pd.audit.estimate import number
+from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What an attack on a set of images found, and what it saw.
+
+    Attributes:
+        found: excess re-identification.
+        compared: what that was computed from.
+        rows: (N, d) float32, the attacker's unit rows of the images.
+    """
+
+    found: Reidentification
+    compared: Comparison
+    rows: Rows
 
 
 class Attack:
@@ -18,6 +37,10 @@ class Attack:
         alpha: stranger rate.
         bootstrap: resamples behind each interval.
         seed: of the resampling.
+
+    Attributes:
+        members: the member gallery, embedded.
+        strangers: the hold-out gallery, embedded.
     """
 
     def __init__(
@@ -31,23 +54,34 @@ class Attack:
         seed: int,
     ) -> None:
         self._attacker = attacker
-        self._members = Embedded.of(attacker, members.images)
-        self._strangers = Embedded.of(attacker, strangers.images)
-        self._who: tuple[Sequence[str], Sequence[str]] = (members.identities, strangers.identities)
+        self.members = Embedded.of(attacker, members.images)
+        self.strangers = Embedded.of(attacker, strangers.images)
+        self._member, self._stranger = number(members.identities), number(strangers.identities)
         self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
-        self._stranger_to_member = similarity(self._strangers.rows, self._members)
-        self._holdout_to_holdout = similarity(self._strangers.rows, self._strangers)
+        own = (self._stranger, self._stranger)
+        self._stranger_to_member = nearest(self.strangers.rows, self.members).score
+        self._stranger_to_other = nearest(self.strangers.rows, self.strangers, own).score
 
-    def __call__(self, images: Pixels) -> Reidentification:
+    def member_pictures(self) -> npt.NDArray[np.float32]:
+        """(L,) similarity of member images to the nearest other image of the gallery, of people who have several, if any do."""
+        several = np.bincount(self._member)[self._member] > 1
+        if not several.any():
+            return nearest(self.members.rows, self.members).score
+        image = np.arange(len(self._member))
+        return nearest(self.members.rows, self.members, (image, image)).score[several]
+
+    def __call__(self, images: Pixels) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""
         rows = self._attacker.embed(images)
-        return excess_reidentification(
-            similarity(rows, self._members),
-            similarity(rows, self._strangers),
+        to_holdout = nearest(rows, self.strangers)
+        others = (self._stranger[to_holdout.row], self._stranger)
+        compared = Comparison(
+            nearest(rows, self.members),
+            to_holdout,
+            nearest(rows, self.strangers, others).score,
             self._stranger_to_member,
-            self._holdout_to_holdout,
-            *self._who,
-            alpha=self._alpha,
-            bootstrap=self._bootstrap,
-            seed=self._seed,
+            self._stranger_to_other,
+            self._member,
+            self._stranger,
         )
+        return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, rows)

@@ -1,5 +1,6 @@
 """A measured value with its interval, and the bootstrap that gives it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,30 @@ def from_draws(value: float, draws: Floats, n: int) -> Estimate:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Estimate(float(value), min(float(low), float(value)), max(float(high), float(value)), int(n))
+
+
+def share(hits: npt.NDArray[np.bool_] | Floats, people: Sequence[str] | None = None) -> Estimate:
+    """The share of hits with Wilson's interval (1927), which says something also where all or none are hits.
+
+    Images of one person are not independent. So n counts for p (1 - p) / var, var being the variance between people (Korn
+    and Graubard 1998), and where all images agree it cannot be seen, for as many as there are people.
+
+    Args:
+        hits: (N,) bool, N at least 1; or float, how often each is hit when it is tried several times.
+        people: whose each of them is; None: each another's.
+    """
+    n, p = len(hits), float(hits.mean())
+    effective = float(n)
+    if people is not None:
+        who = number(people)
+        count = int(who.max()) + 1
+        off = np.bincount(who, weights=hits - p)
+        variance = float(np.square(off).sum()) * count / max(count - 1, 1) / n**2
+        effective = min(p * (1 - p) / variance, n) if 0 < p < 1 and variance > 0 else float(count)
+    z = 1.959964  # of the normal distribution, for CONFIDENCE
+    centre, spread = p + z**2 / (2 * effective), z * math.sqrt(p * (1 - p) / effective + z**2 / (4 * effective**2))
+    low, high = ((centre + sign * spread) / (1 + z**2 / effective) for sign in (-1, 1))
+    return Estimate(p, min(max(low, 0.0), p), max(min(high, 1.0), p), n)
 
 
 def number(names: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
-
-Similarity = npt.NDArray[np.float32]
+from pd.audit.nearest import Nearest, Similarity
 
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
 
@@ -25,6 +24,7 @@ class Reidentification:
         control: share that pass for a hold-out person, who cannot have been learnt.
         excess: main less control.
         people_hit: how many members are the nearest match of a sample counted in `main`.
+        hits: (N,) bool, the samples counted in `main`.
         draws: (B,) resampled excess. Equal seeds, people and B resample the people alike, so that ratios and
             differences of two sets' draws are paired.
     """
@@ -33,7 +33,35 @@ class Reidentification:
     control: Estimate
     excess: Estimate
     people_hit: int
+    hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
     draws: Floats = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Samples and strangers compared with both galleries: all that excess re-identification is a function of.
+
+    Attributes:
+        to_member: the nearest member image of each of N samples.
+        to_holdout: the nearest hold-out image of each.
+        to_second: (N,) float32, similarity of each to its nearest image of any hold-out person but that one.
+        stranger_to_member: (H,) float32, similarity of each hold-out image to its nearest member image.
+        stranger_to_other: (H,) float32, to its nearest image of another hold-out person.
+        members: (M,) int64, who is in each member image, 0..K-1.
+        holdout: (H,) int64, the same of hold-out images; at least two people.
+    """
+
+    to_member: Nearest
+    to_holdout: Nearest
+    to_second: npt.NDArray[np.float32]
+    stranger_to_member: npt.NDArray[np.float32]
+    stranger_to_other: npt.NDArray[np.float32]
+    members: npt.NDArray[np.int64]
+    holdout: npt.NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.holdout.max() == 0:
+            raise ValueError("a threshold needs at least two hold-out identities")
 
 
 def default_alpha(strangers: int) -> float:
@@ -53,16 +81,7 @@ def excess_reidentification(
     bootstrap: int,
     seed: int,
 ) -> Reidentification:
-    """Main, control and excess rate with bootstrap intervals over samples and identities.
-
-    Each resample draws member identities and hold-out identities with replacement. The strangers come with theirs, so
-    both thresholds are found anew; a sample counts as often as its nearest member and its nearest hold-out person were
-    drawn (the product of weights of Owen's pigeonhole bootstrap, 2007), because samples that resemble one person are
-    not independent; then N samples are drawn from those. The galleries stay whole: to thin them would lower the main
-    rate of a model that copies everybody.
-
-    With K hold-out identities a stranger meets K - 1 and a sample K of them, so the control rate of unrelated samples
-    is about alpha * K / (K - 1): the excess leans to below 0, by 0.006 at alpha 0.05 and K = 10.
+    """`excess` of whole matrices of similarities.
 
     Args:
         sample_to_member: (N, M) similarity, larger is more alike.
@@ -77,16 +96,46 @@ def excess_reidentification(
     """
     matrices = (sample_to_member, sample_to_holdout, stranger_to_member, holdout_to_holdout)
     _check(*matrices, len(member_identities), len(holdout_identities))
-    member, holdout = number(member_identities), number(holdout_identities)
-    if holdout.max() == 0:
-        raise ValueError("a threshold needs at least two hold-out identities")
-    foreign = np.where(holdout[:, None] == holdout[None], -np.inf, holdout_to_holdout).max(axis=1)
-    to_member = _Side(sample_to_member, member, stranger_to_member.max(axis=1), holdout)
-    to_holdout = _Side(sample_to_holdout, holdout, foreign, holdout)
+    holdout = number(holdout_identities)
+    to_holdout = Nearest.of(sample_to_holdout)
+    own = holdout[to_holdout.row][:, None] == holdout[None]
+    compared = Comparison(
+        to_member=Nearest.of(sample_to_member),
+        to_holdout=to_holdout,
+        to_second=np.where(own, -np.inf, sample_to_holdout).max(axis=1),
+        stranger_to_member=stranger_to_member.max(axis=1),
+        stranger_to_other=np.where(holdout[:, None] == holdout[None], -np.inf, holdout_to_holdout).max(axis=1),
+        members=number(member_identities),
+        holdout=holdout,
+    )
+    return excess(compared, alpha=alpha, bootstrap=bootstrap, seed=seed)
+
+
+def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> Reidentification:
+    """Main, control and excess rate with bootstrap intervals over samples and identities.
+
+    Each resample draws member identities and hold-out identities with replacement. The strangers come with theirs, so
+    both thresholds are found anew; a sample counts as often as its nearest member and its nearest hold-out person were
+    drawn (the product of weights of Owen's pigeonhole bootstrap, 2007), because samples that resemble one person are
+    not independent; then N samples are drawn from those. The galleries stay whole: to thin them would lower the main
+    rate of a model that copies everybody.
+
+    With K hold-out people a stranger meets K - 1 of them, so a sample is let meet K - 1, too: the control is a mean over who
+    is left out. Else unrelated samples would pass for hold-out people oftener than for members, and small leaks would hide.
+
+    Args:
+        compared: samples and strangers with both galleries.
+        alpha: share of strangers that may pass, in (0, 1).
+        bootstrap: resamples.
+        seed: of the resampling.
+    """
+    member, holdout = compared.members, compared.holdout
+    to_member = _Side(compared.to_member, member, compared.stranger_to_member, holdout)
+    to_holdout = _Control(compared.to_holdout, holdout, compared.stranger_to_other, holdout, compared.to_second)
 
     once = np.ones((1, holdout.max() + 1))
-    hit = to_member.scores > to_member.bars(once, alpha)
-    false = to_holdout.scores > to_holdout.bars(once, alpha)
+    hit = to_member.passing(once, alpha)
+    false = to_holdout.passing(once, alpha)
     main, control = float(hit.mean()), float(false.mean())
 
     rng = np.random.default_rng(seed)
@@ -98,12 +147,13 @@ def excess_reidentification(
             for b in range(0, bootstrap, _ROWS)
         ]
     )
-    n = len(sample_to_member)
+    n = len(to_member.scores)
     return Reidentification(
         main=from_draws(main, draws[:, 0], n),
         control=from_draws(control, draws[:, 1], n),
         excess=from_draws(main - control, draws[:, 0] - draws[:, 1], n),
-        people_hit=len(np.unique(to_member.nearest[hit[0]])),
+        people_hit=len(np.unique(to_member.nearest[hit[0] > 0])),
+        hits=hit[0] > 0,
         draws=draws[:, 0] - draws[:, 1],
     )
 
@@ -112,13 +162,21 @@ class _Side:
     """Samples against one gallery, with the strangers that set its threshold."""
 
     def __init__(
-        self, similarity: Similarity, gallery: npt.NDArray[np.int64], stranger: Similarity, who: npt.NDArray[np.int64]
+        self,
+        samples: Nearest,
+        gallery: npt.NDArray[np.int64],
+        stranger: npt.NDArray[np.float32],
+        who: npt.NDArray[np.int64],
     ) -> None:
-        self.scores = similarity.max(axis=1)  # (N,)
-        self.nearest = gallery[similarity.argmax(axis=1)]  # (N,) identity of the nearest gallery image
+        self.scores = samples.score  # (N,)
+        self.nearest = gallery[samples.row]  # (N,) identity of the nearest gallery image
         order = np.argsort(-stranger, kind="stable")
         self._falling = stranger[order]  # (H,) strangers' scores, largest first
         self._who = who[order]
+
+    def passing(self, drawn: Floats, alpha: float) -> Floats:
+        """(B, N) how far each sample passes for one of the gallery, 0 to 1, in each resample."""
+        return (self.scores > self.bars(drawn, alpha)).astype(np.float64)
 
     def bars(self, drawn: Floats, alpha: float) -> Similarity:
         """(B, 1) the largest stranger score that is not let through: at most a share alpha of strangers exceeds it.
@@ -137,8 +195,29 @@ class _Side:
         return bars[:, None]
 
 
+class _Control(_Side):
+    """The same, less one person of the gallery at a time: samples meet as many people as strangers do."""
+
+    def __init__(
+        self,
+        samples: Nearest,
+        gallery: npt.NDArray[np.int64],
+        stranger: npt.NDArray[np.float32],
+        who: npt.NDArray[np.int64],
+        second: npt.NDArray[np.float32],
+    ) -> None:
+        super().__init__(samples, gallery, stranger, who)
+        self._second, self._people = second, int(gallery.max()) + 1
+
+    def passing(self, drawn: Floats, alpha: float) -> Floats:
+        # Of K people one is left out: once in K times it is the nearest, and the second nearest decides.
+        bars = self.bars(drawn, alpha)
+        left: Floats = (self._second > bars) / self._people
+        return left + (self.scores > bars) * (1 - 1 / self._people)
+
+
 def _resample(
-    to_member: _Side, to_holdout: _Side, members: Floats, holdout: Floats, alpha: float, rng: np.random.Generator
+    to_member: _Side, to_holdout: _Control, members: Floats, holdout: Floats, alpha: float, rng: np.random.Generator
 ) -> Floats:
     """(B, 2) main and control rate of B resamples."""
     n = len(to_member.scores)
@@ -147,9 +226,8 @@ def _resample(
     # A resample that drew none of the people whom samples resemble says nothing of identities: it weighs samples alike.
     weight = np.where(total > 0, weight, 1.0)
     weight /= weight.sum(axis=1, keepdims=True)
-    hit = to_member.scores > to_member.bars(holdout, alpha)
-    false = to_holdout.scores > to_holdout.bars(holdout, alpha)
-    both = (weight * (hit & false)).sum(axis=1)
+    hit, false = to_member.passing(holdout, alpha), to_holdout.passing(holdout, alpha)
+    both = (weight * hit * false).sum(axis=1)
     only_main = (weight * hit).sum(axis=1) - both
     only_control = (weight * false).sum(axis=1) - both
     # N samples drawn from the weighted ones: only how many fall in each of the four cells matters.

@@ -1,17 +1,17 @@
-"""The audit: every attacker on every arm, utility and fidelity, as the JSON of `audit.json`."""
+"""The audit: every attacker on every arm, what the arms disclose and what they are good for, as the JSON of `audit.json`."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pd.audit.attack import Attack
-from pd.audit.attackers.choose import attacker
-from pd.audit.efficientnet import SIDE, middle_features, top_features
-from pd.audit.estimate import from_draws
-from pd.audit.fidelity import fidelity
-from pd.audit.reidentification import Reidentification, default_alpha
-from pd.audit.utility import Features, Labels, utility
+from pd.audit import disclosure, reid_figures
+from pd.audit.attack import Attack, Attacked
+from pd.audit.attackers.base import Attacker
+from pd.audit.attackers.choose import choose_attackers
+from pd.audit.quality import Quality
+from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
@@ -22,12 +22,6 @@ from pd.seeds import derive
 
 Json = dict[str, Any]
 
-# Of the side. Macro AUC on all hold-out faces, trained on real members and on two prototype teachers: 0.76, 0.79, 0.79; without
-# blur 0.68, 0.76, 0.78, with twice as much 0.70, 0.72, 0.71. Chosen on the very faces it is tested on, so a little flattering.
-_UTILITY_BLUR = 1 / 32
-_FEATURES = "EfficientNet-Lite0 features"
-_LEAST_FOR_FIDELITY = 4
-
 
 def audit(
     real: PrivateDataset,
@@ -36,6 +30,7 @@ def audit(
     settings: AuditSettings,
     seed: int,
     progress: Progress = silent,
+    kept: npt.NDArray[np.bool_] | None = None,
 ) -> Json:
     """Attack and measure each arm.
 
@@ -48,91 +43,77 @@ def audit(
         settings: attackers, alpha, resamples.
         seed: the run's: the same as the filter's, so that both agree which half is whose.
         progress: called after each attack or measure.
+        kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
 
     Returns:
-        {"arms": {arm: {"n", "reid", "utility", "fidelity"}}, "less_than": {arm: ...}, "real": {...}}, plain JSON values.
+        {"arms": {arm: {"n", "reid", "extraction", "attributes", "utility", "fidelity", "coverage"}}, "less_than": {arm: ...},
+        "real": {...}}, plain JSON values.
 
     Raises:
         UserError: an unknown attacker, no attacker, an arm of no samples or of another size than the real images, too few
             people.
     """
-    members, strangers = real.members(), real.holdout_half("audit", seed)
+    subjects = Subjects(real, settings, seed)
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
-    _check(members, arms, round_trip, settings)
-    alpha = settings.alpha or default_alpha(len(strangers))
-    draw = np.random.default_rng(derive(seed, "audit", "members"))
-    chosen = np.sort(draw.permutation(len(members))[: settings.samples])
-    sets: dict[tuple[str, str], Pixels] = {("arms", name): samples.images[:] for name, samples in arms.items()}
-    sets["real", "member"] = members.images[chosen]
+    attackers = choose_attackers(settings.attackers)
+    _check(subjects.members, arms, round_trip)
+    members, chosen = subjects.members, subjects.chosen
+    sets: dict[str, Pixels] = {f"arm {name}": samples.images[:] for name, samples in arms.items()}
+    sets["members"] = members.images[chosen]
     if round_trip is not None:
-        sets["real", "round_trip"] = round_trip[chosen]
+        sets["round trips"] = round_trip[chosen]
 
-    count = _Count(len(settings.attackers) * (len(sets) + 1) + 2 * len(arms) + 3, progress)
-    found: dict[tuple[str, str], dict[str, Reidentification]] = {key: {} for key in sets}
-    learning = real.holdout_half("calibration", seed)
-    for name in settings.attackers:
-        attacking = attacker(name)
-        attacking.fit(
-            learning.images,
-            learning.identities,
-            seed=derive(seed, "audit", "attacker", name),
-            steps=settings.attacker_steps,
-        )
-        attack = Attack(
-            attacking,
-            members,
-            strangers,
-            alpha=alpha,
-            bootstrap=settings.bootstrap,
-            seed=derive(seed, "audit", "bootstrap"),
+    count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 2, progress)
+    quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
+    count.one("features of members")
+    attacks, found = _attack(subjects, attackers, sets, count)
+    result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"])}}}
+    for name, samples in arms.items():
+        by_attacker = found[f"arm {name}"]
+        worst = reid_figures.worst(by_attacker)
+        chance = derive(seed, "audit", "power")
+        reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance)
+        arm: Json = {"n": len(samples), "reid": reid}
+        count.one(f"power on {name}")
+        arm["extraction"] = disclosure.extraction(subjects, samples)
+        arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
+        count.one(f"extraction and attributes of {name}")
+        result["arms"][name] = arm | quality.of(samples, kept if name == "teacher" else None)
+        count.one(f"quality of {name}")
+    if round_trip is not None:
+        result["real"]["round_trip"] = {
+            "n": len(chosen),
+            **reid_figures.figures(found["round trips"]),
+            "share_kept": reid_figures.share_kept(found["round trips"], found["members"]),
+        }
+    result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms})
+    result["real"] |= quality.of_real() | subjects.counts()
+    count.one("quality of real images")
+    return result
+
+
+def _attack(
+    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Pixels], count: "_Count"
+) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]]]:
+    """The attacks, and what each saw of each set of images: set -> attacker -> verdict."""
+    attacks: dict[str, Attack] = {}
+    found: dict[str, dict[str, Attacked]] = {key: {} for key in sets}
+    for name, attacker in attackers.items():
+        seed = derive(subjects.seed, "audit", "attacker", name)
+        attacker.fit(subjects.learning.images, subjects.learning.identities, seed=seed, steps=subjects.settings.attacker_steps)
+        attacks[name] = Attack(
+            attacker,
+            subjects.members,
+            subjects.strangers,
+            alpha=subjects.alpha,
+            bootstrap=subjects.settings.bootstrap,
+            seed=derive(subjects.seed, "audit", "bootstrap"),
         )
         count.one(f"{name} learns")
         for key, images in sets.items():
-            found[key][name] = attack(images)
-            count.one(f"{name} on {key[1]}")
-
-    useful = _Useful(real.holdout(), settings, seed)
-    reference = top_features(members.images[chosen])
-    count.one("features of members")
-    result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **_reid(found["real", "member"])}}}
-    for name, samples in arms.items():
-        result["arms"][name] = {
-            "n": len(samples),
-            "reid": _reid(found["arms", name]),
-            "utility": useful(samples.images[:], samples.labels),
-        }
-        count.one(f"utility of {name}")
-        result["arms"][name]["fidelity"] = _fidelity(reference, samples.images[:], derive(seed, "audit", "kid"))
-        count.one(f"fidelity of {name}")
-    if round_trip is not None:
-        kept, whole = found["real", "round_trip"], found["real", "member"]
-        result["real"]["round_trip"] = {
-            "n": len(chosen),
-            **_reid(kept),
-            "share_kept": {name: _ratio(kept[name], whole[name]) for name in settings.attackers},
-        }
-    result["less_than"] = _less_than({name: found["arms", name] for name in arms})
-    result["real"]["utility"] = useful(
-        members.images[chosen], {name: values[chosen] for name, values in members.labels.items()}
-    )
-    count.one("utility of real images")
-    # The scale of the arms' figures: how near other people's real images come.
-    others = real.holdout().images
-    others = others[draw.permutation(len(others))[: settings.samples]]
-    result["real"]["fidelity"] = _fidelity(reference, others, derive(seed, "audit", "kid"))
-    count.one("fidelity of real images")
-    result["real"] |= {
-        "n": {
-            "members": len(members),
-            "member_identities": len(set(members.identities)),
-            "strangers": len(strangers),
-            "stranger_identities": len(set(strangers.identities)),
-            "attackers_learnt_from": len(learning),
-        },
-        "alpha": alpha,
-        "strangers": len(strangers),
-    }
-    return result
+            found[key][name] = attacks[name](images)
+            count.one(f"{name} on {key}")
+    return attacks, found
 
 
 class _Count:
@@ -146,111 +127,7 @@ class _Count:
         self._progress(self._done, self._total, {"now": what})
 
 
-class _Useful:
-    """Utility of image sets on the same hold-out people, whose features are made once and only if a label asks."""
-
-    def __init__(self, holdout: PrivateDataset, settings: AuditSettings, seed: int) -> None:
-        self._holdout, self._settings = holdout, settings
-        self._seed = derive(seed, "audit", "utility")
-        self._features: Features | None = None
-
-    def __call__(self, images: Pixels, labels: Labels) -> Json:
-        if not set(labels) & set(self._holdout.labels):
-            why = "the samples have no labels" if not labels else "no label is both the samples' and the real images'"
-            return {"auc": None, "why": why, "labels": {}, "skipped": {}}
-        if self._features is None:
-            self._features = middle_features(self._holdout.images, blur_share=_UTILITY_BLUR)
-        measured = utility(
-            middle_features(images, blur_share=_UTILITY_BLUR),
-            labels,
-            self._features,
-            self._holdout.labels,
-            self._holdout.identities,
-            steps=self._settings.utility_steps,
-            bootstrap=self._settings.bootstrap,
-            seed=self._seed,
-        )
-        figures: Json = {"auc": None, "labels": measured.labels, "skipped": measured.skipped}
-        if measured.auc is None:
-            return figures | {"why": "no label can be used"}
-        return figures | {"auc": measured.auc.as_json()}
-
-
-def _less_than(arms: Mapping[str, Mapping[str, Reidentification]]) -> Json:
-    """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
-
-    The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
-    may overlap where this one is clear of 0.
-    """
-    if "filtered" not in arms:
-        return {}
-    found: Json = {}
-    for name, by_attacker in arms.items():
-        if name != "filtered":
-            worst = _worst(by_attacker)
-            more, less = by_attacker[worst], arms["filtered"][worst]
-            value = more.excess.value - less.excess.value
-            estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
-            found[name] = {"attacker": worst, **estimate.as_json()}
-    return found
-
-
-def _worst(by_attacker: Mapping[str, Reidentification]) -> str:
-    return max(by_attacker, key=lambda name: by_attacker[name].excess.value)
-
-
-def _reid(by_attacker: Mapping[str, Reidentification]) -> Json:
-    """The worst attacker's figures, and everybody's."""
-    worst = _worst(by_attacker)
-    figures = {name: _figures(found) for name, found in by_attacker.items()}
-    return {"attacker": worst, **figures[worst], "by_attacker": figures}
-
-
-def _figures(found: Reidentification) -> Json:
-    return {
-        "main": found.main.as_json(),
-        "control": found.control.as_json(),
-        "excess": found.excess.as_json(),
-        "people_hit": found.people_hit,
-    }
-
-
-def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:
-    """Excess of the round trips as a share of the originals'; None where the originals' is not above 0."""
-    if whole.excess.value <= 0:
-        return None
-    draws = np.divide(kept.draws, whole.draws, out=np.full(len(whole.draws), np.nan), where=whole.draws > 0)
-    if not np.isfinite(draws).any():
-        return None
-    return from_draws(kept.excess.value / whole.excess.value, draws, kept.excess.n).as_json()
-
-
-def _fidelity(reference: Features, images: Pixels, seed: int) -> Json | None:
-    if min(len(reference), len(images)) < _LEAST_FOR_FIDELITY:
-        return None
-    measured = fidelity(reference, top_features(images), seed=seed)
-    about = {
-        "features": _FEATURES,
-        "reference": "real member images",
-        "n_real": len(reference),
-        "resize": f"{SIDE}x{SIDE} bicubic",
-    }
-    return {
-        "fid": {"name": f"FID, {_FEATURES}", "value": measured.fid, "n": len(images), **about},
-        "kid": {"name": f"KID, {_FEATURES}", **measured.kid.as_json(), "n": len(images), "subset": measured.subset, **about},
-    }
-
-
-def _check(
-    members: PrivateDataset,
-    arms: Mapping[str, SyntheticDataset],
-    round_trip: Pixels | None,
-    settings: AuditSettings,
-) -> None:
-    if not settings.attackers:
-        raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
-    for name in settings.attackers:
-        attacker(name)  # an unknown name is refused before minutes are spent
+def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset], round_trip: Pixels | None) -> None:
     if not len(members):
         raise UserError("no member images", where="data", fix="an audit needs the people whom the generator saw")
     shape = members.images.shape[1:]

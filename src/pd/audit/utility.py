@@ -1,7 +1,7 @@
 """Utility: does a classifier trained on synthetic images work on real people whom no model has seen?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,13 @@ class Utility:
         auc: mean over labels; None where no label can be used.
         labels: AUC of each usable label.
         skipped: label -> why it could not be used.
+        subgroups: label -> value -> macro AUC of the other labels among the hold-out people who have it.
     """
 
     auc: Estimate | None
     labels: dict[str, float]
     skipped: dict[str, str]
+    subgroups: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
 
 def utility(
@@ -62,7 +64,7 @@ def utility(
     drawn = multiplicities(int(people.max()) + 1, bootstrap, np.random.default_rng(seed))[:, people]
     once = np.ones((1, len(people)))
     aucs: dict[str, float] = {}
-    draws: list[Floats] = []
+    scores: dict[str, Floats] = {}
     for name in sorted(set(train_labels) | set(test_labels)):
         why = _unusable(train_labels.get(name), "training") or _unusable(test_labels.get(name), "hold-out")
         if why:
@@ -72,17 +74,38 @@ def utility(
         tested = np.isfinite(truth)
         model = make_pipeline(StandardScaler(), LogisticRegression(C=_INVERSE_PENALTY, max_iter=steps))
         model.fit(train[known], train_labels[name][known])
-        score = model.decision_function(test[tested])
-        aucs[name] = float(weighted_auc(score, truth[tested] > 0.5, once[:, tested])[0])
-        draws.append(weighted_auc(score, truth[tested] > 0.5, drawn[:, tested]))
+        scores[name] = np.full(len(test), np.nan)
+        scores[name][tested] = model.decision_function(test[tested])
+        aucs[name] = float(weighted_auc(scores[name][tested], truth[tested] > 0.5, once[:, tested])[0])
     if not aucs:
         return Utility(None, {}, skipped)
+    macro = _macro(scores, test_labels, np.ones(len(test), dtype=bool), drawn)
+    if macro is None:
+        return Utility(None, aucs, {**skipped, "all": "too few hold-out people have each label for an interval"})
+    subgroups: dict[str, dict[str, Estimate]] = {}
+    for name in aucs:
+        others = {other: score for other, score in scores.items() if other != name}
+        among = ((f"{value:g}", _macro(others, test_labels, test_labels[name] == value, drawn)) for value in (0.0, 1.0))
+        if found := {value: estimate for value, estimate in among if estimate}:
+            subgroups[name] = found
+    return Utility(macro, aucs, skipped, subgroups)
+
+
+def _macro(scores: Labels, truth: Labels, rows: npt.NDArray[np.bool_], drawn: Floats) -> Estimate | None:
+    """Mean AUC of the labels whose both classes are among the rows, with its interval; None without any."""
+    values, draws = [], []
+    for name, score in scores.items():
+        tested = rows & np.isfinite(truth[name])
+        positive = truth[name][tested] > 0.5
+        if positive.any() and not positive.all():
+            once = np.ones((1, int(tested.sum())))
+            values.append(float(weighted_auc(score[tested], positive, once)[0]))
+            draws.append(weighted_auc(score[tested], positive, drawn[:, tested]))
+    if not values:
+        return None
     # A resample without both classes of some label is left out, so that every draw is a mean over the same labels.
     macro = np.mean(draws, axis=0)
-    value = float(np.mean(list(aucs.values())))
-    if not np.isfinite(macro).any():
-        return Utility(None, aucs, {**skipped, "all": "too few hold-out people have each label for an interval"})
-    return Utility(from_draws(value, macro, len(test)), aucs, skipped)
+    return from_draws(float(np.mean(values)), macro, int(rows.sum())) if np.isfinite(macro).any() else None
 
 
 def weighted_auc(score: Floats, positive: npt.NDArray[np.bool_], weight: Floats) -> Floats:

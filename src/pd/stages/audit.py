@@ -1,9 +1,10 @@
 """Audit: sample every arm, attack it, and write what it leaks to `release/audit.json`."""
 
-import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
 
 from pd.audit.run import audit
 from pd.config import Settings
@@ -16,8 +17,10 @@ from pd.diffusion.sampler import Sampler
 from pd.filters.prompts import Prompts
 from pd.progress import Progress
 from pd.stages.base import Context, Facts
+from pd.stages.filter_figures import filter_figures
 from pd.stages.prompts import prompts_of
 from pd.store.atomic import write_folder, write_json
+from pd.store.run import Run
 
 
 def execute(context: Context) -> Facts:
@@ -37,11 +40,20 @@ def execute(context: Context) -> Facts:
             arms[arm] = samples
     members = real.members()
     with reporter.task("audit") as progress:
-        figures = audit(real, arms, _round_trip(run.teacher, members.images, settings), settings.audit, settings.seed, progress)
-    counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
-    figures["filter"] = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
+        round_trip = _round_trip(run.teacher, members.images, settings)
+        figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run))
+    reporter.say("testing the filter with planted leaks")
+    figures["filter"] = filter_figures(context, real, round_trip)
+    write_json(run.audit, figures)
+    del figures["filter"]["cost"]["by_identity"]["worst"]  # names people
     write_json(run.release_audit, figures)
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
+
+
+def _kept(run: Run) -> npt.NDArray[np.bool_]:
+    """Which candidates the filter keeps; the first of them are the teacher's samples."""
+    tables = [pq.read_table(file, columns=["keep"]) for file in sorted(run.candidates.glob("*.parquet"))]
+    return np.concatenate([table["keep"].to_numpy() for table in tables])
 
 
 def _sample(model: Path, prompts: Prompts, settings: Settings, seed: int, progress: Progress) -> SyntheticDataset:

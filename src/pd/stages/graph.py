@@ -106,7 +106,7 @@ STAGES = (
     Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "teacher", "generate", "filter", "student", "arms"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
         keys=(
             "audit",
             *PROMPTS,
@@ -116,7 +116,7 @@ STAGES = (
             "generate.precision",
             "generate.batch",
         ),
-        outputs=lambda run, settings: [run.all_samples, run.release_audit],
+        outputs=lambda run, settings: [run.all_samples, run.audit, run.release_audit],
     ),
     Stage(
         name="report",

@@ -61,6 +61,11 @@ class Run:
         return self.private / "report.html"
 
     @property
+    def audit(self) -> Path:
+        """All figures of the audit, those of single people too."""
+        return self.private / "audit.json"
+
+    @property
     def all_samples(self) -> Path:
         """Samples of every audited arm, a folder each."""
         return self.private / "samples"

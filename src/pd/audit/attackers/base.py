@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.nearest import Nearest
 from pd.dataset.images import Pixels, mirrored
 
 Rows = npt.NDArray[np.float32]
@@ -49,6 +50,13 @@ def similarity(queries: Rows, gallery: Embedded) -> npt.NDArray[np.float32]:
     likeness = queries @ gallery.rows.T
     np.maximum(likeness, queries @ gallery.mirrored.T, out=likeness)
     return likeness
+
+
+def nearest(
+    queries: Rows, gallery: Embedded, same: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+) -> Nearest:
+    """The gallery image that each query is most like, mirror images included; pairs of equal `same` do not count."""
+    return Nearest.in_blocks(lambda rows: similarity(queries[rows], gallery), len(queries), len(gallery.rows), same)
 
 
 def unit(rows: npt.NDArray[np.floating[Any]]) -> Rows:

@@ -1,24 +1,54 @@
 """Attackers by the names that settings use."""
 
 import difflib
+from collections.abc import Callable, Sequence
 
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.imagenet import ImageNet
+from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
+from pd.audit.attackers.tower import open_clip_tower, torchvision_tower
 from pd.audit.attackers.whitened import Whitened
 from pd.errors import UserError
 
-ATTACKERS: dict[str, type[Attacker]] = {kind.name: kind for kind in (ImageNet, Thumbnails, Whitened)}
+ATTACKERS: dict[str, type[ImageNet] | type[Thumbnails] | type[Whitened]] = {
+    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened)
+}
+LOCAL: dict[str, Callable[[str], Attacker]] = {
+    "open_clip": open_clip_tower,
+    "torchvision": torchvision_tower,
+    "network": Network,
+    "onnx": Onnx,
+}
+"""Kinds that are written `KIND:WHERE`, with weights on this machine."""
 
 
 def attacker(name: str) -> Attacker:
     """A fresh attacker.
 
     Raises:
-        UserError: no attacker of that name; the nearest is named.
+        UserError: no attacker of that name (the nearest is named), or its weights are not at hand.
     """
-    kind = ATTACKERS.get(name)
-    if kind is None:
-        near = difflib.get_close_matches(name, ATTACKERS, n=1, cutoff=0.0)[0]
+    kind, found, _ = name.partition(":")
+    if found and kind in LOCAL:
+        return LOCAL[kind](name)
+    if name not in ATTACKERS:
+        names = [*ATTACKERS, *(f"{kind}:" for kind in LOCAL)]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
-    return kind()
+    return ATTACKERS[name]()
+
+
+def choose_attackers(names: Sequence[str]) -> dict[str, Attacker]:
+    """Fresh attackers by the names that figures show: no folders of this machine, numbered where two would be the same.
+
+    Raises:
+        UserError: there are none, or what `attacker` refuses.
+    """
+    if not names:
+        raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
+    chosen: dict[str, Attacker] = {}
+    for one in map(attacker, dict.fromkeys(names)):
+        like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)
+        chosen[f"{one.name} ({like + 1})" if like else one.name] = one
+    return chosen

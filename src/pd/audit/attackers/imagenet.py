@@ -11,7 +11,7 @@ from pd.dataset.images import Pixels
 # Of the side, so 3 px of 32: the best of 0, 1, 1.6, 2.2 and 3 px against samples of one prototype teacher of the faces
 # (excess 0.00, 0.20, 0.48, 0.60, 0.66; on its real photographs 0.95 to 0.98). Chosen on those samples and people, with an
 # earlier projection: a choice, not a result.
-_BLUR = 3 / 32
+BLUR = 3 / 32
 
 
 class ImageNet:
@@ -25,10 +25,10 @@ class ImageNet:
     def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn the projection; the network itself stays as ImageNet left it."""
         pictures, people = views(images, identities, seed=seed, steps=steps)
-        self._whitening = Whitening.learn(unit(middle_features_of(pictures, blur_share=_BLUR)), people)
+        self._whitening = Whitening.learn(unit(middle_features_of(pictures, blur_share=BLUR)), people)
 
     def embed(self, images: Pixels) -> Rows:
         """(N, k) unit rows."""
         if self._whitening is None:
             raise RuntimeError("fit comes before embed")
-        return self._whitening.apply(unit(middle_features(images, blur_share=_BLUR)))
+        return self._whitening.apply(unit(middle_features(images, blur_share=BLUR)))

@@ -1,0 +1,185 @@
+"""Attribute disclosure: do a person's hidden traits show in the synthetic set better than those of people it never saw?
+
+Who has a person's picture with one attribute hidden looks for the samples most like it and reads the attribute off them. That
+works to a degree on anybody, since samples of bearded men resemble bearded men: the leak is what it does better on members
+than on hold-out people. Hidden is either a label, guessed from the labels of the nearest samples' prompts, or half of the
+picture, guessed to be as in the sample whose other half fits best.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from pd.audit.attackers.base import Embedded, Rows, unit
+from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
+from pd.audit.utility import weighted_auc
+from pd.dataset.images import Pixels
+
+NEAREST = 10  # samples that vote on a label
+_LEAST_PEOPLE = 2  # with and without a label, on either side
+_SIDE = 16  # pixels of the thumbnails that halves are compared by
+_PAIRS = 1 << 24
+
+
+@dataclass(frozen=True)
+class Disclosure:
+    """One attribute.
+
+    Attributes:
+        members: how well it is guessed of members: AUC of a label, or correlation of a hidden half.
+        holdout: the same of people whom no model has seen.
+        advantage: members less holdout.
+    """
+
+    members: Estimate
+    holdout: Estimate
+    advantage: Estimate
+
+    def as_json(self) -> dict[str, dict[str, float | int]]:
+        """For `audit.json`."""
+        return {
+            "members": self.members.as_json(),
+            "holdout": self.holdout.as_json(),
+            "advantage": self.advantage.as_json(),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """People whose attribute is guessed.
+
+    Attributes:
+        identities: P names, one for each picture.
+        labels: name -> (P,) float64, the truth, NaN where unknown.
+    """
+
+    identities: Sequence[str]
+    labels: Mapping[str, Floats]
+
+
+def of_label(
+    name: str, members: Targets, holdout: Targets, guess: tuple[Floats, Floats], *, bootstrap: int, seed: int
+) -> Disclosure | str:
+    """How much better a yes-or-no label of members is guessed than one of hold-out people, or why that cannot be said.
+
+    Args:
+        name: of the label.
+        members: the pictures of members.
+        holdout: those of hold-out people.
+        guess: the score of each picture of either, larger for yes; NaN where nothing was to be guessed from.
+        bootstrap: resamples of the people on either side.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    values, draws, counts = [], [], []
+    for side, targets, score in (("members", members, guess[0]), ("hold-out people", holdout, guess[1])):
+        truth = targets.labels[name]
+        known = np.isfinite(truth) & np.isfinite(score)
+        if not set(np.unique(truth[known]).tolist()) <= {0.0, 1.0}:
+            return "not a yes-or-no label"
+        people = number(targets.identities)
+        for value in (0.0, 1.0):
+            if len(np.unique(people[known & (truth == value)])) < _LEAST_PEOPLE:
+                return f"fewer than {_LEAST_PEOPLE} {side} {'have' if value else 'lack'} it"
+        weight = multiplicities(int(people.max()) + 1, bootstrap, rng)[:, people]
+        once = np.ones((1, int(known.sum())))
+        values.append(float(weighted_auc(score[known], truth[known] > 0.5, once)[0]))
+        draws.append(weighted_auc(score[known], truth[known] > 0.5, weight[:, known]))
+        counts.append(int(known.sum()))
+    return _disclosure(values, draws, counts)
+
+
+def of_half(
+    members: tuple[Floats, Sequence[str]], holdout: tuple[Floats, Sequence[str]], *, bootstrap: int, seed: int
+) -> Disclosure:
+    """How much better the hidden halves of members' pictures are guessed.
+
+    Args:
+        members: (P,) agreement of guess and truth for each picture, and who is in it.
+        holdout: the same of hold-out people.
+        bootstrap: resamples of the people on either side.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    values, draws, counts = [], [], []
+    for agreement, identities in (members, holdout):
+        people = number(identities)
+        weight = multiplicities(int(people.max()) + 1, bootstrap, rng)[:, people]
+        values.append(float(agreement.mean()))
+        draws.append(weight @ agreement / weight.sum(axis=1))
+        counts.append(len(agreement))
+    return _disclosure(values, draws, counts)
+
+
+def guess_label(samples: Rows, label: Floats, pictures: Embedded) -> Floats:
+    """(P,) mean label of the samples nearest to each picture or its mirror image; NaN where no sample has the label.
+
+    Args:
+        samples: (N, d) unit rows, as an attacker embeds them.
+        label: (N,) what their prompts imply, NaN where they imply nothing.
+        pictures: the same attacker's rows of P pictures.
+    """
+    known = np.isfinite(label)
+    if not known.any():
+        return np.full(len(pictures.rows), np.nan)
+    rows, label = samples[known], label[known]
+    most = min(NEAREST, len(rows))
+    step = max(1, _PAIRS // len(rows))
+    parts = []
+    for start in range(0, len(pictures.rows), step):
+        here = slice(start, start + step)
+        alike = np.maximum(pictures.rows[here] @ rows.T, pictures.mirrored[here] @ rows.T)
+        nearest = np.argpartition(-alike, most - 1, axis=1)[:, :most]
+        parts.append(label[nearest].mean(axis=1))
+    return np.concatenate(parts)
+
+
+def guess_halves(samples: Pixels, pictures: Pixels) -> Floats:
+    """(P,) correlation of hidden halves with those of the samples whose visible halves fit best; mean of 4 ways to halve.
+
+    Args:
+        samples: (N, H, W, C) uint8.
+        pictures: (P, H, W, C) uint8.
+    """
+    small, truth = _thumbnails(samples), _thumbnails(pictures)
+    agreement = np.zeros(len(truth))
+    for visible in _halves(small.shape[1:]):
+        seen, sought = _correlating(small[:, visible]), _correlating(truth[:, visible])
+        hidden, true = _correlating(small[:, ~visible]), _correlating(truth[:, ~visible])
+        step = max(1, _PAIRS // len(seen))
+        best = [(sought[start : start + step] @ seen.T).argmax(axis=1) for start in range(0, len(sought), step)]
+        agreement += (hidden[np.concatenate(best)] * true).sum(axis=1) / 4
+    return agreement
+
+
+def _disclosure(values: list[float], draws: list[Floats], counts: list[int]) -> Disclosure:
+    members, holdout = (from_draws(*one) for one in zip(values, draws, counts, strict=True))
+    return Disclosure(members, holdout, from_draws(values[0] - values[1], draws[0] - draws[1], sum(counts)))
+
+
+def _thumbnails(images: Pixels) -> npt.NDArray[np.float32]:
+    """(N, side, side, C) float32."""
+    parts = []
+    for start in range(0, len(images), 4096):
+        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + 4096].transpose(0, 3, 1, 2))).float()
+        small = F.interpolate(pixels, size=(min(_SIDE, pixels.shape[2]), min(_SIDE, pixels.shape[3])), mode="area")
+        parts.append(small.permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
+
+
+def _halves(shape: tuple[int, ...]) -> list[npt.NDArray[np.bool_]]:
+    """Masks (side, side, C) of what stays visible: the upper, lower, left and right half."""
+    upper = np.zeros(shape, dtype=bool)
+    upper[: shape[0] // 2] = True
+    left = np.zeros(shape, dtype=bool)
+    left[:, : shape[1] // 2] = True
+    return [upper, ~upper, left, ~left]
+
+
+def _correlating(flat: npt.NDArray[np.float32]) -> Rows:
+    """Rows whose inner product is the correlation."""
+    return unit(flat - flat.mean(axis=1, keepdims=True))

@@ -1,0 +1,74 @@
+"""Extraction and attribute disclosure of an arm, as the JSON of `audit.json`."""
+
+from typing import Any
+
+import numpy as np
+
+from pd.audit.attack import Attack, Attacked
+from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
+from pd.audit.extraction import extract
+from pd.audit.subjects import Subjects
+from pd.dataset.synthetic import SyntheticDataset
+from pd.seeds import derive
+
+Json = dict[str, Any]
+
+
+def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
+    """What is generated over and over, and is a member's picture."""
+    members, strangers = subjects.members, subjects.strangers
+    found = extract(
+        samples.images[:],
+        samples.prompts,
+        members.images,
+        members.identities,
+        strangers.images,
+        strangers.identities,
+        bootstrap=subjects.settings.bootstrap,
+        seed=derive(subjects.seed, "audit", "extraction"),
+    )
+    return {
+        "extracted": found.extracted.as_json(),
+        "control": found.control.as_json(),
+        "excess": found.excess.as_json(),
+        "images_extracted": found.images,
+        "cliques": found.cliques,
+        "prompts": found.prompts,
+        "samples_per_prompt": len(samples) / found.prompts,
+    }
+
+
+def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: Attacked) -> Json:
+    """What an attacker guesses of people whose pictures it has, but for one attribute.
+
+    Args:
+        subjects: the people.
+        samples: of the arm.
+        attack: the attacker that matches people with samples.
+        attacked: what it saw of the samples.
+    """
+    how = {"bootstrap": subjects.settings.bootstrap, "seed": derive(subjects.seed, "audit", "attributes")}
+    sides = [(subjects.members, attack.members), (subjects.strangers, attack.strangers)]
+    members, strangers = (Targets(people.identities, people.labels) for people, _ in sides)
+    found: dict[str, Disclosure] = {}
+    skipped: dict[str, str] = {}
+    for name in sorted(set(samples.labels) & set(members.labels)):
+        guesses = [guess_label(attacked.rows, samples.labels[name], embedded) for _, embedded in sides]
+        if not np.isfinite(guesses[0]).any():
+            skipped[name] = "no prompt says"
+            continue
+        told = of_label(name, members, strangers, (guesses[0], guesses[1]), **how)
+        if isinstance(told, str):
+            skipped[name] = told
+        else:
+            found[name] = told
+    images = samples.images[:]
+    of_members, of_strangers = ((guess_halves(images, people.images), people.identities) for people, _ in sides)
+    figures: Json = {
+        "by_label": {name: told.as_json() for name, told in found.items()},
+        "skipped": skipped,
+        "hidden_half": of_half(of_members, of_strangers, **how).as_json(),
+    }
+    if found:
+        figures["worst"] = max(found, key=lambda name: found[name].advantage.value)
+    return figures

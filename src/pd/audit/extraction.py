@@ -1,0 +1,119 @@
+"""Extraction: pictures that a model makes again and again, and that are pictures of members.
+
+Carlini et al., "Extracting Training Data from Diffusion Models" (arXiv 2301.13188, section 4): generate many for each prompt,
+find cliques of near-identical samples, and compare. Their distances are numbers for their data; here hold-out people say what
+is near: two samples are one picture when they are nearer to each other than pictures of two people come, and it is a
+member's when it is nearer than a stranger's picture comes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.cliques import cliques
+from pd.audit.estimate import Estimate, number
+from pd.audit.nearest import Nearest
+from pd.audit.reidentification import Comparison, excess
+from pd.audit.tiles import Tiles, likeness, tiles
+from pd.dataset.images import Pixels
+
+STRANGERS = 0.01  # share of hold-out pictures that may come so near by chance; none where they are fewer than 100
+_OF_FIVE_HUNDRED = 10  # samples of a clique among 500 of a prompt, as in the paper; of fewer, the same share,
+_LEAST = 3  # but no fewer than these
+_FAR = np.float32(-1e3)  # below every likeness
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What was extracted from a set of samples.
+
+    Attributes:
+        extracted: share of samples in a clique whose middle is a member's picture.
+        control: the same with hold-out people's, who cannot have been learnt.
+        excess: extracted less control.
+        images: member images extracted.
+        cliques: how many were found.
+        prompts: groups of samples.
+    """
+
+    extracted: Estimate
+    control: Estimate
+    excess: Estimate
+    images: int
+    cliques: int
+    prompts: int
+
+
+def extract(
+    samples: Pixels,
+    prompts: Sequence[str],
+    members: Pixels,
+    member_identities: Sequence[str],
+    holdout: Pixels,
+    holdout_identities: Sequence[str],
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Extraction:
+    """Look for pictures of members among what is generated over and over.
+
+    Args:
+        samples: (N, H, W, C) uint8.
+        prompts: what each was asked to show; equal for all where nobody knows.
+        members: (M, H, W, C) uint8.
+        member_identities: M names.
+        holdout: (S, H, W, C) uint8, people whom no model has seen.
+        holdout_identities: S names, at least two different ones.
+        bootstrap: resamples of the intervals.
+        seed: of the resampling.
+    """
+    rows, member_rows, holdout_rows = tiles(samples), tiles(members), tiles(holdout)
+    who = number(holdout_identities)
+    between_people = _nearest(holdout_rows, holdout_rows, (who, who)).score
+    same_picture = -float(np.quantile(between_people, 1 - STRANGERS, method="higher"))
+    middle = np.full(len(rows), -1)
+    asked = number(prompts)
+    found = 0
+    for prompt in range(int(asked.max()) + 1):
+        here = np.flatnonzero(asked == prompt)
+        for clique in cliques(rows[here], same_picture, least(len(here))):
+            middle[here[clique]] = here[clique[_middle(rows[here[clique]])]]
+            found += 1
+    to_holdout = _nearest(rows, holdout_rows)
+    second = _nearest(rows, holdout_rows, (who[to_holdout.row], who))
+    compared = Comparison(
+        _of_middles(_nearest(rows, member_rows), middle),
+        _of_middles(to_holdout, middle),
+        _of_middles(second, middle).score,
+        _nearest(holdout_rows, member_rows).score,
+        between_people,
+        number(member_identities),
+        who,
+    )
+    share = excess(compared, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
+    images = len(np.unique(compared.to_member.row[share.hits]))
+    return Extraction(share.main, share.control, share.excess, images, found, int(asked.max()) + 1)
+
+
+def least(samples: int) -> int:
+    """Samples that make a clique among so many of one prompt."""
+    return min(max(math.ceil(samples * _OF_FIVE_HUNDRED / 500), _LEAST), _OF_FIVE_HUNDRED)
+
+
+def _middle(rows: Tiles) -> int:
+    """The sample nearest to the mean of its clique."""
+    return int(np.square(rows - rows.mean(axis=0)).sum(axis=(1, 2)).argmin())
+
+
+def _nearest(some: Tiles, others: Tiles, same: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None) -> Nearest:
+    return Nearest.in_blocks(lambda rows: likeness(some[rows], others), len(some), len(others), same)
+
+
+def _of_middles(nearest: Nearest, middle: npt.NDArray[np.int64]) -> Nearest:
+    """Every sample of a clique is judged by its middle; one in no clique keeps whom it resembles, but resembles nobody."""
+    alone = middle < 0
+    of = np.where(alone, np.arange(len(middle)), middle)
+    return Nearest(np.where(alone, _FAR, nearest.score[of]), nearest.row[of])

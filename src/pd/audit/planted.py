@@ -1,0 +1,41 @@
+"""Leaks that are planted on purpose, to see whether a filter catches them."""
+
+import numpy as np
+import torch
+
+from pd.dataset.images import Mode, Pixels, from_tensor, to_tensor
+from pd.reid.augment import blur, jpeg, move, noise, tone
+
+KINDS = ("member", "jittered", "round_trip", "other_photo")
+"""Member images themselves; jittered copies; through an autoencoder and back; photos of members that no gallery holds."""
+
+
+def jittered(images: Pixels, times: int, mode: Mode, seed: int) -> Pixels:
+    """So many copies of each image: cropped, mirrored, toned, blurred, made noisy and compressed, all at once.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        times: copies of each.
+        mode: the images' own.
+        seed: of all chance in it.
+
+    Returns:
+        (N * times, H, W, C) uint8; the copies of image i begin at i * times.
+    """
+    copies = to_tensor(np.repeat(images, times, axis=0))
+    chance = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(len(copies), generator=chance)
+
+    x = move(
+        copies,
+        degrees=uniform(-5, 5),
+        scale=uniform(0.9, 1.0),
+        shift=torch.stack([uniform(-0.05, 0.05), uniform(-0.05, 0.05)], 1),
+        mirror=uniform(0, 1) < 0.5,
+    )
+    x = tone(x, brightness=uniform(-0.15, 0.15), contrast=uniform(0.85, 1.15))
+    x = blur(x, sigma=uniform(0.0, 1 / 32) * copies.shape[-1])
+    x = noise(x, sigma=uniform(0.0, 0.1), generator=chance)
+    return from_tensor(jpeg(x, quality=uniform(50, 95)), mode)

@@ -1,0 +1,82 @@
+"""Excess re-identification as the JSON of `audit.json`: the worst attacker is the headline."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pd.audit.attack import Attack, Attacked
+from pd.audit.estimate import from_draws
+from pd.audit.power import power
+from pd.audit.reidentification import Reidentification
+
+Json = dict[str, Any]
+ByAttacker = Mapping[str, Attacked]
+
+
+def worst(by_attacker: ByAttacker) -> str:
+    """The attacker with the largest excess."""
+    return max(by_attacker, key=lambda name: by_attacker[name].found.excess.value)
+
+
+def figures(by_attacker: ByAttacker) -> Json:
+    """The worst attacker's figures, and everybody's."""
+    everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
+    return _headline(by_attacker, everybody)
+
+
+def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
+    """The same, with what each attacker could have seen; `detectable` is left out where that is nothing."""
+    everybody: dict[str, Json] = {}
+    for name, attacked in by_attacker.items():
+        could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
+        seen = {} if could.detectable is None else {"detectable": could.detectable}
+        everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
+    return _headline(by_attacker, everybody)
+
+
+def less_than(arms: Mapping[str, ByAttacker]) -> Json:
+    """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
+
+    The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
+    may overlap where this one is clear of 0.
+    """
+    if "filtered" not in arms:
+        return {}
+    compared: Json = {}
+    for name, by_attacker in arms.items():
+        if name != "filtered":
+            by = worst(by_attacker)
+            more, less = by_attacker[by].found, arms["filtered"][by].found
+            value = more.excess.value - less.excess.value
+            estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
+            compared[name] = {"attacker": by, **estimate.as_json()}
+    return compared
+
+
+def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
+    """By attacker: excess of the round trips as a share of the originals'; None where the originals' is not above 0."""
+    return {name: _ratio(kept[name].found, whole[name].found) for name in whole}
+
+
+def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json]) -> Json:
+    name = worst(by_attacker)
+    return {"attacker": name, **everybody[name], "by_attacker": dict(everybody)}
+
+
+def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:
+    if whole.excess.value <= 0:
+        return None
+    draws = np.divide(kept.draws, whole.draws, out=np.full(len(whole.draws), np.nan), where=whole.draws > 0)
+    if not np.isfinite(draws).any():
+        return None
+    return from_draws(kept.excess.value / whole.excess.value, draws, kept.excess.n).as_json()
+
+
+def _figures(found: Reidentification) -> Json:
+    return {
+        "main": found.main.as_json(),
+        "control": found.control.as_json(),
+        "excess": found.excess.as_json(),
+        "people_hit": found.people_hit,
+    }

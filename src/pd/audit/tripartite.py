@@ -1,0 +1,168 @@
+"""Sensitivity, specificity and consistency of a filter, over all thresholds and at the one that was chosen.
+
+Koeken et al., "Sensitivity, Specificity, and Consistency: a tripartite evaluation of privacy filters" (arXiv 2510.01793).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.estimate import Estimate, Floats, from_draws, share
+
+Scores = npt.NDArray[np.float32]
+Decisions = npt.NDArray[np.bool_]
+
+_POINTS = 101  # of a curve
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a detector does at each threshold.
+
+    Attributes:
+        thresholds: (T,) rising likenesses from which an image is dropped.
+        sensitivity: kind of planted leak -> (T,) share of them that is dropped.
+        specificity: (T,) share of strangers' images that is kept.
+        kept: (T,) share of candidates that is kept; None without candidates.
+    """
+
+    thresholds: npt.NDArray[np.float64]
+    sensitivity: dict[str, npt.NDArray[np.float64]]
+    specificity: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.float64] | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For `audit.json`."""
+        curves: dict[str, Any] = {
+            "thresholds": _rounded(self.thresholds),
+            "sensitivity": {kind: _rounded(values) for kind, values in self.sensitivity.items()},
+            "specificity": _rounded(self.specificity),
+        }
+        return curves if self.kept is None else curves | {"kept": _rounded(self.kept)}
+
+
+def curves(planted: Mapping[str, Scores], strangers: Scores, candidates: Scores | None = None) -> Curves:
+    """Curves of one detector. A likeness that is NaN is dropped at every threshold, as by the filter.
+
+    Args:
+        planted: kind of leak -> (n,) likeness of each planted image to the members.
+        strangers: (s,) likeness of images of people whom neither the filter nor its calibration has seen.
+        candidates: (c,) likeness of what is to be filtered.
+    """
+    everything = np.concatenate([*planted.values(), strangers, *([] if candidates is None else [candidates])])
+    known = everything[np.isfinite(everything)].astype(np.float64)
+    # From all dropped to none: just above the largest.
+    thresholds = np.linspace(known.min(), np.nextafter(known.max(), np.inf), _POINTS)
+    return Curves(
+        thresholds=thresholds,
+        sensitivity={kind: 1 - _below(scores, thresholds) for kind, scores in planted.items()},
+        specificity=_below(strangers, thresholds),
+        kept=None if candidates is None else _below(candidates, thresholds),
+    )
+
+
+@dataclass(frozen=True)
+class AtPoint:
+    """A filter as it is set.
+
+    Attributes:
+        sensitivity: kind of planted leak -> share dropped.
+        specificity: share of strangers' images kept.
+    """
+
+    sensitivity: dict[str, Estimate]
+    specificity: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """For `audit.json`."""
+        return {
+            "sensitivity": {kind: found.as_json() for kind, found in self.sensitivity.items()},
+            "specificity": self.specificity.as_json(),
+        }
+
+
+def at_point(
+    planted: Mapping[str, Decisions], people: Mapping[str, Sequence[str]], strangers: Decisions, who: Sequence[str]
+) -> AtPoint:
+    """Sensitivity and specificity with intervals over people.
+
+    Args:
+        planted: kind of leak -> (n,) bool, whether each is dropped.
+        people: kind of leak -> n names, whose image each was made from.
+        strangers: (s,) bool, whether each image of a stranger is dropped.
+        who: s names.
+    """
+    return AtPoint({kind: share(dropped, people[kind]) for kind, dropped in planted.items()}, share(~strangers, who))
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Agreement of filters that differ in their seeds alone, mean over pairs of them.
+
+    Attributes:
+        kappa: Cohen's, of the decisions.
+        jaccard: of the sets of what is dropped.
+        seeds: how many filters.
+    """
+
+    kappa: Estimate
+    jaccard: Estimate
+    seeds: int
+
+    def as_json(self) -> dict[str, Any]:
+        """For `audit.json`."""
+        return {"kappa": self.kappa.as_json(), "jaccard": self.jaccard.as_json(), "seeds": self.seeds}
+
+
+def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
+    """Agreement with intervals over candidates; None where a filter drops all or nothing, so that kappa says nothing.
+
+    Args:
+        dropped: (S, N) bool, the decisions of S >= 2 filters on the same N candidates.
+        seed: of the resampling.
+    """
+    n = dropped.shape[1]
+    if (dropped.all(axis=1) | ~dropped.any(axis=1)).any():
+        return None
+    # Candidates on which the filters say the same are one row that counts often: 2^S rows at most.
+    patterns, count = np.unique(dropped, axis=1, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n, count / n, size=_RESAMPLES)
+    (kappa, kappas), (jaccard, jaccards) = zip(_agreement(patterns, count[None]), _agreement(patterns, drawn), strict=True)
+    return Consistency(from_draws(float(kappa[0]), kappas, n), from_draws(float(jaccard[0]), jaccards, n), len(dropped))
+
+
+def _agreement(patterns: Decisions, counts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Mean kappa and Jaccard index of all pairs for each row of counts: scikit-learn's numbers, for all resamples at once.
+
+    Args:
+        patterns: (S, P) bool, what each filter says of each kind of candidate.
+        counts: (B, P) how many candidates are of each kind.
+
+    Returns:
+        (B,) each, NaN where a resample does not define them.
+    """
+    part = counts / counts.sum(axis=1, keepdims=True)
+    kappa, jaccard = [], []
+    for a, b in combinations(patterns, 2):
+        of_a, of_b, both, either = part @ a, part @ b, part @ (a & b), part @ (a | b)
+        by_chance = of_a * of_b + (1 - of_a) * (1 - of_b)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            kappa.append((1 - either + both - by_chance) / (1 - by_chance))
+            jaccard.append(both / either)
+    return np.mean(kappa, axis=0), np.mean(jaccard, axis=0)
+
+
+def _below(scores: Scores, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(T,) share of scores below each threshold; NaN is below none."""
+    ordered = np.sort(scores[~np.isnan(scores)].astype(np.float64))
+    return np.searchsorted(ordered, thresholds, side="left") / len(scores)
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> list[float]:
+    return [round(float(value), 5) for value in values]

@@ -1,0 +1,149 @@
+"""What the filter catches, whom it takes along and who pays for it: the part `filter` of `audit.json`."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pd.audit.cost import by_identity, by_label
+from pd.audit.estimate import Estimate
+from pd.audit.planted import jittered
+from pd.audit.tripartite import Decisions, at_point, consistency, curves
+from pd.audit.tripartite import Scores as Likeness
+from pd.config import FilterSettings
+from pd.dataset.images import Pixels
+from pd.dataset.private import PrivateDataset
+from pd.filters.decide import Thresholds, margin
+from pd.filters.scorer import Scorer
+from pd.filters.table import LABEL, further_of, read_table
+from pd.stages.base import Context
+
+Json = dict[str, Any]
+
+
+def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -> Json:
+    """Test the filter with planted leaks and with people whom it has not seen, and read off who pays for it.
+
+    The strangers are the audit half of the hold-out people: the calibration half set the thresholds. Photos of members that
+    no gallery holds are none here, since the gallery holds all; `benchmarks/planted.py` keeps some aside.
+
+    Args:
+        context: of a run whose filter is done.
+        real: its people.
+        round_trip: (M, H, W, C) uint8, the member images through the teacher's autoencoder and back.
+
+    Returns:
+        The filter's counts, `curves`, `chosen`, `near_copy`, `at_chosen`, `consistency` and `cost`, of which
+        `by_identity.worst` names people: it is for the custodian alone.
+    """
+    run, settings = context.run, context.settings
+    counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
+    limits = Thresholds(**{**counts["thresholds"], "further": tuple(counts["thresholds"]["further"])})
+    members, strangers = real.members(), real.holdout_half("audit", settings.seed)
+    most, seed = settings.audit.planted, context.seed("audit", "planted")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(members))[:most])
+    times = max(most // len(rows), 1)
+    who = [members.identities[row] for row in rows]
+    planted = {
+        "member": (members.images[rows], who),
+        "jittered": (
+            jittered(members.images[rows], times, settings.data.mode, seed),
+            [name for name in who for _ in range(times)],
+        ),
+        "round_trip": (round_trip[rows], who),
+    }
+    detect = _Detectors(Scorer(run.reid, run.reid), limits, settings.filter)
+    leaks = {kind: detect.images(images) for kind, (images, _) in planted.items()}
+    unknown = detect.images(strangers.images)
+    table = pa.concat_tables([_scored(file) for file in sorted(run.candidates.glob("*.parquet"))])
+    made = detect.table(table)
+    dropped = ~np.asarray(table["keep"].to_numpy(), bool)
+    caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
+    people = {kind: names for kind, (_, names) in planted.items()}
+    figures = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
+    for name, place in (("reid", figures), ("near_copy", figures.setdefault("near_copy", {}))):
+        by_kind = {kind: found[name] for kind, found in leaks.items()}
+        place["curves"] = curves(by_kind, unknown[name], made[name]).as_json()
+        place["chosen"] = getattr(limits, name)
+    figures["at_chosen"] = at_point(caught, people, detect.dropped(unknown), strangers.identities).as_json()
+    figures["consistency"] = _consistency(detect, table, made["near_copy"], seed)
+    figures["cost"] = {
+        "by_label": _as_json(by_label(dropped, _labels(table))),
+        "strangers_by_label": _as_json(by_label(detect.dropped(unknown), strangers.labels, strangers.identities)),
+        "by_identity": _by_identity(dropped, table["nearest"].to_pylist(), real),
+    }
+    return figures
+
+
+class _Detectors:
+    """The filter's two likenesses, `reid` and `near_copy`, of images or of rows that are scored already."""
+
+    def __init__(self, scorer: Scorer, limits: Thresholds, settings: FilterSettings) -> None:
+        self._scorer, self._limits, self._settings = scorer, limits, settings
+
+    def images(self, images: Pixels) -> dict[str, Likeness]:
+        """Of (N, H, W, C) uint8."""
+        found = self._scorer.score(images)
+        return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy}
+
+    def table(self, table: pa.Table) -> dict[str, Likeness]:
+        """Of candidates."""
+        return {
+            "reid": self._voted(table["score"].to_numpy(), self._further(table)),
+            "near_copy": table["near_copy"].to_numpy(),
+        }
+
+    def dropped(self, likeness: Mapping[str, Likeness]) -> Decisions:
+        """Whether either detector that is on drops them."""
+        by_reid = ~(likeness["reid"] < self._limits.reid) & self._settings.reid
+        by_copy = ~(likeness["near_copy"] < self._limits.near_copy) & self._settings.near_copy
+        return np.asarray(by_reid | by_copy, bool)
+
+    def each_network(self, table: pa.Table) -> Decisions:
+        """(K, N) what each of K networks alone would drop of the candidates."""
+        scores = np.column_stack([table["score"].to_numpy(), self._further(table)])
+        return np.asarray(~(scores < np.array([self._limits.reid, *self._limits.further])), bool).T
+
+    def _voted(self, score: Likeness, further: Likeness) -> Likeness:
+        """What the networks' vote says, on the first one's scale: dropped from its threshold on."""
+        return self._limits.reid + margin(score, further, self._limits, self._settings.vote)
+
+    def _further(self, table: pa.Table) -> Likeness:
+        columns = [table[name].to_numpy() for name in further_of(table)]
+        return np.column_stack(columns) if columns else np.zeros((len(table), 0), np.float32)
+
+
+def _consistency(detect: _Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Json:
+    """Agreement of filters that have one of the networks each, and all of them the near-copy detector; and of the networks."""
+    alone = detect.each_network(table)
+    if len(alone) < 2:
+        return {"why": "one network only: with reid.networks of 2 and more, their filters are compared"}
+    copies = detect.dropped({"reid": np.full(len(table), -np.inf, np.float32), "near_copy": near_copy})
+    whole, networks = consistency(alone | copies, seed=seed), consistency(alone, seed=seed)
+    if whole is None:
+        return {"why": "one of the networks' filters drops every candidate, or none"}
+    return {**whole.as_json(), **({"networks": networks.as_json()} if networks else {})}
+
+
+def _by_identity(dropped: Decisions, nearest: list[str], real: PrivateDataset) -> Json:
+    identity = dict(zip(real.ids, real.identities, strict=True))
+    found = by_identity(dropped, [identity[image] for image in nearest])
+    return {"worst": [[name, rate.as_json()] for name, rate in found.worst], "gini": found.gini}
+
+
+def _scored(file: Any) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return read_table(file, [name for name in pq.read_schema(file).names if name != "image"])
+
+
+def _labels(table: pa.Table) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+    names = [name for name in table.column_names if name.startswith(LABEL)]
+    return {name.removeprefix(LABEL): pc.fill_null(table[name], float("nan")).to_numpy() for name in names}
+
+
+def _as_json(groups: Mapping[str, Mapping[str, Estimate]]) -> Json:
+    return {name: {value: found.as_json() for value, found in by_value.items()} for name, by_value in groups.items()}

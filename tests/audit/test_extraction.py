@@ -1,0 +1,71 @@
+"""Known truth: a model that repeats a picture of a member, one that repeats a stranger's, and one that repeats nothing."""
+
+import numpy as np
+import pytest
+
+from pd.audit.extraction import Extraction, extract, least
+from pd.dataset.images import Pixels
+from pd.dataset.private import PrivateDataset
+
+SEED = 7
+
+
+def noisy(images: Pixels, times: int, spread: float = 4) -> Pixels:
+    copies = np.repeat(images, times, axis=0)
+    return np.clip(copies + np.random.default_rng(0).normal(scale=spread, size=copies.shape), 0, 255).astype(np.uint8)
+
+
+def found(orl: PrivateDataset, samples: Pixels, prompts: list[str] | None = None) -> Extraction:
+    members, holdout = orl.members(), orl.holdout_half("audit", SEED)
+    return extract(
+        samples,
+        prompts or [""] * len(samples),
+        members.images,
+        members.identities,
+        holdout.images,
+        holdout.identities,
+        bootstrap=200,
+        seed=1,
+    )
+
+
+def others(orl: PrivateDataset) -> Pixels:
+    return orl.holdout_half("calibration", SEED).images
+
+
+def test_a_memorised_picture_is_caught(orl: PrivateDataset) -> None:
+    planted = noisy(orl.members().images[5:6], 30)
+    samples = np.concatenate([others(orl), planted])
+    extraction = found(orl, samples)
+    assert extraction.images == 1
+    assert extraction.extracted.value == pytest.approx(30 / 130)
+    assert extraction.control.value == 0
+    assert extraction.excess.value == extraction.extracted.value
+    assert extraction.extracted.n == 130
+    # The same where each prompt has had only some of them, but not where each has had too few to be a lump.
+    assert found(orl, samples, [f"{i % 3}" for i in range(130)]).images == 1
+    assert found(orl, samples, [f"{i % 20}" for i in range(130)]).images == 0
+
+
+def test_a_memorised_stranger_is_the_controls(orl: PrivateDataset) -> None:
+    extraction = found(orl, np.concatenate([others(orl), noisy(orl.holdout_half("audit", SEED).images[5:6], 30)]))
+    assert (extraction.images, extraction.extracted.value) == (0, 0)
+    # A hold-out person in turn is left out of the control gallery: once in ten times this one.
+    assert extraction.control.value == pytest.approx(0.9 * 30 / 130)
+    assert extraction.excess.high <= 0
+
+
+def test_copies_that_nobody_repeats_are_not_extracted(orl: PrivateDataset) -> None:
+    one_of_each = orl.members().images[::10]
+    extraction = found(orl, np.concatenate([one_of_each, others(orl)[::10]]))
+    assert (extraction.cliques, extraction.images, extraction.extracted.value) == (0, 0, 0)
+
+
+def test_repeating_somebody_else_is_no_leak(orl: PrivateDataset) -> None:
+    extraction = found(orl, noisy(others(orl)[::10], 20))
+    assert extraction.cliques == 10
+    assert extraction.excess.low <= 0
+
+
+def test_a_cliques_size_follows_the_samples_of_a_prompt() -> None:
+    assert [least(n) for n in (10, 150, 250, 500, 10_000)] == [3, 3, 5, 10, 10]

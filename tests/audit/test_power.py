@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from random_people import People, people
+
+from pd.audit.nearest import Nearest
+from pd.audit.power import Power, power
+from pd.audit.reidentification import Comparison, Reidentification, excess
+
+ALPHA = 0.05
+
+
+def comparison(samples: np.ndarray, members: People, holdout: People) -> Comparison:
+    who = np.array([int(name) for name in holdout.names])
+    other = np.where(who[:, None] == who[None], -np.inf, holdout.rows @ holdout.rows.T)
+    to_holdout = Nearest.of(samples @ holdout.rows.T)
+    own = who[to_holdout.row][:, None] == who[None]
+    return Comparison(
+        Nearest.of(samples @ members.rows.T),
+        to_holdout,
+        np.where(own, -np.inf, samples @ holdout.rows.T).max(axis=1),
+        (holdout.rows @ members.rows.T).max(axis=1),
+        other.max(axis=1),
+        np.array([int(name) for name in members.names]),
+        who,
+    )
+
+
+def of(compared: Comparison, seed: int = 0) -> Reidentification:
+    return excess(compared, alpha=ALPHA, bootstrap=200, seed=seed)
+
+
+def measured(rng: np.random.Generator, samples: int, each: int) -> tuple[Power, People, People]:
+    members, holdout = people(rng, each, 10), people(rng, each, 10)
+    strangers = comparison(people(rng, samples, 1).rows, members, holdout)
+    return power(strangers, again(members), alpha=ALPHA, seed=3), members, holdout
+
+
+def again(members: People) -> np.ndarray:
+    """How like pictures of members are to their other pictures."""
+    likeness = members.rows @ members.rows.T
+    np.fill_diagonal(likeness, -1)
+    found: np.ndarray = likeness.max(axis=1)
+    return found
+
+
+def test_a_leak_of_the_size_it_names_is_found_four_times_of_five() -> None:
+    rng = np.random.default_rng(0)
+    said, _, _ = measured(rng, 600, 30)
+    assert said.detectable is not None
+    assert 0.001 < said.detectable < 0.4
+
+    def found(share: float) -> float:
+        seen = []
+        for _ in range(30):
+            both, holdout = people(rng, 30, 20), people(rng, 30, 10)
+            members = People(both.rows[::2], both.names[::2])
+            samples = people(rng, 600, 1).rows
+            leaked = round(share * 600)
+            samples[:leaked] = both.rows[1::2][rng.integers(0, 300, leaked)]  # other pictures than the gallery's
+            seen.append(of(comparison(samples, members, holdout), int(rng.integers(2**31))).excess.low > 0)
+        return float(np.mean(seen))
+
+    # A simulation of whole audits, with other people each: the bootstrap of one cannot be exact about them.
+    assert found(said.detectable) > 0.5
+    assert found(said.detectable / 4) < 0.5
+    assert found(min(2 * said.detectable, 1.0)) > 0.8
+
+
+def test_more_people_and_samples_see_smaller_leaks() -> None:
+    rng = np.random.default_rng(1)
+    few, many = (measured(rng, samples, each)[0].detectable for samples, each in ((60, 8), (1000, 60)))
+    assert few is not None
+    assert many is not None
+    assert many < few
+
+
+def test_an_attacker_who_recognises_nobody_is_blind() -> None:
+    rng = np.random.default_rng(2)
+    members, holdout = people(rng, 20, 5), people(rng, 20, 5)
+    strangers = comparison(people(rng, 200, 1).rows, members, holdout)
+    said = power(strangers, strangers.to_member.score, alpha=ALPHA, seed=0)
+    assert said.blind
+    assert said.detectable is None
+    assert "could not have seen a leak" in said.words
+
+
+def test_a_leak_that_is_there_does_not_hide_what_could_be_seen() -> None:
+    rng = np.random.default_rng(4)
+    members, holdout = people(rng, 30, 10), people(rng, 30, 10)
+    samples = people(rng, 600, 1).rows
+    clean = power(comparison(samples, members, holdout), again(members), alpha=ALPHA, seed=3)
+    samples[:300] = members.rows
+    leaky = power(comparison(samples, members, holdout), again(members), alpha=ALPHA, seed=3)
+    assert clean.detectable is not None
+    assert leaky.detectable == pytest.approx(clean.detectable, abs=0.06)

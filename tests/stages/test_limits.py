@@ -1,0 +1,38 @@
+from typing import Any
+
+import pytest
+
+from pd.errors import LeakError, UserError
+from pd.stages.limits import check_limits, parse_limits
+
+
+def arm(excess: float, detectable: float | None = 0.01) -> dict[str, Any]:
+    power = {"blind": detectable is None, "words": "This audit could not have seen a leak.", "detectable": detectable}
+    estimate = {"value": excess, "low": excess - 0.01, "high": excess + 0.01}
+    return {
+        "reid": {"excess": estimate, "power": power},
+        "extraction": {"excess": {"value": 0.0, "high": 0.0}},
+        "attributes": {"hidden_half": {"advantage": {"value": 0.0}}},
+    }
+
+
+def test_a_figure_above_its_limit_is_a_leak() -> None:
+    with pytest.raises(LeakError, match=r"excess is 0\.0300, above 0\.02") as caught:
+        check_limits(arm(0.03), parse_limits(["excess=0.02"]))
+    assert caught.value.exit_code == 3
+    with pytest.raises(LeakError, match="excess_high"):
+        check_limits(arm(0.015), parse_limits(["excess=0.02", "excess_high=0.02"]))
+    assert check_limits(arm(0.015), parse_limits(["excess=0.02", "extraction=0"])) == []
+
+
+def test_passing_says_when_it_means_little() -> None:
+    assert "less than this audit finds" in check_limits(arm(0.0, 0.1), {"excess": 0.02})[0]
+    with pytest.raises(UserError, match="could not have seen") as caught:
+        check_limits(arm(0.0, None), {"excess": 0.02})
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])
+def test_what_is_no_limit_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--fail-above"):
+        parse_limits([text])
