@@ -291,6 +291,9 @@ class AuditSettings(Section):
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")
     utility_steps: Positive = Field(200, description="training steps of the classifiers behind utility")
+    shadows: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
+        0, description="models trained as the teacher is, for membership inference by likelihood ratio (16, say); 0: none"
+    )
 
     @property
     def trained_arms(self) -> tuple[Arm, ...]:
