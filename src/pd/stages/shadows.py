@@ -24,7 +24,8 @@ def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path
     """
     settings, work = context.settings, context.run.work / "shadows"
     work.mkdir(parents=True, exist_ok=True)
-    connect(settings.address)
+    if settings.teacher.max_workers:
+        connect(settings.address)
     # A seed of its own for each, whatever the teacher's settings say, and no pictures for people.
     model = settings.teacher.model_copy(update={"seed": None, "samples_every": 0})
     for shadow in range(settings.audit.shadows):
