@@ -8,11 +8,15 @@ from pd.audit.fingerprints import likeness
 from pd.config import Settings, parse_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
+from pd.diffusion.components import build
+from pd.diffusion.export import export
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.seeds import derive
-from pd.stages.fingerprint import _planted, fingerprints_table, prepare
+from pd.stages.fingerprint import _planted, fingerprints_table, measure, prepare
 from pd.store.files import digest_folder
+from pd.store.run import Run
 
 DOSES = (1, 4, 64)
 
@@ -64,3 +68,20 @@ def test_the_table_has_a_row_for_each_dose() -> None:
     table = fingerprints_table(json.loads(json.dumps(figures | {"control": {"teacher": each, "student": each}})))
     assert table.row_count == len(DOSES)
     assert list(table.columns[0].cells) == ["1", "4", "64"]
+
+
+def test_a_teacher_that_copies_is_caught_and_a_fresh_student_is_not(tmp_path: Path) -> None:
+    quick = {"audit": {"samples": 400}, "generate": {"sampler_steps": 1}, "student": {"unet": "tiny"}}
+    derived = prepare(parse_settings({"name": "mine", "runs": str(tmp_path), **quick}), DOSES, Reporter())
+    run = Run(derived.run_dir)
+    ingest(derived.data, derive(derived.seed, "split"), run.dataset)
+    copies = PrivateDataset.read(run.dataset).members()
+    SyntheticDataset(copies.ids, copies.images, copies.captions, {}).write(run.generated)
+    export(build(derived.student, derived.data, seed=1), run.model)
+    figures = measure(derived, DOSES, Reporter())
+    assert json.loads((run.private / "fingerprints.json").read_text()) == figures
+    assert run.card.read_text().startswith("# Not for release")
+    for at, dose in enumerate(DOSES):
+        assert figures["teacher"][at]["value"] >= dose / len(copies)
+        assert figures["student"][at]["low"] <= figures["control"]["student"][at]["high"]
+    assert figures["teacher"][2]["low"] > figures["control"]["teacher"][2]["high"]
