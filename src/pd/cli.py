@@ -249,11 +249,11 @@ def fingerprint(
 
     Example: `pd fingerprint configs/faces.yaml --doses 1,4,16,64`
     """
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", doses):
+        raise UserError(f"'{doses}' are not whole numbers", where="--doses", fix="write --doses 1,4,16,64")
     from pd.pipeline import run_pipeline
     from pd.stages.fingerprint import STAGES, fingerprints_table, measure, prepare
 
-    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", doses):
-        raise UserError(f"'{doses}' are no numbers", where="--doses", fix="write --doses 1,4,16,64")
     numbers = [int(dose) for dose in doses.split(",")]
     reporter = Reporter()
     settings = prepare(load_settings(config, set_ or ()), numbers, reporter)
