@@ -1,9 +1,10 @@
 """Fingerprints: marks planted in a known number of training images, and how often a model's samples show them again.
 
 A mark is a small white figure on black at a fixed place. Hardly a picture has it there by chance (real images without marks
-say how many do), so a model that shows it more often has remembered it; and how the share of samples with it grows with the number k of images that carried it is the dose-response
-curve of memorisation (as canaries are for language models: Carlini et al., arXiv 1802.08232). Every dose has a mark of its
-own, so that one training serves all doses, and beside it a control: another figure at the same place, planted nowhere.
+say how many do), so a model that shows it more often has remembered it; and how the share of samples with it grows with the
+number k of images that carried it is the dose-response curve of memorisation (as canaries are for language models: Carlini
+et al., arXiv 1802.08232). Every dose has a mark of its own, so that one training serves all doses, and beside it a control:
+another figure at the same place, planted nowhere.
 """
 
 from collections.abc import Sequence
