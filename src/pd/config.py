@@ -297,6 +297,9 @@ class AuditSettings(Section):
     adherence: str | None = Field(
         None, description="open_clip:ARCHITECTURE/WEIGHTS to say how well samples fit their prompts; empty: not measured"
     )
+    shadows: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
+        0, description="models trained as the teacher is, for membership inference by likelihood ratio (16, say); 0: none"
+    )
 
     @property
     def trained_arms(self) -> tuple[Arm, ...]:

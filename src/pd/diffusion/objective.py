@@ -131,7 +131,21 @@ def loss(
     prediction: Literal["v_prediction", "epsilon"],
     gamma: float | None,
 ) -> Tensor:
-    """Weighted mean squared error of a prediction: a scalar, the mean over rows, computed in float32.
+    """Weighted mean squared error of a prediction: a scalar, the mean of `row_errors`."""
+    return row_errors(predicted, latents, noise, timesteps, alphas=alphas, prediction=prediction, gamma=gamma).mean()
+
+
+def row_errors(
+    predicted: Tensor,
+    latents: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    *,
+    alphas: Tensor,
+    prediction: Literal["v_prediction", "epsilon"],
+    gamma: float | None,
+) -> Tensor:
+    """Weighted mean squared error of each row's prediction, (B,), computed in float32.
 
     Args:
         predicted: (B, c, h, w), any float type: the velocity or the noise.
@@ -150,6 +164,4 @@ def loss(
     else:
         target, share = noise, snr
     error = (predicted.float() - target.float()).square().mean(dim=(1, 2, 3))
-    if gamma is not None:
-        error = error * snr.clamp(max=gamma) / share
-    return error.mean()
+    return error if gamma is None else error * snr.clamp(max=gamma) / share

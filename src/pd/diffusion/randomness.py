@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     SAMPLE = 3
     WINDOW = 4
     CROP = 5
+    MEMBERSHIP = 6
 
 
 def stream(seed: int, purpose: Purpose, index: int) -> np.random.Generator:

@@ -13,12 +13,11 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder
 from pd.diffusion.export import load
-from pd.diffusion.sampler import Sampler
-from pd.filters.prompts import Prompts
-from pd.progress import Progress
 from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
+from pd.stages.membership import infer_membership
 from pd.stages.prompts import prompts_of
+from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
 from pd.store.run import Run
 
@@ -33,15 +32,16 @@ def execute(context: Context) -> Facts:
             if arm == "teacher":  # the candidates are its samples already
                 samples = SyntheticDataset.read(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)
             else:
-                model = run.model if arm == "filtered" else run.arm(arm)
                 with reporter.task(f"{arm} samples") as progress:
-                    samples = _sample(model, prompts, settings, context.seed("samples"), progress)
+                    samples = sample_model(_model(run, arm), prompts, settings, context.seed("samples"), progress)
             samples.write(folder / arm)
             arms[arm] = samples
     members = real.members()
     with reporter.task("audit") as progress:
         round_trip = _round_trip(run.teacher, members.images, settings)
         figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run))
+    for name, found in infer_membership(context, real, {arm: _model(run, arm) for arm in arms}).items():
+        figures["arms"][name]["membership"] = found
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
     write_json(run.audit, figures)
@@ -56,24 +56,9 @@ def _kept(run: Run) -> npt.NDArray[np.bool_]:
     return np.concatenate([table["keep"].to_numpy() for table in tables])
 
 
-def _sample(model: Path, prompts: Prompts, settings: Settings, seed: int, progress: Progress) -> SyntheticDataset:
-    """`audit.samples` images of a model, for the same prompts and noise in every arm."""
-    batch = settings.generate.batch
-    sampler = Sampler(model, mode=settings.data.mode, batch=batch, precision=settings.generate.precision)
-    ids = list(range(settings.audit.samples))
-    chosen = [prompts.prompt_of(i, seed) for i in ids]
-    texts = [prompts.texts[c] for c in chosen]
-    parts: list[Pixels] = []
-    for start in range(0, len(ids), batch):
-        rows = slice(start, start + batch)
-        how = settings.generate
-        parts.append(sampler.sample(ids[rows], texts[rows], seed, how.sampler_steps, how.guidance))
-        progress(min(start + batch, len(ids)), len(ids), {})
-    labels = {
-        name: np.array([np.nan if values[c] is None else values[c] for c in chosen], dtype=np.float64)
-        for name, values in prompts.labels.items()
-    }
-    return SyntheticDataset([f"{i:09d}" for i in ids], np.concatenate(parts), texts, labels)
+def _model(run: Run, arm: str) -> Path:
+    """An arm's diffusers folder."""
+    return {"teacher": run.teacher, "filtered": run.model}.get(arm) or run.arm(arm)
 
 
 def _round_trip(model: Path, images: Pixels, settings: Settings) -> Pixels:

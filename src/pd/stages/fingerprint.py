@@ -1,0 +1,138 @@
+"""Fingerprints: a run of its own with marks in members' images, and how often teacher and student show them again.
+
+The run is named NAME-fingerprints and made from the same settings; the ordinary run is not touched, and what has learned
+marks is not for release.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from pd.audit.fingerprints import Planted, choose, detect, plant
+from pd.config import Settings
+from pd.dataset.images import encode_png
+from pd.dataset.ingest import fingerprint as fingerprint_of_source
+from pd.dataset.ingest import ingest
+from pd.dataset.private import PrivateDataset
+from pd.dataset.schema import IMAGE
+from pd.dataset.synthetic import SyntheticDataset
+from pd.progress import Reporter
+from pd.seeds import derive
+from pd.stages.prompts import prompts_of
+from pd.stages.samples import sample_model
+from pd.store.atomic import write_bytes, write_folder, write_json
+from pd.store.run import Run
+
+FALSE_POSITIVES = 0.01
+STAGES = ("ingest", "reid", "teacher", "generate", "filter", "student")
+_NOTE = b"# Not for release\n\nThis model learned from images with planted marks, to measure what models remember.\n"
+
+
+def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Settings:
+    """Write the marked images, unless they are there, and return the settings of the run that learns from them.
+
+    Raises:
+        UserError: the images cannot be read, or the doses do not fit them.
+    """
+    run = Run(settings.runs / f"{settings.name}-fingerprints")
+    target = run.work / "marked"
+    asked = {
+        "data": settings.data.model_dump(mode="json"),
+        "source": fingerprint_of_source(settings.data),
+        "seed": settings.seed,
+        "doses": list(doses),
+    }
+    made = target / "made_from.json"
+    if not made.exists() or json.loads(made.read_text(encoding="utf-8")) != asked:
+        with tempfile.TemporaryDirectory(prefix="pd-fingerprints-") as scratch:
+            with reporter.task("images") as progress:
+                ingest(settings.data, derive(settings.seed, "split"), Path(scratch), progress)
+            marked = _marked(Path(scratch), doses, settings.seed)
+        with write_folder(target) as folder:
+            pq.write_table(marked, folder / "images.parquet")
+            write_json(folder / made.name, asked)
+    # A crop would move the marks, and then they could not be looked for at their places.
+    return settings.model_copy(
+        update={
+            "name": run.root.name,
+            "data": settings.data.model_copy(update={"reader": "manifest", "path": (target / "images.parquet").absolute()}),
+            "teacher": settings.teacher.model_copy(update={"crop": None}),
+            "student": settings.student.model_copy(update={"crop": None}),
+        }
+    )
+
+
+def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dict[str, Any]:
+    """Look for the marks in both models' samples, and write `private/fingerprints.json`.
+
+    Args:
+        settings: what `prepare` returned; its run has a teacher, candidates and a student.
+        doses: as `prepare` had them.
+        reporter: tells what is going on.
+
+    Returns:
+        {"doses", "teacher": [...], "student": [...], "control": {"teacher": [...], "student": [...]}, ...}: for each dose
+        the share of samples with the mark; plain JSON values.
+    """
+    run = Run(settings.run_dir)
+    write_bytes(run.card, _NOTE)
+    real = PrivateDataset.read(run.dataset)
+    planted = _planted(real, doses, settings.seed)
+    samples = {"teacher": SyntheticDataset.read(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)}
+    with reporter.task("student samples") as progress:
+        seed = derive(settings.seed, "samples")
+        samples["student"] = sample_model(run.model, prompts_of(real, settings), settings, seed, progress)
+    strangers = real.holdout().images
+    found = {name: detect(made.images[:], strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
+    figures = {
+        "doses": list(doses),
+        **{name: [one.mark.as_json() for one in shares] for name, shares in found.items()},
+        "control": {name: [one.control.as_json() for one in shares] for name, shares in found.items()},
+        "members": sum(split == "member" for split in real.splits),
+        "false_positive_rate": max(FALSE_POSITIVES, 1 / (len(strangers) + 1)),
+        "unmarked": len(strangers),
+        "marks": [f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
+    }
+    write_json(run.private / "fingerprints.json", figures)
+    return figures
+
+
+def fingerprints_table(figures: dict[str, Any]) -> Table:
+    """The dose-response curve, a dose a row."""
+    table = Table(title="share of samples that show the mark (95 % intervals)")
+    for heading in ("marked images", "of members", "teacher", "its control", "student", "its control"):
+        table.add_column(heading, justify="right")
+    control = figures["control"]
+    columns = (figures["teacher"], control["teacher"], figures["student"], control["student"])
+    for dose, *cells in zip(figures["doses"], *columns, strict=True):
+        shares = [f"{cell['value']:.3f} ({cell['low']:.3f}-{cell['high']:.3f})" for cell in cells]
+        table.add_row(str(dose), f"{dose / figures['members']:.3f}", *shares)
+    chance = figures["false_positive_rate"]
+    table.caption = (
+        f"control: another mark at the same place, planted nowhere; in a real image one is found at a rate of {chance:.3f}"
+    )
+    return table
+
+
+def _planted(real: PrivateDataset, doses: Sequence[int], seed: int) -> list[Planted]:
+    """The marks; rows are of `real.members()`."""
+    return choose(doses, sum(split == "member" for split in real.splits), derive(seed, "fingerprints"))
+
+
+def _marked(folder: Path, doses: Sequence[int], seed: int) -> pa.Table:
+    """A manifest with all columns of an ingested data set but its ids, and marks in members' images."""
+    real = PrivateDataset.read(folder)
+    images = real.images.copy()
+    members = np.flatnonzero(np.array(real.splits) == "member")
+    images[members] = plant(images[members], _planted(real, doses, seed))
+    table = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))])
+    structs = [{"bytes": encode_png(image), "path": f"{row:09d}.png"} for row, image in enumerate(images)]
+    at = table.schema.get_field_index("image")
+    return table.set_column(at, "image", pa.array(structs, IMAGE)).drop_columns(["id"])

@@ -1,0 +1,93 @@
+"""Membership inference on the arms' models: what `audit.json` holds under `arms.ARM.membership`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.membership import Membership, Variant, likelihood_ratio, loss_scores, membership
+from pd.config import Settings
+from pd.dataset.private import PrivateDataset
+from pd.diffusion.row_losses import row_losses
+from pd.progress import Progress
+from pd.stages.base import Context
+from pd.stages.prompts import captions_of
+from pd.stages.shadows import shadow_models
+
+
+def infer_membership(context: Context, real: PrivateDataset, models: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Attack each arm's model with its own loss, and with shadow models where `audit.shadows` asks for them.
+
+    Args:
+        context: settings, run, seeds.
+        real: the private data set; at most `audit.samples` images of members, and of hold-out people, are looked at.
+        models: arm -> diffusers folder.
+
+    Returns:
+        arm -> {"loss": ...} and, with shadows, {"likelihood_ratio": ...}; plain JSON values.
+    """
+    settings = context.settings
+    looked_at = _draw(real, settings.audit.samples, context.seed("audit", "membership"))
+    texts = known_captions(real, settings)
+    captions = [texts[image] for image in looked_at.ids]
+    inside = np.array([split == "member" for split in looked_at.splits])
+    names = np.array(looked_at.identities)
+
+    def scores_of(model: Path, progress: Progress) -> npt.NDArray[np.float64]:
+        noise = context.seed("audit", "membership", "noise")
+        return loss_scores(row_losses(model, looked_at.images, looked_at.ids, captions, seed=noise, progress=progress))
+
+    def attack(scores: npt.NDArray[np.float64]) -> Membership:
+        return membership(
+            scores[inside],
+            scores[~inside],
+            list(names[inside]),
+            list(names[~inside]),
+            bootstrap=settings.audit.bootstrap,
+            seed=context.seed("audit", "membership", "bootstrap"),
+        )
+
+    found, scores = {}, {}
+    for arm, model in models.items():
+        with context.reporter.task(f"{arm} losses") as progress:
+            scores[arm] = scores_of(model, progress)
+        found[arm] = {"loss": attack(scores[arm]).as_json()}
+    if settings.audit.shadows:
+        losses, learned = [], []
+        for model, people in shadow_models(context, real):
+            with context.reporter.task("shadow losses") as progress:
+                losses.append(-scores_of(model, progress))
+            learned.append(np.isin(names, sorted(people)))
+        for arm in models:
+            # A student learned from no real image: what shadows do with images that they learned tells nothing of it.
+            variant: Variant = "online" if arm == "teacher" else "offline"
+            ratio = likelihood_ratio(-scores[arm], np.array(losses), np.array(learned), variant)
+            found[arm]["likelihood_ratio"] = attack(ratio).as_json() | {"shadows": len(losses), "variant": variant}
+    return found
+
+
+def known_captions(real: PrivateDataset, settings: Settings) -> dict[str, str]:
+    """Image id -> what it shows, in words that the models know.
+
+    The image's own caption, as who holds the image has it too, and as it gave the attack more than none (AUC 0.90 against
+    0.88 on a teacher of the faces). Hold-out people's captions are made general by the members' rule; one that no model
+    has seen would raise the loss by itself, and becomes the generic one.
+    """
+    members, holdout = real.members(), real.holdout()
+    texts = dict(zip(members.ids, captions_of(members, settings), strict=True))
+    known = set(texts.values())
+    for image, caption in zip(holdout.ids, captions_of(holdout, settings), strict=True):
+        texts[image] = caption if caption in known else settings.data.caption
+    return texts
+
+
+def _draw(real: PrivateDataset, most: int, seed: int) -> PrivateDataset:
+    """At most so many images of members, and of hold-out people."""
+    chosen = np.zeros(len(real), dtype=bool)
+    draw = np.random.default_rng(seed)
+    for split in ("member", "holdout"):
+        rows = np.flatnonzero(np.array(real.splits) == split)
+        chosen[draw.permutation(rows)[:most]] = True
+    return real.where(chosen)

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pd.audit.membership import likelihood_ratio, loss_scores, membership
+
+PEOPLE, EACH = 20, 10
+NAMES = [str(who) for who in np.repeat(np.arange(PEOPLE), EACH)]
+
+
+def scores(rng: np.random.Generator, shift: float = 0.0) -> np.ndarray:
+    """Half of the variance is the person's, half the picture's."""
+    return shift + np.repeat(rng.normal(size=PEOPLE), EACH) + rng.normal(size=PEOPLE * EACH)
+
+
+def test_what_cannot_be_told_apart_has_an_interval_that_covers_a_half_19_times_in_20() -> None:
+    rng = np.random.default_rng(0)
+    draws = 200
+    found = [membership(scores(rng), scores(rng), NAMES, NAMES, bootstrap=200, seed=draw).auc for draw in range(draws)]
+    covered = sum(one.low <= 0.5 <= one.high for one in found)
+    assert 0.91 * draws <= covered < draws
+
+
+def test_what_is_far_apart_is_found_and_the_auc_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    member, holdout = scores(rng, 3.0).round(1), scores(rng).round(1)  # rounded: there are ties
+    found = membership(member, holdout, NAMES, NAMES, bootstrap=200, seed=0)
+    known = [1] * len(member) + [0] * len(holdout)
+    assert found.auc.value == pytest.approx(roc_auc_score(known, np.concatenate([member, holdout])))
+    assert 0.8 < found.auc.low < found.auc.value < found.auc.high <= 1
+
+
+def test_true_positives_are_counted_where_one_hold_out_image_in_a_hundred_is_mistaken() -> None:
+    holdout = np.arange(200.0)  # two of 200 may be above the bar: it is 197
+    member = np.array([196.0, 197.0, 197.5, 300.0])
+    found = membership(member, holdout, list("abcd"), [str(i) for i in range(200)], bootstrap=200, seed=0)
+    assert found.tpr_at_1 is not None
+    assert found.tpr_at_1.value == 0.5
+    assert found.tpr_at_1.low < 0.5 < found.tpr_at_1.high
+
+
+def test_too_few_hold_out_images_for_one_percent_are_said_to_be() -> None:
+    found = membership(np.ones(4), np.zeros(99), list("abcd"), [str(i) for i in range(99)], bootstrap=50, seed=0)
+    assert found.tpr_at_1 is None
+    assert "99 hold-out images" in found.as_json()["tpr_at_1"]["why"]
+    assert found.as_json()["auc"]["value"] == 1.0
+
+
+def test_people_and_not_images_are_what_the_interval_counts() -> None:
+    rng = np.random.default_rng(2)
+    member, holdout = np.repeat(rng.normal(size=(2, PEOPLE)), EACH, axis=1)  # all pictures of a person are alike
+    people = membership(member, holdout, NAMES, NAMES, bootstrap=300, seed=0).auc
+    singles = [str(i) for i in range(len(NAMES))]
+    images = membership(member, holdout, singles, singles, bootstrap=300, seed=0).auc
+    assert people.high - people.low > 2 * (images.high - images.low)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        membership(np.array([np.nan]), np.zeros(1), ["a"], ["b"], bootstrap=10, seed=0)
+
+
+@pytest.mark.parametrize("variant", ["online", "offline"])
+def test_shadows_find_members_that_the_loss_alone_does_not(variant: str) -> None:
+    """Images differ in how hard they are by far more than learning lowers their loss."""
+    rng = np.random.default_rng(3)
+    images, shadows = 2 * len(NAMES), 8
+    hard = rng.normal(5.0, 1.0, images)
+    half = rng.random((shadows // 2, images)) < 0.5
+    inside = np.concatenate([half, ~half])
+    losses = hard - 0.3 * inside + rng.normal(0, 0.1, (shadows, images))
+    learned = np.arange(images) < len(NAMES)
+    target = hard - 0.3 * learned + rng.normal(0, 0.1, images)
+    ratio = likelihood_ratio(target, losses, inside, variant)  # type: ignore[arg-type]
+    assert roc_auc_score(learned, -target) < 0.65
+    assert roc_auc_score(learned, ratio) > 0.95
+
+
+def test_an_image_that_every_shadow_learned_is_refused() -> None:
+    with pytest.raises(ValueError, match="in all shadows"):
+        likelihood_ratio(np.zeros(2), np.zeros((2, 2)), np.array([[True, True], [True, False]]), "offline")
+
+
+def test_a_loss_score_is_larger_for_a_smaller_loss() -> None:
+    assert loss_scores(np.array([[1, 3], [0, 2]], np.float32)).tolist() == [-2.0, -1.0]
