@@ -54,7 +54,7 @@ def test_fetches_nothing_and_runs_nothing(report_data, tmp_path):
 
 def test_every_image_has_words_for_those_who_cannot_see_it(report_data, tmp_path):
     images = [attrs for tag, attrs in Page(render(report_data, tmp_path)).tags if tag == "img"]
-    assert len(images) == 2 + 2 * 16
+    assert len(images) == 2 + 2 * 16 + 10
     assert all(len(attrs["alt"]) > 10 for attrs in images)
 
 

@@ -1,4 +1,4 @@
-"""Audit: sample every arm, attack it, and write what it leaks to `release/audit.json`."""
+"""Audit: sample and attack every arm, and write what leaks to `private/audit.json`; what of that is public, to `release/`."""
 
 import json
 from pathlib import Path
@@ -15,6 +15,7 @@ from pd.diffusion.export import load
 from pd.diffusion.sampler import Sampler
 from pd.filters.prompts import Prompts
 from pd.progress import Progress
+from pd.report.public import public_audit
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import prompts_of
 from pd.store.atomic import write_folder, write_json
@@ -40,7 +41,8 @@ def execute(context: Context) -> Facts:
         figures = audit(real, arms, _round_trip(run.teacher, members.images, settings), settings.audit, settings.seed, progress)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     figures["filter"] = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
-    write_json(run.release_audit, figures)
+    write_json(run.audit, figures)
+    write_json(run.release_audit, public_audit(figures))
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
 
 

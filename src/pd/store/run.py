@@ -61,6 +61,16 @@ class Run:
         return self.private / "report.html"
 
     @property
+    def audit(self) -> Path:
+        """All figures of the audit, those of single people too."""
+        return self.private / "audit.json"
+
+    @property
+    def sweep(self) -> Path:
+        """What the threshold search found, if one was made."""
+        return self.private / "sweep" / "sweep.json"
+
+    @property
     def all_samples(self) -> Path:
         """Samples of every audited arm, a folder each."""
         return self.private / "samples"
@@ -85,7 +95,13 @@ class Run:
 
     @property
     def release_audit(self) -> Path:
+        """The figures that may be released."""
         return self.release / "audit.json"
+
+    @property
+    def release_report(self) -> Path:
+        """The report of these figures, without private images."""
+        return self.release / "report.html"
 
     @property
     def card(self) -> Path:
