@@ -97,12 +97,16 @@ def _filter(threshold):
             },
             "specificity": around(0.95, 0.02, 100),
         },
+        "near_copy": {
+            "curves": {"thresholds": [0.8, 0.9, 1.0], "sensitivity": {"member": [1, 1, 1]}, "specificity": [0, 0.9, 1]}
+        },
         "consistency": {"kappa": around(0.83, 0.03), "jaccard": around(0.81, 0.03), "seeds": 5},
         "cost": {
             "by_label": {
                 "glasses": {"0": around(0.55, 0.02, 400), "1": around(0.74, 0.03, 200)},
                 "beard": {"0": around(0.58, 0.02, 500), "1": around(0.83, 0.06, 100)},
             },
+            "strangers_by_label": {"glasses": {"0": around(0.04, 0.02, 70), "1": around(0.07, 0.04, 30)}},
             "by_identity": {"worst": [["s7", around(0.97, 0.02, 40)], ["s12", around(0.95, 0.03, 40)]], "gini": 0.21},
         },
     }

@@ -32,8 +32,13 @@ def at_chosen(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def consistency(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(what, figure, interval) of how filters of other seeds agree with each other."""
-    rows = [("Cohen's kappa of keep and drop", "kappa"), ("Overlap of dropped sets (Jaccard)", "jaccard")]
-    drawn = [(label, interval(label, "", dig(audit, "filter", "consistency", key), "decimal")) for label, key in rows]
+    found = dig(audit, "filter", "consistency")
+    rows = [
+        ("Cohen's kappa of keep and drop", dig(found, "kappa")),
+        ("Overlap of dropped sets (Jaccard)", dig(found, "jaccard")),
+        ("Cohen's kappa of the networks alone", dig(found, "networks", "kappa")),
+    ]
+    drawn = [(label, interval(label, "", entry, "decimal")) for label, entry in rows]
     return [(label, row.text, row.interval) for label, row in drawn if row]
 
 

@@ -61,13 +61,23 @@ def attributes(audit: Mapping[str, Any]) -> Forest | None:
     )
 
 
+def strangers_cost(audit: Mapping[str, Any]) -> Forest | None:
+    """Drop rate of real strangers' images by label and value."""
+    rows = _by_label(dig(audit, "filter", "cost", "strangers_by_label"))
+    return _forest("strangers-cost", "Strangers' images dropped by label", "share of strangers' images dropped", rows)
+
+
+def _by_label(labels: Any) -> list[Interval | None]:
+    return [
+        interval(f"{label} = {value}", "dropped", entry)
+        for label, values in (labels.items() if isinstance(labels, Mapping) else ())
+        for value, entry in (values.items() if isinstance(values, Mapping) else ())
+    ]
+
+
 def cost(audit: Mapping[str, Any]) -> Forest | None:
     """Drop rate of candidates by label and value, beside that of all."""
-    rows = []
-    labels = dig(audit, "filter", "cost", "by_label")
-    for label, values in labels.items() if isinstance(labels, Mapping) else ():
-        for value, entry in values.items() if isinstance(values, Mapping) else ():
-            rows.append(interval(f"{label} = {value}", "dropped", entry))
+    rows = _by_label(dig(audit, "filter", "cost", "by_label"))
     made, kept = dig(audit, "filter", "candidates"), dig(audit, "filter", "kept")
     if not made or kept is None:
         return _forest("cost", "Candidates dropped by label", "share dropped", rows)

@@ -58,7 +58,7 @@ def render_release_report(
     """
     shown = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
     page = environment().get_template("release.html.j2")
-    nothing: dict[str, Any] = {"people": [], "own_thresholds": None, "sweep": None, "sweep_choice": ""}
+    nothing: dict[str, Any] = {"people": [], "strangers_cost": None, "own_thresholds": None, "sweep": None, "sweep_choice": ""}
     write_bytes(out, page.render(**_shared(run, public_audit(audit)), **nothing, settings=shown, created=created).encode())
     return out
 
@@ -90,6 +90,11 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
         "forest": forests.reidentification(audit),
         "tradeoff": curves.tradeoff(audit),
         "thresholds": curves.threshold_curves(words.dig(audit, "filter", "curves"), _chosen(audit)),
+        "near_copies": curves.threshold_curves(
+            words.dig(audit, "filter", "near_copy", "curves"),
+            float(limit) if words.is_number(limit := words.dig(audit, "filter", "near_copy", "chosen")) else None,
+            "near-copies",
+        ),
         "at_chosen": at_chosen(audit),
         "consistency": consistency(audit),
         "cost": forests.cost(audit),
@@ -120,6 +125,7 @@ def _private(data: ReportData) -> dict[str, Any]:
             ("kept", "Kept, and so in the release", [_danger(data, i) for i in kept]),
             ("dropped", "Dropped by the filter", [_danger(data, i) for i in dropped]),
         ],
+        "strangers_cost": forests.strangers_cost(data.audit),
         "people": [_person(data, one) for one in people[:SHOWN_PEOPLE]],
         "concentration": concentration(people),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
@@ -146,6 +152,7 @@ def _whys(audit: Mapping[str, Any]) -> dict[str, str]:
         name: words.why(audit, *keys) for name, keys in (("fingerprints", ("fingerprints",)), ("cost", ("filter", "cost")))
     }
     found["thresholds"] = words.why(audit, "filter", "curves")
+    found["consistency"] = words.why(audit, "filter", "consistency")
     for attack in ("extraction", "membership", "attributes"):
         told = (words.why(audit, "arms", arm, attack) for arm in forests.arms_of(audit))
         found[attack] = next(filter(None, told), "")

@@ -7,9 +7,9 @@ What is let through, and why it is safe:
 - what the filter costs by label: drop rates of candidates, whose labels come from prompts that several people share;
 - how unevenly the filter's cost falls on people (one Gini coefficient), and how many members are resembled at all.
 
-What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), usefulness by real
-people's labels (`utility.subgroups`: a rare value may be one person's), and whatever is not named here. The list says what may
-go, not what may not, so that a figure nobody has thought about stays at home.
+What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), usefulness and drop rates
+by the labels of real people (`utility.subgroups`, `filter.cost.strangers_by_label`: a rare value may be one person's), and
+whatever is not named here. The list says what may go, not what may not, so that a figure nobody has thought about stays at home.
 """
 
 import math
@@ -62,12 +62,15 @@ _ARM = {
     "membership": {"loss": _MEMBERSHIP, "likelihood_ratio": _MEMBERSHIP},
     "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
 }
+_CURVES = {"thresholds": NUMBERS, "sensitivity": {"*": NUMBERS}, "specificity": NUMBERS, "kept": NUMBERS}
+_AGREEMENT = {"kappa": _ESTIMATE, "jaccard": _ESTIMATE, "seeds": NUMBER}
 _FILTER = {
     **dict.fromkeys(("candidates", "kept", "threshold", "chosen"), NUMBER),
     "dropped": {"*": NUMBER},
-    "curves": {"thresholds": NUMBERS, "sensitivity": {"*": NUMBERS}, "specificity": NUMBERS, "kept": NUMBERS},
+    "curves": _CURVES,
+    "near_copy": {"curves": _CURVES, "chosen": NUMBER},
     "at_chosen": {"sensitivity": {"*": _ESTIMATE}, "specificity": _ESTIMATE},
-    "consistency": {"kappa": _ESTIMATE, "jaccard": _ESTIMATE, "seeds": NUMBER},
+    "consistency": {**_AGREEMENT, "networks": _AGREEMENT},
     "cost": {"by_label": {"*": {"#": _ESTIMATE}}, "by_identity": {"gini": _ESTIMATE}},
 }
 PUBLIC: Mapping[str, Any] = {

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,22 +28,27 @@ def compare_runs(paths: Sequence[Path]) -> list[Compared]:
     return compare({name: _read(path) for name, path in zip(_names(paths), paths, strict=True)})
 
 
-def compare_table(rows: Sequence[Compared]) -> Table:
-    """The rows for a terminal, intervals below the figures."""
-    table = Table(title="pd compare")
-    for heading in ("run", "arm", *(heading.lower() for heading, _ in MEASURES.values()), "attacker", "samples"):
-        table.add_column(heading, justify="left" if heading in ("run", "arm", "attacker") else "right")
-    last = None
-    for row in rows:
-        if last not in (None, row.run):
-            table.add_section()
-        figures = [f"{text}\n[dim]{ends}[/]" if ends else text or "-" for text, ends in map(row.cell, MEASURES)]
-        name = "" if last == row.run else _shown(row.run)
-        table.add_row(
-            name, _shown(row.arm), *figures, _shown(row.attacker) or "-", "-" if row.samples is None else f"{row.samples:,}"
-        )
-        last = row.run
-    return table
+_WIDTHS = {"arm": 11, "excess": 10, "utility AUC": 12, "coverage": 10, "kept": 7, "member AUC": 12, "attacker": 10}
+
+
+def compare_table(rows: Sequence[Compared]) -> Group:
+    """The rows for a terminal, a table for each run, all of one width: 80 columns hold them. Intervals stand below figures."""
+    parts: list[RenderableType] = []
+    for run in dict.fromkeys(row.run for row in rows):
+        table = Table(title=f"[bold]{_shown(run)}[/]", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+        for heading, width in _WIDTHS.items():
+            words = heading in ("arm", "attacker")
+            table.add_column(heading, justify="left" if words else "right", width=width, overflow="fold")
+        for row in (row for row in rows if row.run == run):
+            figures = [f"{text}\n[dim]{_short(ends)}[/]" if ends else text or "-" for text, ends in map(row.cell, MEASURES)]
+            table.add_row(_shown(row.arm), *figures, _shown(row.attacker) or "-")
+        parts += [table, ""]
+    return Group(*parts, "[dim]below each figure: its 95 % interval[/]")
+
+
+def _short(ends: str) -> str:
+    """'1.0 to 5.0 %' -> '1.0..5.0'."""
+    return ends.removesuffix(" %").replace(" to ", "..")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
