@@ -114,7 +114,7 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
             f"({percent(low)} to {percent(high)})",
             f"kept {percent(x)}",
         ]
-        marks.append(Mark(SHORT.get(arm, arm), kind_of(arm), x - beside, figure["value"], low, high, words))
+        marks.append(Mark(SHORT.get(arm, arm), kind_of(arm), x - beside, figure["value"], low, high, words, beside > 0))
         rows.append([SHORT.get(arm, arm), percent(x), percent(figure["value"]), f"{percent(low)} to {percent(high)}"])
     if len(marks) < 2:
         return None

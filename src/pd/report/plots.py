@@ -71,7 +71,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with a whisker (low to high), and the words that show when one points at it."""
+    """A point with a whisker (low to high), the words that show when one points at it, and the side its label must stand on."""
 
     label: str
     kind: str
@@ -80,6 +80,7 @@ class Mark:
     low: float
     high: float
     words: Sequence[str]
+    to_left: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ What is let through, and why it is safe:
 
 What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), usefulness and drop rates
 by the labels of real people (`utility.subgroups`, `filter.cost.strangers_by_label`: a rare value may be one person's), and
-whatever is not named here. The list says what may go, not what may not, so that a figure nobody has thought about stays at home.
+whatever is not named here. The list says what may go, not what may not, so that a figure nobody has thought of stays at home.
 """
 
 import math
