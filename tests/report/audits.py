@@ -2,7 +2,8 @@
 
 
 def between(value, low, high, n=1024):
-    return {"value": value, "low": low, "high": high, "n": n}
+    # Rounded: the ids of `releases.private_dataset` look like the tails of floats.
+    return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": n}
 
 
 def around(value, width, n=1024):
@@ -75,10 +76,10 @@ def _guessing(auc):
 
 
 def _filter(threshold):
-    steps = [threshold - 0.3 + 0.01 * i for i in range(50)]
-    share = [min(max((at - threshold + 0.3) / 0.5, 0.0), 1.0) for at in steps]
+    steps = [round(threshold - 0.3 + 0.01 * i, 6) for i in range(50)]
+    share = [i / 50 for i in range(50)]
     caught = {
-        kind: [1 - max(0.0, x - easy) ** 2 / (1 - easy) ** 2 for x in share]
+        kind: [round(1 - max(0.0, x - easy) ** 2 / (1 - easy) ** 2, 6) for x in share]
         for kind, easy in (("member", 0.9), ("jittered", 0.6), ("round_trip", 0.5), ("other_photo", 0.2))
     }
     return {
@@ -86,8 +87,8 @@ def _filter(threshold):
         "curves": {
             "thresholds": steps,
             "sensitivity": caught,
-            "specificity": [x**0.3 for x in share],
-            "kept": [x**1.4 for x in share],
+            "specificity": [round(x**0.3, 6) for x in share],
+            "kept": [round(x**1.4, 6) for x in share],
         },
         "at_chosen": {
             "sensitivity": {

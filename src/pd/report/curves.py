@@ -9,8 +9,8 @@ import numpy as np
 from pd.report.data import Candidates, Scores
 from pd.report.figures import ticks
 from pd.report.forests import SHORT, arms_of, kind_of
-from pd.report.plots import Chart, Line, Mark, Stop
-from pd.report.words import decimal, dig, excess, is_number, measure, percent
+from pd.report.plots import Chart, Line, Mark, Stop, interval
+from pd.report.words import decimal, dig, excess, is_number, percent
 
 KINDS = {
     "member": "members' own images",
@@ -36,8 +36,8 @@ def curves_from_scores(candidates: Candidates, strangers: Scores, members: Score
     groups = [np.sort(np.asarray(group, np.float64)[np.isfinite(group)]) for group in (candidates.scores, strangers, members)]
     if not all(map(len, groups)):
         return None
-    ends = np.quantile(np.concatenate(groups), [0.005, 1.0])
-    thresholds = np.linspace(*ends, steps)
+    everything = np.concatenate(groups)
+    thresholds = np.linspace(float(np.quantile(everything, 0.005)), float(everything.max()), steps)
     below = [np.searchsorted(group, thresholds, side="left") / len(group) for group in groups]
     return {
         "thresholds": thresholds.tolist(),
@@ -142,34 +142,35 @@ def dose_response(audit: Mapping[str, Any]) -> Chart | None:
         return None
     at = [math.log2(dose) for dose in doses]
     lines, marks, told = [], [], []
+    stops = [Stop(x, [f"{dose:g} {'copy' if dose == 1 else 'copies'}"]) for x, dose in zip(at, doses, strict=True)]
     for who, kind in (("teacher", "teacher"), ("student", "released")):
         found = dig(audit, "fingerprints", who)
-        figures = [measure(entry) for entry in found] if isinstance(found, list) and len(found) == len(doses) else []
-        points = [(x, figure) for x, figure in zip(at, figures, strict=False) if figure]
-        if not points:
+        rows = [interval(who, kind, entry) for entry in found] if isinstance(found, list) and len(found) == len(doses) else []
+        if not any(rows):
             continue
-        lines.append(Line(who, kind, [(x, figure["value"]) for x, figure in points]))
-        told.append([who.capitalize(), *(percent(figure["value"]) if figure else "–" for figure in figures)])
-        for x, figure in points:
-            low, high = figure.get("low", figure["value"]), figure.get("high", figure["value"])
-            words = [f"{who}, {2**x:.0f} copies", f"{percent(figure['value'])} ({percent(low)} to {percent(high)})"]
-            marks.append(Mark("", kind, x, figure["value"], low, high, words))
+        lines.append(Line(who, kind, [(x, row.value) for x, row in zip(at, rows, strict=True) if row]))
+        # Both may lie in one place: the stops tell them.
+        marks += [Mark("", kind, x, row.value, row.low, row.high, ()) for x, row in zip(at, rows, strict=True) if row]
+        stops = [
+            Stop(stop.x, [*stop.words, f"{who} {row.words}" if row else f"{who} not measured"])
+            for stop, row in zip(stops, rows, strict=True)
+        ]
+        told.append([who.capitalize(), *(row.text if row else "–" for row in rows)])
     if not lines:
         return None
+    top = 1.05 * max(0.05, *(mark.high for mark in marks))
     return Chart(
         "fingerprints",
         "Share of planted marks reproduced by teacher and student, over the number of training images that carried one",
         "training images that carry the mark",
         "share of samples with the mark",
         (at[0] - 0.2, at[-1] + 0.2),
-        (0.0, max(0.05, *(mark.high for mark in marks)) * 1.05),
+        (0.0, top),
         [(x, f"{dose:g}") for x, dose in zip(at, doses, strict=True)],
-        [
-            (y, percent(y, 0 if max(mark.high for mark in marks) >= 0.1 else 1))
-            for y in ticks(0, max(0.05, *(mark.high for mark in marks)), 4)
-        ],
+        [(y, percent(y, 0 if top >= 0.1 else 1)) for y in ticks(0, top, 4)],
         lines,
         marks,
+        stops,
         columns=["Model", *(f"{dose:g}" for dose in doses)],
         rows=told,
     )

@@ -54,7 +54,7 @@ def sweep_choice(sweep: Mapping[str, Any] | None) -> str:
 def _mark(row: Mapping[str, Any], label: str, kind: str) -> Mark:
     value = float(row["excess"])
     ends = [row.get(key) for key in ("excess_low", "excess_high")]
-    low, high = (float(end) if is_number(end) else value for end in ends)
+    low, high = (value if end is None or not is_number(end) else float(end) for end in ends)
     words = [
         _name(row, label),
         f"excess {percent(value)}",

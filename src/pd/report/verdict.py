@@ -192,7 +192,7 @@ def _power(audit: Mapping[str, Any]) -> str:
     power = dig(audit, "arms", "filtered", "reid", "power")
     detectable, words = dig(power, "detectable"), dig(power, "words")
     if isinstance(words, str) and words:
-        told.append(words.rstrip(".") + ".")
+        told.append(f"{words[0].upper()}{words[1:].rstrip('.')}.")
     elif is_number(detectable):
         told.append(f"It would have found a leak of {in_hundred(detectable)} in 100 samples or more, four times of five.")
     else:
