@@ -93,6 +93,8 @@ def test_a_run_without_audit_says_so(report_data, tmp_path):
     text = render(dataclasses.replace(report_data, audit={}), tmp_path)
     assert "Nothing can be said about re-identification" in text
     assert "No model was audited" in text
+    assert "Nothing was dropped" not in text  # the candidates tell, where the audit does not
+    assert "near-copy of a member image" in text
     assert '<table id="audit-table"' not in text
 
 

@@ -9,10 +9,12 @@ from pd.report.steps import REASONS
 from pd.report.words import dig, is_number, measure
 
 
-def drops(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What the filter dropped, most frequent reason first."""
+def drops(audit: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """What the filter dropped, most frequent reason first; None when nobody counted."""
     counts = dig(audit, "filter", "dropped")
-    found = {reason: count for reason, count in counts.items() if is_number(count)} if isinstance(counts, Mapping) else {}
+    if not isinstance(counts, Mapping):
+        return None
+    found = {reason: count for reason, count in counts.items() if is_number(count) and count}
     made = dig(audit, "filter", "candidates")
     total = max(made if is_number(made) else sum(found.values()), 1)
     return [

@@ -1,5 +1,6 @@
 """The custodian's report, with real faces in it, and the release's, which is made of public figures alone."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def render_report(data: ReportData, out: Path) -> Path:
     Returns:
         `out`.
     """
-    page = environment().get_template("report.html.j2").render(**_shared(data.run, data.audit), **_private(data))
+    page = environment().get_template("report.html.j2").render(**_shared(data.run, _counted(data)), **_private(data))
     write_bytes(out, page.encode())
     return out
 
@@ -109,12 +110,20 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _counted(data: ReportData) -> Mapping[str, Any]:
+    """The audit; what it does not say of the filter's decisions is counted from the candidates."""
+    table = data.candidates
+    dropped = Counter(reason for reason, keep in zip(table.reasons, table.keep, strict=True) if not keep)
+    counts = {"candidates": len(table.ids), "kept": int(table.keep.sum()), "dropped": dict(dropped)}
+    return {**data.audit, "filter": {**counts, **(words.dig(data.audit, "filter") or {})}}
+
+
 def _private(data: ReportData) -> dict[str, Any]:
     """What only the custodian's report shows; where the audit has no curves or counts, those that the run's scores give."""
     candidates = data.candidates
     kept, dropped = dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS)
     people = at_risk(candidates, data.identity_of, data.threshold)
-    found: dict[str, Any] = {
+    return {
         "data": data,
         "steps": steps(data),
         "sheets": [
@@ -137,7 +146,6 @@ def _private(data: ReportData) -> dict[str, Any]:
         "shown": SHOWN_SAMPLES,
         "settings": yaml.safe_dump(_plain(data.settings), sort_keys=False, allow_unicode=True),
     }
-    return found
 
 
 def _chosen(audit: Mapping[str, Any]) -> float | None:
