@@ -12,6 +12,7 @@ from pd.report import curves, forests, words
 from pd.report.costs import at_chosen, consistency, drops, gini
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
+from pd.report.findings import STATES
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
 from pd.report.risk import Risk, at_risk, concentration
@@ -19,7 +20,7 @@ from pd.report.steps import steps
 from pd.report.sweeps import sweep_chart, sweep_choice
 from pd.report.table import audit_table
 from pd.report.tiles import tiles
-from pd.report.verdict import STATES, verdict
+from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
 
 SHOWN_SAMPLES = 64
