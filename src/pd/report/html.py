@@ -94,7 +94,7 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
         "thresholds": curves.threshold_curves(words.dig(audit, "filter", "curves"), _chosen(audit)),
         "near_copies": curves.threshold_curves(
             words.dig(audit, "filter", "near_copy", "curves"),
-            float(limit) if words.is_number(limit := words.dig(audit, "filter", "near_copy", "chosen")) else None,
+            _number(audit, "near_copy", "chosen"),
             "near-copies",
         ),
         "at_chosen": at_chosen(audit),
@@ -151,8 +151,14 @@ def _private(data: ReportData) -> dict[str, Any]:
 
 def _chosen(audit: Mapping[str, Any]) -> float | None:
     """The filter's threshold, by the audit's own account."""
-    found = [words.dig(audit, "filter", key) for key in ("chosen", "threshold")]
-    return next((float(value) for value in found if words.is_number(value)), None)
+    chosen = _number(audit, "chosen")
+    return _number(audit, "threshold") if chosen is None else chosen
+
+
+def _number(audit: Mapping[str, Any], *keys: str) -> float | None:
+    """A figure of the filter."""
+    found = words.dig(audit, "filter", *keys)
+    return float(found) if words.is_number(found) else None
 
 
 def _whys(audit: Mapping[str, Any]) -> dict[str, str]:
