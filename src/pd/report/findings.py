@@ -107,7 +107,7 @@ def _finding(
 
 
 def _fingerprints(audit: Mapping[str, Any]) -> Finding:
-    """From how many copies on the student draws a planted mark again: the fewest whose interval lies above 0."""
+    """From how many copies on the student draws a planted mark again: the fewest whose interval lies above chance."""
     question = "Is a mark that was planted in training images drawn again?"
     doses = dig(audit, "fingerprints", "doses")
     first: dict[str, str] = {}
@@ -115,8 +115,11 @@ def _fingerprints(audit: Mapping[str, Any]) -> Finding:
         found = dig(audit, "fingerprints", who)
         if not isinstance(doses, list) or not isinstance(found, list) or len(found) != len(doses):
             continue
+        # A mark is sometimes seen where none is: as often as one that was planted nowhere.
+        nowhere = dig(audit, "fingerprints", "control", who)
+        chance = max((figure["value"] for entry in nowhere or () if (figure := measure(entry))), default=0.0)
         figures = [measure(entry) for entry in found]
-        seen = [dose for dose, figure in zip(doses, figures, strict=True) if figure and figure.get("low", 0.0) > 0]
+        seen = [dose for dose, figure in zip(doses, figures, strict=True) if figure and figure.get("low", 0.0) > chance]
         first[who] = f"drawn again from {min(seen)} copies on" if seen else f"never, planted up to {max(doses)} times"
     if "student" not in first:
         return Finding(

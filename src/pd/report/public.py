@@ -41,7 +41,14 @@ _DISTANCE = {
     **dict.fromkeys(("n_real", "subset"), NUMBER),
 }
 _FIDELITY = {"fid": _DISTANCE, "kid": _DISTANCE}
-_MEMBERSHIP = {"auc": _ESTIMATE, "tpr_at_1": _ESTIMATE, "members": NUMBER, "holdout": NUMBER, "shadows": NUMBER}
+_MEMBERSHIP = {
+    "auc": _ESTIMATE,
+    "tpr_at_1": _ESTIMATE,
+    "members": NUMBER,
+    "holdout": NUMBER,
+    "shadows": NUMBER,
+    "variant": WORDS,
+}
 _GUESSED = {"members": _ESTIMATE, "holdout": _ESTIMATE, "advantage": _ESTIMATE}
 _ARM = {
     "n": NUMBER,
@@ -77,7 +84,12 @@ PUBLIC: Mapping[str, Any] = {
     "arms": {"*": _ARM},
     "less_than": {"*": {"attacker": WORDS, **_ESTIMATE}},
     "filter": _FILTER,
-    "fingerprints": {"doses": NUMBERS, "teacher": _ESTIMATES, "student": _ESTIMATES},
+    "fingerprints": {
+        "doses": NUMBERS,
+        "teacher": _ESTIMATES,
+        "student": _ESTIMATES,
+        "control": {"teacher": _ESTIMATES, "student": _ESTIMATES},
+    },
     "real": {
         "alpha": NUMBER,
         "strangers": NUMBER,

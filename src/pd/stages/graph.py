@@ -17,11 +17,11 @@ def _source(settings: Settings) -> str:
     return fingerprint(settings.data)
 
 
-def _sweep(settings: Settings) -> str:
+def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
-    found = Run(settings.run_dir).sweep
-    return digest_file(found) if found.exists() else "none"
+    run = Run(settings.run_dir)
+    return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep, run.fingerprints))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ STAGES = (
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
         keys=("name", "generate"),
         outputs=lambda run, settings: [run.report, run.card, run.release_report],
-        source=_sweep,
+        source=_besides,
     ),
     Stage(
         name="verify",

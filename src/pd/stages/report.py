@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -68,8 +69,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
             bad_images=sum(records["ingest"].facts["bad"].values()),
         ),
         settings=settings.model_dump(mode="json"),
-        # Runs of before there was a private one have the released alone.
-        audit=json.loads((run.audit if run.audit.exists() else run.release_audit).read_text(encoding="utf-8")),
+        audit=_audit(run),
         candidates=candidates,
         threshold=counts["threshold"],
         real=_images(run.dataset.glob("*.parquet"), shown),
@@ -87,6 +87,14 @@ def _report_data(context: Context, run: Run) -> ReportData:
         identity_of=identity_of,
         sweep=json.loads(run.sweep.read_text(encoding="utf-8")) if run.sweep.exists() else None,
     )
+
+
+def _audit(run: Run) -> dict[str, Any]:
+    """All figures; runs of before there was a private file have the released alone."""
+    found: dict[str, Any] = json.loads((run.audit if run.audit.exists() else run.release_audit).read_text(encoding="utf-8"))
+    if run.fingerprints.exists():
+        found["fingerprints"] = json.loads(run.fingerprints.read_text(encoding="utf-8"))
+    return found
 
 
 def _candidates(run: Run) -> Candidates:

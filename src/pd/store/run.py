@@ -71,6 +71,11 @@ class Run:
         return self.private / "sweep" / "sweep.json"
 
     @property
+    def fingerprints(self) -> Path:
+        """What the run beside this one, whose images carry marks, remembered of them, if it was made."""
+        return self.root.with_name(f"{self.root.name}-fingerprints") / "private" / "fingerprints.json"
+
+    @property
     def all_samples(self) -> Path:
         """Samples of every audited arm, a folder each."""
         return self.private / "samples"
