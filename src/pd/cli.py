@@ -1,5 +1,6 @@
 """`pd`: the one way in from a terminal."""
 
+import json
 import os
 import re
 import signal
@@ -274,11 +275,42 @@ def fingerprint(
 
 @app.command()
 def report(config: ConfigFile, set_: Overrides = None) -> None:
-    """Write `private/report.html` (with real faces in it) and the release's card.
+    """Write `private/report.html` (with real faces in it), the release's report without them, and its card.
 
     Example: `pd report configs/faces.yaml`
     """
     _stage("report", config, set_)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders, or files of `pd audit --out`")],
+    json_: Annotated[bool, typer.Option("--json", help="print JSON, a row for each arm, instead of the table")] = False,
+    html: Annotated[Path | None, typer.Option(help="write a page with the table and plots of the intervals")] = None,
+) -> None:
+    """Set arms and runs side by side: leak, usefulness, coverage, share kept, membership inference.
+
+    Examples: `pd compare runs/faces runs/strict --html compare.html`;
+    `pd compare runs/faces --json`
+    """
+    from pd.stages.compare import compare_runs, compare_table
+
+    rows = compare_runs(runs)
+    if html:
+        from pd.report.compare import write_comparison
+        from pd.store.atomic import disk_errors
+
+        if html.is_dir():
+            raise UserError("this is a folder", where=str(html), fix="name a file, such as compare.html")
+        with disk_errors(html):
+            html.parent.mkdir(parents=True, exist_ok=True)
+            write_comparison(rows, html)
+    if json_:
+        typer.echo(json.dumps({"rows": [row.as_json() for row in rows]}, indent=2))
+        return
+    Console().print(compare_table(rows))
+    if html:
+        Console().print(f"page: {escape(str(html))}", soft_wrap=True)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE, image_schema
 from pd.dataset.synthetic import SyntheticDataset
 from pd.report.card import write_card
+from pd.report.html import render_release_report
 from pd.report.weight_lineage import write_lineage
 from pd.store.atomic import write_folder, write_json
 
@@ -60,6 +61,7 @@ def write_release(folder, images, prompts, audit, settings=None):
     write_model(folder / "model", 1, settings or ModelSettings(autoencoder="train"), folder / "data")
     write_json(folder / "audit.json", audit)
     card = {"name": "faces", "kept": len(images), "size": images.shape[1], "mode": "grey", "prompts": prompts}
+    render_release_report("faces", audit, {}, folder / "report.html")
     write_card(folder / "README.md", audit, prompt_k=3, sampler_steps=4, guidance=1.0, **card)
 
 

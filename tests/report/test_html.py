@@ -54,7 +54,7 @@ def test_fetches_nothing_and_runs_nothing(report_data, tmp_path):
 
 def test_every_image_has_words_for_those_who_cannot_see_it(report_data, tmp_path):
     images = [attrs for tag, attrs in Page(render(report_data, tmp_path)).tags if tag == "img"]
-    assert len(images) == 2 + 2 * 16
+    assert len(images) == 2 + 2 * 16 + 10
     assert all(len(attrs["alt"]) > 10 for attrs in images)
 
 
@@ -93,6 +93,8 @@ def test_a_run_without_audit_says_so(report_data, tmp_path):
     text = render(dataclasses.replace(report_data, audit={}), tmp_path)
     assert "Nothing can be said about re-identification" in text
     assert "No model was audited" in text
+    assert "Nothing was dropped" not in text  # the candidates tell, where the audit does not
+    assert "near-copy of a member image" in text
     assert '<table id="audit-table"' not in text
 
 

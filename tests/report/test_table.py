@@ -1,6 +1,7 @@
 """The audit as a table."""
 
-from pd.report.table import audit_table, forest
+from pd.report.forests import reidentification
+from pd.report.table import audit_table
 
 
 def test_released_student_stands_next_to_the_teacher(report_data):
@@ -20,9 +21,9 @@ def test_nothing_is_guessed():
     assert table.columns == ["Teacher"]
     assert table.groups == []
     assert audit_table({}).columns == []
-    assert forest({"arms": {"teacher": {}}}) == []
+    assert reidentification({"arms": {"teacher": {}}}) is None
 
 
 def test_an_interval_that_is_missing_has_no_length():
-    (only,) = forest({"arms": {"filtered": {"reid": {"excess": {"value": 0.1}}}}})
+    (only,) = reidentification({"arms": {"filtered": {"reid": {"excess": {"value": 0.1}}}}}).rows
     assert (only.low, only.high, only.kind) == (0.1, 0.1, "released")

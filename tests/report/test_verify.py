@@ -20,6 +20,7 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.report import weight_lineage
+from pd.report.public import public_audit
 from pd.report.verify import BYTES, CAPTIONS, NAMES, PIXELS, REID, verify
 
 LINEAGE, PUBLIC = weight_lineage.NAME, weight_lineage.PUBLIC
@@ -43,9 +44,9 @@ def kept(dataset):
 
 
 @pytest.fixture(scope="module")
-def original(tmp_path_factory, kept, report_data):
+def original(tmp_path_factory, kept, whole_data):
     folder = tmp_path_factory.mktemp("verify") / "release"
-    write_release(folder, kept, [PROMPT, "a photo of a face with glasses"] * 12, report_data.audit)
+    write_release(folder, kept, [PROMPT, "a photo of a face with glasses"] * 12, public_audit(whole_data.audit))
     return folder
 
 
@@ -144,6 +145,20 @@ def test_a_real_image_too_blurred_for_pixels(release, check, dataset):
 
 def test_a_score_that_is_no_number_proves_nothing(check):
     assert check(margin=lambda images: np.full(len(images), np.nan, np.float32)) == {REID}
+
+
+def test_figures_of_single_people_are_found(release, check, whole_data):
+    (release / "audit.json").write_text(json.dumps(whole_data.audit))
+    assert check() == {NAMES}
+
+
+@pytest.mark.parametrize(
+    ("planted", "found"), [('<p title="s12">x</p>', {NAMES}), ("<p>s12</p>", {NAMES}), ("<script>x()</script>", {KIND})]
+)
+def test_the_page_names_nobody_and_runs_nothing(release, check, planted, found):
+    page = release / "report.html"
+    page.write_text(page.read_text().replace("</main>", f"{planted}</main>"))
+    assert check() == found
 
 
 def test_the_bytes_of_the_private_folder_count(release, dataset, tmp_path):

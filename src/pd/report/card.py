@@ -9,6 +9,7 @@ import yaml
 from pd.report import words
 from pd.report.html import environment
 from pd.report.table import Cell, audit_table
+from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
 
 NO_GUARANTEE = "A filtered student carries no formal privacy guarantee."
@@ -50,6 +51,7 @@ def write_card(
             front=yaml.safe_dump(_front(base, kept), sort_keys=False, allow_unicode=True).strip(),
             name=_plain(name),
             headline=words.headline(audit),
+            verdict=verdict(audit),
             table=_table(audit),
             filter=_filter(audit),
             no_guarantee=NO_GUARANTEE,
@@ -95,7 +97,8 @@ def _table(audit: Mapping[str, Any]) -> list[str]:
     lines.append("| --- |" + " ---: |" * len(table.columns))
     for group in table.groups:
         for row in group.rows:
-            label = f"Excess, attacker {row.label}" if group.label == "Excess by attacker" else row.label
+            plain = {"Excess by attacker": "Excess, attacker ", "Membership inference": "Membership: "}
+            label = plain.get(group.label, "") + row.label
             cells = " | ".join(_cell(cell, row.strong) for cell in row.cells)
             lines.append(f"| {'**' if row.strong else ''}{_plain(label)}{'**' if row.strong else ''} | {cells} |")
     return lines
@@ -103,7 +106,7 @@ def _table(audit: Mapping[str, Any]) -> list[str]:
 
 def _cell(cell: Cell, strong: bool) -> str:
     if not cell.text:
-        return "–"
+        return f"– ({_plain(cell.note)})" if cell.note else "–"
     text = f"**{_plain(cell.text)}**" if strong else _plain(cell.text)
     beside = ", ".join(part for part in (cell.interval, cell.note) if part)
     return f"{text} ({_plain(beside)})" if beside else text

@@ -67,6 +67,8 @@ class ReportData:
         stage_seconds: stage -> wall time.
         versions: package -> version.
         lineage: artefact -> digest.
+        identity_of: id of a real image -> who is in it.
+        sweep: `private/sweep/sweep.json`; None: no sweep was made.
     """
 
     run: str
@@ -84,6 +86,8 @@ class ReportData:
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
+    identity_of: Mapping[str, str] = field(default_factory=dict)
+    sweep: Mapping[str, Any] | None = None
 
 
 def dangerous(scores: Scores, keep: npt.NDArray[np.bool_], n: int = 8) -> tuple[list[int], list[int]]:

@@ -1,5 +1,6 @@
-"""The custodian's report: one self-contained HTML file, with real faces in it."""
+"""The custodian's report, with real faces in it, and the release's, which is made of public figures alone."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,24 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pd.report import words
+from pd.report import curves, forests, words
+from pd.report.costs import at_chosen, consistency, drops, gini
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
+from pd.report.findings import STATES
 from pd.report.pictures import contact_sheet, picture_uri
-from pd.report.steps import REASONS, steps
-from pd.report.table import audit_table, forest
+from pd.report.public import public_audit, public_settings
+from pd.report.risk import Risk, at_risk, concentration
+from pd.report.steps import steps
+from pd.report.sweeps import sweep_chart, sweep_choice
+from pd.report.table import audit_table
+from pd.report.tiles import tiles
+from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
 
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
+SHOWN_PEOPLE = 10
 
 
 def render_report(data: ReportData, out: Path) -> Path:
@@ -29,8 +38,30 @@ def render_report(data: ReportData, out: Path) -> Path:
     Returns:
         `out`.
     """
-    page = environment().get_template("report.html.j2").render(**_context(data))
+    page = environment().get_template("report.html.j2").render(**_shared(data.run, _counted(data)), **_private(data))
     write_bytes(out, page.encode())
+    return out
+
+
+def render_release_report(
+    run: str, audit: Mapping[str, Any], settings: Mapping[str, Any], out: Path, created: str = ""
+) -> Path:
+    """Write the report that goes with a release: no picture, nobody's name, and nothing that is not in its `audit.json`.
+
+    Args:
+        run: the run's name, as on the card.
+        audit: the audit; only the public part is used.
+        settings: the whole settings, as nested plain values; only those that name nothing of this machine are shown.
+        out: the file, such as `release/report.html`.
+        created: when it was written, as text.
+
+    Returns:
+        `out`.
+    """
+    shown = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
+    page = environment().get_template("release.html.j2")
+    nothing: dict[str, Any] = {"people": [], "strangers_cost": None, "own_thresholds": None, "sweep": None, "sweep_choice": ""}
+    write_bytes(out, page.render(**_shared(run, public_audit(audit)), **nothing, settings=shown, created=created).encode())
     return out
 
 
@@ -48,14 +79,53 @@ def environment(autoescape: bool = True) -> Environment:
     return found
 
 
-def _context(data: ReportData) -> dict[str, Any]:
+def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
+    """What both reports show; of `audit` alone."""
+    return {
+        "run": run,
+        "audit": audit,
+        "verdict": verdict(audit),
+        "states": STATES,
+        "headline": words.headline(audit),
+        "tiles": tiles(audit),
+        "table": audit_table(audit),
+        "forest": forests.reidentification(audit),
+        "tradeoff": curves.tradeoff(audit),
+        "thresholds": curves.threshold_curves(words.dig(audit, "filter", "curves"), _chosen(audit)),
+        "near_copies": curves.threshold_curves(
+            words.dig(audit, "filter", "near_copy", "curves"),
+            _number(audit, "near_copy", "chosen"),
+            "near-copies",
+        ),
+        "at_chosen": at_chosen(audit),
+        "consistency": consistency(audit),
+        "cost": forests.cost(audit),
+        "gini": gini(audit),
+        "drops": drops(audit),
+        "extraction": forests.extraction(audit),
+        "membership": forests.membership(audit),
+        "attributes": forests.attributes(audit),
+        "fingerprints": curves.dose_response(audit),
+        "whys": _whys(audit),
+        "instruments": _instruments(audit),
+    }
+
+
+def _counted(data: ReportData) -> Mapping[str, Any]:
+    """The audit; what it does not say of the filter's decisions is counted from the candidates."""
+    table = data.candidates
+    dropped = Counter(reason for reason, keep in zip(table.reasons, table.keep, strict=True) if not keep)
+    counts = {"candidates": len(table.ids), "kept": int(table.keep.sum()), "dropped": dict(dropped)}
+    return {**data.audit, "filter": {**counts, **(words.dig(data.audit, "filter") or {})}}
+
+
+def _private(data: ReportData) -> dict[str, Any]:
+    """What only the custodian's report shows; where the audit has no curves or counts, those that the run's scores give."""
     candidates = data.candidates
     kept, dropped = dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS)
-    teacher, student = (words.excess(data.audit, arm) for arm in ("teacher", "filtered"))
+    people = at_risk(candidates, data.identity_of, data.threshold)
     return {
         "data": data,
-        "headline": words.headline(data.audit),
-        "tiles": _tiles(data, teacher, student),
         "steps": steps(data),
         "sheets": [
             (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
@@ -65,14 +135,43 @@ def _context(data: ReportData) -> dict[str, Any]:
             ("kept", "Kept, and so in the release", [_danger(data, i) for i in kept]),
             ("dropped", "Dropped by the filter", [_danger(data, i) for i in dropped]),
         ],
+        "strangers_cost": forests.strangers_cost(data.audit),
+        "people": [_person(data, one) for one in people[:SHOWN_PEOPLE]],
+        "concentration": concentration(people),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
-        "table": audit_table(data.audit),
-        "forest": forest(data.audit),
-        "drops": _drops(data),
+        "own_thresholds": curves.threshold_curves(
+            curves.curves_from_scores(candidates, data.stranger_scores, data.member_scores), data.threshold, "own-thresholds"
+        ),
+        "sweep": sweep_chart(data.sweep),
+        "sweep_choice": sweep_choice(data.sweep),
         "shown": SHOWN_SAMPLES,
-        "instruments": _instruments(data.audit),
         "settings": yaml.safe_dump(_plain(data.settings), sort_keys=False, allow_unicode=True),
     }
+
+
+def _chosen(audit: Mapping[str, Any]) -> float | None:
+    """The filter's threshold, by the audit's own account."""
+    chosen = _number(audit, "chosen")
+    return _number(audit, "threshold") if chosen is None else chosen
+
+
+def _number(audit: Mapping[str, Any], *keys: str) -> float | None:
+    """A figure of the filter."""
+    found = words.dig(audit, "filter", *keys)
+    return float(found) if words.is_number(found) else None
+
+
+def _whys(audit: Mapping[str, Any]) -> dict[str, str]:
+    """Why an attack was not made, where the audit says so: of the first arm that does."""
+    found = {
+        name: words.why(audit, *keys) for name, keys in (("fingerprints", ("fingerprints",)), ("cost", ("filter", "cost")))
+    }
+    found["thresholds"] = words.why(audit, "filter", "curves")
+    found["consistency"] = words.why(audit, "filter", "consistency")
+    for attack in ("extraction", "membership", "attributes"):
+        told = (words.why(audit, "arms", arm, attack) for arm in forests.arms_of(audit))
+        found[attack] = next(filter(None, told), "")
+    return found
 
 
 def _sheet(data: ReportData, arm: str) -> str | None:
@@ -93,54 +192,26 @@ def _danger(data: ReportData, row: int) -> dict[str, Any]:
     }
 
 
-def _tiles(data: ReportData, teacher: Any, student: Any) -> list[tuple[str, str, str]]:
-    """(label, figure, note) of the four numbers to read first."""
-
-    def decimals(figure: Mapping[str, float]) -> str:
-        return f"{words.percent(figure['low']).removesuffix(' %')} to {words.percent(figure['high'])}"
-
-    def risk(figure: Mapping[str, float] | None) -> tuple[str, str]:
-        if figure is None:
-            return "–", words.NONE
-        note = f"95 % interval {decimals(figure)}" if "low" in figure else "no interval"
-        return words.percent(figure["value"]), note
-
-    keep = data.candidates.keep
-    utility = [words.measure(words.dig(data.audit, "arms", arm, "utility", "auc")) for arm in ("teacher", "filtered")]
-    auc = "–" if utility[1] is None else words.decimal(utility[1]["value"])
-    note = words.NONE if utility[1] is None else "AUC on real hold-out images"
-    if utility[0] is not None and utility[1] is not None:
-        note = f"AUC on real images; the teacher's {words.decimal(utility[0]['value'])}"
-    if utility[1] is not None and utility[1].get("low", 1.0) <= 0.5:
-        note += "; its interval holds 0.5, which is guessing"
-    return [
-        ("Excess re-identification, teacher", *risk(teacher)),
-        ("Excess re-identification, released student", *risk(student)),
-        ("Candidates kept", f"{int(keep.sum()):,}", f"of {len(keep):,}"),
-        ("Usefulness of the student", auc, note),
-    ]
+def _person(data: ReportData, one: Risk) -> dict[str, Any]:
+    worst = words.dig(data.audit, "filter", "cost", "by_identity", "worst")
+    rates = {str(row[0]): words.measure(row[1]) for row in worst or () if isinstance(row, list) and len(row) == 2}
+    rate = rates.get(one.identity)
+    return {
+        "identity": one.identity,
+        "picture": picture_uri(data.real.get(one.image), 64),
+        "candidates": one.candidates,
+        "taken": one.taken,
+        "kept": one.kept,
+        "closest": "none" if one.closest is None else f"{one.closest:.4f}",
+        "rate": None if rate is None else words.percent(rate["value"]),
+    }
 
 
 def _instruments(audit: Mapping[str, Any]) -> dict[str, str]:
-    """Whatever else the audit says, outside arms, filter and the table's rows of real images."""
+    """Whatever else the audit says, outside of what the page shows in its own words."""
     real = {key: value for key, value in (audit.get("real") or {}).items() if key not in ("utility", "reid", "fidelity")}
-    rest = {key: value for key, value in audit.items() if key not in ("arms", "filter", "real")}
+    rest = {key: value for key, value in audit.items() if key not in ("arms", "filter", "real", "fingerprints")}
     return words.flat({**rest, **({"real": real} if real else {})})
-
-
-def _drops(data: ReportData) -> list[dict[str, Any]]:
-    """What the filter dropped, most frequent reason first: the audit's own counts, else counted from the candidates."""
-    counted: dict[str, int] = {}
-    for reason, keep in zip(data.candidates.reasons, data.candidates.keep, strict=True):
-        if not keep:
-            counted[reason] = counted.get(reason, 0) + 1
-    found = words.dig(data.audit, "filter", "dropped")
-    counts = dict(found) if isinstance(found, Mapping) else counted
-    total = max(int(words.dig(data.audit, "filter", "candidates") or len(data.candidates.ids)), 1)
-    return [
-        {"reason": reason, "words": REASONS.get(reason, ""), "count": count, "share": count / total}
-        for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
 
 
 def _plain(value: Any) -> Any:

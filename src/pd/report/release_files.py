@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pd.report.checks import Check, judge
+from pd.report.release_pages import page_fault
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 _ALLOWED = re.compile(
-    r"README\.md|audit\.json|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
+    r"README\.md|report\.html|audit\.json|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"
@@ -37,7 +38,7 @@ def text_files(release: Path) -> Iterator[tuple[str, str]]:
     for path in entries(release):
         name = path.relative_to(release).as_posix()
         vocabulary = name.startswith("model/tokenizer/") and path.stem in ("vocab", "merges", "tokenizer")
-        if path.suffix in (".md", ".json", ".txt") and not path.is_symlink() and not vocabulary:
+        if path.suffix in (".md", ".html", ".json", ".txt") and not path.is_symlink() and not vocabulary:
             yield name, path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -62,7 +63,7 @@ def check_files(release: Path) -> list[Check]:
         judge("the release is complete", missing, f"{len(names)} files"),
         judge("only files that belong in a release", strange, f"{len(names)} files, all expected"),
         judge("weights are safetensors, nothing is pickled", pickled, f"{len(weights)} files of weights"),
-        judge("every file is what its name says", unsound, "text, JSON, Parquet and safetensors parse"),
+        judge("every file is what its name says", unsound, "text, pages, JSON, Parquet and safetensors parse"),
     ]
 
 
@@ -138,7 +139,7 @@ def _kind(path: Path, name: str) -> str | None:
             start = file.read(4)
             file.seek(max(path.stat().st_size - 4, 0))
             return None if start == file.read(4) == b"PAR1" else f"{name} is not Parquet"
-    if path.suffix not in (".json", ".md", ".txt"):
+    if path.suffix not in (".json", ".md", ".html", ".txt"):
         return None  # named already as not belonging here
     try:
         text = path.read_text(encoding="utf-8")
@@ -146,6 +147,8 @@ def _kind(path: Path, name: str) -> str | None:
             json.loads(text)
     except (UnicodeDecodeError, ValueError):
         return f"{name} is not {'JSON' if path.suffix == '.json' else 'text'}"
+    if path.suffix == ".html" and (fault := page_fault(text)):
+        return f"{name} {fault}"
     if not name.startswith("model/tokenizer/") and _BLOB.search(text):
         return f"{name} holds encoded data"
     return None

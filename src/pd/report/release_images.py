@@ -37,7 +37,7 @@ def images_in(release: Path) -> Iterator[Found]:
             continue
         with path.open("rb") as file:
             start = file.read(16)
-        if _IMAGE.match(start) and path.suffix not in (".safetensors", ".json", ".md", ".txt"):
+        if _IMAGE.match(start) and path.suffix not in (".safetensors", ".json", ".md", ".html", ".txt"):
             yield Found(name, path.read_bytes())
 
 

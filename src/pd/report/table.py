@@ -1,15 +1,15 @@
-"""The audit as a table of measures by arms, and its intervals as a plot."""
+"""The audit as a table of measures by arms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pd.report.words import ARMS, decimal, dig, excess, fidelity_label, is_number, measure, percent
+from pd.report.words import ARMS, decimal, dig, fidelity_label, is_number, measure, percent, why
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure, with its interval in words and a remark; `text` is empty when it was not measured."""
+    """A figure, with its interval in words and a remark; `text` is empty when it was not measured, and then `note` says why."""
 
     text: str = ""
     interval: str = ""
@@ -49,19 +49,6 @@ class Table:
     missing: list[str]
 
 
-@dataclass(frozen=True)
-class Interval:
-    """One arm's excess re-identification; low and high equal the value when there is no interval."""
-
-    label: str
-    kind: str
-    value: float
-    low: float
-    high: float
-    text: str
-    interval: str
-
-
 def audit_table(audit: Mapping[str, Any]) -> Table:
     """Arrange `audit.json` for reading; whatever is missing is left empty, never guessed."""
     arms = {arm: entry for arm, entry in (dig(audit, "arms") or {}).items() if isinstance(entry, Mapping)}
@@ -75,26 +62,19 @@ def audit_table(audit: Mapping[str, Any]) -> Table:
         Group("Samples", [_row("Samples", "how many were attacked", entries, _count)]),
         Group("Re-identification by the worst attacker", _reid(entries)),
         Group("Excess by attacker", _by_attacker(entries)),
+        Group("Extraction of training images", _extraction(entries)),
+        Group("Membership inference", _membership(entries)),
+        Group("Attribute disclosure", _attributes(entries)),
         Group("Usefulness", [_row("Usefulness (AUC)", "trained on samples, tested on real people", entries, _utility)]),
         Group("Likeness to real images", _fidelity(entries)),
+        Group("Coverage", _coverage(entries)),
+        Group("Prompt adherence", [_row("Prompt adherence", "likeness of picture and prompt", entries, _adherence)]),
     ]
-    shown = [Group(group.label, [row for row in group.rows if any(cell.text for cell in row.cells)]) for group in groups]
+    shown = [
+        Group(group.label, [row for row in group.rows if any(cell.text or cell.note for cell in row.cells)]) for group in groups
+    ]
     missing = [ARMS[arm] for arm in ARMS if arm not in arms]
     return Table(columns, [group for group in shown if group.rows], missing)
-
-
-def forest(audit: Mapping[str, Any]) -> list[Interval]:
-    """Excess re-identification of each audited arm, in the usual order."""
-    found = []
-    for arm, label in ARMS.items():
-        figure = excess(audit, arm)
-        if figure is not None:
-            value = figure["value"]
-            low, high = figure.get("low", value), figure.get("high", value)
-            cell = _cell(figure, percent)
-            kind = "released" if arm == "filtered" else arm
-            found.append(Interval(label, kind, value, low, high, cell.text, cell.interval))
-    return found
 
 
 def _row(label: str, hint: str, entries: list[Any], cell: Callable[[Any], Cell], strong: bool = False) -> Row:
@@ -136,6 +116,7 @@ def _reid(entries: list[Any]) -> list[Row]:
         _row("Control rate", "samples that look like a stranger, by the same rule", entries, rate("control")),
         _row("Excess", "main less control: what the model gives away", entries, rate("excess"), strong=True),
         _row("Members resembled", "people whom at least one sample is taken for", entries, _people),
+        _row("Smallest leak it would have seen", "excess found 4 times of 5 with so many people", entries, _power),
     ]
 
 
@@ -150,6 +131,68 @@ def _by_attacker(entries: list[Any]) -> list[Row]:
         return cell
 
     return [_row(name, "", entries, of(name)) for name in names] if len(names) > 1 else []
+
+
+def _power(entry: Any) -> Cell:
+    power = dig(entry, "reid", "power")
+    return _figure(entry, "reid", "power", "detectable", note="blind to any leak" if dig(power, "blind") is True else "")
+
+
+def _figure(entry: Any, *keys: str, form: Callable[[float], str] = percent, note: str = "") -> Cell:
+    """A figure deep in an arm's entry; without one, the reason that stands on the way to it."""
+    reasons = [why(entry, *keys[:depth]) for depth in range(1, len(keys) + 1)]
+    return _cell(dig(entry, *keys), form, note) if measure(dig(entry, *keys)) else Cell(note=next(filter(None, reasons), ""))
+
+
+def _extraction(entries: list[Any]) -> list[Row]:
+    def count(entry: Any) -> Cell:
+        found = dig(entry, "extraction", "images_extracted")
+        return Cell(f"{int(found):,}") if is_number(found) else Cell()
+
+    return [
+        _row(
+            "Extracted",
+            "generated over and over, and a member's image",
+            entries,
+            lambda e: _figure(e, "extraction", "extracted"),
+        ),
+        _row("The same of strangers", "whom no model saw", entries, lambda e: _figure(e, "extraction", "control")),
+        _row("Excess extraction", "the first less the second", entries, lambda e: _figure(e, "extraction", "excess"), True),
+        _row("Images extracted", "different training images", entries, count),
+    ]
+
+
+def _membership(entries: list[Any]) -> list[Row]:
+    def row(attack: str, key: str, label: str, hint: str, form: Callable[[float], str]) -> Row:
+        return _row(label, hint, entries, lambda entry: _figure(entry, "membership", attack, key, form=form))
+
+    rows = []
+    for attack, name in (("loss", "loss threshold"), ("likelihood_ratio", "likelihood ratio")):
+        rows.append(row(attack, "auc", f"AUC, {name}", "0.5 is guessing", decimal))
+        rows.append(row(attack, "tpr_at_1", f"Members named, {name}", "at 1 % of strangers; guessing names 1 %", percent))
+    return rows
+
+
+def _attributes(entries: list[Any]) -> list[Row]:
+    def cell(entry: Any) -> Cell:
+        label = dig(entry, "attributes", "worst")
+        if not isinstance(label, str):
+            return Cell(note=why(entry, "attributes"))
+        return _figure(entry, "attributes", "by_label", label, "advantage", form=decimal, note=label)
+
+    return [_row("Attribute disclosure", "advantage of guessing members' over strangers'; worst label", entries, cell)]
+
+
+def _coverage(entries: list[Any]) -> list[Row]:
+    return [
+        _row("Members still represented", "", entries, lambda entry: _figure(entry, "coverage", "identities")),
+        _row("Precision", "samples that look real", entries, lambda entry: _figure(entry, "coverage", "precision")),
+        _row("Recall", "real images that samples reach", entries, lambda entry: _figure(entry, "coverage", "recall")),
+    ]
+
+
+def _adherence(entry: Any) -> Cell:
+    return _figure(entry, "adherence", "score", form=decimal, note=str(dig(entry, "adherence", "model") or ""))
 
 
 def _fidelity(entries: list[Any]) -> list[Row]:

@@ -18,6 +18,7 @@ from pd.dataset.private import PrivateDataset
 from pd.report.checks import Check, VerifyReport, judge
 from pd.report.rare_captions import RareCaptions
 from pd.report.real_images import RealImages
+from pd.report.real_names import RealNames
 from pd.report.release_files import check_files, text_files
 from pd.report.release_images import Found, images_in, png_fault, prompts_in, table_faults
 from pd.report.weight_lineage import check_lineage, tensor_digest, write_lineage
@@ -31,7 +32,7 @@ _Resize = Literal["crop", "pad", "stretch"]
 
 BYTES, PIXELS = "no real image, by its bytes", "no real image, by its pixels"
 REID, CAPTIONS = "no image is re-identified as a member", "every caption is shared by enough people"
-NAMES = "no name of a real image"
+NAMES = "no name of a real image or person"
 
 
 def verify(
@@ -164,7 +165,7 @@ def _check_words(release: Path, dataset: PrivateDataset | None, k: int) -> list[
         without = "not checked: no private data set was given to compare with"
         return [Check(CAPTIONS, None, without), Check(NAMES, None, without)]
     rare = RareCaptions(dataset.captions, dataset.identities, dataset.splits, k)
-    ids = set(dataset.ids)
+    ids, people = set(dataset.ids), RealNames(dataset.identities)
     captions, names, rows = [], [], 0
     for where, name, prompt in prompts_in(release):
         rows += 1
@@ -178,6 +179,8 @@ def _check_words(release: Path, dataset: PrivateDataset | None, k: int) -> list[
             captions.append(f"{where} holds {hits} captions of fewer than {k} members")
         if any(name in text for name in ids):
             names.append(f"{where} names a real image")
+        if people.in_text(text, page=where.endswith(".html")):
+            names.append(f"{where} names a real person")
     return [
         judge(CAPTIONS, captions, f"{rows:,} prompts; {len(rare):,} captions are shared by fewer than {k} members"),
         judge(NAMES, names, f"{rows:,} rows and all text"),

@@ -36,6 +36,12 @@ def measure(value: Any) -> dict[str, float] | None:
     return {"value": float(number), **(ends if len(ends) == 2 else {})}
 
 
+def why(tree: Any, *keys: str) -> str:
+    """Why there is no figure, where the audit says so instead of giving one; else nothing."""
+    found = dig(tree, *keys, "why")
+    return found if isinstance(found, str) else ""
+
+
 def percent(value: float, digits: int = 1) -> str:
     """0.643 -> '64.3 %', with a proper minus."""
     return f"{_signed(100 * value, digits)} %"

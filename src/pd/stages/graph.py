@@ -17,6 +17,13 @@ def _source(settings: Settings) -> str:
     return fingerprint(settings.data)
 
 
+def _besides(settings: Settings) -> str:
+    from pd.store.files import digest_file
+
+    run = Run(settings.run_dir)
+    return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep, run.fingerprints))
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the method.
@@ -27,7 +34,7 @@ class Stage:
         needs: the stages whose outputs it reads.
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
-        source: a fingerprint of input from outside the run, if it reads any.
+        source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
     """
 
     name: str
@@ -120,10 +127,11 @@ STAGES = (
     ),
     Stage(
         name="report",
-        doing="writing the report and the card",
+        doing="writing the reports and the card",
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
         keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card],
+        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        source=_besides,
     ),
     Stage(
         name="verify",

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,8 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
-from pd.report.html import SHOWN_DANGERS, SHOWN_SAMPLES, render_report
+from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
+from pd.report.risk import at_risk
 from pd.stages.base import Context, Facts
 from pd.stages.graph import BY_NAME
 from pd.store.lineage import Record, read_record
@@ -24,11 +26,11 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
+    public = json.loads(run.release_audit.read_text(encoding="utf-8"))
     kept = SyntheticDataset.read(run.data)
     write_card(
         run.card,
-        audit,
+        public,
         name=settings.name,
         kept=len(kept),
         size=settings.data.size,
@@ -39,7 +41,9 @@ def execute(context: Context) -> Facts:
         guidance=settings.generate.guidance,
         base=settings.student.base,
     )
-    render_report(_report_data(context, run), run.report)
+    data = _report_data(context, run)
+    render_release_report(settings.name, public, data.settings, run.release_report, data.created)
+    render_report(data, run.report)
     return {}
 
 
@@ -50,7 +54,9 @@ def _report_data(context: Context, run: Run) -> ReportData:
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     candidates = _candidates(run)
+    identity_of = dict(zip(real.ids, real.identities, strict=True))
     shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
+    shown |= {one.image for one in at_risk(candidates, identity_of, counts["threshold"])[:SHOWN_PEOPLE]}
     members, strangers = real.members(), real.holdout()
     return ReportData(
         run=settings.name,
@@ -63,7 +69,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
             bad_images=sum(records["ingest"].facts["bad"].values()),
         ),
         settings=settings.model_dump(mode="json"),
-        audit=json.loads(run.release_audit.read_text(encoding="utf-8")),
+        audit=_audit(run),
         candidates=candidates,
         threshold=counts["threshold"],
         real=_images(run.dataset.glob("*.parquet"), shown),
@@ -78,7 +84,17 @@ def _report_data(context: Context, run: Run) -> ReportData:
         stage_seconds={stage: record.seconds for stage, record in records.items()},
         versions=records["ingest"].versions,
         lineage=_digests(records),
+        identity_of=identity_of,
+        sweep=json.loads(run.sweep.read_text(encoding="utf-8")) if run.sweep.exists() else None,
     )
+
+
+def _audit(run: Run) -> dict[str, Any]:
+    """All figures; runs of before there was a private file have the released alone."""
+    found: dict[str, Any] = json.loads((run.audit if run.audit.exists() else run.release_audit).read_text(encoding="utf-8"))
+    if run.fingerprints.exists():
+        found["fingerprints"] = json.loads(run.fingerprints.read_text(encoding="utf-8"))
+    return found
 
 
 def _candidates(run: Run) -> Candidates:

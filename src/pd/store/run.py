@@ -66,6 +66,16 @@ class Run:
         return self.private / "audit.json"
 
     @property
+    def sweep(self) -> Path:
+        """What the threshold search found, if one was made."""
+        return self.private / "sweep" / "sweep.json"
+
+    @property
+    def fingerprints(self) -> Path:
+        """What the run beside this one, whose images carry marks, remembered of them, if it was made."""
+        return self.root.with_name(f"{self.root.name}-fingerprints") / "private" / "fingerprints.json"
+
+    @property
     def all_samples(self) -> Path:
         """Samples of every audited arm, a folder each."""
         return self.private / "samples"
@@ -90,7 +100,13 @@ class Run:
 
     @property
     def release_audit(self) -> Path:
+        """The figures that may be released."""
         return self.release / "audit.json"
+
+    @property
+    def release_report(self) -> Path:
+        """The report of these figures, without private images."""
+        return self.release / "report.html"
 
     @property
     def card(self) -> Path:

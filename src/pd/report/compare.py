@@ -1,0 +1,131 @@
+"""Arms and runs side by side: an arm a row, and a page with their intervals."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pd.report.forests import arms_of, kind_of
+from pd.report.html import environment
+from pd.report.plots import Forest, interval
+from pd.report.words import ARMS, dig, is_number, measure
+from pd.store.atomic import write_bytes
+
+MEASURES: Mapping[str, tuple[str, str]] = {
+    "excess": ("Excess", "percent"),
+    "utility": ("Utility (AUC)", "decimal"),
+    "coverage": ("Members represented", "percent"),
+    "kept": ("Kept", "percent"),
+    "membership": ("Membership (AUC)", "decimal"),
+}
+"""What is compared -> its heading, and whether it is told in percent."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One arm of one run.
+
+    Attributes:
+        run: what the run is called.
+        arm: which model.
+        samples: how many were attacked; None: not told.
+        attacker: the worst.
+        figures: measure -> value, and low and high where there is an interval; those measured alone.
+    """
+
+    run: str
+    arm: str
+    samples: int | None
+    attacker: str
+    figures: Mapping[str, Mapping[str, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: every measure, None where there is no figure."""
+        figures = {name: dict(self.figures[name]) if name in self.figures else None for name in MEASURES}
+        return {"run": self.run, "arm": self.arm, "samples": self.samples, "attacker": self.attacker, **figures}
+
+    def cell(self, name: str) -> tuple[str, str]:
+        """(figure, interval) of a measure in words; empty where there is none."""
+        row = interval("", "", self.figures.get(name), MEASURES[name][1])
+        return (row.text, row.interval) if row else ("", "")
+
+
+def compare(audits: Mapping[str, Mapping[str, Any]]) -> list[Compared]:
+    """Rows in the order of the runs, arms in the usual order.
+
+    Args:
+        audits: the run's name -> its `audit.json`.
+    """
+    return [_compared(run, arm, audit) for run, audit in audits.items() for arm in arms_of(audit)]
+
+
+def _compared(run: str, arm: str, audit: Mapping[str, Any]) -> Compared:
+    entry = dig(audit, "arms", arm)
+    samples = dig(entry, "n")
+    attacks = [measure(dig(entry, "membership", attack, "auc")) for attack in ("loss", "likelihood_ratio")]
+    found = {
+        "excess": measure(dig(entry, "reid", "excess")),
+        "utility": measure(dig(entry, "utility", "auc")),
+        "coverage": measure(dig(entry, "coverage", "identities")),
+        "kept": _kept(arm, audit),
+        # As for re-identification, the attack that finds most is told.
+        "membership": max((figure for figure in attacks if figure), key=lambda figure: figure["value"], default=None),
+    }
+    return Compared(
+        run,
+        arm,
+        int(samples) if is_number(samples) else None,
+        str(dig(entry, "reid", "attacker") or ""),
+        {name: figure for name, figure in found.items() if figure},
+    )
+
+
+def _kept(arm: str, audit: Mapping[str, Any]) -> dict[str, float] | None:
+    """Share of the candidates that the arm's model learned from; the teacher's own are all there."""
+    if arm in ("teacher", "unfiltered"):
+        return {"value": 1.0}
+    made, kept = (dig(audit, "filter", key) for key in ("candidates", "kept"))
+    told = arm in ARMS and is_number(made) and is_number(kept) and made > 0
+    return {"value": kept / made} if told else None
+
+
+def write_comparison(rows: Sequence[Compared], out: Path) -> Path:
+    """Write a page with the table and a forest plot of each measure that has intervals; made of audits alone.
+
+    Args:
+        rows: from `compare`.
+        out: the file.
+
+    Returns:
+        `out`.
+    """
+    runs = list(dict.fromkeys(row.run for row in rows))
+    axes = {
+        "excess": ("excess re-identification (0 %: learned nobody)", 0.0),
+        "utility": ("AUC on real hold-out images (0.5: guessing)", 0.5),
+        "membership": ("AUC of membership inference (0.5: guessing)", 0.5),
+    }
+    forests = []
+    for name, (axis, reference) in axes.items():
+        drawn = [
+            interval(
+                f"{row.run}: {row.arm}" if len(runs) > 1 else row.arm,
+                kind_of(row.arm),
+                row.figures.get(name),
+                MEASURES[name][1],
+            )
+            for row in rows
+        ]
+        found = [row for row in drawn if row]
+        if found:
+            title = f"{MEASURES[name][0]} of each arm, with 95 % intervals"
+            forests.append((MEASURES[name][0], Forest(name, title, axis, found, MEASURES[name][1], reference)))
+    page = environment().get_template("compare.html.j2")
+    text = page.render(
+        rows=[(row, [row.cell(name) for name in MEASURES]) for row in rows],
+        headings=[heading for heading, _ in MEASURES.values()],
+        runs=runs,
+        forests=forests,
+    )
+    write_bytes(out, text.encode())
+    return out

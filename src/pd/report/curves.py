@@ -1,0 +1,191 @@
+"""The report's curves: what another threshold would do, what the filter buys, and how repetition breeds memory."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pd.report.data import Candidates, Scores
+from pd.report.figures import ticks
+from pd.report.forests import SHORT, arms_of, kind_of
+from pd.report.plots import Chart, Line, Mark, Stop, interval
+from pd.report.words import decimal, dig, excess, is_number, percent
+
+KINDS = {
+    "member": "members' own images",
+    "jittered": "jittered copies",
+    "round_trip": "round trips",
+    "other_photo": "other photos of members",
+}
+"""Plain words for the kinds of planted leaks."""
+_STOPS = 60
+_APART = 0.012
+_FRACTIONS = (0.0, 1.0)
+
+
+def curves_from_scores(candidates: Candidates, strangers: Scores, members: Scores, steps: int = 120) -> dict[str, Any] | None:
+    """What `filter.curves` of an audit would say, as far as the run's own scores know: re-identification alone.
+
+    Args:
+        candidates: their likeness to the nearest member.
+        strangers: (S,) of hold-out images; the threshold was chosen on these, so that their curve flatters a little.
+        members: (M,) of each member image to the nearest other member image.
+        steps: thresholds.
+    """
+    groups = [np.sort(np.asarray(group, np.float64)[np.isfinite(group)]) for group in (candidates.scores, strangers, members)]
+    if not all(map(len, groups)):
+        return None
+    everything = np.concatenate(groups)
+    thresholds = np.linspace(float(np.quantile(everything, 0.005)), float(everything.max()), steps)
+    below = [np.searchsorted(group, thresholds, side="left") / len(group) for group in groups]
+    return {
+        "thresholds": thresholds.tolist(),
+        "kept": below[0].tolist(),
+        "specificity": below[1].tolist(),
+        "sensitivity": {"other_photo": (1 - below[2]).tolist()},
+    }
+
+
+def threshold_curves(curves: Any, chosen: float | None, name: str = "thresholds") -> Chart | None:
+    """Sensitivity by kind of leak, specificity and share kept over the threshold; None without curves.
+
+    Args:
+        curves: as `filter.curves` of `audit.json`.
+        chosen: the threshold in use.
+        name: see `Chart`.
+    """
+    at = _numbers(dig(curves, "thresholds"))
+    found = dig(curves, "sensitivity")
+    series = [(f"caught: {KINDS.get(kind, kind)}", _kind(kind), values) for kind, values in (found or {}).items()]
+    series += [
+        ("strangers let pass", "specificity", dig(curves, "specificity")),
+        ("candidates kept", "share", dig(curves, "kept")),
+    ]
+    lines = [
+        Line(label, kind, list(zip(at, values, strict=True)))
+        for label, kind, raw in series
+        if len(values := _numbers(raw)) == len(at) and values
+    ]
+    if len(at) < 2 or not lines:
+        return None
+    low, high = min(at), max(at)
+    if chosen is not None:
+        low, high = min(low, chosen), max(high, chosen)
+    every = max(1, -(-len(at) // _STOPS))
+    rows = [[decimal(at[i]), *(percent(line.points[i][1]) for line in lines)] for i in range(0, len(at), every)]
+    stops = [
+        Stop(at[i], [f"threshold {decimal(at[i])}", *(f"{line.label} {percent(line.points[i][1])}" for line in lines)])
+        for i in range(0, len(at), every)
+    ]
+    return Chart(
+        name,
+        "Sensitivity by kind of planted leak, specificity and share of candidates kept, over the filter's threshold",
+        "threshold of likeness (to the left: stricter)",
+        "share",
+        (low, high),
+        _FRACTIONS,
+        _ticks(low, high, 8),
+        [(y, percent(y, 0)) for y in ticks(*_FRACTIONS, 5)],
+        lines,
+        stops=stops,
+        at=None if chosen is None else (chosen, f"in use: {decimal(chosen)}"),
+        columns=["Threshold", *(line.label.capitalize() for line in lines)],
+        rows=rows,
+    )
+
+
+def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
+    """Excess re-identification over the share of candidates a model learned from, an arm a point."""
+    made, kept = dig(audit, "filter", "candidates"), dig(audit, "filter", "kept")
+    share = kept / made if is_number(made) and is_number(kept) and made else None
+    at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "random_drop": share}
+    marks: list[Mark] = []
+    rows = []
+    for arm in arms_of(audit):
+        x, figure = at.get(arm), excess(audit, arm)
+        if x is None or figure is None:
+            continue
+        beside = _APART * sum(abs(mark.x - x) < _APART / 2 for mark in marks)  # or one whisker would hide the other
+        low, high = figure.get("low", figure["value"]), figure.get("high", figure["value"])
+        words = [
+            SHORT.get(arm, arm),
+            f"excess {percent(figure['value'])}",
+            f"({percent(low)} to {percent(high)})",
+            f"kept {percent(x)}",
+        ]
+        marks.append(Mark(SHORT.get(arm, arm), kind_of(arm), x - beside, figure["value"], low, high, words, beside > 0))
+        rows.append([SHORT.get(arm, arm), percent(x), percent(figure["value"]), f"{percent(low)} to {percent(high)}"])
+    if len(marks) < 2:
+        return None
+    top = max(0.05, *(mark.high for mark in marks)) * 1.05
+    low = min(0.0, *(mark.low for mark in marks))
+    return Chart(
+        "tradeoff",
+        "Excess re-identification of each model over the share of candidates that it learned from",
+        "share of candidates kept",
+        "excess re-identification",
+        (0.0, 1.04),
+        (low, top),
+        [(x, percent(x, 0)) for x in ticks(0, 1, 5)],
+        [(y, percent(y, 0 if top >= 0.1 else 1)) for y in ticks(low, top, 5)],
+        marks=marks,
+        columns=["Model", "Kept", "Excess", "95 % interval"],
+        rows=rows,
+    )
+
+
+def dose_response(audit: Mapping[str, Any]) -> Chart | None:
+    """Share of planted marks that teacher and student reproduce, over how often each was planted."""
+    doses = _numbers(dig(audit, "fingerprints", "doses"))
+    if len(doses) < 2 or min(doses) <= 0:
+        return None
+    at = [math.log2(dose) for dose in doses]
+    lines, marks, told = [], [], []
+    stops = [Stop(x, [f"{dose:g} {'copy' if dose == 1 else 'copies'}"]) for x, dose in zip(at, doses, strict=True)]
+    for who, kind in (("teacher", "teacher"), ("student", "released")):
+        found = dig(audit, "fingerprints", who)
+        rows = [interval(who, kind, entry) for entry in found] if isinstance(found, list) and len(found) == len(doses) else []
+        if not any(rows):
+            continue
+        lines.append(Line(who, kind, [(x, row.value) for x, row in zip(at, rows, strict=True) if row]))
+        # Both may lie in one place: the stops tell them.
+        marks += [Mark("", kind, x, row.value, row.low, row.high, ()) for x, row in zip(at, rows, strict=True) if row]
+        stops = [
+            Stop(stop.x, [*stop.words, f"{who} {row.words}" if row else f"{who} not measured"])
+            for stop, row in zip(stops, rows, strict=True)
+        ]
+        told.append([who.capitalize(), *(row.text if row else "–" for row in rows)])
+    if not lines:
+        return None
+    top = 1.05 * max(0.05, *(mark.high for mark in marks))
+    return Chart(
+        "fingerprints",
+        "Share of planted marks reproduced by teacher and student, over the number of training images that carried one",
+        "training images that carry the mark",
+        "share of samples with the mark",
+        (at[0] - 0.2, at[-1] + 0.2),
+        (0.0, top),
+        [(x, f"{dose:g}") for x, dose in zip(at, doses, strict=True)],
+        [(y, percent(y, 0 if top >= 0.1 else 1)) for y in ticks(0, top, 4)],
+        lines,
+        marks,
+        stops,
+        columns=["Model", *(f"{dose:g}" for dose in doses)],
+        rows=told,
+    )
+
+
+def _numbers(values: Any) -> list[float]:
+    """A list of finite numbers; empty when any of them is none."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(is_number, values)):
+        return []
+    return [float(value) for value in values]
+
+
+def _kind(kind: str) -> str:
+    return kind.replace("_", "-") if kind in KINDS else "other"
+
+
+def _ticks(low: float, high: float, wanted: int) -> list[tuple[float, str]]:
+    return [(x, decimal(x, 2)) for x in ticks(low, high, wanted)]

@@ -1,0 +1,169 @@
+"""Which of the audit's figures may leave the house: `release/audit.json` and `release/report.html` are made of these alone.
+
+What is let through, and why it is safe:
+
+- rates, counts, scores and intervals over all samples, all members or all strangers: they say how much leaks, and of nobody;
+- names of attackers, features, labels and of pd's own kinds of planted leaks; label values, which are numbers;
+- what the filter costs by label: drop rates of candidates, whose labels come from prompts that several people share;
+- how unevenly the filter's cost falls on people (one Gini coefficient), and how many members are resembled at all.
+
+What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), usefulness and drop rates
+by the labels of real people (`utility.subgroups`, `filter.cost.strangers_by_label`: a rare value may be one person's), and
+whatever is not named here. The list says what may go, not what may not, so that a figure nobody has thought of stays at home.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+_NAME = re.compile(r"[\w .:@/+-]{1,80}")
+_VALUE = re.compile(r"-?\d{1,4}(\.\d{1,4})?|true|false|yes|no", re.IGNORECASE)
+_LONGEST = 240  # of a remark, such as why something could not be measured
+
+# Leaves: a number; numbers in a list; a remark. A mapping's key "*" stands for any name, "#" for any label's value.
+NUMBER, NUMBERS, WORDS = "number", "numbers", "words"
+_ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "n": NUMBER}
+_ESTIMATES = [_ESTIMATE]
+_RATES = {"main": _ESTIMATE, "control": _ESTIMATE, "excess": _ESTIMATE, "people_hit": NUMBER}
+_POWER = {"detectable": NUMBER, "blind": NUMBER, "words": WORDS}
+_REID = {
+    "attacker": WORDS,
+    **_RATES,
+    "power": _POWER,
+    "by_attacker": {"*": {**_RATES, "power": _POWER}},
+}
+_UTILITY = {"auc": _ESTIMATE, "labels": {"*": _ESTIMATE}, "skipped": {"*": WORDS}}
+_DISTANCE = {
+    **_ESTIMATE,
+    **dict.fromkeys(("name", "features", "reference", "resize"), WORDS),
+    **dict.fromkeys(("n_real", "subset"), NUMBER),
+}
+_FIDELITY = {"fid": _DISTANCE, "kid": _DISTANCE}
+_MEMBERSHIP = {
+    "auc": _ESTIMATE,
+    "tpr_at_1": _ESTIMATE,
+    "members": NUMBER,
+    "holdout": NUMBER,
+    "shadows": NUMBER,
+    "variant": WORDS,
+}
+_GUESSED = {"members": _ESTIMATE, "holdout": _ESTIMATE, "advantage": _ESTIMATE}
+_ARM = {
+    "n": NUMBER,
+    "reid": _REID,
+    "utility": _UTILITY,
+    "fidelity": _FIDELITY,
+    "extraction": {
+        **dict.fromkeys(("extracted", "control", "excess"), _ESTIMATE),
+        **dict.fromkeys(("images_extracted", "cliques", "prompts", "samples_per_prompt"), NUMBER),
+    },
+    "attributes": {"worst": WORDS, "by_label": {"*": _GUESSED}, "skipped": {"*": WORDS}, "hidden_half": _GUESSED},
+    "coverage": {
+        **dict.fromkeys(("identities", "precision", "recall"), _ESTIMATE),
+        "k": NUMBER,
+        "compared": NUMBER,
+        "features": WORDS,
+    },
+    "membership": {"loss": _MEMBERSHIP, "likelihood_ratio": _MEMBERSHIP},
+    "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
+}
+_CURVES = {"thresholds": NUMBERS, "sensitivity": {"*": NUMBERS}, "specificity": NUMBERS, "kept": NUMBERS}
+_AGREEMENT = {"kappa": _ESTIMATE, "jaccard": _ESTIMATE, "seeds": NUMBER}
+_FILTER = {
+    **dict.fromkeys(("candidates", "kept", "threshold", "chosen"), NUMBER),
+    "dropped": {"*": NUMBER},
+    "curves": _CURVES,
+    "near_copy": {"curves": _CURVES, "chosen": NUMBER},
+    "at_chosen": {"sensitivity": {"*": _ESTIMATE}, "specificity": _ESTIMATE},
+    "consistency": {**_AGREEMENT, "networks": _AGREEMENT},
+    "cost": {"by_label": {"*": {"#": _ESTIMATE}}, "by_identity": {"gini": _ESTIMATE}},
+}
+PUBLIC: Mapping[str, Any] = {
+    "arms": {"*": _ARM},
+    "less_than": {"*": {"attacker": WORDS, **_ESTIMATE}},
+    "filter": _FILTER,
+    "fingerprints": {
+        "doses": NUMBERS,
+        "teacher": _ESTIMATES,
+        "student": _ESTIMATES,
+        "control": {"teacher": _ESTIMATES, "student": _ESTIMATES},
+    },
+    "real": {
+        "alpha": NUMBER,
+        "strangers": NUMBER,
+        "n": dict.fromkeys(
+            ("members", "member_identities", "strangers", "stranger_identities", "attackers_learnt_from"), NUMBER
+        ),
+        "member": {"n": NUMBER, **_REID},
+        "round_trip": {"n": NUMBER, **_REID, "share_kept": {"*": _ESTIMATE}},
+        "utility": _UTILITY,
+        "fidelity": _FIDELITY,
+    },
+}
+
+
+def public_audit(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `audit.json` that may be released: see the module's text for what that is."""
+    found: dict[str, Any] = _select(audit, PUBLIC)
+    return found
+
+
+def _select(value: Any, wanted: Any) -> Any:
+    """What of a value is wanted, in its own order; `_LEFT_OUT` when none of it is."""
+    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
+        kept = {}
+        for key, entry in value.items():
+            name = _name(key)
+            # Anything may be a remark on why there is no figure, instead of the figure.
+            part = wanted.get(key, WORDS if key == "why" else _named(key, wanted))
+            picked = _LEFT_OUT if part is None else _select(entry, part)
+            if picked is not _LEFT_OUT:
+                kept[name] = picked
+        return kept
+    if value is None or ((wanted == NUMBER or wanted is _ESTIMATE) and _number(value)):
+        return value
+    if wanted == WORDS and isinstance(value, str):
+        return _name(" ".join(value.split())[:_LONGEST])
+    if isinstance(value, list) and (wanted == NUMBERS or wanted is _ESTIMATES):
+        part = _ESTIMATE
+        picked = [_select(item, part) for item in value]
+        return _LEFT_OUT if any(item is _LEFT_OUT for item in picked) else picked
+    return _LEFT_OUT
+
+
+_LEFT_OUT = object()
+
+
+def _named(key: str, wanted: Mapping[str, Any]) -> Any:
+    """What is wanted under a name that the list leaves open; None: nothing."""
+    if "*" in wanted and _NAME.fullmatch(key):
+        return wanted["*"]
+    return wanted.get("#") if _VALUE.fullmatch(key) else None
+
+
+def _name(text: str) -> str:
+    """A path of this machine (an attacker may be a file) as the file's name: where it lies is nobody's business."""
+    return PurePosixPath(text).name if text.startswith(("/", "~/", "./", "../", "file:")) else text
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+
+
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "data": ("size", "mode", "holdout"),
+    "reid": ("networks", "dim", "steps", "calibration"),
+    "teacher": ("unet", "steps", "batch", "prediction"),
+    "generate": ("candidates", "sampler_steps", "guidance", "prompt_k", "balance_prompts"),
+    "filter": ("prompt", "reid", "vote", "near_copy", "near_copy_quantile", "duplicate", "near_duplicate"),
+    "student": ("unet", "steps", "batch", "prediction"),
+    "audit": ("arms", "samples", "alpha", "bootstrap", "attacker_steps", "utility_steps"),
+}
+
+
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say what was done and name nothing of this machine: no path, address, caption, base or seed."""
+    sections = {name: settings.get(name) or {} for name in _SETTINGS}
+    return {name: {key: found[key] for key in _SETTINGS[name] if key in found} for name, found in sections.items()}

@@ -1,0 +1,90 @@
+"""`pd compare`: the audits of several runs, found and read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from pd.errors import UserError
+from pd.progress import printable
+from pd.report.compare import MEASURES, Compared, compare
+from pd.store.run import Run
+
+
+def compare_runs(paths: Sequence[Path]) -> list[Compared]:
+    """Read the audit of each run, and set their arms side by side.
+
+    Args:
+        paths: run folders, or files that `pd audit --out` wrote.
+
+    Raises:
+        UserError: a folder is no run, or has no audit; a file is none.
+    """
+    return compare({name: _read(path) for name, path in zip(_names(paths), paths, strict=True)})
+
+
+_WIDTHS = {"arm": 11, "excess": 10, "utility AUC": 12, "coverage": 10, "kept": 7, "member AUC": 12, "attacker": 10}
+
+
+def compare_table(rows: Sequence[Compared]) -> Group:
+    """The rows for a terminal, a table for each run, all of one width: 80 columns hold them. Intervals stand below figures."""
+    parts: list[RenderableType] = []
+    for run in dict.fromkeys(row.run for row in rows):
+        table = Table(title=f"[bold]{_shown(run)}[/]", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
+        for heading, width in _WIDTHS.items():
+            words = heading in ("arm", "attacker")
+            table.add_column(heading, justify="left" if words else "right", width=width, overflow="fold")
+        for row in (row for row in rows if row.run == run):
+            figures = [f"{text}\n[dim]{_short(ends)}[/]" if ends else text or "-" for text, ends in map(row.cell, MEASURES)]
+            table.add_row(_shown(row.arm), *figures, _shown(row.attacker) or "-")
+        parts += [table, ""]
+    return Group(*parts, "[dim]below each figure: its 95 % interval[/]")
+
+
+def _short(ends: str) -> str:
+    """'1.0 to 5.0 %' -> '1.0..5.0'."""
+    return ends.removesuffix(" %").replace(" to ", "..")
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The folders' own names; the paths as they were given where two are called alike.
+
+    Raises:
+        UserError: one was given twice.
+    """
+    whole = [path.resolve() for path in paths]
+    twice = next((path for path, full in zip(paths, whole, strict=True) if whole.count(full) > 1), None)
+    if twice is not None:
+        raise UserError("the same run twice", where=str(twice), fix="name each run once")
+    names = [full.stem if full.suffix == ".json" else full.name for full in whole]
+    return [str(path) if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError("no such folder", where=str(path), fix="name a run folder such as runs/faces")
+    if path.is_dir():
+        run = Run(path)
+        if not run.private.is_dir() and not run.release.is_dir():
+            raise UserError("no run in this folder", where=str(path), fix="name a run folder such as runs/faces")
+        file = next((file for file in (run.audit, run.release_audit) if file.exists()), None)
+        if file is None:
+            raise UserError("this run has no audit yet", where=str(path), fix="run `pd audit` with its settings file first")
+    else:
+        file = path
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:  # that it is no UTF-8, too
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("arms"), dict):
+        raise UserError("this is no audit", where=str(file), fix="name a run folder, or a file that `pd audit --out` wrote")
+    return found
+
+
+def _shown(text: str) -> str:
+    return escape(printable(text))

@@ -1,0 +1,36 @@
+"""Runs side by side."""
+
+from audits import every_attack
+
+from pd.report.compare import compare, write_comparison
+from pd.report.release_pages import page_fault
+
+NASTY = "<script>alert(1)</script>"
+
+
+def test_a_row_for_each_arm_with_what_was_measured(report_data):
+    rows = compare({"old": report_data.audit, "new": every_attack(report_data.audit)})
+    assert [(row.run, row.arm) for row in rows] == [
+        (run, arm) for run in ("old", "new") for arm in ("teacher", "filtered", "random_drop")
+    ]
+    old, new = rows[1].as_json(), rows[4].as_json()
+    assert (old["membership"], old["coverage"]) == (None, None)
+    assert old["excess"] == {"value": 0.03, "low": 0.01, "high": 0.05}
+    assert new["membership"]["value"] == 0.51
+    assert new["kept"]["value"] == report_data.audit["filter"]["kept"] / 600
+    assert rows[0].as_json()["kept"] == {"value": 1.0}
+    assert rows[4].cell("coverage") == ("98.5 %", "93.5 to 100.0 %")
+
+
+def test_a_foreign_audit_has_no_kept_share(report_data):
+    (row,) = compare(
+        {"a": {"arms": {"synthetic": report_data.audit["arms"]["teacher"]}, "filter": {"candidates": 4, "kept": 2}}}
+    )
+    assert "kept" not in row.figures
+
+
+def test_the_page_escapes_names_and_fetches_nothing(report_data, tmp_path):
+    text = write_comparison(compare({NASTY: report_data.audit, "b": {"arms": {"odd": {}}}}), tmp_path / "c.html").read_text()
+    assert "<script" not in text
+    assert page_fault(text) is None
+    assert "not measured" in text

@@ -1,0 +1,27 @@
+"""Forest plots of the attacks."""
+
+from audits import between, every_attack
+
+from pd.report import forests
+
+
+def test_each_attack_has_a_row_for_each_arm_that_was_attacked(report_data):
+    audit = every_attack(report_data.audit)
+    assert [row.label for row in forests.extraction(audit).rows][:2] == ["Teacher, members", "Teacher, strangers"]
+    found = forests.membership(audit)
+    assert (found.reference, found.form, len(found.rows)) == (0.5, "decimal", 5)
+    assert found.low < 0.5 < found.high
+    assert len(forests.attributes(audit).rows) == 6
+
+
+def test_cost_stands_beside_the_share_of_all():
+    audit = {"filter": {"candidates": 10, "kept": 4, "cost": {"by_label": {"beard": {"1": between(0.9, 0.8, 1.0), "0": None}}}}}
+    found = forests.cost(audit)
+    assert found.reference == 0.6
+    assert [(row.label, row.words) for row in found.rows] == [("beard = 1", "90.0 % (80.0 to 100.0 %)")]
+
+
+def test_nothing_measured_is_no_plot():
+    for attack in (forests.reidentification, forests.extraction, forests.membership, forests.attributes, forests.cost):
+        assert attack({}) is None
+        assert attack({"arms": {"filtered": {"membership": {"why": "no"}}}, "filter": {"cost": {"why": "no"}}}) is None
