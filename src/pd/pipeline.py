@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import importlib
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +14,11 @@ from typing import Any
 
 import yaml
 
+from pd import __version__
 from pd.config import Settings, digest_of, flatten
+from pd.engine.dashboard import FILE as DASHBOARD
 from pd.errors import UserError
+from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
 from pd.stages.graph import BY_NAME, STAGES, Stage
@@ -23,7 +27,8 @@ from pd.store.files import digest_folder, size_of
 from pd.store.lineage import Record, read_record, why_stale
 from pd.store.run import Run
 
-VERSIONED = ("privacy-distillation", "torch", "diffusers", "deepspeed", "ray", "pyarrow")
+EVENTS = "events.jsonl"  # in the run's work folder
+VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     context = Context(settings, run, reporter)
     _refuse_other_data(settings, run)
     new = not run.root.exists()
-    with lock(run):
+    with lock(run), recorded(run.work / EVENTS, settings.name):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
@@ -112,6 +117,19 @@ def states(settings: Settings) -> list[StageState]:
     return shown
 
 
+def dashboard_pages(settings: Settings) -> dict[str, str]:
+    """Where Ray's dashboard shows a run, by page, while a `pd` works on it; a cluster that is through with it may be gone."""
+    run = Run(settings.run_dir)
+    if not run.work.exists():
+        return {}
+    try:
+        with lock(run):
+            return {}
+    except UserError:
+        path = run.work / DASHBOARD
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
 def _run_stage(stage: Stage, context: Context) -> bool:
     """Run one stage unless it is done; True when it ran."""
     run, settings, say = context.run, context.settings, context.reporter.say
@@ -127,7 +145,9 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         return False
     say(f"{stage.name}: {stage.doing}" + (f"  (again: {why})" if record else ""))
     begin = time.monotonic()
-    facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
+    with staged(stage.name):
+        facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
+        event("facts", **facts)
     seconds = time.monotonic() - begin
     paths = stage.outputs(run, settings)
     outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
@@ -141,7 +161,7 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         sizes={path.relative_to(run.root).as_posix(): size_of(path) for path in paths},
         seconds=round(seconds, 2),
         facts=dict(facts),
-        versions={name: version(name) for name in VERSIONED},
+        versions={"privacy-distillation": __version__, **{name: version(name) for name in VERSIONED}},
     ).write(run.record(stage.name))
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True
