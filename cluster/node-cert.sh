@@ -19,7 +19,8 @@ node)
   names="DNS:localhost,IP:127.0.0.1"
   for name in "$@"; do
     case "$name" in
-    *[!0-9.:]*) names="$names,DNS:$name" ;;
+    *:*) names="$names,IP:$name" ;;
+    *[!0-9.]*) names="$names,DNS:$name" ;;
     *) names="$names,IP:$name" ;;
     esac
   done

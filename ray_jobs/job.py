@@ -1,4 +1,4 @@
-"""What the job scripts share: `--config FILE --set KEY=VALUE` becomes `pd COMMAND FILE --set KEY=VALUE`, with its exit codes."""
+"""What the job scripts share: `--config FILE --set KEY=VALUE` becomes `pd COMMAND FILE --set KEY=VALUE`, exit codes and all."""
 
 import argparse
 import sys

@@ -1,5 +1,6 @@
 """`pd`: the one way in from a terminal."""
 
+import json
 import os
 import re
 import signal
@@ -77,6 +78,31 @@ def submit(
     if stage not in COMMANDS:
         raise UserError(f"no job does '{stage}'", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
     sys.exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    set_: Overrides = None,
+    json_: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
+) -> None:
+    """Say what a run will need, by stage, before anyone pays for it: GPU or core hours, time and storage.
+
+    Reads some of the images, and trains and samples the settings' own models for some seconds, on this machine.
+
+    Example: `pd plan configs/faces.yaml`
+    """
+    from pd.stages.plan import as_json, needs_table
+    from pd.stages.plan import plan as reckon
+    from pd.stages.probe import measure
+
+    settings = load_settings(config, set_ or ())
+    rates = measure(settings, Reporter())
+    needs = reckon(settings, rates)
+    if json_:
+        typer.echo(json.dumps(as_json(settings, rates, needs), indent=2))
+    else:
+        Console().print(needs_table(settings, rates, needs))
 
 
 @app.command()

@@ -323,8 +323,8 @@ class ClusterSettings(Section):
     """`pd submit`: which Ray cluster runs the job, and what the job's own process needs there."""
 
     address: str = Field("http://127.0.0.1:8265", description="the cluster's job server; better by an ssh tunnel than open")
-    driver_cpus: Annotated[float, Field(ge=0)] = Field(0, description="CPUs kept for the job's own process; 0: it runs on the head")
-    driver_gpus: Gpus = Field(0, description="GPUs of its own (re-identification, audit); its machine is chosen accordingly")
+    driver_cpus: Annotated[float, Field(ge=0)] = Field(0, description="CPUs of the job's own process; 0: it runs on the head")
+    driver_gpus: Gpus = Field(0, description="GPUs of its own; its machine is chosen accordingly")
     wait_minutes: Annotated[float, Field(ge=0)] = Field(
         0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
     )

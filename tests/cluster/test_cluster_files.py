@@ -200,7 +200,7 @@ def test_the_grafana_dashboard_asks_for_metrics_that_there_are() -> None:
     for name in asked:
         plain = name.removeprefix("ray_")
         assert f'"{plain}"' in ours if plain.startswith("pd_") else plain in theirs, name
-    assert {name for name in re.findall(r'"(pd_\w+)"', ours)} <= {name.removeprefix("ray_") for name in asked}
+    assert set(re.findall(r'"(pd_\w+)"', ours)) <= {name.removeprefix("ray_") for name in asked}
     boxes = [panel["gridPos"] for panel in panels]
     assert len({(box["x"], box["y"]) for box in boxes}) == len(boxes)
     assert all(box["x"] + box["w"] <= 24 for box in boxes)

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pd
 from pd.config import Settings
@@ -54,6 +55,6 @@ def given_environment() -> set[str]:
     return set(_told().get("runtime_env", {}).get("env_vars", {}))
 
 
-def _told() -> dict[str, dict[str, object]]:
-    told: dict[str, dict[str, object]] = json.loads(os.environ.get(_JOB, "{}"))
+def _told() -> dict[str, dict[str, Any]]:
+    told: dict[str, dict[str, Any]] = json.loads(os.environ.get(_JOB, "{}"))
     return told

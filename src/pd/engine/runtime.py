@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, lcm
-from pathlib import Path
 from typing import Any
 
 from pd.config import ModelSettings

@@ -28,7 +28,9 @@ def check_shared(folder: Path) -> None:
         sign.touch()
     try:
         look = ray.remote(num_cpus=0, max_retries=0)(_sees)
-        asked = [look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(sign) for node in nodes]
+        asked = [
+            look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(sign) for node in nodes
+        ]
         answers, _ = ray.wait(asked, num_returns=len(asked), timeout=PATIENCE)
         blind = 0
         for answer in answers:
