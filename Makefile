@@ -24,7 +24,7 @@ check: .venv/installed  ## lint, format, types, import order
 	$(BIN)/lint-imports
 
 audit: .venv/installed  ## known vulnerabilities of what constraints.txt pins; asks a public service, so it needs a network
-	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

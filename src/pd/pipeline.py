@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -27,7 +26,7 @@ from pd.store.files import digest_folder, size_of
 from pd.store.lineage import Record, read_record, why_stale
 from pd.store.run import Run
 
-EVENTS = "events.jsonl"  # in the run's work folder
+EVENTS, LOCK = "events.jsonl", ".lock"  # in the run's work folder
 VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
@@ -119,15 +118,16 @@ def states(settings: Settings) -> list[StageState]:
 
 def dashboard_pages(settings: Settings) -> dict[str, str]:
     """Where Ray's dashboard shows a run, by page, while a `pd` works on it; a cluster that is through with it may be gone."""
-    run = Run(settings.run_dir)
-    if not run.work.exists():
+    work = Run(settings.run_dir).work
+    pages, held = work / DASHBOARD, work / LOCK
+    if not (pages.exists() and held.exists()):
         return {}
-    try:
-        with lock(run):
-            return {}
-    except UserError:
-        path = run.work / DASHBOARD
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    with held.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return dict(json.loads(pages.read_text(encoding="utf-8")))
+    return {}
 
 
 def _run_stage(stage: Stage, context: Context) -> bool:
@@ -209,8 +209,7 @@ def lock(run: Run) -> Iterator[None]:
         for folder in (run.private, run.work):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
-        path: Path = run.work / ".lock"
-        with path.open("w") as file:
+        with (run.work / LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
 from terminal import ROOT
 
 RAY = Path(sys.executable).with_name("ray")
@@ -47,6 +48,7 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
     """Start a head and further nodes, of one CPU each; all of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="pd"))  # short: sockets lie in it
     port, dashboard = _free_port(), _free_port()
+    gcs = f"{ray.util.get_node_ip_address()}:{port}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     environment |= {"PD_HOME": str(folder / "home")} | _tls(folder)
@@ -59,17 +61,16 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
         f"--dashboard-port={dashboard}",
         f"--temp-dir={folder}/ray",
     ]
-    head.append("--node-ip-address=127.0.0.1")
     started: list[subprocess.Popen[bytes]] = []
     try:
-        for words in [head, *[[f"--address=127.0.0.1:{port}"]] * (nodes - 1)]:
+        for words in [head, *[[f"--address={gcs}"]] * (nodes - 1)]:
             with (folder / f"node{len(started)}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
                         [str(RAY), "start", *words, *common], stdout=log, stderr=log, env=environment, start_new_session=True
                     )
                 )
-            _wait(environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}, len(started), started[-1], folder)
+            _wait(environment | {"RAY_ADDRESS": gcs}, len(started), started[-1], folder)
         yield LocalCluster(f"http://127.0.0.1:{dashboard}", folder / "home", environment)
     finally:
         for process in reversed(started):
@@ -100,17 +101,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _tls(folder: Path) -> dict[str, str]:
     tool, ca, node = ROOT / "cluster" / "node-cert.sh", folder / "ca", folder / "tls"
     subprocess.run([str(tool), "ca", str(ca)], check=True)
-    subprocess.run([str(tool), "node", str(ca), str(node), socket.gethostname(), *_addresses()], check=True)
+    subprocess.run([str(tool), "node", str(ca), str(node), ray.util.get_node_ip_address()], check=True)
     return {
         "RAY_USE_TLS": "1",
         "RAY_TLS_SERVER_CERT": str(node / "tls.crt"),
         "RAY_TLS_SERVER_KEY": str(node / "tls.key"),
         "RAY_TLS_CA_CERT": str(ca / "ca.crt"),
     }
-
-
-def _addresses() -> list[str]:
-    return sorted({str(found[4][0]) for found in socket.getaddrinfo(socket.gethostname(), None)})
 
 
 def _free_port() -> int:
