@@ -170,5 +170,5 @@ def test_a_stage_leaves_events(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "smoke" / "work" / "events.jsonl").read_text().splitlines()]
     assert {line["run"] for line in lines} == {"smoke"}
     facts = next(line for line in lines if line["event"] == "facts")
-    assert (facts["stage"], facts["images"]) == ("ingest", 400)
+    assert (facts["stage"], facts["images.member"]) == ("ingest", 200)
     assert str(tmp_path) not in json.dumps(lines)

@@ -147,7 +147,7 @@ def _run_stage(stage: Stage, context: Context) -> bool:
     begin = time.monotonic()
     with staged(stage.name):
         facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
-        event("facts", **facts)
+        event("facts", **flatten(facts))
     seconds = time.monotonic() - begin
     paths = stage.outputs(run, settings)
     outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
