@@ -60,7 +60,7 @@ def test_a_stopped_job_goes_on_and_keeps_what_pd_run_keeps(cluster: LocalCluster
         time.sleep(0.5)
     assert f"{cluster.server}/#/jobs/first" in cluster.run("pd", "status", run).stdout
     assert cluster.run("ray", "job", "stop", "--address", cluster.server, "first").returncode == 0
-    assert not (run / "private" / "teacher").exists()
+    assert not (run / "release" / "model").exists()
     settings = ["--set", f"cluster.address={cluster.server}", "--set", STRICT, "--set", "generate.workers=3"]
     second = cluster.run("pd", "submit", "configs/smoke.yaml", *settings, timeout=1200)
     assert second.returncode == 0, second.stdout[-3000:] + second.stderr
