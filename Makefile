@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE ?= 1
 export DS_ACCELERATOR ?= cpu
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo test test-all check audit format clean
 
 demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/faces/
 	$(BIN)/pd run configs/faces.yaml
@@ -22,6 +22,9 @@ check: .venv/installed  ## lint, format, types, import order
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: .venv/installed  ## known vulnerabilities of what constraints.txt pins; asks a public service, so it needs a network
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

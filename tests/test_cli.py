@@ -1,5 +1,6 @@
 """What a user types, and what comes back: exit codes, one clear line, nothing half-written."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,8 +8,13 @@ import pytest
 from PIL import Image
 from terminal import ROOT, pd
 
-COMMANDS = ["run", "init", "status", "ingest", "reid", "teacher", "generate", "filter", "student", "audit", "report"]
-COMMANDS += ["compare", "verify"]
+from pd.engine.dashboard import FILE as DASHBOARD
+from pd.pipeline import lock
+from pd.store.atomic import write_json
+from pd.store.run import Run
+
+COMMANDS = ["run", "submit", "plan", "init", "status", "ingest", "reid", "teacher", "generate", "filter", "student"]
+COMMANDS += ["audit", "fingerprint", "report", "compare", "verify"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -91,6 +97,16 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "runs among the images": ([*data("folder", good), "--set", f"runs={good}"], "among the images"),
         "an unknown option": (["run", "--stes"], "`pd run --help`"),
         "a place that cannot be": ([*run, "--set", "runs=/dev/null/x"], "/dev/null"),
+        "no job server": (
+            ["submit", "configs/smoke.yaml", "--set", "cluster.address=http://127.0.0.1:9"],
+            "no Ray job server answers",
+        ),
+        "a job that no command does": (["submit", "configs/smoke.yaml", "--stage", "arms"], "no job does 'arms'"),
+        "a part of a GPU for two": (
+            [*run, "--set", "teacher.workers=2", "--set", "teacher.gpus_per_worker=0.5"],
+            "NCCL refuses that",
+        ),
+        "a GPU and a half": ([*run, "--set", "generate.gpus_per_worker=1.5"], "a part of one GPU"),
         "status of nothing": (["status", tmp / "empty"], "no run in this folder"),
     }
 
@@ -142,3 +158,22 @@ def test_the_project_names_no_path_of_a_machine() -> None:
         if path.suffix in {".py", ".yaml", ".json", ".md"} and os.sep + "work" + os.sep + "main" in path.read_text()
     ]
     assert not found
+
+
+def test_status_shows_rays_dashboard_while_somebody_works_on_a_run(tmp_path: Path) -> None:
+    words = ["ingest", "configs/smoke.yaml", "--set", f"runs={tmp_path}"]
+    assert pd(*words).returncode == 0
+    run = Run(tmp_path / "smoke")
+    write_json(run.work / DASHBOARD, {"job": "http://127.0.0.1:8265/#/jobs/one"})
+    assert "8265" not in pd("status", run.root).stdout  # whose work is over
+    with lock(run):
+        assert "job on Ray's dashboard: http://127.0.0.1:8265/#/jobs/one" in pd("status", run.root).stdout
+
+
+def test_a_stage_leaves_events(tmp_path: Path) -> None:
+    pd("ingest", "configs/smoke.yaml", "--set", f"runs={tmp_path}")
+    lines = [json.loads(line) for line in (tmp_path / "smoke" / "work" / "events.jsonl").read_text().splitlines()]
+    assert {line["run"] for line in lines} == {"smoke"}
+    facts = next(line for line in lines if line["event"] == "facts")
+    assert (facts["stage"], facts["images.member"]) == ("ingest", 200)
+    assert str(tmp_path) not in json.dumps(lines)

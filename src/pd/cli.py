@@ -52,11 +52,57 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
     from pd.pipeline import run_pipeline
     from pd.stages.summary import summary_table
 
-    settings = load_settings(config, set_ or ())
-    done = run_pipeline(settings, Reporter())
+    done = run_pipeline(_settings(config, set_), Reporter())
     console = Console()
     console.print(summary_table(done))
     console.print(f"report:  {escape(str(done.report))}\nrelease: {escape(str(done.release))}", soft_wrap=True)
+
+
+@app.command()
+def submit(
+    config: ConfigFile,
+    set_: Overrides = None,
+    stage: Annotated[str, typer.Option(help="a single stage, as `teacher`; else all that is not done")] = "run",
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="show the job's log until it ends")] = True,
+) -> None:
+    """Run `pd run` as a job of the Ray cluster at `cluster.address`; its exit code is that of `pd run` there.
+
+    Code and settings are sent, images are not: relative paths are those below PD_HOME on the cluster. Ctrl-C ends the
+    following, `ray job stop` ends the job.
+
+    Example: `pd submit configs/faces.yaml --set cluster.address=http://127.0.0.1:8265`
+    """
+    from pd.engine.submit import COMMANDS
+    from pd.engine.submit import submit as submit_job
+
+    if stage not in COMMANDS:
+        raise UserError(f"no job does '{stage}'", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
+    sys.exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    set_: Overrides = None,
+    json_: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
+) -> None:
+    """Say what a run will need, by stage, before anyone pays for it: GPU or core hours, time and storage.
+
+    Reads some of the images, and trains and samples the settings' own models for some seconds, on this machine.
+
+    Example: `pd plan configs/faces.yaml`
+    """
+    from pd.stages.plan import as_json, needs_table
+    from pd.stages.plan import plan as reckon
+    from pd.stages.probe import measure
+
+    settings = load_settings(config, set_ or ())
+    rates = measure(settings, Reporter())
+    needs = reckon(settings, rates)
+    if json_:
+        typer.echo(json.dumps(as_json(settings, rates, needs), indent=2))
+    else:
+        Console().print(needs_table(settings, rates, needs))
 
 
 @app.command()
@@ -92,7 +138,7 @@ def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folde
 
     Example: `pd status runs/faces`
     """
-    from pd.pipeline import states
+    from pd.pipeline import dashboard_pages, states
 
     settings = _settings_of_run(run_)
     table = Table(title=f"{settings.run_dir}  settings {settings.digest()}")
@@ -108,6 +154,8 @@ def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folde
         size = f"{state.bytes / 1e6:.1f} MB" if state.bytes else ""
         table.add_row(state.name, state.state, seconds, size, escape(state.why or facts))
     Console().print(table)
+    for page, address in dashboard_pages(settings).items():
+        Console().print(f"{page} on Ray's dashboard: {escape(address)}", soft_wrap=True)
 
 
 def _settings_of_run(path: Path) -> Settings:
@@ -125,7 +173,14 @@ def _settings_of_run(path: Path) -> Settings:
 def _stage(name: str, config: Path, overrides: list[str] | None) -> None:
     from pd.pipeline import run_pipeline
 
-    run_pipeline(load_settings(config, overrides or ()), Reporter(), only=[name])
+    run_pipeline(_settings(config, overrides), Reporter(), only=[name])
+
+
+def _settings(config: Path, overrides: list[str] | None) -> Settings:
+    """Settings of a run that is to be worked on, here or as a job of a cluster."""
+    from pd.engine.job import settle
+
+    return settle(load_settings(config, overrides or ()))
 
 
 @app.command()

@@ -12,12 +12,21 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pd.errors import UserError
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _whole_or_part(gpus: float) -> float:
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError("write a whole number, or a part of one GPU such as 0.25")
+    return gpus
+
+
+Gpus = Annotated[float, Field(ge=0), AfterValidator(_whole_or_part)]
 
 
 class Section(BaseModel):
@@ -147,7 +156,7 @@ class ModelSettings(Section):
     workers: int | tuple[int, int] = Field(
         1, description="Ray Train workers; [min, max]: as many as there are; 0: in this process, for debugging"
     )
-    gpus_per_worker: Annotated[float, Field(ge=0)] = Field(0.0, description="GPUs of each worker")
+    gpus_per_worker: Gpus = Field(0.0, description="GPUs of each worker; a part of one, 0.5 say, for a lone worker only")
     cpus_per_worker: Annotated[float, Field(gt=0)] | None = Field(None, description="empty: all CPUs shared out, less one slot")
     seed: int | None = Field(None, description="empty: derived from the run's seed")
     samples_every: Annotated[int, Field(ge=0)] = Field(
@@ -227,6 +236,11 @@ class ModelSettings(Section):
             )
         if self.base is None and trained["train_unet"] == "frozen":
             raise ValueError("train_unet = frozen leaves a UNet of random weights: name a base, or train it in full")
+        if 0 < self.gpus_per_worker < 1 and self.max_workers > 1:
+            raise ValueError(
+                f"gpus_per_worker = {self.gpus_per_worker:g} would put workers on the same GPU, and NCCL refuses that: "
+                "set workers: 1, or gpus_per_worker: 1"
+            )
         if self.offload == "optimizer" and self.zero_stage == 0:
             raise ValueError("offload = optimizer is ZeRO's, and zero_stage is 0: set zero_stage to 1, 2 or 3")
         return self
@@ -249,7 +263,7 @@ class GenerateSettings(Section):
     shard_size: Positive = Field(512, description="candidates per Parquet shard: what a crash can cost a worker")
     batch: Positive = Field(64, description="candidates per forward; part of the numbers' definition, not of the layout")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="actors; 0: as the cluster allows")
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    gpus_per_worker: Gpus = Field(0.0, description="GPUs of each actor; 0.25: four share one, for small models")
     gallery_parts: Positive = Field(
         1, description="1: every worker holds all members' rows; more: so many actors share them, where they do not fit"
     )
@@ -314,6 +328,17 @@ class TrackingSettings(Section):
     experiment: Annotated[str, Field(min_length=1)] = Field("pd", description="the MLflow experiment; each training is a run")
 
 
+class ClusterSettings(Section):
+    """`pd submit`: which Ray cluster runs the job, and what the job's own process needs there."""
+
+    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server; better by an ssh tunnel than open")
+    driver_cpus: Annotated[float, Field(ge=0)] = Field(0, description="CPUs of the job's own process; 0: it runs on the head")
+    driver_gpus: Gpus = Field(0, description="GPUs of its own; its machine is chosen accordingly")
+    wait_minutes: Annotated[float, Field(ge=0)] = Field(
+        0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
+    )
+
+
 class Settings(Section):
     """A whole run."""
 
@@ -329,6 +354,7 @@ class Settings(Section):
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
     tracking: TrackingSettings = TrackingSettings()
+    cluster: ClusterSettings = ClusterSettings()
 
     @property
     def run_dir(self) -> Path:
@@ -337,7 +363,7 @@ class Settings(Section):
 
     def digest(self) -> str:
         """16 hex digits that name the settings; the folder, the cluster's address and who watches do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking"}))
+        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster"}))
 
 
 def digest_of(value: object) -> str:

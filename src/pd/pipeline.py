@@ -3,18 +3,21 @@
 import contextlib
 import fcntl
 import importlib
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pd import __version__
 from pd.config import Settings, digest_of, flatten
+from pd.engine.dashboard import FILE as DASHBOARD
 from pd.errors import UserError
+from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
 from pd.stages.graph import BY_NAME, STAGES, Stage
@@ -23,7 +26,8 @@ from pd.store.files import digest_folder, size_of
 from pd.store.lineage import Record, read_record, why_stale
 from pd.store.run import Run
 
-VERSIONED = ("privacy-distillation", "torch", "diffusers", "deepspeed", "ray", "pyarrow")
+EVENTS, LOCK = "events.jsonl", ".lock"  # in the run's work folder
+VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     context = Context(settings, run, reporter)
     _refuse_other_data(settings, run)
     new = not run.root.exists()
-    with lock(run):
+    with lock(run), recorded(run.work / EVENTS, settings.name):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
@@ -112,6 +116,20 @@ def states(settings: Settings) -> list[StageState]:
     return shown
 
 
+def dashboard_pages(settings: Settings) -> dict[str, str]:
+    """Where Ray's dashboard shows a run, by page, while a `pd` works on it; a cluster that is through with it may be gone."""
+    work = Run(settings.run_dir).work
+    pages, held = work / DASHBOARD, work / LOCK
+    if not (pages.exists() and held.exists()):
+        return {}
+    with held.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return dict(json.loads(pages.read_text(encoding="utf-8")))
+    return {}
+
+
 def _run_stage(stage: Stage, context: Context) -> bool:
     """Run one stage unless it is done; True when it ran."""
     run, settings, say = context.run, context.settings, context.reporter.say
@@ -127,7 +145,9 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         return False
     say(f"{stage.name}: {stage.doing}" + (f"  (again: {why})" if record else ""))
     begin = time.monotonic()
-    facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
+    with staged(stage.name):
+        facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
+        event("facts", **flatten(facts))
     seconds = time.monotonic() - begin
     paths = stage.outputs(run, settings)
     outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
@@ -141,7 +161,7 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         sizes={path.relative_to(run.root).as_posix(): size_of(path) for path in paths},
         seconds=round(seconds, 2),
         facts=dict(facts),
-        versions={name: version(name) for name in VERSIONED},
+        versions={"privacy-distillation": __version__, **{name: version(name) for name in VERSIONED}},
     ).write(run.record(stage.name))
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True
@@ -189,8 +209,7 @@ def lock(run: Run) -> Iterator[None]:
         for folder in (run.private, run.work):
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)
-        path: Path = run.work / ".lock"
-        with path.open("w") as file:
+        with (run.work / LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from pd.events import event
+
 Progress = Callable[[int, int, Mapping[str, object]], None]
 """Called as progress(done, total, info); info holds a few figures worth watching, never captions or pixels."""
 
@@ -37,7 +39,12 @@ class Reporter:
 
     @contextmanager
     def task(self, name: str) -> Iterator[Progress]:
-        """Yield the progress callback of one task."""
+        """Yield the progress callback of one task; what it is told is recorded, too (`pd.events`)."""
+        with self._shown(name) as show:
+            yield _Recorded(name, show)
+
+    @contextmanager
+    def _shown(self, name: str) -> Iterator[Progress]:
         if self.console.is_terminal:
             with Bars(
                 TextColumn("{task.description:>12}"),
@@ -57,6 +64,20 @@ class Reporter:
                 yield draw
         else:
             yield _Lines(self, name)
+
+
+class _Recorded:
+    """Passes progress on, and records it every LINE_EVERY seconds and at the end."""
+
+    def __init__(self, name: str, show: Progress) -> None:
+        self.name, self.show, self.due = name, show, time.monotonic()
+
+    def __call__(self, done: int, total: int, info: Mapping[str, object]) -> None:
+        now = time.monotonic()
+        if now >= self.due or 0 < total == done:
+            self.due = now + LINE_EVERY
+            event("progress", **{**info, "task": self.name, "done": done, "total": total})
+        self.show(done, total, info)
 
 
 class _Lines:

@@ -1,4 +1,9 @@
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -303,3 +308,20 @@ def test_images_smaller_than_the_size_are_counted_and_far_smaller_ones_are_bad(p
     report = ingest(settings(path=root, size=24, resize="pad"), 1, tmp_path / "d")  # by its longer side
     assert report.facts()["enlarged"] == 12
     assert ingest(settings(path=root), 1, tmp_path / "e").facts()["enlarged"] == 1
+
+
+def test_where_pd_lies_does_not_change_what_it_brings(tmp_path):
+    """A job of a cluster unpacks pd anew: its faces are the same."""
+    import pd
+
+    copy = tmp_path / "pd"
+    shutil.copytree(Path(pd.__file__).parent, copy, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("__pycache__"))
+    ask = "from pd.config import DataSettings; from pd.dataset.ingest import fingerprint; print(fingerprint(DataSettings()))"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", ask], env=os.environ | {"PYTHONPATH": str(place.parent)}, capture_output=True, text=True
+        ).stdout
+        for place in (copy, Path(pd.__file__).parent)
+    }
+    assert len(found) == 1
+    assert len(found.pop().strip()) == 16

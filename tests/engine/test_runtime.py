@@ -134,6 +134,7 @@ def test_wrapped_errors_of_ray_train_are_unwrapped() -> None:
         ([16.0], [8.0], 8, 1.0, 1.0),
         ([0.0, 4.0, 4.0, 4.0], [0.0] * 4, 2, 0.0, 4.0),  # eleven to share, but a worker fits on one machine
         ([32.0, 32.0], [4.0, 4.0], 8, 1.0, 7.0),
+        ([2.0, 32.0], [8.0, 0.0], 8, 1.0, 0.12),  # the machine with GPUs has few CPUs, and those of the other are no help
     ],
 )
 def test_cpus_are_shared_out_so_that_workers_fit_on_machines(

@@ -25,6 +25,13 @@ def test_gpus_bound_the_actors():
         plan_layout(nodes, 3, 1, 100)
 
 
+def test_no_gpu_idles_because_cpus_are_few_beside_it_or_many_elsewhere():
+    nodes = [{"CPU": 4, "GPU": 8}, {"CPU": 64}]
+    assert plan_layout(nodes, 0, 1, 100) == Layout(8, SHARED_CPUS, 1)
+    assert plan_layout(nodes, 8, 1, 100).actors == 8
+    assert plan_layout([{"CPU": 8, "GPU": 1}, {"CPU": 64}], 0, 0.25, 100) == Layout(4, ACTOR_CPUS, 0.25)
+
+
 def test_no_more_actors_than_shards():
     assert plan_layout([{"CPU": 16}], 0, 0, 3).actors == 3
 

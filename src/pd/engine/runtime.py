@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, lcm
-from pathlib import Path
 from typing import Any
 
 from pd.config import ModelSettings
+from pd.engine.dashboard import note_dashboard
+from pd.engine.job import given_environment, search_path
+from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
+from pd.store.run import Run
 
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
@@ -42,13 +45,17 @@ class Share:
     threads: int
 
 
-def connect(address: str | None = None) -> None:
+def connect(address: str | None = None, run: Run | None = None) -> None:
     """Join the cluster at `address`, or in RAY_ADDRESS, or started by `ray start` here; else start one in this process.
 
     Calling it again does nothing. Nothing is printed unless it fails.
 
+    Args:
+        address: of Ray's head, `host:port` or `auto`.
+        run: what is to be worked on. All machines must see it, and it is told where the cluster's dashboard is.
+
     Raises:
-        UserError: there is no cluster at the address, or Ray cannot start here.
+        UserError: there is no cluster at the address, Ray cannot start here, or a machine does not see the run's folder.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -62,7 +69,7 @@ def connect(address: str | None = None) -> None:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
         with _without_stderr():
-            ray.init(
+            found = ray.init(
                 address=address,
                 include_dashboard=False,
                 log_to_driver=False,
@@ -71,6 +78,9 @@ def connect(address: str | None = None) -> None:
             )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
+    if run is not None:
+        note_dashboard(run.work, found.dashboard_url)
+        check_shared(run.work)
 
 
 def _not_connected(address: str | None, error: Exception) -> UserError:
@@ -127,13 +137,13 @@ def preflight_train(settings: ModelSettings) -> Share:
         )
     each_cpu = settings.cpus_per_worker
     if each_cpu is None:
-        if workers > sum(cpus):
+        if workers > sum(cpus) and not each_gpu:  # with GPUs, parts of CPUs do
             raise UserError(
                 f"{workers} workers need {workers} CPUs; the cluster has {sum(cpus):g} on {_machines(nodes)}",
                 where=f"workers = {workers}",
                 fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
             )
-        workers = min(settings.max_workers, int(sum(cpus)), _fits(gpus, each_gpu) if each_gpu else settings.max_workers)
+        workers = min(settings.max_workers, _fits(gpus, each_gpu) if each_gpu else int(sum(cpus)))
         each_cpu = _even_share(cpus, gpus, workers, each_gpu)
     elif (fit := _fits_both(cpus, gpus, each_cpu, each_gpu)) < workers:
         raise UserError(
@@ -210,13 +220,12 @@ def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseExcepti
             yield from _inside(inner, seen)
 
 
-def _runtime_env() -> dict[str, Any] | None:
-    """Let workers of a cluster that was started elsewhere import pd; a submitted job brings its own working folder."""
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ:
-        return None
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
-    return {"env_vars": {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}}
+def _runtime_env() -> dict[str, Any]:
+    """What workers of a cluster that was started elsewhere must have in their environment to do as this process does."""
+    wanted = {"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}
+    if paths := search_path():
+        wanted["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    return {"env_vars": {key: value for key, value in wanted.items() if key not in given_environment()}}
 
 
 def _store_bytes() -> int:
@@ -227,13 +236,20 @@ def _store_bytes() -> int:
 
 
 def _even_share(cpus: list[float], gpus: list[float], workers: int, each_gpu: float) -> float:
-    """The most CPUs each worker can have such that all fit and one slot stays free; below one, a fraction."""
-    spare = max(sum(cpus) - 1.0, 0.5)
+    """The most CPUs each worker can have such that all fit and one slot stays free; below one, a fraction.
+
+    Workers with GPUs share the CPUs of the machines that have some: those of others would be waited for in vain.
+    """
+    usable = [cpu for cpu, gpu in zip(cpus, gpus, strict=True) if gpu >= each_gpu]
+    spare = max(sum(usable) - 1.0, 0.5)
     most = int(spare // workers)
     for each in range(most, 0, -1):
         if _fits_both(cpus, gpus, each, each_gpu) >= workers:
             return float(each)
-    return int(min(spare / workers, 0.5) * 100) / 100
+    part = int(min(spare / workers, 0.5) * 100) / 100
+    while part > 0.01 and _fits_both(cpus, gpus, part, each_gpu) < workers:
+        part = round(part - 0.01, 2)
+    return part
 
 
 def _fits(held: list[float], each: float) -> int:

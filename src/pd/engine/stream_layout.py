@@ -36,9 +36,9 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
     Raises:
         UserError: the actors wanted do not fit; the numbers are in the message.
     """
-    each, fits = ACTOR_CPUS, sum(_fits(node, gpus_per_worker, _alone(node)) for node in nodes)
-    if workers > fits:
-        each, fits = SHARED_CPUS, sum(_fits(node, gpus_per_worker, _sharing(node)) for node in nodes)
+    alone, sharing = (sum(_fits(node, gpus_per_worker, by_cpu(node)) for node in nodes) for by_cpu in (_alone, _sharing))
+    idle = gpus_per_worker > 0 and not workers and sharing > alone  # GPUs would be, on machines with few CPUs
+    each, fits = (SHARED_CPUS, sharing) if workers > alone or idle else (ACTOR_CPUS, alone)
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = workers or max(fits, 1)
     if wanted > fits:

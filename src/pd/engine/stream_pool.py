@@ -18,6 +18,7 @@ from pd.engine.stream_metrics import Meters
 from pd.engine.stream_watch import watched
 from pd.engine.stream_work import bottleneck
 from pd.errors import UserError
+from pd.events import event
 from pd.progress import Progress
 
 # Blocks of rows that Ray Data is given; each costs the driver memory and milliseconds. Fewer shards than this: one a block.
@@ -53,7 +54,7 @@ class _Worker:
         self._meters = Meters()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        nothing = {"rows": 0, "bytes": 0, "seconds": "{}", "reasons": "{}", "error": "", "crash": ""}
+        nothing = {"index": -1, "rows": 0, "bytes": 0, "seconds": "{}", "reasons": "{}", "error": "", "crash": ""}
         try:
             self._built = self._built or self._actor(**self._arguments)
             done = self._built(row)
@@ -132,7 +133,9 @@ def run_pool(
         for result in watched(results.iter_rows(), lambda: _room(layout)):
             _raise(result)
             heard, made = heard + 1, made + result["rows"]
-            for phase, spent in json.loads(result["seconds"]).items():
+            spent_here = json.loads(result["seconds"])
+            event("shard", shard=result["index"], rows=result["rows"], bytes=result["bytes"], **_named(spent_here))
+            for phase, spent in spent_here.items():
                 seconds[phase] += spent
             reasons.update(json.loads(result["reasons"]))
             info = {"workers": layout.actors, "images/s": made / (time.monotonic() - begin)}
@@ -170,6 +173,10 @@ def _raise(result: Mapping[str, Any]) -> None:
         raise UserError(what, where=where, fix=fix)
     if result["crash"]:
         raise RuntimeError(f"a worker failed:\n{result['crash']}")
+
+
+def _named(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {f"{phase}_seconds": spent for phase, spent in seconds.items()}
 
 
 def _shares(reasons: Counter[str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ class Stopwatch:
 def done_row(mark: Mark, reasons: Mapping[str, int]) -> dict[str, Any]:
     """What leaves a worker of a finished shard; mappings as JSON, for Ray Data would make one wide type of them all."""
     words = {"seconds": json.dumps(mark.seconds), "reasons": json.dumps(reasons)}
-    return {"rows": mark.stop - mark.start, "bytes": mark.size, **words}
+    return {"index": mark.index, "rows": mark.stop - mark.start, "bytes": mark.size, **words}
 
 
 def bottleneck(seconds: Mapping[str, float]) -> dict[str, str]:

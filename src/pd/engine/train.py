@@ -16,6 +16,7 @@ from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwr
 from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_handover import hand_over
 from pd.engine.train_job import Job, common, name_of
+from pd.engine.train_metrics import TrainingMeters
 from pd.engine.train_progress import ProgressReader
 from pd.engine.train_tracking import located
 from pd.errors import UserError
@@ -118,7 +119,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
 
     # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
-    reader = ProgressReader(job.progress)
+    reader, meters = ProgressReader(job.progress), TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
     thread.start()
     while thread.is_alive():
@@ -126,6 +127,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
         if new or time.monotonic() - shown > REPEAT_S:
             record, shown = new or record, time.monotonic()
             _show(record, progress)
+            meters.show(record)
         thread.join(POLL_S)
     if new := reader.latest():
         _show(new, progress)

@@ -118,7 +118,8 @@ class Encoder:
         begin, shard = time.perf_counter(), Shard.of(row)
         size = _make(self._job, self._vae, self._images, shard)
         seconds = json.dumps({"latents": time.perf_counter() - begin})
-        return {"rows": shard.stop - shard.start, "bytes": size, "seconds": seconds, "reasons": "{}"}
+        rows = shard.stop - shard.start
+        return {"index": shard.index, "rows": rows, "bytes": size, "seconds": seconds, "reasons": "{}"}
 
 
 def _lay_ground(job: Job) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.stages.base import Context, Facts
 from pd.stages.student import train_student
@@ -19,9 +20,13 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     facts: dict[str, int] = {}
     if settings.audit.trained_arms:
-        connect(settings.address)
+        connect(settings.address, run)
     for arm in settings.audit.trained_arms:
-        with write_folder(run.arm(arm)) as folder, context.reporter.task(arm) as progress:
+        with (
+            write_folder(run.arm(arm)) as folder,
+            context.reporter.task(arm) as progress,
+            machines(settings.cluster, settings.student.min_workers, settings.student.gpus_per_worker, progress),
+        ):
             images = _candidates(run, arm, context.seed(arm))
             work = run.work / "arms" / arm
             # The released student's seed: all start from the same weights and see the same noise.

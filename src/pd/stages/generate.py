@@ -3,6 +3,8 @@
 from functools import partial
 
 from pd.dataset.private import PrivateDataset
+from pd.engine.machines import machines
+from pd.engine.runtime import connect
 from pd.engine.stream import generate
 from pd.filters.calibration import find_thresholds, read_measurements
 from pd.filters.decide import foretell
@@ -18,8 +20,12 @@ def execute(context: Context) -> Facts:
             f"  captions of {prompts.dropped_images} images are shared by fewer than {settings.generate.prompt_k} people "
             "and are no prompts"
         )
+    connect(settings.address, run)
     thresholds = find_thresholds(read_measurements(run.reid), settings.reid.calibration, settings.filter)
-    with context.reporter.task("candidates") as progress:
+    with (
+        context.reporter.task("candidates") as progress,
+        machines(settings.cluster, settings.generate.workers, settings.generate.gpus_per_worker, progress),
+    ):
         facts = generate(
             teacher=run.teacher,
             reid=run.reid,

@@ -5,6 +5,7 @@ from pathlib import Path
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
+from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.train import train_model
 from pd.progress import Progress
@@ -42,8 +43,12 @@ def train_student(
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    connect(settings.address)
-    with write_folder(run.model) as folder, context.reporter.task("student") as progress:
+    connect(settings.address, run)
+    with (
+        write_folder(run.model) as folder,
+        context.reporter.task("student") as progress,
+        machines(settings.cluster, settings.student.min_workers, settings.student.gpus_per_worker, progress),
+    ):
         kept = SyntheticDataset.open(run.data)
         facts = train_student(
             kept,

@@ -2,6 +2,7 @@
 
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
+from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.train import train_model
 from pd.stages.base import Context, Facts
@@ -16,8 +17,12 @@ def execute(context: Context) -> Facts:
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:
         context.reporter.say(f"  {changed} captions are shared by too few people, or say nothing: made general, or from labels")
-    connect(settings.address)
-    with write_folder(run.teacher) as folder, context.reporter.task("teacher") as progress:
+    connect(settings.address, run)
+    with (
+        write_folder(run.teacher) as folder,
+        context.reporter.task("teacher") as progress,
+        machines(settings.cluster, settings.teacher.min_workers, settings.teacher.gpus_per_worker, progress),
+    ):
         return train_model(
             settings.teacher,
             settings.data,

@@ -1,0 +1,51 @@
+"""Machines that an autoscaler is to start: asked for, waited for, and let go again."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from pd.config import ClusterSettings
+from pd.progress import Progress
+
+LOOK_S = 2.0
+
+
+@contextmanager
+def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Progress) -> Iterator[None]:
+    """Keep room for so many workers in the cluster for as long as the context lasts; does nothing without `wait_minutes`.
+
+    An autoscaler starts machines for what is asked for, and takes them away again when nobody does. When time is up
+    without them, whoever lays out the workers says what is missing.
+
+    Args:
+        cluster: how long to wait.
+        workers: how many; at least one is asked for.
+        gpus: of each.
+        progress: called while it waits.
+    """
+    if not cluster.wait_minutes:
+        yield
+        return
+    import ray
+    from ray.autoscaler.sdk import request_resources
+
+    workers = max(workers, 1)
+    request_resources(bundles=[{"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}] * workers)
+    try:
+        end = time.monotonic() + 60 * cluster.wait_minutes
+        while (found := room(_resources(ray.nodes()), gpus)) < workers and time.monotonic() < end:
+            progress(found, workers, {"waiting for": "machines"})
+            time.sleep(LOOK_S)
+        yield
+    finally:
+        request_resources(bundles=[])
+
+
+def room(nodes: Sequence[Mapping[str, float]], gpus: float) -> int:
+    """How many workers fit, of one CPU and so many GPUs; a worker lies on one machine."""
+    held = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
+    return sum(min(int(cpu), int(gpu / gpus + 1e-9)) if gpus else int(cpu) for cpu, gpu in held)
+
+
+def _resources(nodes: Sequence[Mapping[str, object]]) -> list[Mapping[str, float]]:
+    return [dict(node["Resources"]) for node in nodes if node["Alive"]]  # type: ignore[call-overload]

@@ -1,0 +1,117 @@
+"""A run handed to a Ray cluster's job server: its settings and this code go there, its log comes back."""
+
+import asyncio
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+import pd
+from pd.config import Settings
+from pd.errors import UserError
+from pd.progress import Reporter
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobSubmissionClient
+
+STOPPED = 130  # as `pd` says when Ctrl-C stops it
+SETTINGS = "settings.yaml"
+COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "student", "audit", "report")
+
+
+def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = True) -> int:
+    """Submit `pd COMMAND` with these settings, and follow its log to its end.
+
+    The job is a copy of this `pd`, so that the cluster runs what was tried here; torch, Ray and the rest are the cluster's.
+
+    Args:
+        settings: of the run; `cluster` says where to and what the job itself needs.
+        command: `run`, or a stage.
+        reporter: tells the job's name, and what stands in its log goes to stdout.
+        follow: whether to wait for its end; Ctrl-C stops the waiting, not the job.
+
+    Returns:
+        The job's exit code, which is `pd`'s; 130 when somebody stopped it; 0 without `follow`.
+
+    Raises:
+        UserError: no job server answers, or it does not let us in.
+    """
+    cluster = settings.cluster
+    client = _client(cluster.address)
+    with tempfile.TemporaryDirectory(prefix="pd-submit-") as folder:
+        _pack(settings, Path(folder))
+        job = client.submit_job(
+            entrypoint=f"python -m pd.cli {command} {SETTINGS}",
+            runtime_env={"working_dir": folder},
+            metadata={"run": settings.name},
+            entrypoint_num_cpus=cluster.driver_cpus,
+            entrypoint_num_gpus=cluster.driver_gpus,
+        )
+    reporter.say(f"submitted as {job}; `ray job logs {job}` and `ray job stop {job}` with --address {cluster.address}")
+    if not follow:
+        return 0
+    try:
+        asyncio.run(_follow(client, job))
+    except KeyboardInterrupt:
+        reporter.say("no longer following; the job goes on")
+        return STOPPED
+    return _exit_code(client, job, reporter)
+
+
+def _client(address: str) -> "JobSubmissionClient":
+    # Ray reads this when it is imported. Where there is a token it is meant to be used.
+    token = Path.home() / ".ray" / "auth_token"
+    if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    logging.getLogger("ray").setLevel(logging.WARNING)
+    where = f"cluster.address = {address}"
+    try:
+        return JobSubmissionClient(address)
+    except AuthenticationError:
+        raise UserError(
+            "the job server wants another token",
+            where=where,
+            fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to what the cluster was started with",
+        ) from None
+    except (ConnectionError, OSError):
+        raise UserError(
+            "no Ray job server answers",
+            where=where,
+            fix="start one with `ray start --head`, or reach the cluster's by `ssh -L 8265:127.0.0.1:8265 HEAD`",
+        ) from None
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"not a Ray job server ({str(error).splitlines()[0]})", where=where) from None
+
+
+def _pack(settings: Settings, folder: Path) -> None:
+    """What is uploaded: this package and the settings, no data."""
+    shutil.copytree(Path(pd.__file__).parent, folder / "pd", ignore=shutil.ignore_patterns("__pycache__"))
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    (folder / SETTINGS).write_text(text, encoding="utf-8")
+
+
+async def _follow(client: "JobSubmissionClient", job: str) -> None:
+    async for lines in client.tail_job_logs(job):
+        sys.stdout.write(lines)
+        sys.stdout.flush()
+
+
+def _exit_code(client: "JobSubmissionClient", job: str, reporter: Reporter) -> int:
+    from ray.job_submission import JobStatus
+
+    found = client.get_job_info(job)
+    if found.status == JobStatus.STOPPED:
+        reporter.say("the job was stopped; the same command goes on from what is finished")
+        return STOPPED
+    if found.driver_exit_code is None:  # it never began, or its machine is gone
+        reporter.say(f"the job ended as {found.status}: {(found.message or 'no reason given').splitlines()[0]}")
+        return 1
+    return int(found.driver_exit_code)

@@ -1,0 +1,170 @@
+"""Plan: what a run will need, by stage, reckoned from a short probe; before anyone pays for it."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from pd.config import ModelSettings, Settings
+from pd.stages.probe import TRAINING_BYTES, Rates, Training
+
+CHECKPOINTS = 2  # that a training keeps
+_DEVICES = ("gpu", "core")
+LEFT_OUT = "thresholds, attacks and their resampling, report and proof: minutes, and not measured"
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stage needs.
+
+    Attributes:
+        stage: its name.
+        device: what its hours are of: `core` or `gpu`.
+        images: that it works on, an image counted each time.
+        rate: images a second, of one worker; None: not known.
+        workers: that share them.
+        device_hours: of all workers together; None: not known.
+        hours: on the clock, if work spreads evenly; None: not known.
+        bytes: that it leaves on storage, or holds there meanwhile.
+        why: why something is not known.
+    """
+
+    stage: str
+    device: str
+    images: int
+    rate: float | None
+    workers: int
+    device_hours: float | None
+    hours: float | None
+    bytes: float
+    why: str | None = None
+
+
+def plan(settings: Settings, rates: Rates) -> list[Need]:
+    """Reckon what each stage of a run needs: its images over the rate at which they were worked on."""
+    how, reid, cores = settings.generate, settings.reid, rates.cores
+    views = reid.networks * reid.steps * reid.identities_per_batch * reid.images_per_identity
+    candidates = how.candidates * rates.candidate_bytes
+    gpu = rates.gpu and how.gpus_per_worker > 0
+    made = 1 / (1 / rates.sampled + 1 / rates.scored) if rates.sampled else None
+    samples = settings.audit.samples * sum(arm != "teacher" for arm in settings.audit.arms)  # the teacher's are candidates
+    why = rates.why
+    return [
+        _need("ingest", "core", cores, rates.images, rates.decoded, rates.images * rates.image_bytes),
+        _need("reid", "core", cores, views, rates.reid),
+        _trained("teacher", settings.teacher, rates.teacher, rates),
+        _need(
+            "generate",
+            "gpu" if gpu else "core",
+            how.gpus_per_worker if gpu else 1,
+            how.candidates,
+            made,
+            candidates,
+            workers=how.workers or (1 if gpu else cores),
+            why=why.get("generate"),
+        ),
+        Need("filter", "core", how.candidates, None, 1, None, None, 2 * candidates, "the scores are there: minutes at most"),
+        _trained("student", settings.student, rates.student, rates),
+        *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
+        _need("audit", "core", cores, samples, rates.sampled_here, samples * rates.image_bytes, why=why.get("audit")),
+    ]
+
+
+def _need(
+    stage: str,
+    device: str,
+    devices: float,
+    images: int,
+    rate: float | None,
+    held: float = 0.0,
+    *,
+    workers: int = 1,
+    why: str | None = None,
+) -> Need:
+    """The need of workers that hold so many devices each, and work on so many images a second each."""
+    if not rate:
+        return Need(stage, device, images, None, workers, None, None, held, why)
+    hours = images / rate / 3600
+    return Need(stage, device, images, rate, workers, hours * devices, hours / workers, held, why)
+
+
+def _trained(stage: str, model: ModelSettings, found: Training, rates: Rates) -> Need:
+    gpu = rates.gpu and model.gpus_per_worker > 0
+    held = (CHECKPOINTS * TRAINING_BYTES + 4) * (found.parameters or 0)
+    images = model.steps * model.batch
+    # Without GPUs the probe took all of this machine, whose cores the workers would share.
+    workers, devices = (max(1, model.max_workers), model.gpus_per_worker) if gpu else (1, rates.cores)
+    return _need(stage, "gpu" if gpu else "core", devices, images, found.images_per_s, held, workers=workers, why=found.why)
+
+
+def as_json(settings: Settings, rates: Rates, needs: Sequence[Need]) -> dict[str, Any]:
+    """All of it, for machines."""
+    totals = {
+        f"{device}_hours": sum(need.device_hours or 0.0 for need in needs if need.device == device) for device in _DEVICES
+    }
+    return {
+        "settings": settings.digest(),
+        "measured": asdict(rates),
+        "stages": [asdict(need) for need in needs],
+        "total": {**totals, "hours": sum(need.hours or 0.0 for need in needs), "bytes": sum(need.bytes for need in needs)},
+        "unknown": [need.stage for need in needs if need.hours is None],
+        "left_out": LEFT_OUT,
+    }
+
+
+def needs_table(settings: Settings, rates: Rates, needs: Sequence[Need]) -> Table:
+    """A stage a row, the sums last."""
+    table = Table(title=f"{settings.name}: measured in a few seconds on {rates.hardware}; other hardware differs")
+    for heading in ("stage", "images", "a second", "workers", "GPU h", "core h", "time", "storage"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for need in needs:
+        hours = {device: _few(need.device_hours) if need.device == device else "" for device in _DEVICES}
+        table.add_row(
+            need.stage,
+            f"{need.images:,}",
+            _few(need.rate),
+            str(need.workers),
+            hours["gpu"],
+            hours["core"],
+            _clock(need.hours),
+            _bytes(need.bytes),
+        )
+    total = as_json(settings, rates, needs)["total"]
+    table.add_section()
+    table.add_row(
+        "together",
+        "",
+        "",
+        "",
+        _few(total["gpu_hours"]),
+        _few(total["core_hours"]),
+        _clock(total["hours"]),
+        _bytes(total["bytes"]),
+    )
+    table.caption = "\n".join([f"not counted: {LEFT_OUT}", *_notes(settings, rates, needs)])
+    return table
+
+
+def _notes(settings: Settings, rates: Rates, needs: Sequence[Need]) -> list[str]:
+    notes = [f"{need.stage} is not in the sums: {need.why}" for need in needs if need.hours is None and need.why]
+    wanted = settings.teacher.gpus_per_worker or settings.student.gpus_per_worker or settings.generate.gpus_per_worker
+    if wanted and not rates.gpu:
+        notes.append("the settings ask for GPUs and there is none here: plan where they are")
+    return notes
+
+
+def _few(number: float | None) -> str:
+    """Two digits or a whole number: the probe is not more exact."""
+    return "-" if number is None else f"{number:.2g}" if number < 10 else f"{number:,.0f}"
+
+
+def _clock(hours: float | None) -> str:
+    if hours is None:
+        return "-"
+    minutes, seconds = divmod(round(hours * 3600), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,213 @@
+"""What `cluster/` ships: valid against its schemas, of one version with the package, closed to the network."""
+
+import ast
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray
+import yaml
+from terminal import ROOT
+
+from pd import __version__
+from pd.engine.submit import COMMANDS
+
+CLUSTER = ROOT / "cluster"
+SCHEMA = yaml.safe_load(Path(__file__).with_name("kuberay.yaml").read_text())
+PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((CLUSTER / "kubernetes" / name).read_text()))
+
+
+def cluster_of(name: str) -> dict[str, Any]:
+    spec: dict[str, Any] = documents(name)[0]["spec"]
+    return spec.get("rayClusterSpec", spec)
+
+
+KUBERNETES = ["raycluster.yaml", "rayjob.yaml"]
+JOBS = sorted(path for path in (ROOT / "ray_jobs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_kubernetes_files_fit_the_custom_resources(name: str) -> None:
+    for document in documents(name):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_the_schema_refuses_what_is_not_in_it() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    wrong = documents("raycluster.yaml")[0]
+    wrong["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["securtyContext"] = {}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, SCHEMA)
+
+
+def test_the_aws_file_fits_rays_own_schema() -> None:
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    settings = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
+    jsonschema.validate(settings, schema)
+    assert settings["head_node_type"] in settings["available_node_types"]
+
+
+def test_both_kubernetes_files_are_of_the_same_cluster_but_for_the_door() -> None:
+    stays, goes = cluster_of("raycluster.yaml"), cluster_of("rayjob.yaml")
+    containers = goes["headGroupSpec"]["template"]["spec"]["containers"]
+    assert containers.pop()["name"] == "door"
+    assert goes["headGroupSpec"]["rayStartParams"].pop("dashboard-port") == "8266"
+    assert goes == stays
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_token_tls_shared_memory_and_rights_of_pods(name: str) -> None:
+    cluster = cluster_of(name)
+    assert cluster["authOptions"]["mode"] == "token"
+    head = cluster["headGroupSpec"]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert cluster["enableInTreeAutoscaling"]
+    pods = [head["template"]["spec"], *(group["template"]["spec"] for group in cluster["workerGroupSpecs"])]
+    for pod in pods:
+        ray_container = pod["containers"][0]
+        env = {item["name"]: item.get("value") for item in ray_container["env"]}
+        assert env["RAY_USE_TLS"] == "1"
+        mounts = {mount["name"]: mount["mountPath"] for mount in ray_container["volumeMounts"]}
+        assert "ca" not in mounts  # its key is for the certificate's maker alone
+        assert {Path(env[f"RAY_TLS_{part}"]).parent for part in ("SERVER_CERT", "SERVER_KEY", "CA_CERT")} == {
+            Path(mounts["tls"])
+        }
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        assert set(mounts) <= set(volumes)
+        assert mounts["shm"] == "/dev/shm"
+        assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
+        assert env["PD_HOME"] == mounts["shared"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        for container in [*pod["initContainers"], *pod["containers"]]:
+            assert not container["securityContext"]["allowPrivilegeEscalation"]
+    gpus = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]
+    assert gpus["requests"]["nvidia.com/gpu"] == gpus["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_dashboard_and_job_server_listen_on_loopback_alone() -> None:
+    for name in KUBERNETES:
+        assert cluster_of(name)["headGroupSpec"]["rayStartParams"]["dashboard-host"] == "127.0.0.1"
+    starts = [
+        line
+        for path in CLUSTER.rglob("*")
+        if path.is_file()
+        for line in path.read_text().splitlines()
+        if "--head" in line and not line.lstrip().startswith("#") and path.suffix in (".sh", ".yaml", ".md")
+    ]
+    assert len(starts) >= 2
+    for line in starts:
+        assert "--dashboard-host=127.0.0.1" in line, line
+    assert "0.0.0.0" not in "".join(path.read_text() for path in CLUSTER.rglob("*") if path.is_file())
+
+
+def test_no_secret_is_in_a_file() -> None:
+    for path in CLUSTER.rglob("*"):
+        if path.is_file():
+            assert not re.search(r"BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|[0-9a-f]{64}", path.read_text()), path
+
+
+def test_versions_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+    for name in KUBERNETES:
+        assert cluster_of(name)["rayVersion"] == PINNED["ray"]
+    text = "".join(path.read_text() for path in CLUSTER.rglob("*") if path.is_file())
+    images = set(re.findall(r"\bpd:(\d[\w.]*)", text))
+    assert images == {__version__}
+    python = re.findall(r"^FROM python:(\d+\.\d+)", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(set(python)) == 1
+    assert project["requires-python"] == f">={python[0]}"
+    assert any("default" in line for line in project["dependencies"] if line.startswith("ray["))  # the job server's part
+
+
+def test_the_image_is_pinned_and_not_roots() -> None:
+    lines = (CLUSTER / "Dockerfile").read_text().splitlines()
+    stages = [line for line in lines if line.startswith("FROM ")]
+    assert len(stages) == 2
+    assert any("--constraint constraints.txt" in line for line in lines)
+    assert lines.index("USER 1000") > lines.index(stages[1])
+    copied = [word for line in lines if line.startswith("COPY") and "--from" not in line for word in line.split()[1:-1]]
+    for name in copied:
+        assert name.startswith("--") or (ROOT / name).exists(), name
+    allowed = {line[1:] for line in (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {name for name in copied if not name.startswith("--")} == allowed
+
+
+@pytest.mark.parametrize("script", sorted(CLUSTER.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_valid(script: Path) -> None:
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    assert script.stat().st_mode & 0o100
+
+
+def test_node_cert_makes_a_certificate_that_its_ca_signed_for_all_names(tmp_path: Path) -> None:
+    tool = str(CLUSTER / "node-cert.sh")
+    subprocess.run([tool, "ca", str(tmp_path / "ca")], check=True)
+    subprocess.run([tool, "node", str(tmp_path / "ca"), str(tmp_path / "node"), "10.1.2.3", "fd00::7", "head.svc"], check=True)
+    assert sorted(path.name for path in (tmp_path / "node").iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "node").iterdir())
+    for check in (["-verify_ip", "10.1.2.3"], ["-verify_ip", "fd00::7"], ["-verify_hostname", "head.svc"]):
+        words = ["openssl", "verify", "-CAfile", tmp_path / "node" / "ca.crt", *check, tmp_path / "node" / "tls.crt"]
+        subprocess.run(list(map(str, words)), check=True, capture_output=True)
+    assert subprocess.run([tool], check=False, capture_output=True).returncode == 2
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
+def test_a_job_script_is_short_and_runs_a_command_that_there_is(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) < 60
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "run"]
+    if path.stem in ("job", "sweep"):  # what the others share, and the one that takes arguments of its own
+        return
+    assert len(calls) == 1
+    command = ast.literal_eval(calls[0].args[0])
+    assert command == {"pipeline": "run"}.get(path.stem, path.stem)
+    assert f"python ray_jobs/{path.name} --config" in text
+
+
+def test_there_is_a_job_for_each_command_that_a_cluster_is_for() -> None:
+    there = {path.stem for path in JOBS}
+    assert {"pipeline", "ingest", "reid", "teacher", "generate", "filter", "student", "audit"} <= there
+    assert there - {"job", "pipeline", "sweep"} <= set(COMMANDS)
+
+
+def test_the_upload_leaves_data_and_runs_behind() -> None:
+    ignored = (ROOT / ".rayignore").read_text().split("\n")
+    assert {".git", ".venv", "/runs", "/data", "/tests"} <= set(ignored)
+    wanted = [ROOT / name for name in ("src", "configs", "ray_jobs")]
+    size = sum(path.stat().st_size for folder in wanted for path in folder.rglob("*") if path.is_file())
+    assert size < 20e6
+
+
+def test_the_grafana_dashboard_asks_for_metrics_that_there_are() -> None:
+    board = json.loads((CLUSTER / "grafana.json").read_text())
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    asked = {name for panel in panels for target in panel["targets"] for name in re.findall(r"\bray_\w+", target["expr"])}
+    ours = "".join((ROOT / "src/pd/engine" / name).read_text() for name in ("stream_metrics.py", "train_metrics.py"))
+    package = Path(ray.__file__).parent / "dashboard" / "modules"
+    theirs = "".join(
+        (package / name).read_text()
+        for name in ("reporter/reporter_agent.py", "metrics/dashboards/default_dashboard_panels.py")
+    )
+    for name in asked:
+        plain = name.removeprefix("ray_")
+        assert f'"{plain}"' in ours if plain.startswith("pd_") else plain in theirs, name
+    assert set(re.findall(r'"(pd_\w+)"', ours)) <= {name.removeprefix("ray_") for name in asked}
+    boxes = [panel["gridPos"] for panel in panels]
+    assert len({(box["x"], box["y"]) for box in boxes}) == len(boxes)
+    assert all(box["x"] + box["w"] <= 24 for box in boxes)
+
+
+def test_the_readme_names_every_file_that_is_shipped() -> None:
+    readme = (CLUSTER / "README.md").read_text()
+    for path in CLUSTER.rglob("*"):
+        if path.is_file() and path.name not in ("README.md", "Dockerfile.dockerignore"):
+            assert path.name in readme, path.name

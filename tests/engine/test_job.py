@@ -1,0 +1,56 @@
+"""pd as a submitted job: where its run lies, where workers find pd, what is told of the dashboard."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pd.config import Settings, parse_settings
+from pd.engine.dashboard import FILE, note_dashboard
+from pd.engine.job import given_environment, search_path, settle, submission_id
+from pd.engine.runtime import _runtime_env
+
+
+@pytest.fixture
+def job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The home of a job that says that it is one."""
+    told = {"runtime_env": {"env_vars": {"OMP_WAIT_POLICY": "ACTIVE"}}, "metadata": {"job_submission_id": "raysubmit_1"}}
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
+    monkeypatch.setenv("PD_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_outside_of_a_job_nothing_changes() -> None:
+    settings = Settings()
+    assert settle(settings) is settings
+    assert submission_id() is None
+    assert given_environment() == set()
+
+
+def test_in_a_job_relative_paths_are_below_the_shared_home_and_absolute_ones_stay(job: Path) -> None:
+    there = {"data": {"reader": "folder", "path": "people"}}
+    settings = settle(parse_settings(there))
+    assert settings.run_dir == job / "runs" / "faces"
+    assert settings.data.path == job / "people"
+    assert settings.digest() == settle(settings).digest()
+    absolute = settle(parse_settings({"runs": "/elsewhere", "data": {"reader": "folder", "path": "/people"}}))
+    assert (absolute.runs, absolute.data.path) == (Path("/elsewhere"), Path("/people"))
+    assert submission_id() == "raysubmit_1"
+
+
+def test_workers_of_a_job_find_submitted_code_where_they_start(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pd
+
+    package = Path(pd.__file__).resolve().parents[1]
+    monkeypatch.chdir(package.parent)
+    assert search_path() == [package.name]
+    assert _runtime_env() == {"env_vars": {"PYTHONPATH": package.name}}  # the other one was given by who submitted
+    monkeypatch.chdir(job)
+    assert search_path() == []  # installed: nothing to say
+
+
+def test_the_dashboards_pages_are_kept_and_forgotten(job: Path) -> None:
+    note_dashboard(job, "127.0.0.1:8265")
+    assert json.loads((job / FILE).read_text())["job"] == "http://127.0.0.1:8265/#/jobs/raysubmit_1"
+    note_dashboard(job, None)
+    assert not (job / FILE).exists()

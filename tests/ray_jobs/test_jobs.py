@@ -1,0 +1,77 @@
+"""Jobs on a cluster of three nodes with a token and TLS: what they print, how they end, that they make what `pd run` makes."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from local_cluster import LocalCluster, local_cluster
+from terminal import pd
+
+STRICT = "reid.calibration.quantile=0.5"  # unlike the smoke run's, so that some candidates are dropped
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalCluster]:
+    with local_cluster(3) as made:
+        yield made
+
+
+def submit(cluster: LocalCluster, script: str, *words: str) -> list[str]:
+    script = f"ray_jobs/{script}.py"
+    to = ["ray", "job", "submit", "--address", cluster.server, "--working-dir", ".", *words]
+    return [*to, "--", "python", script, "--config", "configs/smoke.yaml"]
+
+
+def kept(run: Path) -> list[str]:
+    tables = [
+        pq.read_table(path, columns=["id", "keep"]) for path in sorted((run / "private" / "candidates").glob("*.parquet"))
+    ]
+    return [name for table in tables for name, keep in zip(*table.to_pydict().values(), strict=True) if keep]
+
+
+@pytest.mark.slow
+def test_a_job_ends_as_pd_does_and_says_why(cluster: LocalCluster) -> None:
+    done = cluster.run(*submit(cluster, "ingest"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ingest: done in" in done.stdout
+    assert (cluster.home / "runs" / "smoke" / "private" / "dataset").is_dir()
+    address = f"cluster.address={cluster.server}"
+    early = cluster.run("pd", "submit", "configs/smoke.yaml", "--stage", "student", "--set", address)
+    assert early.returncode == 2, early.stdout + early.stderr
+    assert "`student` needs `filter`" in early.stdout
+    refused = cluster.run("pd", "submit", "configs/smoke.yaml", "--set", "teacher.stepz=1")
+    assert refused.returncode == 2
+    assert "submitted" not in refused.stderr
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+def test_a_stopped_job_goes_on_and_keeps_what_pd_run_keeps(cluster: LocalCluster, smoke: Path, tmp_path: Path) -> None:
+    first = cluster.run(*submit(cluster, "pipeline", "--submission-id=first", "--no-wait"), "--set", STRICT)
+    assert first.returncode == 0, first.stderr
+    run = cluster.home / "runs" / "smoke"
+    events, begin = run / "work" / "events.jsonl", time.monotonic()
+    while not (run / "work" / "dashboard.json").exists():  # the teacher's training joins the cluster
+        assert time.monotonic() - begin < 400
+        time.sleep(0.5)
+    assert f"{cluster.server}/#/jobs/first" in cluster.run("pd", "status", run).stdout
+    assert cluster.run("ray", "job", "stop", "--address", cluster.server, "first").returncode == 0
+    assert not (run / "release" / "model").exists()
+    settings = ["--set", f"cluster.address={cluster.server}", "--set", STRICT, "--set", "generate.workers=3"]
+    second = cluster.run("pd", "submit", "configs/smoke.yaml", *settings, timeout=1200)
+    assert second.returncode == 0, second.stdout[-3000:] + second.stderr
+    assert "ingest: done" not in second.stdout  # it was
+    assert "workers 3" in second.stdout
+    local = tmp_path / "smoke"
+    shutil.copytree(smoke, local)
+    assert pd("filter", "configs/smoke.yaml", "--set", f"runs={tmp_path}", "--set", STRICT).returncode == 0
+    ours = kept(run)
+    assert 0 < len(ours) < 96
+    assert ours == kept(local)
+    made = [json.loads(line) for line in events.read_text().splitlines()]
+    shards = [line["shard"] for line in made if line["event"] == "shard" and line["stage"] == "generate"]
+    assert sorted(shards) == [0, 1, 2]

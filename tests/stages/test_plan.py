@@ -1,0 +1,78 @@
+"""What `pd plan` reckons from rates, and that a probe measures them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from terminal import pd
+
+from pd.config import parse_settings
+from pd.stages.plan import Need, as_json, plan
+from pd.stages.probe import Rates, Training
+
+RATES = Rates(
+    hardware="a machine",
+    cores=4,
+    gpu=True,
+    images=7200,
+    decoded=200.0,
+    image_bytes=1000.0,
+    reid=100.0,
+    teacher=Training(50.0, 1_000_000),
+    student=Training(50.0, 1_000_000),
+    sampled=20.0,
+    sampled_here=2.0,
+    scored=20.0,
+    candidate_bytes=2000.0,
+    why={},
+)
+MODEL = {"steps": 3600, "batch": 100, "workers": 2, "gpus_per_worker": 1}
+SETTINGS = parse_settings(
+    {
+        "teacher": MODEL,
+        "student": MODEL,
+        "generate": {"candidates": 36000, "workers": 4, "gpus_per_worker": 0.5},
+        "audit": {"arms": ["teacher", "unfiltered", "filtered"], "samples": 3600},
+    }
+)
+
+
+def by_stage(needs: list[Need]) -> dict[str, Need]:
+    return {need.stage: need for need in needs}
+
+
+def test_work_over_rate_shared_by_workers() -> None:
+    needs = by_stage(plan(SETTINGS, RATES))
+    teacher = needs["teacher"]
+    assert (teacher.images, teacher.device, teacher.workers) == (360_000, "gpu", 2)
+    assert (teacher.device_hours, teacher.hours) == pytest.approx((2.0, 1.0))
+    generate = needs["generate"]
+    assert generate.rate == pytest.approx(10.0)  # sampled, then scored
+    assert (generate.device_hours, generate.hours) == pytest.approx((0.5, 0.25))  # four workers on two GPUs
+    assert generate.bytes == 72e6
+    assert needs["arm unfiltered"] == replace(needs["student"], stage="arm unfiltered")
+    assert needs["audit"].images == 7200
+    assert needs["audit"].device_hours == pytest.approx(4.0)  # two arms, of which nobody has samples, on four cores
+
+
+def test_without_a_gpu_hours_are_of_cores_and_what_is_not_known_is_named() -> None:
+    poor = replace(RATES, gpu=False, teacher=Training(None, 10**9, "it takes 16 GB"), why={"teacher": "it takes 16 GB"})
+    needs = plan(SETTINGS, poor)
+    found = as_json(SETTINGS, poor, needs)
+    assert found["unknown"] == ["teacher", "filter"]
+    assert by_stage(needs)["teacher"].why == "it takes 16 GB"
+    assert found["total"]["gpu_hours"] == 0
+    student = by_stage(needs)["student"]
+    assert (student.device, student.device_hours) == ("core", pytest.approx(8.0))
+
+
+def test_the_probe_measures_every_stage_of_a_run() -> None:
+    done = pd("plan", "configs/smoke.yaml", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    assert found["unknown"] == ["filter"]
+    assert found["measured"]["images"] == 400
+    assert found["measured"]["candidate_bytes"] > 200
+    for need in found["stages"]:
+        assert need["stage"] == "filter" or need["rate"] > 0
+    assert found["total"]["hours"] < 1
