@@ -1,5 +1,6 @@
 """The custodian's report: one self-contained HTML file, with real faces in it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from pd.store.atomic import write_bytes
 
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
+# Control characters but tab and newline; marks of direction (Unicode's Bidi_Control); half characters, which no file can hold.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def render_report(data: ReportData, out: Path) -> Path:
@@ -39,6 +42,7 @@ def environment(autoescape: bool = True) -> Environment:
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=autoescape,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -46,6 +50,13 @@ def environment(autoescape: bool = True) -> Environment:
     found.filters |= {"percent": words.percent, "decimal": words.decimal, "duration": words.duration}
     found.globals |= {"ticks": ticks, "steps_path": steps_path}
     return found
+
+
+def _visible(value: Any) -> Any:
+    """Text without characters that order, hide or control what stands around them; those become U+FFFD."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(_UNSEEN.sub("\ufffd", value))  # Markup stays markup
 
 
 def _context(data: ReportData) -> dict[str, Any]:
