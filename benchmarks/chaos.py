@@ -1,13 +1,13 @@
-"""What goes wrong on clusters, done on purpose to small real runs: each must end as if nothing had happened, or in one clear error
-after which the same command ends so.
+"""What goes wrong on clusters, done on purpose to small real runs: each must end as if nothing had happened, or in one clear
+error after which the same command ends so.
 
     python benchmarks/chaos.py                          # every kind of fault, about ten minutes on two cores
     python benchmarks/chaos.py --kinds disk_full s3_slow  # some; their figures replace the stored ones of these kinds
     python benchmarks/chaos.py --last                   # print the stored figures without running
 
-Generation and scoring run the stream on a cluster of several raylets on this machine; training runs Ray Train on two of them. A fault
-is survived when the rows (their bytes, by digest) or the weights equal those of a run that nobody disturbed, at once or after one
-`UserError` and the same call again. Faults themselves are in `chaos_stream.py`, `chaos_storage.py` and `chaos_training.py`.
+Generation and scoring run the stream on a cluster of several raylets on this machine; training runs Ray Train on two of them. A
+fault is survived when the rows (their bytes, by digest) or the weights equal those of a run that nobody disturbed, at once or
+after one `UserError` and the same call again. The faults are in `chaos_stream.py`, `chaos_storage.py` and `chaos_training.py`.
 """
 
 import argparse
@@ -26,7 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-sys.path[1:1] = [str(ROOT / "tests"), str(ROOT / "tests" / "engine")]  # stream_world, small_training, bucket: as the tests have them
+sys.path[1:1] = [
+    str(ROOT / "tests"),
+    str(ROOT / "tests" / "engine"),
+]  # stream_world, small_training, bucket: as the tests have them
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 LIMIT = 400  # seconds for a kind

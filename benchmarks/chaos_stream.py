@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,7 +24,6 @@ from pd.engine import stream_watch
 from pd.engine.shards import plan
 from pd.engine.stream_generator import Generator
 from pd.errors import UserError
-from pd.progress import silent
 
 Result = dict[str, Any]
 NODES, STORE = 3, 2**27
@@ -96,9 +94,7 @@ def disturbed(root: Path, fault: Callable[[Cluster, Path], bool], faults: int = 
             if done >= 16 and len(struck) < faults and fault(made, log):
                 struck.append(done)
 
-        seconds, ended = run(
-            lambda: make(world, root / "out", workers=0, progress=strike, foretell=logging_foretell(log))
-        )
+        seconds, ended = run(lambda: make(world, root / "out", workers=0, progress=strike, foretell=logging_foretell(log)))
         assert len(struck) == faults, "the fault did not strike"
         return judged(root / "out", expected, ended, faults, seconds, plain)
 
@@ -198,8 +194,7 @@ def _driver_ends_by(root: Path, number: signal.Signals) -> Result:
     code = process.wait(60)
     assert not psutil.wait_procs(family, timeout=120)[1], "Ray outlives its driver"
     assert driver(world, root / "out", SETTINGS.candidates).wait(LIMIT) == 0
-    result = judged(root / "out", expected, f"exit {code}, then finished", 1, time.monotonic() - begin, plain)
-    return result
+    return judged(root / "out", expected, f"exit {code}, then finished", 1, time.monotonic() - begin, plain)
 
 
 LIMIT = 300

@@ -1,6 +1,5 @@
 """Faults while a model is trained by two workers: a node, the driver, a worker, and a checkpoint that rots."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -82,7 +81,9 @@ def _again(attempt: Callable[[], object]) -> tuple[float, str]:
 
 def _workers() -> list[psutil.Process]:
     """The training's workers, of any raylet that this process has started."""
-    mine = [process for process in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])]
+    mine = [
+        process for process in psutil.process_iter(["cmdline"]) if "RayTrainWorker" in " ".join(process.info["cmdline"] or [])
+    ]
     ours = ray.get_runtime_context().gcs_address
     return [process for process in mine if any(ours in " ".join(parent.cmdline()) for parent in process.parents()[:1])]
 

@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz.py                   # 1,500 inputs to each of nine targets
     python benchmarks/fuzz.py --inputs 100 --targets tar parquet
-    python benchmarks/fuzz.py --guided 60       # besides, led by coverage, so many seconds a reader (needs the package atheris)
     python benchmarks/fuzz.py --last            # print the stored figures without running
 
-Every target runs in a process of its own, whose address space is bounded. An input counts as survived when it was read, or refused
-with a UserError of one line; a traceback, a crash of the process, a file written outside the run's folder, an image read from
-outside the source, or a control character in the output is a failure. Input i follows from (seed, target, i).
+Every target runs in a process of its own, whose address space is bounded. An input must be read, or refused with a UserError
+of one line; a traceback, a crash of the process, a file written outside the run's folder, an image read from outside the
+source, or a control character in the output is a failure. Input i follows from (seed, target, i). `fuzz_guided.py` lets coverage
+choose the inputs.
 """
 
 import argparse
@@ -40,7 +40,6 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=1500, help="for each target")
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--guided", type=int, default=0, metavar="SECONDS", help="led by coverage, for each reader")
     parser.add_argument("--part", choices=TARGETS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.last:
@@ -67,10 +66,6 @@ def _all(arguments: argparse.Namespace) -> None:
     Console(width=110).print(table)
     figures = {"inputs": sum(counts["inputs"] for counts in found.values())}
     figures |= {"failed": sum(counts["failed"] for counts in found.values()), "targets": found}
-    if arguments.guided:
-        from guided import guided
-
-        figures["guided"] = guided(arguments.guided)
     store("fuzz", figures)
 
 

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pd.errors import UserError
 
 _MOST_NODES = 10_000  # values in a settings file
 _LONGEST_FILE = 1 << 20  # characters of it
 
+
+def _on_disk(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("it must lie on a disk, or a mount that all nodes share; docs/storage.md says what may lie at s3://")
+    return value
+
+
 Positive = Annotated[int, Field(gt=0)]
+LocalPath = Annotated[Path, BeforeValidator(_on_disk)]  # a Path would make one slash of the two in s3://, and a folder `s3:`
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -36,7 +44,7 @@ class DataSettings(Section):
         "faces",
         description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
     )
-    path: Path | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
+    path: LocalPath | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(
@@ -313,7 +321,7 @@ class Settings(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field("faces", description="the run's folder name")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(7, description="everything follows from it")
-    runs: Path = Field(Path("runs"), description="the folder that holds run folders")
+    runs: LocalPath = Field(Path("runs"), description="the folder that holds run folders")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
     reid: ReidSettings = ReidSettings()

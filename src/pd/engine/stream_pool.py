@@ -126,15 +126,15 @@ def run_pool(
         )
     seconds: dict[str, float] = defaultdict(float)
     reasons: Counter[str] = Counter()
-    slowest = 0.0
+    slowest = [0.0]  # seconds of a shard; read by another function meanwhile
     begin, made, heard, before = time.monotonic(), 0, 0, total - sum(row["stop"] - row["start"] for row in rows)
     progress(before, total, {"workers": layout.actors})
     try:
-        for result in watched(results.iter_rows(), lambda: _room(layout), lambda: silence_allowed(slowest)):
+        for result in watched(results.iter_rows(), lambda: _room(layout), lambda: silence_allowed(slowest[0])):
             _raise(result)
             heard, made = heard + 1, made + result["rows"]
             phases = json.loads(result["seconds"])
-            slowest = max(slowest, sum(phases.values()))
+            slowest[0] = max(slowest[0], sum(phases.values()))
             for phase, spent in phases.items():
                 seconds[phase] += spent
             reasons.update(json.loads(result["reasons"]))

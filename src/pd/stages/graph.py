@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings
+from pd.config import ReidSettings, Settings, digest_of
 from pd.store.run import Run
 
 
@@ -15,6 +15,15 @@ def _source(settings: Settings) -> str:
     from pd.dataset.ingest import fingerprint
 
     return fingerprint(settings.data)
+
+
+def _released(settings: Settings) -> str:
+    """Changes when anything in `release/` does, by name, size or time: what was put there since the last proof is looked at."""
+    from pd.report.release_files import entries
+
+    release = Run(settings.run_dir).release
+    found = [(path, path.lstat()) for path in entries(release)]
+    return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Stage:
         needs: the stages whose outputs it reads.
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
-        source: a fingerprint of input from outside the run, if it reads any.
+        source: a fingerprint of input that no stage hands over, if it reads any.
     """
 
     name: str
@@ -131,6 +140,7 @@ STAGES = (
         needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
+        source=_released,
     ),
 )
 
