@@ -3,13 +3,16 @@
     python benchmarks/fuzz_guided.py --seconds 60     # for each reader; needs the package atheris, which pd does not install
     python benchmarks/fuzz_guided.py --last           # print the stored figures without running
 
-What is watched for new lines: pd's readers, and the libraries below them as far as they are Python: tarfile, Pillow's formats, PyYAML.
+What is watched for new lines: pd's readers, and the libraries below them as far as they are Python: tarfile, Pillow's formats,
+PyYAML.
 The properties are those of `fuzz.py`.
 """
 
 import argparse
+import contextlib
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -80,14 +83,12 @@ def _feed(reader: str, corpus: str, seconds: int) -> None:
 
     def feed(given: bytes) -> None:
         if reader == "image":
-            try:
+            with contextlib.suppress(BadImage):
                 decode(load(given, data), data)
-            except BadImage:
-                pass
             return
         path = scratch / names[reader]
         path.write_bytes(given)
-        try:
+        with contextlib.suppress(UserError):
             if reader == "settings":
                 load_settings(path)
             elif reader == "manifest":
@@ -95,8 +96,6 @@ def _feed(reader: str, corpus: str, seconds: int) -> None:
             else:
                 place = Place.parse(str(scratch))
                 list(read_images(place, list_images(place), data))
-        except UserError:
-            pass
 
     makers = {"tar": inputs.tar, "parquet": inputs.parquet, "manifest": inputs.manifest_csv}
     for number in range(20):
@@ -111,8 +110,6 @@ def _feed(reader: str, corpus: str, seconds: int) -> None:
             made = makers[reader](root, rng)
             seed = (made if made.is_file() else made / names[reader]).read_bytes()
         Path(corpus, str(number)).write_bytes(seed)
-    import shutil
-
     shutil.rmtree(scratch / "seeds")
     words = [f"-max_total_time={seconds}", "-print_final_stats=1", "-rss_limit_mb=4096", "-timeout=20", "-max_len=20000"]
     with quiet():

@@ -20,9 +20,10 @@ def holds_bytes(kind: pa.DataType) -> bool:
     """Whether a column of this type holds encoded images: bytes, or the Hugging Face struct {bytes, path}."""
     if pa.types.is_struct(kind):
         fields = {field.name: field.type for field in kind}
+        doubled = len(fields) < kind.num_fields
         name = fields.pop("path", pa.null())
         (kind,) = fields.values() if len(fields) == 1 and "bytes" in fields else (pa.null(),)
-        if not (holds_text(name) or pa.types.is_null(name)):
+        if doubled or not (holds_text(name) or pa.types.is_null(name)):
             return False
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from pd.report import words
 from pd.report.data import ReportData, dangerous
@@ -56,7 +57,8 @@ def _visible(value: Any) -> Any:
     """Text without characters that order, hide or control what stands around them; those become U+FFFD."""
     if not isinstance(value, str):
         return value
-    return type(value)(_UNSEEN.sub("\ufffd", value))  # Markup stays markup
+    visible = _UNSEEN.sub("\ufffd", value)
+    return Markup(visible) if isinstance(value, Markup) else visible
 
 
 def _context(data: ReportData) -> dict[str, Any]:
