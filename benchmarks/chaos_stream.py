@@ -131,11 +131,18 @@ def worker_killed(root: Path) -> Result:
 def worker_hangs(root: Path) -> Result:
     stream_watch.HUNG, stream_watch.HUNG_TIMES, stream_watch.LOOK = 15.0, 0, 1.0  # ten minutes are too long to watch here
 
+    stopped = []
+
     def stop(made: Cluster, log: Path) -> bool:
-        os.kill(written(log)[-1][1], signal.SIGSTOP)
+        stopped.append(written(log)[-1][1])
+        os.kill(stopped[0], signal.SIGSTOP)
         return True
 
-    return disturbed(root, stop)
+    try:
+        return disturbed(root, stop)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # Ray should have ended it
+            os.kill(stopped[0], signal.SIGKILL)
 
 
 def object_store_filled(root: Path) -> Result:
