@@ -550,5 +550,8 @@ def _comment(section: BaseModel, depth: int, lines: list[str]) -> None:
             _comment(value, depth + 1, lines)
             continue
         plain = section.model_dump(mode="json", include={name})[name]
-        text = yaml.safe_dump(plain, default_flow_style=True).strip().removesuffix("...").strip()
+        # on one line, whatever it holds: what goes on in a second one is no part of the value any more
+        style = '"' if isinstance(plain, str) and not plain.isprintable() else None
+        text = yaml.safe_dump(plain, default_flow_style=True, default_style=style, width=float("inf"))
+        text = text.strip().removesuffix("...").strip()
         lines.append(f"{pad}{name}: {text}" + (f"  # {field.description}" if field.description else ""))

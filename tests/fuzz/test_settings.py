@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pd.config import Settings, load_settings, parse_settings, section_keys
+from pd.config import Settings, commented_yaml, load_settings, parse_settings, section_keys
 from pd.errors import UserError
 
 VALUES = st.recursive(
@@ -44,6 +44,13 @@ def test_any_text(tmp_path_factory, text):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_bytes(text.encode())
     fit_or_refused(lambda: load_settings(path))
+
+
+@pytest.mark.parametrize("caption", ["a\nb\n", "x " * 200, "- x: [", "...", "\u2028", "\x1b[2J", "'\"", "", " a ", "# a"])
+def test_any_caption_survives_being_written(caption, tmp_path):
+    path = tmp_path / "pd.yaml"
+    path.write_text(commented_yaml(parse_settings({"data": {"caption": caption}})), encoding="utf-8")
+    assert load_settings(path).data.caption == caption
 
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
