@@ -135,3 +135,9 @@ def test_workers_are_a_number_or_a_range() -> None:
     again = parse_settings(yaml.safe_load(commented_yaml(found)))
     assert again == found
     assert again.digest() == found.digest() != Settings().digest()
+
+
+@pytest.mark.parametrize("key", ["runs", "data.path"])
+def test_a_bucket_is_no_disk(key):
+    with pytest.raises(UserError, match=r"s3://bucket/x.*must lie on a disk"):
+        parse_settings({}, [f"{key}=s3://bucket/x"])

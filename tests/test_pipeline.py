@@ -163,6 +163,17 @@ def test_the_release_is_clean_and_a_planted_real_image_is_found(run: Path) -> No
     assert "LEAK" in planted.stdout
 
 
+def test_a_run_fails_on_what_was_put_into_its_release_since(run: Path) -> None:
+    assert "nothing to do" in again(run).stderr
+    (run / "release" / "notes.txt").write_text("s1/1.pgm looks like candidate 17")
+    done = again(run)
+    assert done.returncode == 3
+    assert "does not belong in a release" in done.stderr
+    assert again(run).returncode == 3
+    (run / "release" / "notes.txt").unlink()
+    assert again(run).returncode == 0
+
+
 def test_a_changed_setting_redoes_what_depends_on_it_and_says_why(run: Path) -> None:
     teacher = digest_folder(run / "private" / "teacher")
     generated = digest_folder(run / "private" / "generated")

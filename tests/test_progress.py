@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from pd import progress
-from pd.progress import Reporter
+from pd.progress import Reporter, shown
 
 
 def test_long_tasks_write_lines_and_short_ones_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,3 +33,9 @@ def test_a_terminal_gets_a_bar() -> None:
     with reporter.task("teacher") as tell:
         tell(3, 9, {"note": "[b]x"})
     assert "teacher" in out.getvalue()
+
+
+def test_words_from_data_are_shown_and_not_obeyed():
+    out = io.StringIO()
+    Console(file=out, width=80).print(shown("\x1b[31m[red]a[/]\u202eb\nc"))
+    assert out.getvalue() == "?[31m[red]a[/]?b\nc\n"

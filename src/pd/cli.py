@@ -11,13 +11,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pd import __version__
 from pd.config import Settings, commented_yaml, load_settings
 from pd.errors import LeakError, UserError
-from pd.progress import Reporter, printable
+from pd.progress import Reporter, printable, shown
 
 STOPPED = 130  # by Ctrl-C, as Typer reports it
 
@@ -55,7 +54,7 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
     done = run_pipeline(_settings(config, set_), Reporter())
     console = Console()
     console.print(summary_table(done))
-    console.print(f"report:  {escape(str(done.report))}\nrelease: {escape(str(done.release))}", soft_wrap=True)
+    console.print(f"report:  {shown(str(done.report))}\nrelease: {shown(str(done.release))}", soft_wrap=True)
 
 
 @app.command()
@@ -121,9 +120,7 @@ def init(
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(commented_yaml(_named(path)), encoding="utf-8")
-    Console().print(
-        f"wrote {escape(str(path))}; set data.reader and data.path, then: pd run {escape(str(path))}", soft_wrap=True
-    )
+    Console().print(f"wrote {shown(str(path))}; set data.reader and data.path, then: pd run {shown(str(path))}", soft_wrap=True)
 
 
 def _named(path: Path) -> Settings:
@@ -141,7 +138,7 @@ def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folde
     from pd.pipeline import dashboard_pages, states
 
     settings = _settings_of_run(run_)
-    table = Table(title=f"{settings.run_dir}  settings {settings.digest()}")
+    table = Table(title=shown(f"{settings.run_dir}  settings {settings.digest()}"))
     for heading in ("stage", "state", "time", "size", "figures, or why not done"):
         table.add_column(heading)
     for state in states(settings):
@@ -152,10 +149,10 @@ def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folde
         )
         seconds = f"{state.seconds:.0f} s" if state.seconds is not None else ""
         size = f"{state.bytes / 1e6:.1f} MB" if state.bytes else ""
-        table.add_row(state.name, state.state, seconds, size, escape(state.why or facts))
+        table.add_row(state.name, state.state, seconds, size, shown(state.why or facts))
     Console().print(table)
     for page, address in dashboard_pages(settings).items():
-        Console().print(f"{page} on Ray's dashboard: {escape(address)}", soft_wrap=True)
+        Console().print(f"{page} on Ray's dashboard: {shown(address)}", soft_wrap=True)
 
 
 def _settings_of_run(path: Path) -> Settings:
@@ -243,7 +240,7 @@ def filter_(
         from pd.stages.foreign import filter_folders
 
         counts = filter_folders(real, synthetic, out, set_ or (), Reporter())
-        Console().print(f"kept {counts['kept']} of {counts['candidates']}: {escape(str(out))}", soft_wrap=True)
+        Console().print(f"kept {counts['kept']} of {counts['candidates']}: {shown(str(out))}", soft_wrap=True)
     elif config:
         _stage("filter", config, set_)
     else:
@@ -291,7 +288,7 @@ def audit(
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
         Console().print(arms_table(figures))
         if out:
-            Console().print(f"figures: {escape(str(out))}", soft_wrap=True)
+            Console().print(f"figures: {shown(str(out))}", soft_wrap=True)
         arm = figures["arms"]["synthetic"]
         Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
         for line in check_limits(arm, limits):
@@ -325,7 +322,7 @@ def fingerprint(
     settings = prepare(load_settings(config, set_ or ()), numbers, reporter)
     done = run_pipeline(settings, reporter, only=STAGES)
     Console().print(fingerprints_table(measure(settings, numbers, reporter)))
-    Console().print(f"figures: {escape(str(done.private / 'fingerprints.json'))}", soft_wrap=True)
+    Console().print(f"figures: {shown(str(done.private / 'fingerprints.json'))}", soft_wrap=True)
 
 
 @app.command()
@@ -365,7 +362,7 @@ def compare(
         return
     Console().print(compare_table(rows))
     if html:
-        Console().print(f"page: {escape(str(html))}", soft_wrap=True)
+        Console().print(f"page: {shown(str(html))}", soft_wrap=True)
 
 
 @app.command()
@@ -449,7 +446,7 @@ def main() -> None:
 
 def _complain(console: Console, text: str) -> None:
     """One line, whatever control characters a name or a value brings along."""
-    console.print(f"[bold red]pd:[/] {escape(printable(text))}", soft_wrap=True)
+    console.print(f"[bold red]pd:[/] {shown(printable(text))}", soft_wrap=True)
 
 
 def _end(number: int, frame: object) -> None:

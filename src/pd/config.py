@@ -12,11 +12,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pd.errors import UserError
 
+_MOST_NODES = 10_000  # values in a settings file
+_LONGEST_FILE = 1 << 20  # characters of it
+
+
+def _on_disk(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("it must lie on a disk, or a mount that all nodes share; docs/storage.md says what may lie at s3://")
+    return value
+
+
 Positive = Annotated[int, Field(gt=0)]
+LocalPath = Annotated[Path, BeforeValidator(_on_disk)]  # a Path would make one slash of the two in s3://, and a folder `s3:`
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -42,7 +62,7 @@ class DataSettings(Section):
         "faces",
         description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
     )
-    path: Path | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
+    path: LocalPath | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(
@@ -344,7 +364,7 @@ class Settings(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field("faces", description="the run's folder name")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(7, description="everything follows from it")
-    runs: Path = Field(Path("runs"), description="the folder that holds run folders")
+    runs: LocalPath = Field(Path("runs"), description="the folder that holds run folders")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
     reid: ReidSettings = ReidSettings()
@@ -392,17 +412,55 @@ def section_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterato
             yield from section_keys(kind, f"{prefix}{name}.")
 
 
+class _Unfit(ValueError):
+    """YAML that is well formed and no settings."""
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """Refuses a key that stands twice in a mapping; YAML would let the last one win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge":
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"'{key.value}' stands twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str) -> Any:
+    """A YAML document.
+
+    Raises:
+        yaml.YAMLError: it is none.
+        _Unfit: one of its values is not what it says, or it unfolds to more than settings can be: names for parts of itself
+            (`&a`, `*a`) let a few lines stand for terabytes.
+    """
+    loader = _UniqueKeys(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _weight(node, {}) > _MOST_NODES:
+            raise _Unfit("it unfolds to more than settings can be")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise _Unfit("it is nested too deeply") from None
+    except (ValueError, TypeError) as error:  # a 13th month, a number of nothing: the library lets these through
+        raise _Unfit(str(error) if isinstance(error, _Unfit) else "a value is not what it seems to be") from None
+    finally:
+        loader.dispose()
+
+
+def _weight(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, those that `*a` repeats counted each time."""
+    if id(node) not in known:
+        known[id(node)] = _MOST_NODES + 1  # what holds itself has no end
+        parts = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+        inner = parts if isinstance(node, yaml.CollectionNode) else []
+        known[id(node)] = 1 + sum(_weight(part, known) for part in inner)
+    return known[id(node)]
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -413,7 +471,8 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
             not fit, or an override has no `=`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_FILE + 1)
     except FileNotFoundError:
         raise UserError("no such settings file", where=str(path), fix="`pd init` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -423,7 +482,11 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
             fix="name a YAML file; `pd init` writes one",
         ) from None
     try:
-        tree = yaml.load(text, _UniqueKeys) or {}
+        if len(text) > _LONGEST_FILE:
+            raise _Unfit(f"more than {_LONGEST_FILE} characters")
+        tree = _parse_yaml(text) or {}
+    except _Unfit as error:
+        raise UserError(f"no settings: {error}", where=str(path), fix="mend it, or start from `pd init`") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
@@ -438,20 +501,36 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
 
 def parse_settings(tree: dict[str, Any], overrides: Sequence[str] = (), *, where: str = "settings") -> Settings:
     """Settings from a nested mapping and `key=value` overrides; raises UserError as `load_settings` does."""
-    tree = json.loads(json.dumps(tree, default=str))
+    tree = _plain_tree(tree, where)
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
             raise UserError(f"'{override}' has no '='", where="--set", fix="write --set teacher.steps=200")
         try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError:
+            parsed = _parse_yaml(value)
+        except (yaml.YAMLError, _Unfit):
             parsed = value
         _put(tree, key.strip(), parsed)
+    tree = _plain_tree(tree, "--set")
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, where, [override.partition("=")[0].strip() for override in overrides]) from None
+
+
+def _plain_tree(tree: dict[str, Any], where: str) -> dict[str, Any]:
+    """The tree as JSON holds it; raises UserError for keys, numbers and characters that it cannot hold."""
+    try:
+        text = json.dumps(tree, default=str, ensure_ascii=False)
+        text.encode("utf-8")  # YAML may name half a character
+        if "\\u0000" in text:
+            raise ValueError("a zero byte")
+        plain: dict[str, Any] = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        raise UserError(
+            "a key or a value that settings cannot hold", where=where, fix="write keys as words, values as text or numbers"
+        ) from None
+    return plain
 
 
 def _put(tree: dict[str, Any], key: str, value: object) -> None:
@@ -515,5 +594,8 @@ def _comment(section: BaseModel, depth: int, lines: list[str]) -> None:
             _comment(value, depth + 1, lines)
             continue
         plain = section.model_dump(mode="json", include={name})[name]
-        text = yaml.safe_dump(plain, default_flow_style=True).strip().removesuffix("...").strip()
+        # on one line, whatever it holds: what goes on in a second one is no part of the value any more
+        style = '"' if isinstance(plain, str) and not plain.isprintable() else None
+        text = yaml.safe_dump(plain, default_flow_style=True, default_style=style, width=float("inf"))
+        text = text.strip().removesuffix("...").strip()
         lines.append(f"{pad}{name}: {text}" + (f"  # {field.description}" if field.description else ""))

@@ -21,7 +21,7 @@ from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
 from pd.stages.graph import BY_NAME, STAGES, Stage
-from pd.store.atomic import disk_errors, sweep, write_bytes
+from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
 from pd.store.lineage import Record, read_record, why_stale
 from pd.store.run import Run
@@ -207,7 +207,7 @@ def lock(run: Run) -> Iterator[None]:
     """Keep a second `pd` out of a run's folder; the lock goes with the process, however it ends."""
     with disk_errors(run.root):
         for folder in (run.private, run.work):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             folder.chmod(0o700)
         with (run.work / LOCK).open("w") as file:
             try:

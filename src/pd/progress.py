@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def shown(text: str) -> str:
+    """Text for a table or a line that rich prints: neither markup nor control characters in it are obeyed."""
+    return escape("\n".join(map(printable, text.split("\n"))))
+
+
 class Reporter:
     """Shows what is going on. One per command."""
 
@@ -35,7 +40,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print one line; markup and control characters in it are shown, not obeyed."""
-        self.console.print(escape(printable(text)), soft_wrap=True)
+        self.console.print(shown(printable(text)), soft_wrap=True)
 
     @contextmanager
     def task(self, name: str) -> Iterator[Progress]:
@@ -59,7 +64,7 @@ class Reporter:
                 bar = bars.add_task(name, total=None, info="")
 
                 def draw(done: int, total: int, info: Mapping[str, object]) -> None:
-                    bars.update(bar, completed=done, total=total or None, info=escape(_words(info)))
+                    bars.update(bar, completed=done, total=total or None, info=shown(_words(info)))
 
                 yield draw
         else:

@@ -48,6 +48,14 @@ def test_colour_modes(mode, target, photo, settings):
     assert np.abs(pixels.astype(int) - np.asarray(expected, int).reshape(pixels.shape)).max() <= 1
 
 
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_an_image_of_one_long_row_is_refused(resize, settings):
+    """To resize it would take 48 bytes for each pixel of the side: 3 GB for 64 million of them."""
+    data = b"P5 60000000 1 255\n" + bytes(60_000_000)
+    assert reason_of(data, settings(resize=resize)) == "too large"
+    assert decode(b"P5 60000 20 255\n" + bytes(1_200_000), settings(resize=resize)).pixels.shape == (16, 16, 1)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
 def test_16_bit_grey_is_scaled_not_clipped(kind, settings):
     values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)

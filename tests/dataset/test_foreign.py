@@ -119,6 +119,73 @@ def test_damaged_tar_shards_are_refused(tmp_path):
         _list(tmp_path)
 
 
+def _header(path, change):
+    """Alter the first header of a shard, and its sum."""
+    data = bytearray(path.read_bytes())
+    change(data)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("size", [-512, -(1 << 40), 1 << 40, 1 << 70])
+def test_tar_sizes_that_cannot_be_are_refused(tmp_path, size):
+    """A negative one sends the standard library round in circles (CVE-2025-8194)."""
+    shard = tmp_path / "s.tar"
+    for kind in (tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
+        _tar(shard, [("a.png", _png(1)), ("b.png", _png(2))])
+
+        def change(data, kind=kind):
+            data[124:136] = (b"\xff" if size < 0 else b"\x80") + (size % 256**11).to_bytes(11, "big")
+            data[156:157] = kind
+
+        _header(shard, change)
+        with pytest.raises(UserError, match="not readable as tar"):
+            _list(shard)
+    with tarfile.open(shard, "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("a.png")
+        info.pax_headers = {"size": str(size)}
+        tar.addfile(info)
+    with pytest.raises(UserError, match="not readable as tar"):
+        _list(shard)
+
+
+def test_a_damaged_header_is_not_the_end_of_a_shard(tmp_path):
+    _tar(tmp_path / "s.tar", [("a.png", _png(1)), ("b.png", _png(2))])
+    data = bytearray((tmp_path / "s.tar").read_bytes())
+    second = data.index(b"b.png")
+    data[second] ^= 1
+    (tmp_path / "s.tar").write_bytes(data)
+    with pytest.raises(UserError, match="not readable as tar"):
+        _list(tmp_path)
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as tar:
+        info = tarfile.TarInfo("\xe9.png")
+        tar.addfile(info)
+    with pytest.raises(UserError, match="not UTF-8"):
+        _list(tmp_path)
+
+
+def test_parquet_that_lies_is_refused(tmp_path):
+    shard = tmp_path / "s.parquet"
+    pq.write_table(pa.table({"image": pa.nulls(1_000_000, pa.binary())}), shard)
+    with pytest.raises(UserError, match="claims 1000000 rows"):
+        _list(tmp_path)
+    pq.write_table(pa.table({"image": [1, 2]}), shard)
+    with pytest.raises(UserError, match="no column 'image' of images"):
+        _list(tmp_path)
+    pq.write_table(pa.table({"image": [_png(i) for i in range(200)]}), shard, compression="none")
+    data = bytearray(shard.read_bytes())
+    data[4:3000] = b"\xff" * 2996
+    shard.write_bytes(data)
+    images = _list(tmp_path)
+    with pytest.raises(UserError, match="not readable as Parquet"):
+        _values(tmp_path, images, on_bad_image="skip")
+
+
 def test_a_bad_image_stops_with_its_name(tmp_path):
     (tmp_path / "a.png").write_bytes(_png(1))
     (tmp_path / "b.png").write_bytes(b"hello")

@@ -20,6 +20,18 @@ def test_a_folder_appears_whole_and_private(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out"]
 
 
+def test_folders_above_are_private_too_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        write_bytes(tmp_path / "a" / "b" / "file", b"x")
+        with write_folder(tmp_path / "c" / "d") as folder:
+            (folder / "file").write_text("x")
+    finally:
+        os.umask(before)
+    for path in (path for name in "ac" for path in [tmp_path / name, *(tmp_path / name).rglob("*")]):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
 def test_an_error_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "out"
     with write_folder(target) as folder:

@@ -3,16 +3,20 @@
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.dataset.decode import SUFFIXES
+from pd.dataset.parquet_rows import DAMAGE, count_rows, holds_bytes, row_batches
 from pd.dataset.readers.source import plain
 from pd.errors import UserError
 from pd.store.places import Place
 
+_BESIDE = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # headers of the next
+_LONGEST_NAME = 1 << 20  # bytes of such a header; tarfile reads it whole
 _BUFFER = {False: 1 << 13, True: 1 << 20}  # bytes read at once for tar headers; a bucket takes as long for one as for many
 
 
@@ -20,30 +24,65 @@ def rows_in(place: Place, name: str) -> int:
     """How many rows a Parquet file has.
 
     Raises:
-        UserError: it cannot be read as Parquet, or has no column `image`.
+        UserError: it cannot be read as Parquet, claims more rows than it can hold, or has no column `image` of images.
     """
-    try:
-        with place.open(name) as file:
-            parquet = pq.ParquetFile(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"not readable as Parquet ({type(error).__name__})", where=where(place, name)) from None
-    if "image" not in parquet.schema_arrow.names:
+    with _readable(place, name), place.open(name) as file:
+        parquet = pq.ParquetFile(file)
+        kinds = [field.type for field in parquet.schema_arrow if field.name == "image"]
+        rows = count_rows(parquet, file.size(), where(place, name))
+    if len(kinds) != 1 or not holds_bytes(kinds[0]):
         fix = "name it so: bytes, or a struct {bytes, path}"
-        raise UserError("no column 'image'", where=where(place, name), fix=fix)
-    return int(parquet.metadata.num_rows)
+        raise UserError("no column 'image'" if not kinds else "no column 'image' of images", where=where(place, name), fix=fix)
+    return rows
 
 
 def read_rows(place: Place, name: str, rows: Sequence[int]) -> Iterator[bytes]:
-    """The images of ascending row numbers; only the row groups that hold one are read. A missing image is empty."""
-    with place.open(name) as file:
+    """The images of ascending row numbers; only the row groups that hold one are read. A missing image is empty.
+
+    Raises:
+        UserError: the file is damaged inside, or has fewer rows than it said.
+    """
+    given = 0
+    with _readable(place, name), place.open(name) as file:
         parquet, first = pq.ParquetFile(file), 0
         for group in range(parquet.num_row_groups):
             after = first + parquet.metadata.row_group(group).num_rows
-            here = [row - first for row in rows if first <= row < after]
-            if here:
-                for value in parquet.read_row_group(group, columns=["image"])["image"].take(here).to_pylist():
+            here = [row for row in rows if first <= row < after]
+            for batch in row_batches(parquet, ["image"], [group]) if here else ():
+                asked = [row - first for row in here if first <= row < first + len(batch)]
+                for value in batch.column(0).take(pa.array(asked, pa.int64())).to_pylist():
                     yield (value.get("bytes") if isinstance(value, dict) else value) or b""
+                given, first = given + len(asked), first + len(batch)
+                if first > here[-1]:
+                    break
             first = after
+    if given != len(rows):
+        raise UserError("not readable as Parquet (fewer rows than it says)", where=where(place, name))
+
+
+@contextmanager
+def _readable(place: Place, name: str) -> Iterator[None]:
+    """Turn what a damaged Parquet file raises into one line."""
+    try:
+        yield
+    except DAMAGE as error:
+        raise UserError(f"not readable as Parquet ({type(error).__name__})", where=where(place, name)) from None
+
+
+class _Header(tarfile.TarInfo):
+    """A tar header whose numbers can be believed: `tarfile` of Python 3.11 goes in circles on negative sizes (CVE-2025-8194),
+    takes a damaged header for the end of the archive, and reads a name of any length."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        try:
+            found = super().frombuf(buf, encoding, errors)
+        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]  # typeshed has no name for it
+            raise tarfile.ReadError(str(error)) from None
+        beside = found.type in (*_BESIDE, tarfile.XGLTYPE)
+        if found.size < 0 or (beside and found.size > _LONGEST_NAME):
+            raise tarfile.ReadError("a size that cannot be")
+        return found
 
 
 def members(place: Place, name: str) -> dict[str, tuple[int, int]]:
@@ -57,9 +96,11 @@ def members(place: Place, name: str) -> dict[str, tuple[int, int]]:
         with (
             place.open(name) as file,
             io.BufferedReader(file, _BUFFER[place.remote]) as buffer,
-            tarfile.open(fileobj=buffer, mode="r:") as tar,
+            tarfile.open(fileobj=buffer, mode="r:", tarinfo=_Header) as tar,
         ):
             for member in tar:
+                if member.size < 0:  # said by an extended header
+                    raise tarfile.ReadError("a size that cannot be")
                 path = PurePosixPath(member.name)
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
                     continue
@@ -68,8 +109,10 @@ def members(place: Place, name: str) -> dict[str, tuple[int, int]]:
                 if member.name in found:
                     what = f"holds '{plain(member.name)}' twice"
                     raise UserError(what, where=where(place, name), fix="give each image a name of its own")
-                found[member.name] = (member.offset_data, max(member.size, 0))
-    except (OSError, ValueError, tarfile.TarError) as error:
+                found[member.name] = (member.offset_data, member.size)
+    except UserError:
+        raise
+    except Exception as error:  # on damaged archives tarfile raises nearly anything
         what = f"not readable as tar ({type(error).__name__})"
         raise UserError(what, where=where(place, name), fix="unpack compressed ones") from None
     return found

@@ -4,9 +4,10 @@ import hashlib
 import io
 import re
 import stat
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,8 +38,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".
 
 _BYTES_PER_PIXEL = 8  # the largest of an uncompressed file: 4 channels of 16 bits
 _BYTES_BESIDE = 16 << 20  # headers, thumbnails, colour profiles
+_LONGEST_SIDE = 65_535  # as JPEG has it; resizing needs memory by the side, 3 GB for an image of 64 million pixels in one row
+_LARGE = 8_000_000  # pixels of an image of which only one is decoded at a time
 _TWELVE_BITS = 4095
 _MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
+_ONE_LARGE = threading.Lock()  # threads decode side by side, and a large image takes up to 2 GB
 _CUT = re.compile(r"truncat|unexpected end|not enough image data", re.IGNORECASE)
 
 
@@ -118,7 +122,7 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
     where no pixel reaches 4096 it is taken for the 12 bits that X-ray detectors give, and scaled by 1/16.06.
 
     Raises:
-        BadImage: not one of FORMATS, more than `settings.max_pixels` pixels (by the header, before decoding),
+        BadImage: not one of FORMATS, more than `settings.max_pixels` pixels or a side of 65,535 (told by the header),
             truncated, corrupt, or of a pixel type whose range is unknown (32-bit, floating point).
     """
     try:
@@ -126,16 +130,23 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
             width, height = header.size
             if width * height > settings.max_pixels:
                 raise BadImage("too large", f"{width}x{height} pixels, data.max_pixels is {settings.max_pixels}")
+            if max(width, height) > _LONGEST_SIDE:
+                raise BadImage("too large", f"{width}x{height} pixels, a side may have {_LONGEST_SIDE}")
             header.verify()  # checksums, which PNG has and loading ignores
-        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            picture.load()
-            upright = _to_mode(_eight_bits(ImageOps.exif_transpose(picture), picture.format), settings)
+        with _ONE_LARGE if width * height > _LARGE else nullcontext():
+            return _decode(data, settings)
     except BadImage:
         raise
     except Image.DecompressionBombError:
         raise BadImage("too large", f"a decompression bomb; data.max_pixels is {settings.max_pixels}") from None
     except Exception as error:  # on damaged files Pillow's readers raise nearly anything
         raise BadImage(_why(data, error)) from None
+
+
+def _decode(data: bytes, settings: DataSettings) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        picture.load()
+        upright = _to_mode(_eight_bits(ImageOps.exif_transpose(picture), picture.format), settings)
     whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
     whole.update(upright.tobytes())
     pixels = np.asarray(_resize(upright, settings))

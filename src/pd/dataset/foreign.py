@@ -18,7 +18,7 @@ from pd.config import DataSettings, digest_of
 from pd.dataset.containers import members, read_rows, rows_in
 from pd.dataset.decode import SUFFIXES, BadImage, decode, largest_file, load
 from pd.dataset.images import Pixels
-from pd.dataset.readers.source import plain
+from pd.dataset.readers.source import plain, utf8
 from pd.errors import UserError
 from pd.store.places import Place
 
@@ -57,8 +57,8 @@ def list_images(place: Place) -> Listing:
         place: a folder of images, or of Parquet files and tar shards, nested or not; or one such file.
 
     Raises:
-        UserError: no such place, no image in it, a file that cannot be read, Parquet without a column `image`, or a tar
-            shard that holds a name twice.
+        UserError: no such place, no image in it, a name that is not UTF-8, a file that cannot be read, Parquet without a column
+            `image` of images, or a tar shard that holds a name twice.
     """
     files = place.files()
     containers = [file.name for file in files if file.name.endswith(_CONTAINERS)]
@@ -73,6 +73,9 @@ def list_images(place: Place) -> Listing:
         inside = members(place, file) if file.endswith(".tar") else {str(row): (0, 0) for row in range(rows_in(place, file))}
         names += [f"{file}#{name}" for name in inside]
         spots += inside.values()
+    for name in names:
+        if not utf8(name):
+            raise UserError("a name that is not UTF-8", where=plain(f"{place}/{name}"), fix="rename it")
     if not names:
         raise UserError("no image here", where=str(place), fix=f"read are Parquet, tar and {' '.join(SUFFIXES)}")
     begins, lengths = np.array(spots, np.int64).T

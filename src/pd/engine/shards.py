@@ -17,7 +17,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from pd.filters.table import write_table
-from pd.store.atomic import disk_errors, write_bytes, write_json
+from pd.store.atomic import disk_errors, make_folder, write_bytes, write_json
 from pd.store.files import digest_file
 
 MARKS = ".done"
@@ -104,7 +104,7 @@ def bad_images(out: Path, shards: list[Shard]) -> list[str]:
 def tidy(out: Path, shards: list[Shard], todo: list[Shard]) -> None:
     """Make `out`, and remove from it what a crash left, the shards to be made again, and those of another plan."""
     with disk_errors(out):
-        (out / MARKS).mkdir(parents=True, exist_ok=True)
+        make_folder(out / MARKS)
         out.chmod(0o700)
         keep = {shard.name for shard in shards} - {shard.name for shard in todo}
         for path in [*out.glob("part-*"), *out.glob(".part-*"), *(out / MARKS).iterdir()]:

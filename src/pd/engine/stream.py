@@ -208,9 +208,10 @@ def make_shards(
 def _not_made(left: int, asked: int, lost: int, out: Path) -> UserError:
     if lost:
         return UserError(
-            f"workers died while they made shards; {left} of {asked} are missing",
+            f"workers died or hung while they made shards; {left} of {asked} are missing",
             where=str(out),
-            fix="look for a node short of memory; set generate.workers or generate.batch lower; the same command goes on",
+            fix="look for a node short of memory, or storage that hangs; set generate.workers or generate.batch lower; "
+            "the same command goes on",
         )
     return UserError(
         f"{left} of {asked} shards did not arrive",

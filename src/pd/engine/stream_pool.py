@@ -15,7 +15,7 @@ from pd.config import GenerateSettings
 from pd.engine.runtime import connect
 from pd.engine.stream_layout import Layout, plan_layout
 from pd.engine.stream_metrics import Meters
-from pd.engine.stream_watch import watched
+from pd.engine.stream_watch import Hung, silence_allowed, watched
 from pd.engine.stream_work import bottleneck
 from pd.errors import UserError
 from pd.events import event
@@ -32,7 +32,7 @@ class Outcome:
 
     Attributes:
         seconds: of work by phase, summed over the workers.
-        lost: rows of which nothing was heard, because the actor that held them died.
+        lost: rows of which nothing was heard, because the actor that held them died, or hung.
         cause: why Ray gave up, if it did.
     """
 
@@ -88,7 +88,7 @@ def run_pool(
 
     An actor that dies is started again, where there is room, and goes on with other rows; the one or two that it held
     are lost and the caller's to hand in again. (Ray would keep them for that very actor, and if no node has room for it
-    any more, wait for ever.)
+    any more, wait for ever.) When a worker hangs, all end, and what is not finished is lost likewise.
 
     Args:
         actor: built once in each worker; called with a row, it returns what `stream_work.done_row` makes.
@@ -127,20 +127,22 @@ def run_pool(
         )
     seconds: dict[str, float] = defaultdict(float)
     reasons: Counter[str] = Counter()
+    slowest = [0.0]  # seconds of a shard; read by another function meanwhile
     begin, made, heard, before = time.monotonic(), 0, 0, total - sum(row["stop"] - row["start"] for row in rows)
     progress(before, total, {"workers": layout.actors})
     try:
-        for result in watched(results.iter_rows(), lambda: _room(layout)):
+        for result in watched(results.iter_rows(), lambda: _room(layout), lambda: silence_allowed(slowest[0])):
             _raise(result)
             heard, made = heard + 1, made + result["rows"]
-            spent_here = json.loads(result["seconds"])
-            event("shard", shard=result["index"], rows=result["rows"], bytes=result["bytes"], **_named(spent_here))
-            for phase, spent in spent_here.items():
+            phases = json.loads(result["seconds"])
+            event("shard", shard=result["index"], rows=result["rows"], bytes=result["bytes"], **_named(phases))
+            slowest[0] = max(slowest[0], sum(phases.values()))
+            for phase, spent in phases.items():
                 seconds[phase] += spent
             reasons.update(json.loads(result["reasons"]))
             info = {"workers": layout.actors, "images/s": made / (time.monotonic() - begin)}
             progress(before + made, total, {**info, **bottleneck(seconds), **_shares(reasons)})
-    except RayError as error:
+    except (RayError, Hung) as error:
         return Outcome(seconds, len(rows) - heard, error)
     finally:
         _stop()

@@ -1,6 +1,7 @@
-"""Results as they come, and an end when none can come because the nodes that made them are gone."""
+"""Results as they come, and an end when none can come: the nodes that made them are gone, or a worker hangs."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -8,17 +9,33 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 LOOK = 5.0  # seconds without a result before anybody asks whether there is a node left
+HUNG = 600.0  # seconds without a result that are never too many...
+HUNG_TIMES = 10  # ... nor so many times those of the slowest shard...
+HUNG_FIRST = 6 * 3600.0  # ... nor these before the first one, when nobody knows how long one takes
 PATIENCE = 300.0  # seconds that a cluster has to bring back a node; the actor that waits for it then goes on by itself
 
 
-def watched(results: Iterable[Result], check: Callable[[], None]) -> Iterator[Result]:
+class Hung(Exception):
+    """No result has come for so long that a worker must be hanging: on storage that is gone, a driver, a stopped process."""
+
+
+def silence_allowed(slowest: float) -> float:
+    """Seconds that may pass without a result, given those of the slowest shard so far (0: none is finished)."""
+    return max(HUNG, HUNG_TIMES * slowest) if slowest else HUNG_FIRST
+
+
+def watched(results: Iterable[Result], check: Callable[[], None], allowed: Callable[[], float]) -> Iterator[Result]:
     """Yield results as they come.
 
-    Ray Data waits for ever, without a word, when all of its actors wait for a node.
+    Ray Data waits for ever, without a word, when all of its actors wait for a node, or one hangs.
 
     Args:
         results: waits for each.
         check: raises what is to be raised when for PATIENCE seconds no node has had room for any actor.
+        allowed: seconds that may pass without a result.
+
+    Raises:
+        Hung: more have passed.
     """
     queue: SimpleQueue[tuple[Result] | BaseException | None] = SimpleQueue()
     over = threading.Event()
@@ -34,14 +51,17 @@ def watched(results: Iterable[Result], check: Callable[[], None]) -> Iterator[Re
         queue.put(None)
 
     threading.Thread(target=pump, daemon=True).start()
-    stranded = 0.0
+    stranded, heard = 0.0, time.monotonic()
     try:
         while True:
             try:
                 found = queue.get(timeout=LOOK)
             except Empty:
                 stranded = _stranded(check, stranded)
+                if not stranded and time.monotonic() - heard > allowed():
+                    raise Hung(f"no result for {time.monotonic() - heard:.0f} s") from None
                 continue
+            heard = time.monotonic()
             if found is None:
                 return
             if isinstance(found, BaseException):

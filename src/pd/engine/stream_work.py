@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from pd.engine.shards import Mark
 
 
@@ -44,5 +42,7 @@ def use_device(gpus: float) -> str:
 
     One thread on a CPU: sums are then split the same way whatever else runs, and no number depends on the layout.
     """
+    import torch  # slow to import, and drivers and what only waits do without
+
     torch.set_num_threads(1)
     return "cuda" if gpus else "cpu"

@@ -1,5 +1,6 @@
 """The custodian's report, with real faces in it, and the release's, which is made of public figures alone."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from pd.report import curves, forests, words
 from pd.report.costs import at_chosen, consistency, drops, gini
@@ -26,6 +28,8 @@ from pd.store.atomic import write_bytes
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
 SHOWN_PEOPLE = 10
+# Control characters but tab and newline; marks of direction (Unicode's Bidi_Control); half characters, which no file can hold.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def render_report(data: ReportData, out: Path) -> Path:
@@ -70,6 +74,7 @@ def environment(autoescape: bool = True) -> Environment:
     found = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=autoescape,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,6 +82,14 @@ def environment(autoescape: bool = True) -> Environment:
     found.filters |= {"percent": words.percent, "decimal": words.decimal, "duration": words.duration}
     found.globals |= {"ticks": ticks, "steps_path": steps_path}
     return found
+
+
+def _visible(value: Any) -> Any:
+    """Text without characters that order, hide or control what stands around them; those become U+FFFD."""
+    if not isinstance(value, str):
+        return value
+    visible = _UNSEEN.sub("\ufffd", value)
+    return Markup(visible) if isinstance(value, Markup) else visible
 
 
 def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings
+from pd.config import ReidSettings, Settings, digest_of
 from pd.store.run import Run
 
 
@@ -22,6 +22,15 @@ def _besides(settings: Settings) -> str:
 
     run = Run(settings.run_dir)
     return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep, run.fingerprints))
+
+
+def _released(settings: Settings) -> str:
+    """Changes when anything in `release/` does, by name, size or time: what was put there since the last proof is looked at."""
+    from pd.report.release_files import entries
+
+    release = Run(settings.run_dir).release
+    found = [(path, path.lstat()) for path in entries(release)]
+    return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
 @dataclass(frozen=True)
@@ -139,6 +148,7 @@ STAGES = (
         needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
+        source=_released,
     ),
 )
 

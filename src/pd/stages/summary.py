@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from pd.progress import shown
 from pd.store.run import Run
 
 
@@ -15,7 +16,7 @@ def summary_table(run: Run) -> Table:
     table = arms_table(audit)
     counts = audit["filter"]
     dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none"
-    table.caption = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {dropped}"
+    table.caption = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {shown(dropped)}"
     return table
 
 
@@ -32,10 +33,10 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
         utility = figures.get("utility") if name != "real members" else real.get("utility")
         kid = (figures.get("fidelity") or {}).get("kid")
         table.add_row(
-            name,
+            shown(name),
             str(figures.get("n", "")),
             _interval(reid["excess"]),
-            reid["attacker"],
+            shown(str(reid["attacker"])),
             _interval(utility["auc"]) if utility and utility.get("auc") else "-",
             f"{1000 * kid['value']:.1f}" if kid else "-",
         )

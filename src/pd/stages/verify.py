@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from rich.markup import escape
 from rich.table import Table
 
 from pd.dataset.images import Pixels
 from pd.errors import LeakError, UserError
+from pd.progress import shown
 from pd.report.verify import Check, VerifyReport, verify
 from pd.stages.base import Context, Facts
 
@@ -64,7 +64,7 @@ def checks_table(checks: Sequence[Check]) -> Table:
         table.add_column(heading)
     marks = {True: "[green]ok[/]", False: "[bold red]LEAK[/]", None: "[yellow]not checked[/]"}
     for check in checks:
-        table.add_row(marks[check.ok], escape(check.name), escape(check.detail))
+        table.add_row(marks[check.ok], shown(check.name), shown(check.detail))
     return table
 
 

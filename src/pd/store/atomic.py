@@ -13,6 +13,13 @@ from pd.errors import UserError
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, for their owner alone, whatever the umask; there already: nothing."""
+    for folder in [*reversed(path.parents), path]:
+        if not folder.is_dir():  # mkdir(parents=True) would give the folders above the umask's mode
+            folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
 @contextlib.contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success it replaces `path`, on an error it is removed.
@@ -22,7 +29,7 @@ def write_folder(path: Path) -> Iterator[Path]:
     """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         sweep(path)
         aside.mkdir(mode=PRIVATE_FOLDER)
         try:
@@ -58,7 +65,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole: temporary name, fsync, rename. Raises UserError when the disk is full."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
             with os.fdopen(descriptor, "wb") as file:

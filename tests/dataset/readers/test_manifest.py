@@ -150,6 +150,29 @@ def test_parquet_that_will_not_do(tmp_path):
         manifest(write_parquet(tmp_path, {"image": [1], "identity": ["a"]}))
 
 
+def test_columns_of_types_that_are_no_labels_are_not_read(tmp_path):
+    far = pa.array([2**62], pa.timestamp("ns", tz="Nowhere/At_all"))
+    table = {"path": ["a.png"], "identity": ["a"], "when": far, "deep": [{"a": [{"b": 1}]}], "age": [3]}
+    source = manifest(write_parquet(tmp_path, table))
+    assert [row.labels for row in source.rows()] == [{"age": 3}]
+
+
+def test_columns_that_mean_harm(tmp_path):
+    for table, message in (
+        ({"path": ["a"], "identity": [["a"]]}, "'identity' is list"),
+        ({"path": ["a"], "identity": ["a"], "caption": [b"x"]}, "'caption' is binary"),
+        ({"image": [{"bytes": "text", "path": "a"}], "identity": ["a"]}, "column 'image' is struct"),
+        ({"path": ["a"], "identity": ["a"], **{f"x{i}": [1] for i in range(1001)}}, "1001 columns"),
+    ):
+        with pytest.raises(UserError, match=message):
+            manifest(write_parquet(tmp_path, table))
+    bad = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff"))
+    with pytest.raises(UserError, match="not a readable Parquet"):
+        list(manifest(write_parquet(tmp_path, {"path": ["a"], "identity": bad})).rows())
+    (row,) = manifest(write_parquet(tmp_path, {"path": ["a"], "identity": ["a"], "caption": ["x" * 10_001]})).rows()
+    assert (row.reason, row.name) == ("unsupported", "a")
+
+
 def test_parquet_damaged_inside(tmp_path):
     path = write_parquet(tmp_path, {"path": [f"{i}.png" for i in range(5000)], "identity": ["a"] * 5000})
     data = bytearray(path.read_bytes())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
-from pd.dataset.readers.source import BadRow, Row, Source
+from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
@@ -28,7 +28,7 @@ def folder(path: Path) -> Source:
         for name in names:
             who, slash, _ = name.partition("/")
             file = inside(root, name)
-            if not _utf8(name):
+            if not utf8(name):
                 yield BadRow(name, None, "unsupported", "a name that is not UTF-8")
             elif file is None:
                 yield BadRow(name, None, "outside the folder", "a link that leads out")
@@ -38,11 +38,6 @@ def folder(path: Path) -> Source:
                 yield Row(name, None, name, file, who.strip())
 
     return Source(str(path), len(names), {}, rows, ignored=ignored)
-
-
-def _utf8(name: str) -> bool:
-    """False for names of bytes that are no text; nothing that is written could hold them."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A CSV or Parquet manifest: `path` or `image`, `identity`, maybe `caption` and `split`; other columns are labels."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,22 +10,26 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from pd.dataset.readers.source import BadRow, Row, Source
+from pd.dataset.parquet_rows import DAMAGE, count_rows, holds_bytes, holds_text, row_batches
+from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.errors import UserError
 from pd.store.paths import inside
 
 _OWN = ("path", "image", "identity", "caption", "split")
-_BATCH = 64  # rows of a Parquet file in memory at once, encoded images included
+_ROWS = 1024  # of a CSV as Python objects at once
+_MOST_LABELS = 1000
+_LONGEST = 10_000  # characters of a name, a caption or a label; a manifest with longer ones is broken, or means harm
 
 
 def manifest(path: Path) -> Source:
     """Rows of a manifest. Paths are relative to its folder and must not leave it.
 
     `image` holds encoded bytes, a Hugging Face struct {bytes, path}, or a path. A further column `id` is kept as
-    `source_id`, since pd has ids of its own.
+    `source_id`, since pd has ids of its own. Further columns of times, lists or other such things are not read.
 
     Raises:
-        UserError: no such file, not CSV or Parquet, unreadable, no rows, a column missing, doubled or of a wrong type.
+        UserError: no such file, not CSV or Parquet, unreadable, no rows, a column missing, doubled or of a wrong type, or more
+            than 1,000 further columns.
     """
     if path.is_dir():
         raise UserError("this is a folder, not a manifest", where=str(path), fix="name the file, or set `reader: folder`")
@@ -33,28 +38,30 @@ def manifest(path: Path) -> Source:
     if path.suffix.lower() == ".csv":
         table = _read_csv(path)
         schema, total = table.schema, table.num_rows
-        batches = table.to_batches
-    elif path.suffix.lower() in (".parquet", ".pq"):
-        file = _open_parquet(path)
-        schema, total = file.schema_arrow, file.metadata.num_rows
 
-        def batches() -> Iterable[pa.RecordBatch]:
-            with _open_parquet(path) as again:
-                yield from again.iter_batches(_BATCH)
+        def batches(columns: list[str]) -> Iterable[pa.RecordBatch]:
+            return table.select(columns).to_batches(_ROWS)  # type: ignore[no-any-return]
+
+    elif path.suffix.lower() in (".parquet", ".pq"):
+        schema, total = _look_at_parquet(path)
+
+        def batches(columns: list[str]) -> Iterable[pa.RecordBatch]:
+            with pq.ParquetFile(path) as file:
+                yield from row_batches(file, columns)
+
     else:
         raise UserError(f"a manifest cannot be '{path.suffix}'", where=str(path), fix="write it as .csv or .parquet")
     image = _check(schema, path)
     if total == 0:
         raise UserError("the manifest has no rows", where=str(path))
     labels = _labels(schema, path)
+    columns = [name for name in _OWN if name in schema.names and (name != "path" or holds_text(schema.field(name).type))]
     root = path.parent.resolve()
 
     def rows() -> Iterator[Row | BadRow]:
-        number = 0
-        for batch in _guarded(batches(), path):
-            for record in batch.to_pylist():
-                number += 1
-                yield _row(record, number, image, labels, root)
+        records = _records(batches([*columns, *labels.values()]), path)
+        for number, record in enumerate(records, start=1):
+            yield _row(record, number, image, labels, root)
 
     types = {name: _plain_type(schema.field(column).type) for name, column in labels.items()}
     return Source(
@@ -63,7 +70,7 @@ def manifest(path: Path) -> Source:
         types,
         rows,
         has_split="split" in schema.names,
-        embedded=not _is_text(schema.field(image).type),
+        embedded=not holds_text(schema.field(image).type),
         files=(path,),
     )
 
@@ -77,6 +84,8 @@ def _row(record: Mapping[str, Any], number: int, image: str, labels: Mapping[str
     else:
         data, name = None, value
     label = str(name) if name else f"row {number}"
+    if any(len(value) > _LONGEST or not utf8(value) for value in record.values() if isinstance(value, str)):
+        return BadRow(label, number, "unsupported", f"a text of more than {_LONGEST} characters, or not UTF-8")
     identity = _text(record["identity"])
     if not identity:
         return BadRow(label, number, "no identity")
@@ -105,9 +114,9 @@ def _text(value: object) -> str:
 def _check(schema: pa.Schema, path: Path) -> str:
     """The column that holds images; UserError for a column that is missing, doubled, or of a type that cannot be."""
     names = schema.names
-    doubled = next((name for name in names if names.count(name) > 1), None)
+    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
-        raise UserError(f"two columns are called '{doubled}'", where=str(path), fix="rename one")
+        raise UserError(f"two columns are called '{doubled[:60]}'", where=str(path), fix="rename one")
     image = "image" if "image" in names else "path"
     missing = [name for name in (image, "identity") if name not in names]
     if missing:
@@ -116,34 +125,41 @@ def _check(schema: pa.Schema, path: Path) -> str:
         if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
             fix = "its columns are not separated by commas"
         raise UserError(f"no column {column}", where=str(path), fix=fix)
-    if not _holds_images(schema.field(image).type):
-        kind = schema.field(image).type
-        raise UserError(
-            f"column '{image}' is {str(kind)[:60]}",
-            where=str(path),
-            fix="it must be paths, bytes, or a struct {bytes, path}",
-        )
+    kind = schema.field(image).type
+    if not (holds_text(kind) or holds_bytes(kind)):
+        fix = "it must be paths, bytes, or a struct {bytes, path}"
+        raise UserError(f"column '{image}' is {_short(kind)}", where=str(path), fix=fix)
+    for name in ("identity", "caption", "split"):
+        if name in names and not (_is_plain(kind := schema.field(name).type) or pa.types.is_null(kind)):
+            raise UserError(f"column '{name}' is {_short(kind)}", where=str(path), fix="write it as text")
     return image
 
 
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return {field.name for field in kind} <= {"bytes", "path"} and kind.get_field_index("bytes") >= 0
-    return _is_text(kind) or bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    kind = _plain_type(kind)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _short(kind: pa.DataType) -> str:
+    return str(kind)[:60]
 
 
 def _labels(schema: pa.Schema, path: Path) -> dict[str, str]:
-    """Label name -> column. Columns without a name, and the index that pandas adds, are no labels."""
-    columns = [name for name in schema.names if name not in _OWN and name and not name.startswith("__index_level_")]
+    """Label name -> column. Columns without a name, pandas' index, times and nested values are none."""
+    columns = [
+        field.name
+        for field in schema
+        if field.name not in _OWN and field.name and not field.name.startswith("__index_level_") and _is_plain(field.type)
+    ]
+    if len(columns) > _MOST_LABELS or any(len(name) > _LONGEST for name in columns):
+        what = f"{len(columns)} columns besides pd's own"
+        raise UserError(what, where=str(path), fix=f"keep at most {_MOST_LABELS}, with short names")
     labels = {"source_id" if name == "id" else name: name for name in columns}
     if len(labels) < len(columns):
         raise UserError("columns 'id' and 'source_id' cannot both be kept", where=str(path), fix="rename 'source_id'")
     return labels
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Text, a number, true and false, or a day."""
+    kind = _plain_type(kind)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(number or holds_text(kind) or pa.types.is_date(kind))
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -161,6 +177,7 @@ def _read_csv(path: Path) -> pa.Table:
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(column_types=dict.fromkeys(_OWN, pa.string())),
         )
+        str(table.schema.names)  # names that are not UTF-8 are found only now
         text = "UTF8" if any(pa.types.is_binary(field.type) for field in table.schema) else ""
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # the message itself quotes the row, captions and all
@@ -174,21 +191,25 @@ def _read_csv(path: Path) -> pa.Table:
     return table
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
+def _look_at_parquet(path: Path) -> tuple[pa.Schema, int]:
+    """The columns and the number of rows; UserError when it cannot be read."""
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError):
+        with pq.ParquetFile(path) as file:
+            schema, total = file.schema_arrow, count_rows(file, path.stat().st_size, str(path))
+            str(schema.names)  # names that are not UTF-8 are found only now
+    except DAMAGE:
         raise UserError("not a readable Parquet file", where=str(path), fix="write it again") from None
+    return schema, total
 
 
-def _guarded(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[pa.RecordBatch]:
-    """The batches; damage that shows only while reading is the same clear error."""
+def _records(batches: Iterable[pa.RecordBatch], path: Path) -> Iterator[Mapping[str, Any]]:
+    """The rows of the batches; damage that shows only while reading is the same clear error."""
     stream = iter(batches)
     while True:
         try:
-            batch = next(stream)
+            records = next(stream).to_pylist()
         except StopIteration:
             return
-        except (pa.ArrowException, OSError):
+        except DAMAGE:
             raise UserError("not a readable Parquet file", where=str(path), fix="write it again") from None
-        yield batch
+        yield from records

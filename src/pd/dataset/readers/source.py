@@ -78,3 +78,8 @@ def plain(name: str) -> str:
     """A name fit for one line of a terminal: control characters shown as ?, the middle of a long one left out."""
     text = printable(name)
     return text if len(text) <= 120 else f"{text[:58]}...{text[-58:]}"
+
+
+def utf8(name: str) -> bool:
+    """False for names of bytes that are no text; nothing that is written could hold them."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
