@@ -32,7 +32,7 @@ def execute(context: Context) -> Facts:
             else:
                 model = run.model if arm == "filtered" else run.arm(arm)
                 with reporter.task(f"{arm} samples") as progress:
-                    samples = _sample(model, prompts, settings, context.seed("samples"), progress)
+                    samples = sample(model, prompts, settings, context.seed("samples"), progress)
             samples.write(folder / arm)
             arms[arm] = samples
     members = real.members()
@@ -44,7 +44,7 @@ def execute(context: Context) -> Facts:
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
 
 
-def _sample(model: Path, prompts: Prompts, settings: Settings, seed: int, progress: Progress) -> SyntheticDataset:
+def sample(model: Path, prompts: Prompts, settings: Settings, seed: int, progress: Progress) -> SyntheticDataset:
     """`audit.samples` images of a model, for the same prompts and noise in every arm."""
     batch = settings.generate.batch
     sampler = Sampler(model, mode=settings.data.mode, batch=batch, precision=settings.generate.precision)

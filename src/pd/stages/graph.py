@@ -134,4 +134,13 @@ STAGES = (
     ),
 )
 
+# Beside the method, not in it: `pd run` leaves it out, and nothing is made from it.
+SWEEP = Stage(
+    name="sweep",
+    doing="searching the thresholds on cached scores",
+    needs=("ingest", "reid", "generate"),
+    keys=(),
+    outputs=lambda run, settings: [run.sweep],
+)
+
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

@@ -57,6 +57,11 @@ class Run:
         return self.private / "filter.json"
 
     @property
+    def sweep(self) -> Path:
+        """The last search for thresholds: its trials, and the settings it chose."""
+        return self.private / "sweep"
+
+    @property
     def report(self) -> Path:
         return self.private / "report.html"
 
