@@ -334,7 +334,7 @@ class SweepSettings(Section):
     )
     guidance: tuple[Annotated[float, Field(ge=1)], ...] = Field((), description="guidance scales to try in full trials")
     candidates: tuple[Positive, ...] = Field((), description="numbers of candidates to try in full trials")
-    samples: Positive = Field(4096, description="candidates that attackers look at, drawn by seed; all count for the rest")
+    samples: Positive = Field(2048, description="candidates that attackers look at, drawn by seed; all count for the rest")
     resamples: Positive = Field(200, description="resamples behind each trial's interval")
     steps: Annotated[int, Field(ge=2)] = Field(200, description="training steps of full trials' students at the most")
     rungs: Annotated[int, Field(ge=1, le=6)] = Field(

@@ -9,7 +9,7 @@ from pd.config import AuditSettings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.sweep.crossfit import CrossFit
+from pd.sweep.crossfit import CrossFit, words_of
 from pd.sweep.leak import leak
 
 SETTINGS = AuditSettings(attackers=("thumbnails",), alpha=0.05)
@@ -53,8 +53,7 @@ def test_only_calibration_people_are_looked_at_and_no_fold_knows_its_strangers(m
         assert isinstance(fold.attacker, Watched)
         assert fold.attacker.looked_at - {"mirrored"} - set(real.members().identities) == calibration - fold.attacker.knows
         assert not fold.attacker.looked_at & final
-    assert fitted.people == (3, 3)
-    assert fitted.words == (
+    assert words_of(real, SEED) == (
         "attackers learned from 3 calibration people with 3 others as strangers, then the reverse, averaged; "
         "the final audit's 6 people were not looked at"
     )

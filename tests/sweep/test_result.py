@@ -9,7 +9,7 @@ import pytest
 from pd.config import Settings, load_settings, parse_settings
 from pd.errors import UserError
 from pd.sweep.result import Result, conclude
-from pd.sweep.table import HEADINGS, cells, sweep_table, worth_showing
+from pd.sweep.table import lines, sweep_table, worth_showing
 from pd.sweep.trial import Trial, draw_trials
 
 SETTINGS = parse_settings({}, ["sweep.trials=6", "name=mine"])
@@ -91,6 +91,13 @@ def test_the_table_has_what_matters(tmp_path: Path) -> None:
     result = concluded(tmp_path)
     shown = worth_showing(result.rows)
     assert [row["number"] for row in shown] == [3, 0, 4, 2, 1]
-    assert all(len(cells(row)) == len(HEADINGS) for row in shown)
+    headings, body = lines(shown)
+    assert headings == [
+        "", "trial", "re-id quantile", "near-copy quantile", "detectors", "kept", "excess", "coverage", "balance", "utility",
+    ]  # fmt: skip
+    assert {len(line) for line in body} == {len(headings)}
+    assert [line[0] for line in body] == ["chosen", "as it is", "Pareto", "Pareto", "Pareto"]
+    assert (body[0][5], body[0][7:]) == ("0.250", ["0.875", "-", "-"])
+    assert body[1][2] == "as it is"
     assert sweep_table(result.rows).row_count == 5
     assert [row["number"] for row in worth_showing(result.rows, most=2)] == [3, 0, 4, 1]

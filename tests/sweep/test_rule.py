@@ -29,9 +29,7 @@ def test_how_far_a_constraint_is_missed(text: str, value: float, by: float) -> N
     assert constraint.missed_by({}) == float("inf")
 
 
-@pytest.mark.parametrize(
-    "text", ["", "kept", "kept >= much", "kept >= 0.2; exit", "__class__ >= 1", "kept == 1", "loss <= 1"]
-)
+@pytest.mark.parametrize("text", ["", "kept", "kept >= much", "kept >= 0.2; exit", "__class__ >= 1", "kept == 1", "loss <= 1"])
 def test_what_is_no_constraint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no constraint"):
         Constraint.parse(text)

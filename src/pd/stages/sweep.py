@@ -21,7 +21,7 @@ from pd.stages.sweep_full import full_trials
 from pd.store.lineage import read_record
 from pd.store.run import Run
 from pd.sweep.cached import Cached
-from pd.sweep.crossfit import CrossFit
+from pd.sweep.crossfit import CrossFit, words_of
 from pd.sweep.judge import Judge, Views
 from pd.sweep.result import Result, conclude
 from pd.sweep.trial import Trial, choices, draw_trials
@@ -39,8 +39,9 @@ def execute(context: Context) -> Result:
     begin = time.monotonic()
     work = run.work / "sweep" / _name(run, settings)
     real = PrivateDataset.read(run.dataset)
+    people = words_of(real, settings.seed)
+    say(f"  {people}")
     judge, crossfit = _prepare(context, real, work)
-    say(f"  {crossfit.words}")
     if settings.filter.near_duplicate is not None:
         say("  near-duplicates are left to the filter: fewer candidates will be kept than trials say")
     trials = draw_trials(settings)
@@ -58,8 +59,8 @@ def execute(context: Context) -> Result:
         {"number": number, "kind": "cheap", "steps": None, **asdict(trial), **found}
         for number, (trial, found) in enumerate(zip(trials, figures, strict=True))
     ]
-    facts: dict[str, Any] = {"people": crossfit.words, "candidates": len(judge.cached), "attacked": len(judge.seen)}
-    if settings.sweep.full:
+    facts: dict[str, Any] = {"people": people, "candidates": len(judge.cached), "attacked": len(judge.seen)}
+    if crossfit:
         more, facts["searcher"] = full_trials(context, judge, crossfit, rows, work)
         rows += more
         say(f"  full trials were proposed by {facts['searcher']}, after the best cheap ones")
@@ -72,23 +73,24 @@ def cheap_trial(judge: Judge, config: Mapping[str, Any], rung: int) -> dict[str,
     return judge(Trial(**config))
 
 
-def _prepare(context: Context, real: PrivateDataset, work: Path) -> tuple[Judge, CrossFit]:
-    """Fit attackers, let them look at candidates once, and read the scores."""
+def _prepare(context: Context, real: PrivateDataset, work: Path) -> tuple[Judge, CrossFit | None]:
+    """Fit attackers, let them look at candidates once, and read the scores; the attackers themselves where students follow."""
     run, settings = context.run, context.settings
     files = sorted(run.generated.glob("*.parquet"))
-    identity_of = dict(zip(real.ids, real.identities, strict=True))
-    members = set(real.members().identities)
-    cached = Cached.read(files, {name: who for name, who in identity_of.items() if who in members})
+    members = real.members()
+    cached = Cached.read(files, dict(zip(members.ids, members.identities, strict=True)))
     draw = np.random.default_rng(derive(settings.seed, "sweep", "seen")).permutation(len(cached))
     seen = np.sort(draw[: settings.sweep.samples])
     samples = SyntheticDataset.open(files).take(seen)
     asked = settings.sweep
-    with context.reporter.task("attackers") as progress:
-        crossfit = CrossFit.fit(real, settings.audit, asked.resamples, settings.seed, progress)
     views: Views | None = read_views(work)
+    crossfit = None
+    if views is None or asked.full:
+        with context.reporter.task("attackers") as progress:
+            crossfit = CrossFit.fit(real, settings.audit, asked.resamples, settings.seed, progress)
     if views is None:
-        with context.reporter.task("attack"):
-            views = crossfit.look(samples.images[:])
+        assert crossfit
+        views = crossfit.look(samples.images[:])
         write_views(views, work)
     learns = real.holdout_half("calibration", settings.seed)
     usefulness = Usefulness.learn(
@@ -104,7 +106,7 @@ def _prepare(context: Context, real: PrivateDataset, work: Path) -> tuple[Judge,
         usefulness=usefulness,
         seed=derive(settings.seed, "sweep", "interval"),
     )
-    return judge, crossfit
+    return judge, crossfit if asked.full else None
 
 
 def _prompts(real: PrivateDataset, settings: Settings, k: int) -> frozenset[str]:

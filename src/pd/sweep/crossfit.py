@@ -70,13 +70,9 @@ class CrossFit:
 
     Attributes:
         folds: attacker -> its folds.
-        people: how many calibration people are in each part.
-        words: what was done, for people.
     """
 
     folds: dict[str, list[Fold]]
-    people: tuple[int, int]
-    words: str
 
     @classmethod
     def fit(
@@ -96,31 +92,44 @@ class CrossFit:
         """
         if not settings.attackers:
             raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
-        people = real.holdout_half("calibration", seed)
-        order = hash_order(people.identities, seed, "sweep-part")
-        if len(order) < 4:
-            raise UserError(
-                f"{len(order)} calibration people; a search needs four, two to learn from and two strangers",
-                where="data.holdout",
-                fix="hold out eight people or more",
-            )
-        parts = order[: len(order) // 2], order[len(order) // 2 :]
+        people, parts = real.holdout_half("calibration", seed), parts_of(real, seed)
         one, two = (people.where([who in part for who in people.identities]) for part in parts)
         members, folds = real.members(), dict[str, list[Fold]]()
         for name in settings.attackers:
             for learns, judges in ((one, two), (two, one)):
                 folds.setdefault(name, []).append(_fold(name, members, learns, judges, settings, resamples, seed))
                 progress(sum(map(len, folds.values())), 2 * len(settings.attackers), {"attacker": name})
-        sizes = (len(parts[0]), len(parts[1]))
-        words = (
-            f"attackers learned from {sizes[0]} calibration people with {sizes[1]} others as strangers, then the reverse, "
-            f"averaged; the final audit's {len(set(real.holdout().identities)) - sum(sizes)} people were not looked at"
-        )
-        return cls(folds, sizes, words)
+        return cls(folds)
 
     def look(self, images: Pixels) -> dict[str, list[View]]:
         """What each attacker says of (N, H, W, C) uint8, in each fold."""
         return {name: [fold.look(images) for fold in folds] for name, folds in self.folds.items()}
+
+
+def parts_of(real: PrivateDataset, seed: int) -> tuple[list[str], list[str]]:
+    """The calibration people in two parts, drawn by the run's seed.
+
+    Raises:
+        UserError: there are fewer than four.
+    """
+    order = hash_order(real.holdout_half("calibration", seed).identities, seed, "sweep-part")
+    if len(order) < 4:
+        raise UserError(
+            f"{len(order)} calibration people; a search needs four, two to learn from and two strangers",
+            where="data.holdout",
+            fix="hold out eight people or more",
+        )
+    return order[: len(order) // 2], order[len(order) // 2 :]
+
+
+def words_of(real: PrivateDataset, seed: int) -> str:
+    """What is done with whom, for people."""
+    one, two = map(len, parts_of(real, seed))
+    rest = len(set(real.holdout().identities)) - one - two
+    return (
+        f"attackers learned from {one} calibration people with {two} others as strangers, then the reverse, averaged; "
+        f"the final audit's {rest} people were not looked at"
+    )
 
 
 def _fold(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pd.sweep.table import HEADINGS, cells, worth_showing
+from pd.sweep.table import lines, worth_showing
 
 if TYPE_CHECKING:
     from pd.sweep.result import Result
@@ -24,11 +24,12 @@ def write_page(result: "Result", words: Sequence[str], picture: Path, path: Path
     """
     loader = PackageLoader("pd.sweep", "templates")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("sweep.html.j2")
+    headings, rows = lines(worth_showing(result.rows))
     page = template.render(
         words=words,
         picture=base64.b64encode(picture.read_bytes()).decode(),
-        headings=HEADINGS,
-        rows=[cells(row) for row in worth_showing(result.rows)],
+        headings=headings,
+        rows=rows,
         trials=len(result.rows),
         keeps=result.keeps,
     )

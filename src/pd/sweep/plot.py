@@ -22,7 +22,7 @@ def draw(rows: Sequence[Row], constraints: Sequence[Constraint], path: Path) -> 
         some = [row for row in shown if row["kind"] == kind]
         if some:
             x, y, colour = ([row[key] for row in some] for key in ("kept", "excess", "coverage"))
-            dots = axes.scatter(x, y, c=colour, vmin=0, vmax=1, cmap="viridis", marker=marker, s=22, label=name, zorder=2)
+            dots = axes.scatter(x, y, c=colour, vmin=0, vmax=1, cmap="viridis_r", marker=marker, s=22, label=name, zorder=2)
     if shown:
         figure.colorbar(dots, ax=axes, label="coverage (share of members that the kept set resembles)")
     best = [row for row in shown if row["pareto"]]
@@ -51,4 +51,4 @@ def _mark(axes: Any, rows: Sequence[Row], marker: str, colour: str, name: str) -
         if row["excess"] is not None:
             below, above = row["excess"] - row["excess_low"], row["excess_high"] - row["excess"]
             axes.errorbar(row["kept"], row["excess"], yerr=[[below], [above]], color=colour, capsize=3, linewidth=1.2, zorder=4)
-            axes.scatter([row["kept"]], [row["excess"]], marker=marker, color=colour, s=130, zorder=5, label=name)
+            axes.scatter([row["kept"]], [row["excess"]], marker=marker, color=colour, s=90, zorder=5, label=name)

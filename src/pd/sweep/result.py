@@ -49,7 +49,7 @@ class Result:
     def require(self) -> None:
         """Raise UserError unless the constraints are kept."""
         if not self.keeps:
-            fix = "loosen sweep.constraints, or make safer candidates; chosen.yaml has the trial that misses them least"
+            fix = "loosen sweep.constraints, or hold out more people; chosen.yaml has the trial that misses them least"
             raise UserError("no trial keeps the constraints", where=str(self.folder), fix=fix)
 
 

@@ -7,10 +7,16 @@ from rich.table import Table
 
 Row = Mapping[str, Any]
 
-HEADINGS = (
-    "", "trial", "re-id quantile", "near-copy quantile", "detectors", "further",
-    "kept", "excess", "coverage", "balance", "utility",
-)  # fmt: skip
+_TRIED: Mapping[str, str] = {
+    "reid_quantile": "re-id quantile",
+    "near_copy_quantile": "near-copy quantile",
+    "detectors": "detectors",
+    "vote": "vote",
+    "prompt_k": "prompt k",
+    "guidance": "guidance",
+    "candidates": "candidates",
+}
+_FOUND = ("kept", "excess", "coverage", "balance", "utility")
 _MOST = 12
 
 
@@ -26,35 +32,45 @@ def worth_showing(rows: Sequence[Row], most: int = _MOST) -> list[Row]:
     return shown
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """A trial's cells, one for each of HEADINGS."""
-    what = "chosen" if row["chosen"] else "as it is" if row["number"] == 0 and row["kind"] == "cheap" else "Pareto"
-    return (
-        what + ("" if row["keeps"] or not row["chosen"] else " (misses)"),
-        f"{row['number']}" + (f", {row['steps']} steps" if row["steps"] else ""),
-        "as it is" if row["reid_quantile"] is None else f"{row['reid_quantile']:.3f}",
-        f"{row['near_copy_quantile']:.3f}",
-        row["detectors"],
-        f"{row['vote']}, k {row['prompt_k']}, guidance {row['guidance']:g}, of {row['candidates']}",
-        f"{row['kept']:.3f}",
-        _interval(row, "excess"),
-        f"{row['coverage']:.3f}",
-        "-" if row["balance"] is None else f"{row['balance']:.2f}",
-        _interval(row, "utility"),
-    )
+def lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and the cells of each trial; of what was tried, only what differs among these trials."""
+    tried = [name for name in _TRIED if len({row[name] for row in rows}) > 1]
+    headings = ["", "trial", *(_TRIED[name] for name in tried), *_FOUND]
+    return headings, [
+        [_what(row), _name(row), *(_value(row[name]) for name in tried), *(_figure(row, name) for name in _FOUND)]
+        for row in rows
+    ]
 
 
 def sweep_table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
     table = Table(title="sweep")
-    for heading in HEADINGS:
+    shown = worth_showing(rows)
+    headings, body = lines(shown)
+    for heading in headings:
         table.add_column(heading)
-    for row in worth_showing(rows):
-        table.add_row(*cells(row), style="bold" if row["chosen"] else None)
+    for row, line in zip(shown, body, strict=True):
+        table.add_row(*line, style="bold" if row["chosen"] else None)
     return table
 
 
-def _interval(row: Row, name: str) -> str:
+def _what(row: Row) -> str:
+    if row["chosen"]:
+        return "chosen" if row["keeps"] else "chosen (misses)"
+    return "as it is" if row["number"] == 0 and row["kind"] == "cheap" else "Pareto"
+
+
+def _name(row: Row) -> str:
+    return f"full {row['number']}, {row['steps']:g} steps" if row["steps"] else str(row["number"])
+
+
+def _value(tried: object) -> str:
+    return "as it is" if tried is None else f"{tried:.4g}" if isinstance(tried, float) else str(tried)
+
+
+def _figure(row: Row, name: str) -> str:
     if row[name] is None:
         return "-"
+    if f"{name}_low" not in row:
+        return f"{row[name]:.3f}"
     return f"{row[name]:.3f}\n({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
