@@ -88,7 +88,7 @@ class View:
         weight[total == 0] = 1
         total = weight @ counted[0][seen].sum(axis=1)
         main, control = (
-            np.einsum("rg,gr->r", weight, _above(count[seen])[:, bars]) / total
+            _passing(weight, _above(count[seen]), bars) / total
             for count, bars in zip(counted, (self.main_bars, self.control_bars), strict=True)
         )
         return main, control
@@ -96,6 +96,15 @@ class View:
     @property
     def _sides(self) -> list[tuple[npt.NDArray[np.int32], int]]:
         return [(self.main, int(self.main_bars.max()) + 2), (self.control, int(self.control_bars.max()) + 2)]
+
+
+def _passing(weight: Floats, above: Ints, bars: Ints) -> Floats:
+    """(R,) how much weight, (R, G), lies above each resample's bar; few bars differ, so they are taken one by one."""
+    passing = np.empty(len(bars))
+    for bar in np.unique(bars):
+        rows = bars == bar
+        passing[rows] = weight[rows] @ above[:, bar]
+    return passing
 
 
 def _above(count: Ints) -> Ints:
