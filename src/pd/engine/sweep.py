@@ -4,9 +4,12 @@ Each finished trial, or rung of one, leaves a record: what Tune knows of an expe
 lose the last ones at a kill. A restored trial with a record gives that back and computes nothing.
 """
 
+import importlib
 import importlib.util
 import json
+import logging
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +28,11 @@ Config = Mapping[str, Any]
 Figures = Mapping[str, Any]
 POLL_S = 0.25
 RECORDS = "records"
-_QUIET = {
+_AS_WE_LIKE = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the new engine prints each trial, however quiet it is asked to be
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard of every trial: the records are enough
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # settings may name files by where the user stands
 }
 
 
@@ -81,6 +85,7 @@ def run_grid(
     Raises:
         UserError: one that a trial raised, or a folder that others can write to.
     """
+    folder = folder.absolute()
     records = _records(folder)
     files = [records / f"{digest_of([dict(config), 0])}.json" for config in configs]
     todo = [dict(config) for config, file in zip(configs, files, strict=True) if not file.exists()]
@@ -134,6 +139,7 @@ def climb(
     """
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
+    folder = folder.absolute()
     records = _records(folder)
     connect(address)
     searcher, words = _searcher(first[:trials], seed)
@@ -162,6 +168,7 @@ def _searcher(first: Sequence[Config], seed: int) -> tuple[Any, str]:
     """Optuna where it is installed, else Ray's random search; and which."""
     begin = [dict(config) for config in first]
     if importlib.util.find_spec("optuna"):
+        importlib.import_module("optuna").logging.set_verbosity(logging.WARNING)
         from ray.tune.search.optuna import OptunaSearch
 
         return OptunaSearch(metric="merit", mode="max", points_to_evaluate=begin, seed=seed), "Optuna"
@@ -177,12 +184,13 @@ def _with(work: Callable[..., Figures], shared: Any, rungs: int, records: Path, 
 
 def _fit(trial: Any, name: str, folder: Path, search: tune.TuneConfig, space: dict[str, Any], tell: Callable[[], None]) -> None:
     """Run an experiment, or what is left of it."""
-    for key, value in _QUIET.items():
+    for key, value in _AS_WE_LIKE.items():
         os.environ.setdefault(key, value)
-    path = str(folder / name)
-    if tune.Tuner.can_restore(path):
-        tuner = tune.Tuner.restore(path, trainable=trial, resume_unfinished=True, restart_errored=True)
+    path = folder / name
+    if _restorable(path):
+        tuner = tune.Tuner.restore(str(path), trainable=trial, resume_unfinished=True, restart_errored=True)
     else:
+        shutil.rmtree(path, ignore_errors=True)
         run = tune.RunConfig(
             name=name,
             storage_path=str(folder),
@@ -207,6 +215,15 @@ def _fit(trial: Any, name: str, folder: Path, search: tune.TuneConfig, space: di
     errors = [outcome["error"]] if "error" in outcome else list(outcome["results"].errors)
     if errors:
         raise unwrap(errors[0]) or errors[0]
+
+
+def _restorable(path: Path) -> bool:
+    """Whether Tune can go on: a kill may come before it has written what it knows, or while it does. Records stay in any case."""
+    states = sorted(path.glob("experiment_state-*.json"))
+    try:
+        return bool(states) and bool(json.loads(states[-1].read_text(encoding="utf-8"))) and tune.Tuner.can_restore(str(path))
+    except ValueError:
+        return False
 
 
 def _short(trial: Any) -> str:

@@ -37,7 +37,7 @@ def execute(context: Context) -> Result:
     """
     run, settings, say = context.run, context.settings, context.reporter.say
     begin = time.monotonic()
-    work = run.work / "sweep" / _name(run, settings)
+    work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
     real = PrivateDataset.read(run.dataset)
     people = words_of(real, settings.seed)
     say(f"  {people}")

@@ -74,11 +74,13 @@ def full_trials(context: Context, judge: Judge, crossfit: CrossFit, cheap: Seque
     """
     settings, asked = context.settings, context.settings.sweep
     named = choices(settings, full=True)
-    folder = work / f"full-{digest_of([settings.student.model_dump(mode='json'), settings.generate.model_dump(mode='json')])}"
+    told = settings.model_dump(mode="json", include={"student": True, "sweep": True})
+    rule = {key: value for key, value in told["sweep"].items() if key not in ("trials", "full")}
+    folder = work / f"full-{digest_of([told['student'], rule])}"
     course = Course(
         judge=judge,
         crossfit=crossfit,
-        pools={scale: _pool(context, judge, scale, max(named["candidates"]), folder) for scale in named["guidance"]},
+        pools={scale: _pool(context, judge, scale, max(named["candidates"]), work) for scale in named["guidance"]},
         prompts={k: _prompts(context, k) for k in named["prompt_k"]},
         folder=folder,
     )
@@ -148,14 +150,14 @@ def _best(cheap: Sequence[Row], settings: Settings) -> list[Row]:
     return [{name: row[name] for name in names} for row in ordered if row["reid_quantile"] is not None]
 
 
-def _pool(context: Context, judge: Judge, guidance: float, candidates: int, folder: Path) -> tuple[tuple[Path, ...], Cached]:
+def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work: Path) -> tuple[tuple[Path, ...], Cached]:
     """The candidates of one guidance scale: the run's own, or as many as are asked for, made now."""
     run, settings = context.run, context.settings
     if guidance == settings.generate.guidance and candidates <= len(judge.cached):
         return tuple(sorted(run.generated.absolute().glob("*.parquet"))), judge.cached
     trial = replace(Trial.of(settings), guidance=guidance, candidates=candidates)
     asked = trial.apply(settings)
-    out = folder.absolute() / "pools" / f"guidance-{guidance:g}"
+    out = work / "pools" / f"guidance-{guidance:g}"
     real = PrivateDataset.read(run.dataset)
     thresholds = find_thresholds(judge.measured, settings.reid.calibration, settings.filter)
     with context.reporter.task(f"guidance {guidance:g}") as progress:
