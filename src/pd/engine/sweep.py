@@ -218,7 +218,7 @@ def _fit(trial: Any, name: str, folder: Path, search: tune.TuneConfig, space: di
 
 
 def _restorable(path: Path) -> bool:
-    """Whether Tune can go on: a kill may come before it has written what it knows, or while it does. Records stay in any case."""
+    """Whether Tune can go on: a kill may come before it has written what it knows, or while it does. Records stay anyhow."""
     states = sorted(path.glob("experiment_state-*.json"))
     try:
         return bool(states) and bool(json.loads(states[-1].read_text(encoding="utf-8"))) and tune.Tuner.can_restore(str(path))

@@ -3,21 +3,22 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 Row = Mapping[str, Any]
 
 _TRIED: Mapping[str, str] = {
-    "reid_quantile": "re-id quantile",
-    "near_copy_quantile": "near-copy quantile",
+    "reid_quantile": "re-id\nquantile",
+    "near_copy_quantile": "near-copy\nquantile",
     "detectors": "detectors",
     "vote": "vote",
-    "prompt_k": "prompt k",
+    "prompt_k": "prompt\nk",
     "guidance": "guidance",
     "candidates": "candidates",
 }
 _FOUND = ("kept", "excess", "coverage", "balance", "utility")
-_MOST = 12
+_MOST = 8
 
 
 def worth_showing(rows: Sequence[Row], most: int = _MOST) -> list[Row]:
@@ -44,7 +45,7 @@ def lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def sweep_table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
-    table = Table(title="sweep")
+    table = Table(title="sweep", box=SIMPLE, padding=(0, 1, 0, 0))
     shown = worth_showing(rows)
     headings, body = lines(shown)
     for heading in headings:
@@ -56,7 +57,7 @@ def sweep_table(rows: Sequence[Row]) -> Table:
 
 def _what(row: Row) -> str:
     if row["chosen"]:
-        return "chosen" if row["keeps"] else "chosen (misses)"
+        return "chosen" if row["keeps"] else "chosen\n(misses)"
     return "as it is" if row["number"] == 0 and row["kind"] == "cheap" else "Pareto"
 
 
@@ -73,4 +74,4 @@ def _figure(row: Row, name: str) -> str:
         return "-"
     if f"{name}_low" not in row:
         return f"{row[name]:.3f}"
-    return f"{row[name]:.3f}\n({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+    return f"{row[name]:.3f}\n{row[f'{name}_low']:.2f} to {row[f'{name}_high']:.2f}"
