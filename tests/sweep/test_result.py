@@ -84,6 +84,7 @@ def test_students_decide_where_there_are_any(tmp_path: Path) -> None:
     assert (result.chosen["kind"], result.chosen["steps"]) == ("full", 100)
     assert result.words[-1].startswith("it changes generate.prompt_k: with it, the teacher is trained")
     assert load_settings(result.folder / "chosen.yaml").generate.prompt_k == 5
+    assert "its student learned for 100 of 900 steps: who learns longer remembers more" in result.words
     assert not any("not of a student" in line for line in result.words)
 
 

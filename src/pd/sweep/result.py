@@ -105,6 +105,9 @@ def _worth(chosen: Row, settings: Settings) -> list[str]:
     ]
     if chosen["kind"] == "cheap":
         words.append("excess and utility are of the kept candidates themselves, not of a student that learned from them")
+    elif chosen["steps"] < settings.student.steps:
+        steps = f"{chosen['steps']} of {settings.student.steps} steps"
+        words.append(f"its student learned for {steps}: who learns longer remembers more")
     changed = [key for key in ("prompt_k", "guidance", "candidates") if chosen[key] != getattr(settings.generate, key)]
     if changed:
         again = "the teacher is trained and candidates are made" if "prompt_k" in changed else "candidates are made"
