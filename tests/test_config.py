@@ -67,6 +67,14 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
         ("teacher: {train_text_encoder: lora}", "teacher: lora (train_text_encoder)"),
         ("teacher: {train_unet: frozen}", "random weights: name a base"),
         ("teacher: {offload: optimizer, zero_stage: 0}", "set zero_stage to 1, 2 or 3"),
+        (
+            "sweep: {constraints: [excess_high below 0.02]}",
+            "'excess_high below 0.02' is no constraint; write excess_high <= 0.02",
+        ),
+        ("sweep: {constraints: [exces <= 0.02]}", "no figure 'exces'; did you mean 'excess'?"),
+        ("sweep: {prefer: keep}", "did you mean 'kept'?"),
+        ("sweep: {objectives: [kept, loss]}", "no figure 'loss'"),
+        ("sweep: {reid_quantile: [0.9, 0.5]}", "write [from, to] with from <= to"),
     ],
 )
 def test_bad_files_are_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
@@ -92,7 +100,7 @@ def test_overrides_win_over_the_file() -> None:
 
 def test_the_digest_names_what_matters_and_nothing_else() -> None:
     base = Settings()
-    assert parse_settings({}, ["runs=elsewhere", "name=other", "address=auto"]).digest() == base.digest()
+    assert parse_settings({}, ["runs=elsewhere", "name=other", "address=auto", "sweep.trials=9"]).digest() == base.digest()
     assert parse_settings({}, ["seed=8"]).digest() != base.digest()
 
 

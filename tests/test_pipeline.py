@@ -240,3 +240,37 @@ def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> No
         done = pd(stage, "configs/smoke.yaml", *words)
         assert done.returncode == 0, done.stderr[-2000:]
     assert decisions(run) == decisions(smoke)
+
+
+def test_a_sweep_ends_in_settings_that_pd_run_takes_as_they_are(run: Path) -> None:
+    sets = ["sweep.trials=12", "sweep.steps=4", "sweep.rungs=2", "sweep.guidance=[1.5]", "audit.attackers=[thumbnails]"]
+    sets += ["sweep.constraints=[kept >= 0.1]", "sweep.resamples=20"]
+    done = pd("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = " ".join(done.stderr.split())
+    assert "attackers learned from 5 calibration people with 5 others as strangers" in said
+    assert "keep kept >= 0.1; of these, the one with the most kept is chosen" in " ".join(done.stdout.split())
+    table = pq.read_table(run / "private" / "sweep" / "trials.parquet")
+    kinds = table["kind"].to_pylist()
+    assert kinds.count("cheap") == 12
+    full = [row for row in table.to_pylist() if row["kind"] == "full"]
+    assert {row["steps"] for row in full} == {2, 4}
+    assert len({row["number"] for row in full}) == 2
+    # The settings as they are keep what the filter kept.
+    decided = pq.read_table(run / "private" / "candidates", columns=["keep"])["keep"].to_pylist()
+    assert table["kept"][0].as_py() == sum(decided) / len(decided)
+    # What full trials tried is not done over; the figures are the same.
+    again = pd("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert pq.read_table(run / "private" / "sweep" / "trials.parquet").equals(table)
+    chosen = run / "private" / "sweep" / "chosen.yaml"
+    filtered = pd("filter", chosen, "--set", "generate.guidance=1.0", "--set", f"generate.candidates={len(decided)}")
+    assert filtered.returncode == 0, filtered.stderr[-3000:]
+
+
+def test_a_sweep_whose_constraints_no_trial_keeps_says_so(run: Path) -> None:
+    sets = ["sweep.trials=3", "audit.attackers=[thumbnails]", "sweep.constraints=[kept > 1]", "sweep.resamples=20"]
+    done = pd("sweep", run, *(word for item in sets for word in ("--set", item)))
+    assert done.returncode == 2
+    assert "no trial keeps the constraints" in done.stderr
+    assert (run / "private" / "sweep" / "chosen.yaml").exists()

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -155,16 +156,16 @@ def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folde
         Console().print(f"{page} on Ray's dashboard: {shown(address)}", soft_wrap=True)
 
 
-def _settings_of_run(path: Path) -> Settings:
+def _settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Settings of a run folder (its own copy) or of a settings file."""
     if not path.is_dir():
-        return load_settings(path)
+        return load_settings(path, overrides)
     kept = path / "private" / "settings.yaml"
     if not kept.exists():
         raise UserError(
             "no run in this folder", where=str(path), fix="name a run folder such as runs/faces, or a settings file"
         )
-    return load_settings(kept, [f"runs={path.absolute().parent}", f"name={path.absolute().name}"])
+    return load_settings(kept, [*overrides, f"runs={path.absolute().parent}", f"name={path.absolute().name}"])
 
 
 def _stage(name: str, config: Path, overrides: list[str] | None) -> None:
@@ -323,6 +324,34 @@ def fingerprint(
     done = run_pipeline(settings, reporter, only=STAGES)
     Console().print(fingerprints_table(measure(settings, numbers, reporter)))
     Console().print(f"figures: {shown(str(done.private / 'fingerprints.json'))}", soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")],
+    full: Annotated[int | None, typer.Option(min=0, help="train and attack a short student in so many trials")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Search the filter's thresholds, and choose under the rule in `sweep` of the settings.
+
+    Trials compare cached scores: nothing is generated or embedded again. The same command goes on after a crash.
+    `RUN/private/sweep/chosen.yaml` goes into `pd run`. Exit code 2 where no trial keeps the constraints.
+
+    Examples: `pd sweep runs/faces`;
+    `pd sweep runs/faces --full 4 --set 'sweep.constraints=["excess_high <= 0.02", "kept >= 0.2"]'`
+    """
+    from pd.pipeline import run_sweep
+    from pd.sweep.table import sweep_table
+
+    asked = [*(set_ or ()), *([] if full is None else [f"sweep.full={full}"])]
+    found = run_sweep(_settings_of_run(run_, asked), Reporter())
+    console = Console()
+    console.print(sweep_table(found.rows))
+    for line in found.words:
+        console.print(f"- {shown(line)}", soft_wrap=True)
+    files = [shown(str(found.folder / name)) for name in ("sweep.html", "chosen.yaml")]
+    console.print(f"page:     {files[0]}\nsettings: {files[1]}", soft_wrap=True)
+    found.require()
 
 
 @app.command()

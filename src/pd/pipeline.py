@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -20,11 +20,14 @@ from pd.errors import UserError
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
-from pd.stages.graph import BY_NAME, STAGES, Stage
+from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
 from pd.store.lineage import Record, read_record, why_stale
 from pd.store.run import Run
+
+if TYPE_CHECKING:
+    from pd.sweep.result import Result
 
 EVENTS, LOCK = "events.jsonl", ".lock"  # in the run's work folder
 VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
@@ -67,6 +70,22 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             which = "all stages are" if only is None else f"{' and '.join(only)} is"
             reporter.say(f"nothing to do: {which} done in {run.root}")
     return run
+
+
+def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
+    """Search the thresholds of a run whose candidates are made; nothing of the run is changed.
+
+    Raises:
+        UserError: as `run_pipeline`; not where no trial keeps the constraints, which the result says.
+    """
+    run = Run(settings.run_dir)
+    _refuse_missing_needs(SWEEP, run)
+    _refuse_other_data(settings, run)
+    with lock(run):
+        _name_stale_needs([SWEEP], settings, reporter)
+        reporter.say(f"{SWEEP.name}: {SWEEP.doing}")
+        result: Result = importlib.import_module("pd.stages.sweep").execute(Context(settings, run, reporter))
+        return result
 
 
 def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Reporter) -> None:
@@ -135,9 +154,7 @@ def _run_stage(stage: Stage, context: Context) -> bool:
     run, settings, say = context.run, context.settings, context.reporter.say
     for path in stage.outputs(run, settings):
         sweep(path)
-    for need in stage.needs:
-        if read_record(run.record(need)) is None:
-            raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
+    _refuse_missing_needs(stage, run)
     keys, inputs = _settings_of(stage, settings), _inputs_of(stage, run, settings)
     record = read_record(run.record(stage.name))
     why = why_stale(record, keys, inputs, run.root)
@@ -165,6 +182,12 @@ def _run_stage(stage: Stage, context: Context) -> bool:
     ).write(run.record(stage.name))
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True
+
+
+def _refuse_missing_needs(stage: Stage, run: Run) -> None:
+    for need in stage.needs:
+        if read_record(run.record(need)) is None:
+            raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
 
 
 def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:

@@ -21,7 +21,7 @@ def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
     run = Run(settings.run_dir)
-    return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep, run.fingerprints))
+    return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep_result, run.fingerprints))
 
 
 def _released(settings: Settings) -> str:
@@ -150,6 +150,15 @@ STAGES = (
         outputs=lambda run, settings: [],
         source=_released,
     ),
+)
+
+# Beside the method, not in it: `pd run` leaves it out, and nothing is made from it.
+SWEEP = Stage(
+    name="sweep",
+    doing="searching the thresholds on cached scores",
+    needs=("ingest", "reid", "generate"),
+    keys=(),
+    outputs=lambda run, settings: [run.sweep],
 )
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

@@ -85,7 +85,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
         versions=records["ingest"].versions,
         lineage=_digests(records),
         identity_of=identity_of,
-        sweep=json.loads(run.sweep.read_text(encoding="utf-8")) if run.sweep.exists() else None,
+        sweep=json.loads(run.sweep_result.read_text(encoding="utf-8")) if run.sweep_result.exists() else None,
     )
 
 

@@ -57,6 +57,11 @@ class Run:
         return self.private / "filter.json"
 
     @property
+    def sweep(self) -> Path:
+        """The last search for thresholds: its trials, and the settings it chose."""
+        return self.private / "sweep"
+
+    @property
     def report(self) -> Path:
         return self.private / "report.html"
 
@@ -66,9 +71,9 @@ class Run:
         return self.private / "audit.json"
 
     @property
-    def sweep(self) -> Path:
+    def sweep_result(self) -> Path:
         """What the threshold search found, if one was made."""
-        return self.private / "sweep" / "sweep.json"
+        return self.sweep / "sweep.json"
 
     @property
     def fingerprints(self) -> Path:
