@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -44,9 +46,18 @@ def test_in_bfloat16_as_exact_as_torchs(size: int) -> None:
 
 def test_other_kernels_keep_their_forward() -> None:
     down = nn.Conv2d(4, 4, 3, stride=2, padding=1)
-    before = down.forward
     convolve_in_bfloat16(down)
-    assert down.forward == before
+    assert type(down) is nn.Conv2d
+
+
+def test_a_copy_has_its_own_weights() -> None:
+    module = nn.Conv2d(2, 2, 3, padding=1)
+    convolve_in_bfloat16(module)
+    other = copy.deepcopy(module)
+    nn.init.zeros_(other.weight)
+    nn.init.zeros_(other.bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not other(torch.ones(1, 2, 4, 4)).any()
 
 
 def _all(module: nn.Conv2d, images: torch.Tensor, bf16: bool) -> list[torch.Tensor]:
