@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,16 +104,16 @@ def _one(kind: str) -> None:
     for name in ("chaos_stream", "chaos_storage", "chaos_training"):
         module = importlib.import_module(name)
         if hasattr(module, kind):
-            with tempfile.TemporaryDirectory(prefix="pdc-") as scratch:  # short: sockets lie in it
-                os.environ["RAY_TMPDIR"] = scratch
-                try:
-                    result = getattr(module, kind)(Path(scratch))
-                except Exception:
-                    traceback.print_exc()
-                    sys.stdout.flush()
-                    os._exit(1)
-                print(json.dumps(result), flush=True)
-                os._exit(0)  # what hangs on purpose shall not keep this process
+            scratch = tempfile.mkdtemp(prefix="pdc-")  # short: sockets lie in it
+            os.environ["RAY_TMPDIR"] = scratch
+            failed = False
+            try:
+                print(json.dumps(getattr(module, kind)(Path(scratch))), flush=True)
+            except Exception:
+                failed = True
+                traceback.print_exc()
+            shutil.rmtree(scratch, ignore_errors=True)
+            os._exit(failed)  # what hangs on purpose shall not keep this process
 
 
 if __name__ == "__main__":
