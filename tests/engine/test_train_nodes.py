@@ -18,7 +18,7 @@ from small_training import job_folder, records, settings, train, weights
 from torch import Tensor
 
 STORE = 2**27
-STEPS = {"steps": 600, "batch": 16, "cpus_per_worker": 1, "zero_stage": 2}
+STEPS = {"steps": 300, "batch": 16, "cpus_per_worker": 1, "zero_stage": 2}
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_a_notice_of_preemption_leads_to_a_checkpoint(cluster: Cluster, undistur
     def announce() -> None:
         at_step(tmp_path, 20)
         drain = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
-        drain += ["--node-id", cluster.worker_nodes[0].node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
+        drain += ["--node-id", next(iter(cluster.worker_nodes)).node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION"]
         drain += ["--reason-message", "a test", "--deadline-remaining-seconds", "60"]
         subprocess.run(drain, check=True, capture_output=True)
         while not kept:
