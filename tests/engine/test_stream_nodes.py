@@ -1,22 +1,17 @@
 """Nodes that die while the stream runs: it goes on with what is left, and ends in words when nothing is."""
 
-import shutil
-import tempfile
 from collections import Counter
 from dataclasses import asdict
 
 import pytest
-import ray
 import torch
-from ray.cluster_utils import Cluster
 from stream_world import SEED, SETTINGS, bytes_of, logging_foretell, make, make_world, written
+from two_nodes import STORE, two_nodes
 
 from pd.engine import stream_watch
 from pd.engine.shards import plan
 from pd.engine.stream_generator import Generator
 from pd.errors import UserError
-
-STORE = 2**27
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +32,9 @@ def expected(world, tmp_path_factory):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """A head without CPUs and two nodes that have room for one actor each."""
-    folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
-    monkeypatch.setenv("RAY_TMPDIR", folder)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
-    try:
-        for _ in range(2):
-            made.add_node(num_cpus=1, object_store_memory=STORE)
-        ray.init(address=made.address, log_to_driver=False)
+def cluster():
+    with two_nodes() as made:
         yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):

@@ -1,23 +1,20 @@
 """Machines that go while a training runs: announced, and not."""
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 import torch
 from ray.cluster_utils import Cluster
 from small_training import job_folder, records, settings, train, weights
 from torch import Tensor
+from two_nodes import two_nodes
 
-STORE = 2**27
 STEPS = {"steps": 300, "batch": 16, "cpus_per_worker": 1, "zero_stage": 2}
 
 
@@ -30,20 +27,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head without CPUs and two nodes that have room for one worker each."""
-    folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
-    monkeypatch.setenv("RAY_TMPDIR", folder)
     monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.5")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
-    try:
-        for _ in range(2):
-            made.add_node(num_cpus=1, object_store_memory=STORE)
-        ray.init(address=made.address, log_to_driver=False)
+    with two_nodes() as made:
         yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def at_step(folder: Path, step: int) -> None:
