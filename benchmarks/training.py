@@ -86,9 +86,7 @@ def main() -> None:
             speeds[name].append(found["images_per_s"])
             if name == "pd":
                 mfu.append(found["mfu"])
-    report(
-        arguments, {name: float(np.median(values)) for name, values in speeds.items()}, float(np.median(mfu or [0.0])), speeds
-    )
+    report(arguments, float(np.median(mfu or [0.0])), speeds)
 
 
 def alone(arm: str) -> dict[str, float]:
@@ -99,7 +97,8 @@ def alone(arm: str) -> dict[str, float]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def report(arguments: argparse.Namespace, speed: dict[str, float], mfu: float, every: dict[str, list[float]]) -> None:
+def report(arguments: argparse.Namespace, mfu: float, every: dict[str, list[float]]) -> None:
+    speed = {name: float(np.median(values)) for name, values in every.items()}
     table = Table(title=f"{arguments.unet} UNet, {arguments.size} px, batch {arguments.batch}, {arguments.precision}")
     for heading in ("", "images/s", "runs"):
         table.add_column(heading, justify="right")
@@ -108,7 +107,10 @@ def report(arguments: argparse.Namespace, speed: dict[str, float], mfu: float, e
     Console().print(table)
 
     def ratio(one: str, other: str) -> float | None:
-        return round(speed[one] / speed[other], 3) if one in speed and other in speed else None
+        """The median of the rounds' ratios: the machine's speed changes from round to round more than within one."""
+        if one not in every or other not in every:
+            return None
+        return round(float(np.median(np.divide(every[one], every[other]))), 3)
 
     figures = {
         "vs_diffusers": ratio("pd", "diffusers"),

@@ -49,6 +49,8 @@ class RayWorker:
         self.device = ray.train.torch.get_device()
         self._folder = folder
         self._notice: Any = None
+        # pd switches Ray's watcher off on a machine of its own; the environment is the same for all ranks.
+        self._watched = os.environ.get("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1") != "0"
 
     def agree(self, value: Any) -> Any:
         from ray.train.collective import broadcast_from_rank_zero
@@ -72,6 +74,8 @@ class RayWorker:
         return Path(checkpoint.path) if checkpoint else None
 
     def told_to_leave(self) -> bool:
+        if not self._watched:
+            return False
         import ray.train
 
         before, self._notice = self._notice, ray.train.get_preemption_info()
