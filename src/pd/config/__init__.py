@@ -1,0 +1,43 @@
+"""Settings of a run: one frozen pydantic model per stage, defaults that work, unknown keys refused.
+
+A run is one YAML file; `--set teacher.steps=200` overrides one key. `Settings.digest()` names a run: two runs with equal
+digests make equal results from equal data.
+"""
+
+from pd.config.audit import ARMS, Arm, AuditSettings
+from pd.config.base import Precision, Section, Trained
+from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.commented import commented_yaml
+from pd.config.load import load_settings, parse_settings
+from pd.config.model import ModelSettings
+from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
+from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
+from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
+
+__all__ = [
+    "ARMS",
+    "CONSTRAINT",
+    "FIGURES",
+    "Arm",
+    "AuditSettings",
+    "CalibrationSettings",
+    "ClusterSettings",
+    "DataSettings",
+    "Detectors",
+    "FilterSettings",
+    "GenerateSettings",
+    "ModelSettings",
+    "Precision",
+    "ReidSettings",
+    "Section",
+    "Settings",
+    "SweepSettings",
+    "TrackingSettings",
+    "Trained",
+    "commented_yaml",
+    "digest_of",
+    "flatten",
+    "load_settings",
+    "parse_settings",
+    "section_keys",
+]

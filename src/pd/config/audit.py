@@ -1,0 +1,44 @@
+"""Settings of the audit."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pd.config.base import Positive, Section
+
+ARMS = ("teacher", "unfiltered", "random_drop", "filtered")
+Arm = Literal["teacher", "unfiltered", "random_drop", "filtered"]
+
+
+class AuditSettings(Section):
+    """The attacks and measures on the arms."""
+
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
+        ("teacher", "filtered"), description="of teacher, unfiltered, random_drop, filtered"
+    )
+    samples: Positive = Field(1024, description="samples of each arm")
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
+        None,
+        description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
+    )
+    attackers: tuple[str, ...] = Field(
+        ("imagenet", "thumbnails", "whitened"),
+        description="imagenet: a trained network that is not the filter's; thumbnails: correlation; whitened: pixels "
+        "whitened within persons; local weights: open_clip:ARCHITECTURE/WEIGHTS, torchvision:ARCHITECTURE/FILE, "
+        "network:FOLDER (as pd reid writes it), onnx:FILE; the worst is the headline",
+    )
+    attacker_steps: Positive = Field(200, description="training steps of attacking networks")
+    bootstrap: Positive = Field(1000, description="resamples behind each interval")
+    utility_steps: Positive = Field(200, description="training steps of the classifiers behind utility")
+    planted: Positive = Field(1000, description="leaks of each kind planted to see what the filter catches, at most")
+    adherence: str | None = Field(
+        None, description="open_clip:ARCHITECTURE/WEIGHTS to say how well samples fit their prompts; empty: not measured"
+    )
+    shadows: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
+        0, description="models trained as the teacher is, for membership inference by likelihood ratio (16, say); 0: none"
+    )
+
+    @property
+    def trained_arms(self) -> tuple[Arm, ...]:
+        """The arms that need a student of their own, never released."""
+        return tuple(arm for arm in self.arms if arm in ("unfiltered", "random_drop"))

@@ -1,0 +1,69 @@
+"""Settings of the private images, and of telling people apart."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pd.config.base import LocalPath, Positive, Section, Share
+
+
+class DataSettings(Section):
+    """Where the private images are and how they are read."""
+
+    reader: Literal["faces", "folder", "manifest"] = Field(
+        "faces",
+        description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
+    )
+    path: LocalPath | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
+    size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
+    mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
+    resize: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="crop: centre square; pad: black bars; stretch: ignore the aspect ratio"
+    )
+    on_bad_image: Literal["stop", "skip"] = Field(
+        "stop",
+        description="a corrupt, truncated, huge, missing or doubled image stops the run, or is set aside and counted",
+    )
+    max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(
+        64_000_000, description="an image of more pixels is a decompression bomb and is bad"
+    )
+    min_images: Positive = Field(
+        1,
+        description="identities with fewer images are bad (re-identification learns from pairs: 2 sets lone ones aside)",
+    )
+    holdout: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.5,
+        description="share of identities held out: strangers for calibration and audit (unless a `split` column says)",
+    )
+    caption: str = Field("a photo of a person", description="caption of images that come without one")
+
+
+class CalibrationSettings(Section):
+    """How the filter's threshold t is found on hold-out identities (methods: threshold)."""
+
+    method: Literal["stranger_quantile", "probability", "fixed"] = Field(
+        "stranger_quantile", description="stranger_quantile | probability | fixed"
+    )
+    quantile: Share = Field(
+        0.96, description="stranger_quantile: drop what is liker a member than this share of strangers' images"
+    )
+    probability: Share = Field(0.5, description="probability: drop at P(same person) of at least this")
+    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
+
+
+class ReidSettings(Section):
+    """The re-identification network that filters."""
+
+    backbone: str = Field(
+        "small",
+        description="small | resnet50 | open_clip:MODEL (weights: a pretrained tag or a local safetensors file)",
+    )
+    weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
+    freeze: bool = Field(False, description="train only the projection on top of the backbone")
+    networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
+    dim: Positive = Field(128, description="embedding dimensions")
+    steps: Positive = Field(300, description="training steps")
+    identities_per_batch: Positive = Field(16, description="identities in a batch")
+    images_per_identity: Annotated[int, Field(ge=2)] = Field(4, description="augmented views of each in a batch")
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    calibration: CalibrationSettings = CalibrationSettings()

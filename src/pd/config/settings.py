@@ -1,0 +1,88 @@
+"""All settings of a run."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from pd.config.audit import AuditSettings
+from pd.config.base import Gpus, LocalPath, Section
+from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.model import ModelSettings
+from pd.config.people import DataSettings, ReidSettings
+from pd.config.sweep import SweepSettings
+
+
+class TrackingSettings(Section):
+    """Where else the trainings' figures go: never captions, names, pictures or paths."""
+
+    mlflow: str | None = Field(None, description="an MLflow server's address, or a folder; empty: none (needs mlflow-skinny)")
+    experiment: Annotated[str, Field(min_length=1)] = Field("pd", description="the MLflow experiment; each training is a run")
+
+
+class ClusterSettings(Section):
+    """`pd submit`: which Ray cluster runs the job, and what the job's own process needs there."""
+
+    address: str = Field("http://127.0.0.1:8265", description="the cluster's job server; better by an ssh tunnel than open")
+    driver_cpus: Annotated[float, Field(ge=0)] = Field(0, description="CPUs of the job's own process; 0: it runs on the head")
+    driver_gpus: Gpus = Field(0, description="GPUs of its own; its machine is chosen accordingly")
+    wait_minutes: Annotated[float, Field(ge=0)] = Field(
+        0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
+    )
+
+
+class Settings(Section):
+    """A whole run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field("faces", description="the run's folder name")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(7, description="everything follows from it")
+    runs: LocalPath = Field(Path("runs"), description="the folder that holds run folders")
+    address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
+    data: DataSettings = DataSettings()
+    reid: ReidSettings = ReidSettings()
+    teacher: ModelSettings = ModelSettings()
+    generate: GenerateSettings = GenerateSettings()
+    filter: FilterSettings = FilterSettings()
+    student: ModelSettings = ModelSettings()
+    audit: AuditSettings = AuditSettings()
+    sweep: SweepSettings = SweepSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    cluster: ClusterSettings = ClusterSettings()
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's folder: `runs/name`."""
+        return self.runs / self.name
+
+    def digest(self) -> str:
+        """16 hex digits that name the settings; what changes nothing in the run's results does not count."""
+        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"}))
+
+
+def digest_of(value: object) -> str:
+    """First 16 hex digits of the SHA-256 of a JSON value's canonical text."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'teacher': {'steps': 9}} -> {'teacher.steps': 9}."""
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            flat.update(flatten(item, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = item
+    return flat
+
+
+def section_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
+    """Every valid dotted key, sections included."""
+    for name, field in model.model_fields.items():
+        yield f"{prefix}{name}"
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from section_keys(kind, f"{prefix}{name}.")
