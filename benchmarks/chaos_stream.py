@@ -162,7 +162,7 @@ DRIVER = textwrap.dedent("""
     if skew:
         true, begin = time.time, time.monotonic()
         time.time = lambda: true() + (skew if time.monotonic() - begin > 3 else 0)  # this process's clock jumps after 3 s
-    from pd.cli import _end
+    from pd.cli.entry import _end
     from pd.config import GenerateSettings
     from pd.engine.stream import generate
     from pd.filters.prompts import Prompts

@@ -1,0 +1,5 @@
+"""`python -m pd.cli`."""
+
+from pd.cli import main
+
+main()

@@ -1,0 +1,67 @@
+"""The command `pd`, and what its commands share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pd import __version__
+from pd.config import Settings, load_settings
+from pd.errors import UserError
+from pd.progress import Reporter
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Privacy distillation: train a teacher on private images, drop every sample that re-identifies a person, train and "
+    "release a student, and audit what it leaks.\n\nStart with `pd init`, then `pd run pd.yaml`.",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="settings file (YAML); `pd init` writes one", show_default=False)]
+Synthetic = Annotated[  # text: a Path would make one slash of the two in s3://
+    str | None,
+    typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards; or s3://bucket/prefix", metavar="PATH"),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="override one setting: --set teacher.steps=200", metavar="KEY=VALUE")
+]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False,
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Options of every command; `main` reads --debug itself."""
+    if version:
+        typer.echo(f"pd {__version__}")
+        raise typer.Exit
+
+
+def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
+    """Settings of a run folder (its own copy) or of a settings file."""
+    if not path.is_dir():
+        return load_settings(path, overrides)
+    kept = path / "private" / "settings.yaml"
+    if not kept.exists():
+        raise UserError(
+            "no run in this folder", where=str(path), fix="name a run folder such as runs/faces, or a settings file"
+        )
+    return load_settings(kept, [*overrides, f"runs={path.absolute().parent}", f"name={path.absolute().name}"])
+
+
+def run_stage(name: str, config: Path, overrides: list[str] | None) -> None:
+    from pd.pipeline import run_pipeline
+
+    run_pipeline(settings_from(config, overrides), Reporter(), only=[name])
+
+
+def settings_from(config: Path, overrides: list[str] | None) -> Settings:
+    """Settings of a run that is to be worked on, here or as a job of a cluster."""
+    from pd.engine.job import settle
+
+    return settle(load_settings(config, overrides or ()))

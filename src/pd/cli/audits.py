@@ -1,0 +1,201 @@
+"""Commands that filter, attack, search, compare and prove."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pd.cli.app import ConfigFile, Overrides, Synthetic, app, run_stage, settings_of_run
+from pd.config import load_settings
+from pd.errors import LeakError, UserError
+from pd.progress import Reporter, shown
+
+
+@app.command("filter")
+def filter_(
+    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    synthetic: Synthetic = None,
+    out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Decide which candidates stay: those of a run, or anybody's images.
+
+    With --real, --synthetic and --out no model is trained but the re-identification network. The real images are split, by
+    identity, into members and hold-out strangers that calibrate the threshold. `OUT/*.parquet` has the columns
+    `id, seed, prompt, image, score, nearest, keep, reason`; `id` is the file's path.
+
+    Examples: `pd filter configs/faces.yaml`;
+    `pd filter --real people/ --synthetic samples/ --out decisions/`;
+    `pd filter --real people/ --synthetic s3://bucket/samples --out decisions/`
+    """
+    if real or synthetic or out:
+        if config or not (real and synthetic and out):
+            raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
+        from pd.stages.foreign import filter_folders
+
+        counts = filter_folders(real, synthetic, out, set_ or (), Reporter())
+        Console().print(f"kept {counts['kept']} of {counts['candidates']}: {shown(str(out))}", soft_wrap=True)
+    elif config:
+        run_stage("filter", config, set_)
+    else:
+        raise UserError("nothing to filter", fix="give a settings file, or --real, --synthetic and --out")
+
+
+@app.command()
+def audit(
+    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    synthetic: Synthetic = None,
+    out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(help="end with exit code 3 above this: excess=0.02 (with --real)", metavar="MEASURE=LIMIT"),
+    ] = None,
+    set_: Overrides = None,
+) -> None:
+    """Attack the arms of a run, or anybody's synthetic images, and write the figures.
+
+    With --real and --synthetic the real identities are split into members (those that the images were made from) and
+    strangers; name them yourself with a manifest's `split` column (`--set data.reader=manifest`).
+
+    Examples: `pd audit configs/faces.yaml`;
+    `pd audit --real people/ --synthetic samples/ --out audit.json`;
+    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.02`
+    """
+    if real or synthetic or fail_above:
+        if config or not (real and synthetic):
+            raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
+        from pd.stages.foreign import audit_folders
+        from pd.stages.limits import check_limits, parse_limits
+        from pd.stages.summary import arms_table
+
+        limits = parse_limits(fail_above or ())
+        figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
+        Console().print(arms_table(figures))
+        if out:
+            Console().print(f"figures: {shown(str(out))}", soft_wrap=True)
+        arm = figures["arms"]["synthetic"]
+        Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
+        for line in check_limits(arm, limits):
+            Console().print(line, soft_wrap=True)
+    elif config:
+        run_stage("audit", config, set_)
+    else:
+        raise UserError("nothing to audit", fix="give a settings file, or --real and --synthetic")
+
+
+@app.command()
+def fingerprint(
+    config: ConfigFile,
+    doses: Annotated[str, typer.Option(help="how many images carry each mark", metavar="K,K,...")] = "1,2,4,8,16,32,64",
+    set_: Overrides = None,
+) -> None:
+    """Plant marks in member images, and count how often teacher and student show them: what k images leave behind.
+
+    Makes a run of its own, NAME-fingerprints, from the same settings; the ordinary run is not touched. The figures are in its
+    `private/fingerprints.json`. It takes as long as a run without its audit.
+
+    Example: `pd fingerprint configs/faces.yaml --doses 1,4,16,64`
+    """
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", doses):
+        raise UserError(f"'{doses}' are not whole numbers", where="--doses", fix="write --doses 1,4,16,64")
+    from pd.pipeline import run_pipeline
+    from pd.stages.fingerprint import STAGES, fingerprints_table, measure, prepare
+
+    numbers = [int(dose) for dose in doses.split(",")]
+    reporter = Reporter()
+    settings = prepare(load_settings(config, set_ or ()), numbers, reporter)
+    done = run_pipeline(settings, reporter, only=STAGES)
+    Console().print(fingerprints_table(measure(settings, numbers, reporter)))
+    Console().print(f"figures: {shown(str(done.private / 'fingerprints.json'))}", soft_wrap=True)
+
+
+@app.command()
+def sweep(
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")],
+    full: Annotated[int | None, typer.Option(min=0, help="train and attack a short student in so many trials")] = None,
+    set_: Overrides = None,
+) -> None:
+    """Search the filter's thresholds, and choose under the rule in `sweep` of the settings.
+
+    Trials compare cached scores: nothing is generated or embedded again. The same command goes on after a crash.
+    `RUN/private/sweep/chosen.yaml` goes into `pd run`. Exit code 2 where no trial keeps the constraints.
+
+    Examples: `pd sweep runs/faces`;
+    `pd sweep runs/faces --full 4 --set 'sweep.constraints=["excess_high <= 0.02", "kept >= 0.2"]'`
+    """
+    from pd.pipeline import run_sweep
+    from pd.sweep.table import sweep_table
+
+    asked = [*(set_ or ()), *([] if full is None else [f"sweep.full={full}"])]
+    found = run_sweep(settings_of_run(run_, asked), Reporter())
+    console = Console()
+    console.print(sweep_table(found.rows))
+    for line in found.words:
+        console.print(f"- {shown(line)}", soft_wrap=True)
+    files = [shown(str(found.folder / name)) for name in ("sweep.html", "chosen.yaml")]
+    console.print(f"page:     {files[0]}\nsettings: {files[1]}", soft_wrap=True)
+    found.require()
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders, or files of `pd audit --out`")],
+    json_: Annotated[bool, typer.Option("--json", help="print JSON, a row for each arm, instead of the table")] = False,
+    html: Annotated[Path | None, typer.Option(help="write a page with the table and plots of the intervals")] = None,
+) -> None:
+    """Set arms and runs side by side: leak, usefulness, coverage, share kept, membership inference.
+
+    Examples: `pd compare runs/faces runs/strict --html compare.html`;
+    `pd compare runs/faces --json`
+    """
+    from pd.stages.compare import compare_runs, compare_table
+
+    rows = compare_runs(runs)
+    if html:
+        from pd.report.compare import write_comparison
+        from pd.store.atomic import disk_errors
+
+        if html.is_dir():
+            raise UserError("this is a folder", where=str(html), fix="name a file, such as compare.html")
+        with disk_errors(html):
+            html.parent.mkdir(parents=True, exist_ok=True)
+            write_comparison(rows, html)
+    if json_:
+        typer.echo(json.dumps({"rows": [row.as_json() for row in rows]}, indent=2))
+        return
+    Console().print(compare_table(rows))
+    if html:
+        Console().print(f"page: {shown(str(html))}", soft_wrap=True)
+
+
+@app.command()
+def verify(
+    release: Annotated[Path, typer.Argument(help="a release folder")],
+    against: Annotated[Path | None, typer.Option(help="the run's private/dataset, to look for real images")] = None,
+    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+) -> None:
+    """Prove that a release is clean, or exit with code 3.
+
+    Checks that weights are safetensors with a lineage of public weights and kept candidates only, and, with --against, that no
+    real image (by bytes, pixels or re-identification) and no caption of few people is in it.
+
+    Example: `pd verify runs/faces/release --against runs/faces/private/dataset`
+    """
+    from pd.stages.verify import check_release, checks_table
+
+    found = check_release(release, against, k)
+    Console().print(checks_table(found.checks))
+    if not found.ok:
+        raise LeakError("the release is not clean", where=str(release), fix="do not share it")
+    if found.skipped:
+        Console().print(
+            f"No leak found, but {len(found.skipped)} checks need the real images: add --against RUN/private/dataset",
+            soft_wrap=True,
+        )
+    else:
+        Console().print("The release is clean, as far as these checks can tell.")

@@ -1,0 +1,131 @@
+"""Commands for a whole run."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pd.cli.app import ConfigFile, Overrides, app, settings_from, settings_of_run
+from pd.config import Settings, commented_yaml, load_settings
+from pd.errors import UserError
+from pd.progress import Reporter, shown
+
+
+@app.command()
+def run(config: ConfigFile, set_: Overrides = None) -> None:
+    """Run every stage that is not done yet, to `private/report.html` and `release/`.
+
+    The same command goes on after a crash or Ctrl-C, and does nothing when all is done.
+
+    Example: `pd run configs/faces.yaml --set seed=8`
+    """
+    from pd.pipeline import run_pipeline
+    from pd.stages.summary import summary_table
+
+    done = run_pipeline(settings_from(config, set_), Reporter())
+    console = Console()
+    console.print(summary_table(done))
+    console.print(f"report:  {shown(str(done.report))}\nrelease: {shown(str(done.release))}", soft_wrap=True)
+
+
+@app.command()
+def submit(
+    config: ConfigFile,
+    set_: Overrides = None,
+    stage: Annotated[str, typer.Option(help="a single stage, as `teacher`; else all that is not done")] = "run",
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="show the job's log until it ends")] = True,
+) -> None:
+    """Run `pd run` as a job of the Ray cluster at `cluster.address`; its exit code is that of `pd run` there.
+
+    Code and settings are sent, images are not: relative paths are those below PD_HOME on the cluster. Ctrl-C ends the
+    following, `ray job stop` ends the job.
+
+    Example: `pd submit configs/faces.yaml --set cluster.address=http://127.0.0.1:8265`
+    """
+    from pd.engine.submit import COMMANDS
+    from pd.engine.submit import submit as submit_job
+
+    if stage not in COMMANDS:
+        raise UserError(f"no job does '{stage}'", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
+    sys.exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    set_: Overrides = None,
+    json_: Annotated[bool, typer.Option("--json", help="print all of it as JSON")] = False,
+) -> None:
+    """Say what a run will need, by stage, before anyone pays for it: GPU or core hours, time and storage.
+
+    Reads some of the images, and trains and samples the settings' own models for some seconds, on this machine.
+
+    Example: `pd plan configs/faces.yaml`
+    """
+    from pd.stages.plan import as_json, needs_table
+    from pd.stages.plan import plan as reckon
+    from pd.stages.probe import measure
+
+    settings = load_settings(config, set_ or ())
+    rates = measure(settings, Reporter())
+    needs = reckon(settings, rates)
+    if json_:
+        typer.echo(json.dumps(as_json(settings, rates, needs), indent=2))
+    else:
+        Console().print(needs_table(settings, rates, needs))
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="file to write")] = Path("pd.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+) -> None:
+    """Write a settings file with every key, its default and what it means.
+
+    Example: `pd init chest.yaml`
+    """
+    from pd.store.atomic import disk_errors
+
+    if path.exists() and not force:
+        raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(commented_yaml(_named(path)), encoding="utf-8")
+    Console().print(f"wrote {shown(str(path))}; set data.reader and data.path, then: pd run {shown(str(path))}", soft_wrap=True)
+
+
+def _named(path: Path) -> Settings:
+    """The defaults, the run named like its settings file: a second file is a second run."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip(".-_")[:60]
+    return Settings(name=name or "pd")
+
+
+@app.command()
+def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")]) -> None:
+    """Show each stage's state, time and size.
+
+    Example: `pd status runs/faces`
+    """
+    from pd.pipeline import dashboard_pages, states
+
+    settings = settings_of_run(run_)
+    table = Table(title=shown(f"{settings.run_dir}  settings {settings.digest()}"))
+    for heading in ("stage", "state", "time", "size", "figures, or why not done"):
+        table.add_column(heading)
+    for state in states(settings):
+        facts = "  ".join(
+            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}"
+            for k, v in state.facts.items()
+            if not isinstance(v, dict | list)
+        )
+        seconds = f"{state.seconds:.0f} s" if state.seconds is not None else ""
+        size = f"{state.bytes / 1e6:.1f} MB" if state.bytes else ""
+        table.add_row(state.name, state.state, seconds, size, shown(state.why or facts))
+    Console().print(table)
+    for page, address in dashboard_pages(settings).items():
+        Console().print(f"{page} on Ray's dashboard: {shown(address)}", soft_wrap=True)

@@ -1,0 +1,57 @@
+"""A command for each stage that is no more than that."""
+
+from pd.cli.app import ConfigFile, Overrides, app, run_stage
+
+
+@app.command()
+def ingest(config: ConfigFile, set_: Overrides = None) -> None:
+    """Read the private images into `private/dataset/`, split into members and hold-out.
+
+    Example: `pd ingest configs/faces.yaml`
+    """
+    run_stage("ingest", config, set_)
+
+
+@app.command()
+def reid(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the re-identification network on the members and build their gallery.
+
+    Example: `pd reid configs/faces.yaml --set reid.steps=500`
+    """
+    run_stage("reid", config, set_)
+
+
+@app.command()
+def teacher(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the teacher on the members' images.
+
+    Example: `pd teacher configs/faces.yaml --set teacher.workers=2`
+    """
+    run_stage("teacher", config, set_)
+
+
+@app.command()
+def generate(config: ConfigFile, set_: Overrides = None) -> None:
+    """Sample the teacher and score every candidate against the members.
+
+    Example: `pd generate configs/faces.yaml --set generate.candidates=10000`
+    """
+    run_stage("generate", config, set_)
+
+
+@app.command()
+def student(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the student on the kept candidates and nothing else.
+
+    Example: `pd student configs/faces.yaml`
+    """
+    run_stage("student", config, set_)
+
+
+@app.command()
+def report(config: ConfigFile, set_: Overrides = None) -> None:
+    """Write `private/report.html` (with real faces in it), the release's report without them, and its card.
+
+    Example: `pd report configs/faces.yaml`
+    """
+    run_stage("report", config, set_)
