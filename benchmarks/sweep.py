@@ -145,13 +145,14 @@ def _view(chance: np.random.Generator, person: Any, copied: Any, resamples: int 
     ]
     weight = drawn[1][:, who].astype(np.float64)
     bars = [Bars.of(chance.normal(0.5, 0.1, len(who)).astype(np.float32), weight, 0.05) for _ in range(2)]
-    likeness = 0.45 + 0.45 * copied + chance.normal(0, 0.1, rows), chance.normal(0.5, 0.1, rows)
+    control = chance.normal(0.5, 0.1, rows)
+    likeness = 0.45 + 0.45 * copied + chance.normal(0, 0.1, rows), control, control - chance.exponential(0.05, rows)
     group = person * STRANGERS + chance.integers(STRANGERS, size=rows)
     cells = [
         (group * (len(one.values) + 1) + one.level(scores.astype(np.float32))).astype(np.int32)
-        for one, scores in zip(bars, likeness, strict=True)
+        for one, scores in zip((*bars, bars[1]), likeness, strict=True)
     ]
-    return View(cells[0], cells[1], bars[0].which, bars[1].which, drawn[0], drawn[1])
+    return View(*cells, bars[0].which, bars[1].which, *drawn, np.array([STRANGERS]))
 
 
 def _judge(made: Path, trials: int) -> Judge:

@@ -50,7 +50,7 @@ def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
     assert done.returncode == 0
     assert "nothing to do" in done.stderr
     after = {path: path.stat().st_mtime_ns for path in before}
-    assert {path.name for path in before if before[path] != after[path]} <= {".lock"}
+    assert {path.name for path in before if before[path] != after[path]} <= {".lock", "events.jsonl"}
 
 
 def test_status_shows_every_stage(smoke: Path) -> None:

@@ -1,15 +1,12 @@
 """Waiting for machines that an autoscaler starts, and whether all of them see the run."""
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
+from two_nodes import two_nodes
 
 from pd.config import ClusterSettings
 from pd.engine import machines as module
@@ -73,29 +70,15 @@ def test_a_single_machine_is_not_asked_whether_it_sees_its_folder(monkeypatch: p
     assert not (tmp_path / "none").exists()
 
 
-@pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A cluster of two nodes on this machine."""
-    folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
-    monkeypatch.setenv("RAY_TMPDIR", folder)
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE})
-    try:
-        made.add_node(num_cpus=1, object_store_memory=STORE)
-        ray.init(address=made.address, log_to_driver=False)
-        yield
-    finally:
-        ray.shutdown()
-        made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+def test_nodes_that_do_not_see_a_folder_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with two_nodes():
+        _counts(tmp_path, monkeypatch)
 
 
-@pytest.mark.usefixtures("two_nodes")
-def test_nodes_that_do_not_see_a_folder_are_counted(
-    stub_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_shared(tmp_path)
     assert not list(tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"2 of the cluster's 2 machines do not see this folder\. set `runs`"):
+    with pytest.raises(UserError, match=r"3 of the cluster's 3 machines do not see this folder\. set `runs`"):
         check_shared(Path("/proc/self/cwd"))  # every process sees another one there
     assert not list(tmp_path.iterdir())

@@ -27,13 +27,15 @@ def view(samples: Rows, members: People, holdout: People, *, resamples: int = 30
         for scores in ((holdout.rows @ members.rows.T).max(axis=1), others)
     ]
     main, control = samples @ members.rows.T, samples @ holdout.rows.T
-    group = member[main.argmax(axis=1)] * (stranger.max() + 1) + stranger[control.argmax(axis=1)]
+    nearest = control.argmax(axis=1)
+    second = np.where(stranger[nearest][:, None] == stranger[None], -np.inf, control)
+    group = member[main.argmax(axis=1)] * (stranger.max() + 1) + stranger[nearest]
     cells = [
         (group * (len(one.values) + 1) + one.level(likeness.max(axis=1))).astype(np.int32)
-        for one, likeness in zip(bars, (main, control), strict=True)
+        for one, likeness in zip((*bars, bars[1]), (main, control, second), strict=True)
     ]
     weights = [one.astype(np.float32) for one in drawn]
-    return View(*cells, bars[0].which, bars[1].which, *weights)
+    return View(*cells, bars[0].which, bars[1].which, *weights, np.array([stranger.max() + 1]))
 
 
 def audited(samples: Rows, members: People, holdout: People) -> Reidentification:

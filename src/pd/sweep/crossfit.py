@@ -36,6 +36,7 @@ class Fold:
         strangers: the control gallery.
         member: (M,) int64, the bunch of people that each member image belongs to.
         stranger: (H,) int64, the same of the strangers' images.
+        person: (H,) int64, who is in each of these.
         main: thresholds against the members.
         control: thresholds against the strangers.
         drawn: how often each bunch of members, and of strangers, is drawn: (1 + R, A) and (1 + R, B) float32, ones first.
@@ -46,22 +47,26 @@ class Fold:
     strangers: Embedded
     member: Ints
     stranger: Ints
+    person: Ints
     main: Bars
     control: Bars
     drawn: tuple[Rows, Rows]
 
     def look(self, images: Pixels) -> View:
         """What this attacker says of (N, H, W, C) uint8."""
-        cells: tuple[list[Ints], list[Ints]] = ([], [])
+        cells: tuple[list[Ints], list[Ints], list[Ints]] = ([], [], [])
         bunches = self.drawn[1].shape[1]
         for start in range(0, len(images), _LOOKED_AT):
             rows = self.attacker.embed(images[start : start + _LOOKED_AT])
             main, control = similarity(rows, self.members), similarity(rows, self.strangers)
-            group = self.member[main.argmax(axis=1)] * bunches + self.stranger[control.argmax(axis=1)]
-            for found, likeness, bars in zip(cells, (main, control), (self.main, self.control), strict=True):
+            nearest = control.argmax(axis=1)
+            others = np.where(self.person[nearest][:, None] == self.person[None], -np.inf, control).astype(np.float32)
+            group = self.member[main.argmax(axis=1)] * bunches + self.stranger[nearest]
+            seen = ((main, self.main), (control, self.control), (others, self.control))
+            for found, (likeness, bars) in zip(cells, seen, strict=True):
                 found.append(group * (len(bars.values) + 1) + bars.level(likeness.max(axis=1)))
-        main_cells, control_cells = (np.concatenate(found).astype(np.int32) for found in cells)
-        return View(main_cells, control_cells, self.main.which, self.control.which, *self.drawn)
+        in_cells = (np.concatenate(found).astype(np.int32) for found in cells)
+        return View(*in_cells, self.main.which, self.control.which, *self.drawn, np.array([self.person.max() + 1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +162,7 @@ def _fold(
     to_member = similarity(strange.rows, known).max(axis=1)
     others = np.where(who[:, None] == who[None], -np.inf, similarity(strange.rows, strange)).max(axis=1)
     main, control = Bars.of(to_member, weight, alpha), Bars.of(others.astype(np.float32), weight, alpha)
-    return Fold(fitted, known, strange, member, stranger, main, control, drawn)
+    return Fold(fitted, known, strange, member, stranger, who, main, control, drawn)
 
 
 def _bunches(identities: Sequence[str], most: int) -> Ints:

@@ -58,23 +58,28 @@ class View:
     Attributes:
         main: (N,) int32, the cell against the member gallery: group * (bars + 1) + level.
         control: (N,) int32, the same against the gallery of hold-out people.
+        second: (N,) int32, the same against that gallery without the person whom the sample is nearest to there.
         main_bars: (1 + R,) int64, the threshold of each resample as a level: a sample passes where its level is larger.
         control_bars: the same of the control gallery.
         members: (1 + R, A) float32, how often each of A members is drawn; ones first.
         strangers: (1 + R, B) float32.
+        people: (1,) int64, how many hold-out people the gallery is of.
     """
 
     main: npt.NDArray[np.int32]
     control: npt.NDArray[np.int32]
+    second: npt.NDArray[np.int32]
     main_bars: Ints
     control_bars: Ints
     members: Rows
     strangers: Rows
+    people: Ints
 
     def rates(self, chosen: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Main and control rate of the chosen samples, (N,) bool of which some are true: (1 + R,) each, the data's own first.
 
-        A sample counts as often as the two people were drawn whom it is nearest to.
+        A sample counts as often as the two people were drawn whom it is nearest to. The control is a mean over which of the
+        people is left out of their gallery, as in `pd.audit.reidentification`.
         """
         groups = self.members.shape[1] * self.strangers.shape[1]
         counted = [
@@ -87,15 +92,17 @@ class View:
         # A resample that drew none of the people whom samples resemble says nothing of people: it weighs samples alike.
         weight[total == 0] = 1
         total = weight @ counted[0][seen].sum(axis=1)
-        main, control = (
+        main, control, second = (
             _passing(weight, _above(count[seen]), bars) / total
-            for count, bars in zip(counted, (self.main_bars, self.control_bars), strict=True)
+            for count, bars in zip(counted, (self.main_bars, self.control_bars, self.control_bars), strict=True)
         )
-        return main, control
+        left_out = 1 / int(self.people[0])
+        return main, control + (second - control) * left_out
 
     @property
     def _sides(self) -> list[tuple[npt.NDArray[np.int32], int]]:
-        return [(self.main, int(self.main_bars.max()) + 2), (self.control, int(self.control_bars.max()) + 2)]
+        control = int(self.control_bars.max()) + 2
+        return [(self.main, int(self.main_bars.max()) + 2), (self.control, control), (self.second, control)]
 
 
 def _passing(weight: Floats, above: Ints, bars: Ints) -> Floats:
