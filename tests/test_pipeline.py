@@ -268,6 +268,7 @@ def test_a_sweep_ends_in_settings_that_pd_run_takes_as_they_are(run: Path) -> No
     assert filtered.returncode == 0, filtered.stderr[-3000:]
 
 
+@pytest.mark.exhaustive
 def test_a_sweep_whose_constraints_no_trial_keeps_says_so(run: Path) -> None:
     sets = ["sweep.trials=3", "audit.attackers=[thumbnails]", "sweep.constraints=[kept > 1]", "sweep.resamples=20"]
     done = pd("sweep", run, *(word for item in sets for word in ("--set", item)))

@@ -52,6 +52,7 @@ def test_a_loss_is_a_function_of_seed_image_and_id_whatever_is_beside_it(compone
     assert not np.allclose(renamed, whole, rtol=1e-2)
 
 
+@pytest.mark.exhaustive
 def test_a_model_that_learned_its_members_by_heart_gives_them_away_and_a_fresh_one_does_not(components: Components) -> None:
     members, strangers = pictures(30, seed=1), pictures(30, seed=5)
 

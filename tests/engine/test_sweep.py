@@ -33,7 +33,7 @@ def ran(folder: Path) -> Counter[str]:
     return Counter((folder / "log").read_text().split())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_killed_sweep_goes_on_and_runs_no_finished_trial_again(tmp_path: Path) -> None:
     driver = run(tmp_path, 60)
     deadline = time.monotonic() + 120

@@ -467,7 +467,7 @@ def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long
     assert apart(weights(tmp_path / "out"), long) < 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("cluster")
 def test_a_killed_driver_is_started_again_and_goes_on_with_fewer_workers(tmp_path: Path, long: dict[str, Tensor]) -> None:
     chosen = settings(workers=[1, 2], cpus_per_worker=2, **LONG)  # one, on the cluster of this test

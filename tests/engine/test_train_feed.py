@@ -217,7 +217,14 @@ def streamed(job: Job, parts: Components, world: int, steps: range) -> list[list
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize(("world", "start", "changes"), [(1, 5, {}), (2, 0, {"flip": False}), (2, 5, {})])
+@pytest.mark.parametrize(
+    ("world", "start", "changes"),
+    [
+        pytest.param(1, 5, {}, marks=pytest.mark.exhaustive),
+        pytest.param(2, 0, {"flip": False}, marks=pytest.mark.exhaustive),
+        (2, 5, {}),
+    ],
+)
 def test_a_stream_gives_what_a_reader_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world: int, start: int, changes: dict[str, Any]
 ) -> None:

@@ -65,8 +65,9 @@ class Fold:
             seen = ((main, self.main), (control, self.control), (others, self.control))
             for found, (likeness, bars) in zip(cells, seen, strict=True):
                 found.append(group * (len(bars.values) + 1) + bars.level(likeness.max(axis=1)))
-        in_cells = (np.concatenate(found).astype(np.int32) for found in cells)
-        return View(*in_cells, self.main.which, self.control.which, *self.drawn, np.array([self.person.max() + 1]))
+        main_cells, control_cells, other_cells = (np.concatenate(found).astype(np.int32) for found in cells)
+        people = np.array([self.person.max() + 1])
+        return View(main_cells, control_cells, other_cells, self.main.which, self.control.which, *self.drawn, people)
 
 
 @dataclass(frozen=True, eq=False)
