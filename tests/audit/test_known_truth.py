@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from random_people import people
+from random_people import attack, people
 
-from pd.audit.reidentification import excess_reidentification
 from pd.audit.run import audit
 from pd.config import AuditSettings
 from pd.dataset.private import PrivateDataset
@@ -18,19 +17,7 @@ def test_unrelated_people_are_covered_95_times_in_100(identities: int, images: i
     for _ in range(100):
         members, holdout = people(rng, 20, 10), people(rng, 20, 10)
         samples = people(rng, identities, images).rows
-        found.append(
-            excess_reidentification(
-                samples @ members.rows.T,
-                samples @ holdout.rows.T,
-                holdout.rows @ members.rows.T,
-                holdout.rows @ holdout.rows.T,
-                members.names,
-                holdout.names,
-                alpha=0.05,
-                bootstrap=200,
-                seed=int(rng.integers(2**31)),
-            ).excess
-        )
+        found.append(attack(samples, members, holdout, seed=int(rng.integers(2**31))).excess)
     assert sum(excess.low <= 0 <= excess.high for excess in found) >= 95
 
 

@@ -3,25 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from random_people import People, people
+from random_people import People, attack, people
 
-from pd.audit.reidentification import Reidentification, default_alpha, excess_reidentification
-
-
-def attack(
-    samples: Any, members: People, holdout: People, *, alpha: float = 0.05, bootstrap: int = 200, seed: int = 3
-) -> Reidentification:
-    return excess_reidentification(
-        samples @ members.rows.T,
-        samples @ holdout.rows.T,
-        holdout.rows @ members.rows.T,
-        holdout.rows @ holdout.rows.T,
-        members.names,
-        holdout.names,
-        alpha=alpha,
-        bootstrap=bootstrap,
-        seed=seed,
-    )
+from pd.audit.reidentification import default_alpha
 
 
 def test_member_images_give_nearly_all_the_excess_there_can_be() -> None:

@@ -3,10 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 import pytest
-from random_people import People, people
+from random_people import People, attack, people
 
 from pd.audit.estimate import multiplicities, number
-from pd.audit.reidentification import Reidentification, excess_reidentification
 from pd.sweep.leak import Bars, View, leak
 
 ALPHA = 0.05
@@ -38,20 +37,6 @@ def view(samples: Rows, members: People, holdout: People, *, resamples: int = 30
     return View(*cells, bars[0].which, bars[1].which, *weights, np.array([stranger.max() + 1]))
 
 
-def audited(samples: Rows, members: People, holdout: People) -> Reidentification:
-    return excess_reidentification(
-        samples @ members.rows.T,
-        samples @ holdout.rows.T,
-        holdout.rows @ members.rows.T,
-        holdout.rows @ holdout.rows.T,
-        members.names,
-        holdout.names,
-        alpha=ALPHA,
-        bootstrap=300,
-        seed=3,
-    )
-
-
 @pytest.mark.parametrize("copied", [0, 30, 200], ids=["nothing copied", "some", "all"])
 def test_a_subset_leaks_what_the_audit_says_of_it(copied: int) -> None:
     rng = np.random.default_rng(copied)
@@ -59,7 +44,7 @@ def test_a_subset_leaks_what_the_audit_says_of_it(copied: int) -> None:
     samples = np.concatenate([members.rows[:copied], people(rng, 100, 4).rows])
     chosen = rng.random(len(samples)) < 0.7
     found = leak({"only": [view(samples, members, holdout)]}, chosen, seed=1)
-    truth = audited(samples[chosen], members, holdout).excess
+    truth = attack(samples[chosen], members, holdout, alpha=ALPHA, bootstrap=300).excess
     assert found is not None
     assert found.excess.value == pytest.approx(truth.value, abs=1e-12)
     assert found.excess.n == truth.n == chosen.sum()

@@ -158,6 +158,20 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     )
 
 
+def first_held_back(weight: Floats, alpha: float) -> npt.NDArray[np.int64]:
+    """(B,) which stranger's score is the threshold: the largest that is not let through, in each of B resamples.
+
+    Args:
+        weight: (B, H) how often each stranger's image is drawn, those of larger scores first.
+        alpha: share of strangers that may pass.
+    """
+    share = np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True)
+    let_through = (share <= alpha + 1e-9).sum(axis=1)
+    # Strangers of weight 0 at the end of the let-through run do not matter: the bar is the first that weighs.
+    found: npt.NDArray[np.int64] = np.minimum(let_through, weight.shape[1] - 1)
+    return found
+
+
 class _Side:
     """Samples against one gallery, with the strangers that set its threshold."""
 
@@ -187,11 +201,7 @@ class _Side:
             drawn: (B, identities) multiplicities of the strangers' identities.
             alpha: the share.
         """
-        weight = drawn[:, self._who]
-        share = np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True)
-        let_through = (share <= alpha + 1e-9).sum(axis=1)
-        # Strangers of weight 0 at the end of the let-through run do not matter: the bar is the first that weighs.
-        bars: Similarity = self._falling[np.minimum(let_through, len(self._falling) - 1)]
+        bars: Similarity = self._falling[first_held_back(drawn[:, self._who], alpha)]
         return bars[:, None]
 
 

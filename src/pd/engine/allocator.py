@@ -1,7 +1,7 @@
 """The memory allocator of training workers on CPUs.
 
 glibc's gives large blocks back to the system after every use, and the page faults of fresh ones take a seventh of a small
-model's step (benchmarks/RESULTS.md, "Training"). jemalloc, which ray brings, keeps them.
+model's step (benchmarks/RESULTS.md, "Training"). jemalloc, which ray brings, keeps them for a while.
 """
 
 import os

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import Estimate, Floats, from_draws
+from pd.audit.reidentification import first_held_back
 
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float32]
@@ -39,9 +40,8 @@ class Bars:
             alpha: share of strangers that may pass.
         """
         order = np.argsort(-strangers, kind="stable")
-        share = np.cumsum(weight[:, order], axis=1) / weight.sum(axis=1, keepdims=True)
-        passing = np.minimum((share <= alpha + 1e-9).sum(axis=1), len(order) - 1)
-        values, which = np.unique(strangers[order][passing], return_inverse=True)
+        held_back = first_held_back(weight[:, order], alpha)
+        values, which = np.unique(strangers[order][held_back], return_inverse=True)
         return cls(values.astype(np.float32), which.reshape(-1).astype(np.int64))
 
     def level(self, scores: Rows) -> Ints:
