@@ -51,7 +51,9 @@ class ModelSettings(Section):
     )
     crop_variants: Positive = Field(4, description="squares cut from each image, encoded once before training")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights; 0: none")
-    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="DeepSpeed ZeRO stage")
+    zero_stage: Literal["auto", 0, 1, 2, 3] = Field(
+        "auto", description="DeepSpeed ZeRO stage; auto: 0 where weights and what belongs to them take under 1 GiB, else 2"
+    )
     offload: Literal["none", "optimizer"] = Field(
         "none", description="optimizer: its state and step on the CPU (ZeRO-Offload), where GPU memory is short"
     )

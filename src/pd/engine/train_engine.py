@@ -1,6 +1,6 @@
 """The DeepSpeed engine of a training, and the average of its weights, under every ZeRO stage.
 
-The average (EMA) is kept beside the float32 weights that the optimiser steps: whole tensors at stage 0, this rank's
+The average (EMA) is kept beside the float32 weights that the optimiser steps: all of them in a row at stage 0, this rank's
 flat partition at stages 1 to 3. So it costs no communication in a step and shrinks with the number of workers; whole
 tensors are gathered once, at the end.
 """
@@ -16,7 +16,8 @@ from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.engine.train_checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
-from pd.engine.train_partition import masters, pieces
+from pd.engine.train_flat import FlatWeights
+from pd.engine.train_partition import masters, pieces, stage_of
 
 BETAS = (0.9, 0.99)
 BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
@@ -38,20 +39,20 @@ class TrainEngine:
         # On CPUs DeepSpeed would first compile its own all-reduce, for minutes; gloo has one.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.settings = settings
-        # A rank alone has nobody to share with: ZeRO would only copy its gradients about, a sixth of a small model's step.
-        # But it may have a CPU to leave the optimiser to.
-        shares = distributed.get_world_size() > 1 or settings.offload == "optimizer"
-        self.stage = settings.zero_stage if shares else 0
         trained = [parameter for parameter in module.to(device).parameters() if parameter.requires_grad]
         size = sum(parameter.numel() for parameter in trained)
+        self.stage = stage_of(settings, size, distributed.get_world_size())
+        self._flat = FlatWeights(module) if self.stage == 0 else None
         self.engine, *_ = deepspeed.initialize(
             model=module,
+            optimizer=_adamw(self._flat.master, settings) if self._flat else None,
             model_parameters=trained,  # the frozen ones get no gradients and no state
             config=_config(settings, self.stage, micro_batch, size, device),
             dist_init_required=False,
         )
-        if not shares:  # nobody to average with: gradients would only be copied to and fro
+        if self._flat:  # DeepSpeed would take the gradients one by one, and forget them after the step
             self.engine.enable_backward_allreduce = False
+            self.engine.zero_grad = self._flat.zero_grad
         # ZeRO 3 gathers each layer's weights as it comes: nothing whole to compile.
         if settings.compile == "on" or (settings.compile == "auto" and device.type != "cpu" and self.stage < 3):
             module.unet.compile(dynamic=False)  # in place: the names of parameters stay
@@ -74,9 +75,9 @@ class TrainEngine:
         """Forward and backward; on the step's last micro-batch also the optimiser's step. Returns the detached loss."""
         loss: Tensor = self.engine(*batch)
         self.engine.backward(loss)
-        if self.stage == 0 and self.engine.is_gradient_accumulation_boundary():
-            # DeepSpeed would clip here as well, but slower, and keep the norm to itself.
-            self._norm = nn.utils.clip_grad_norm_(self.engine.module.parameters(), self.settings.clip_norm)
+        if self._flat and self.engine.is_gradient_accumulation_boundary():
+            self._flat.reduce()
+            self._norm = self._flat.clip(self.settings.clip_norm)
         self.engine.step()
         return loss.detach()
 
@@ -139,7 +140,7 @@ class TrainEngine:
         return found
 
     def _masters(self) -> list[Tensor]:
-        return masters(self.engine, self.stage)
+        return [self._flat.master] if self._flat else masters(self.engine, self.stage)
 
     def _moments(self, master: Tensor) -> dict[str, Tensor]:
         """Adam's state of a master, made if no step was taken yet."""
@@ -164,6 +165,14 @@ def take_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         parameter.data.copy_(checkpoint.read(WEIGHTS, name, 0, parameter.numel()).view(parameter.shape))
 
 
+def _adamw(master: nn.Parameter, settings: ModelSettings) -> torch.optim.Optimizer:
+    return torch.optim.AdamW([master], **_adamw_settings(settings))
+
+
+def _adamw_settings(settings: ModelSettings) -> dict[str, Any]:
+    return {"fused": True, "lr": settings.learning_rate, "betas": BETAS, "weight_decay": settings.weight_decay}
+
+
 def _shape(parameter: Tensor) -> torch.Size:
     """The whole parameter's; ZeRO stage 3 leaves an empty one in its place."""
     return getattr(parameter, "ds_shape", parameter.shape)
@@ -172,20 +181,12 @@ def _shape(parameter: Tensor) -> torch.Size:
 def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, device: torch.device) -> dict[str, Any]:
     """DeepSpeed's settings. bf16 is autocast over float32 weights: they and their average keep their precision."""
     offload = {"device": "cpu", "pin_memory": device.type != "cpu"} if settings.offload == "optimizer" else None
+    # DeepSpeed's own Adam compiles itself with ninja when it is first used
+    adamw = {"type": "AdamW", "params": {"torch_adam": True, **_adamw_settings(settings)}}
     return {
         "train_batch_size": settings.batch,
         "train_micro_batch_size_per_gpu": micro_batch,
-        "optimizer": {
-            "type": "AdamW",
-            "params": {
-                "torch_adam": True,  # DeepSpeed's own compiles itself with ninja when it is first used
-                "fused": True,
-                "lr": settings.learning_rate,
-                "betas": BETAS,
-                "weight_decay": settings.weight_decay,
-            },
-        },
-        "gradient_clipping": settings.clip_norm if stage else 0.0,
+        **({"optimizer": adamw, "gradient_clipping": settings.clip_norm} if stage else {}),
         "zero_optimization": {
             "stage": stage,
             "reduce_bucket_size": min(BUCKET, size),

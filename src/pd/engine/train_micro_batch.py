@@ -9,6 +9,7 @@ from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.engine.runtime import split_batch
 from pd.engine.train_engine import BUCKET
+from pd.engine.train_partition import stage_of
 from pd.errors import UserError
 
 _FLOAT = 4  # bytes
@@ -87,8 +88,7 @@ def _held_later(denoiser: Denoiser, settings: ModelSettings, world: int) -> int:
     and only where they are not on the CPU, and two buckets of gradients.
     """
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
-    zero = settings.zero_stage > 0 and (world > 1 or settings.offload == "optimizer")
-    if not zero:
+    if stage_of(settings, trained, world) == 0:
         return 3 * trained * _FLOAT
     copies = 0 if settings.offload == "optimizer" else 4 * trained // world
     return (copies + 2 * min(BUCKET, trained)) * _FLOAT

@@ -6,9 +6,15 @@ any number of workers can be put together again, which is how a training goes on
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from torch import Tensor, distributed
+
+from pd.config import ModelSettings
+
+_HELD = 20  # bytes that a training holds of each parameter: weight, gradient, two moments, average
+_SMALL = 2**30
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,22 @@ class Piece:
         return tensor.detach().view(-1).narrow(0, self.offset, self.length)
 
 
+def stage_of(settings: ModelSettings, trained: int, world: int) -> int:
+    """The ZeRO stage of a training of so many parameters on so many ranks.
+
+    A rank alone has nobody to share with, but may have a CPU to leave the optimiser to. Where the stage is left to us, small
+    models are not cut up: that costs more time than it saves memory.
+    """
+    if world == 1 and settings.offload == "none":
+        return 0
+    if settings.zero_stage != "auto":
+        return settings.zero_stage
+    small = trained * _HELD <= _SMALL
+    return 0 if small and settings.offload == "none" else 2
+
+
 def masters(engine: Any, stage: int) -> list[Tensor]:
-    """The float32 tensors that the optimiser steps on this rank: whole parameters at stage 0, else flat parts."""
-    if stage == 0:
-        return [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
+    """The float32 tensors that the optimiser steps on this rank, flat parts, at stages 1 to 3."""
     held = "fp32_partitioned_groups_flat" if stage == 3 else "single_partition_of_fp32_groups"
     return list(getattr(engine.optimizer, held))
 
@@ -47,7 +65,8 @@ def pieces(engine: Any, stage: int, rank: int | None = None) -> list[Piece]:
     rank = distributed.get_rank() if rank is None else rank
     trained = [(name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad]
     if stage == 0:
-        return [Piece(name, 0, parameter.numel(), group, 0) for group, (name, parameter) in enumerate(trained)]
+        ends = accumulate(parameter.numel() for _, parameter in trained)
+        return [Piece(name, 0, p.numel(), 0, end - p.numel()) for (name, p), end in zip(trained, ends, strict=True)]
     names = {id(parameter): name for name, parameter in trained}
     cut = _cut_by_parameter if stage == 3 else _cut_flat
     return [piece for piece in cut(engine.optimizer, rank, names) if piece.length > 0]
