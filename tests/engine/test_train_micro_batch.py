@@ -11,6 +11,7 @@ from pd.diffusion.components import build
 from pd.diffusion.denoiser import Denoiser
 from pd.engine import train_micro_batch
 from pd.engine.train_micro_batch import find_micro_batch, largest_that_fits
+from pd.engine.train_partition import stage_of
 from pd.errors import UserError
 
 CPU = torch.device("cpu")
@@ -97,3 +98,12 @@ def test_room_is_kept_for_what_comes_later() -> None:
     assert held(denoiser, settings(zero_stage=2, offload="optimizer"), 4) < shares[1]
     denoiser.text_encoder.requires_grad_(False)  # type: ignore[union-attr]
     assert held(denoiser, settings(), 1) < 12 * trained
+
+
+def test_small_models_are_not_cut_up_and_a_rank_alone_has_nobody_to_share_with() -> None:
+    auto = settings()
+    assert stage_of(auto, 4_000_000, 2) == 0
+    assert stage_of(auto, 860_000_000, 2) == 2
+    assert stage_of(settings(offload="optimizer"), 4_000_000, 1) == 2
+    assert stage_of(settings(zero_stage=3), 4_000_000, 2) == 3
+    assert stage_of(settings(zero_stage=3), 860_000_000, 1) == 0

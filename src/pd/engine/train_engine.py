@@ -1,8 +1,8 @@
 """The DeepSpeed engine of a training, and the average of its weights, under every ZeRO stage.
 
-The average (EMA) is kept beside the float32 weights that the optimiser steps: all of them in a row at stage 0, this rank's
-flat partition at stages 1 to 3. So it costs no communication in a step and shrinks with the number of workers; whole
-tensors are gathered once, at the end.
+The average (EMA) is kept beside the float32 weights that the optimiser steps, flat: all of them at stage 0, this rank's part
+at stages 1 to 3 and where ranks share their weights. So it costs no communication in a step; whole tensors are gathered at
+the end.
 """
 
 import math
@@ -16,8 +16,8 @@ from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.engine.train_checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
-from pd.engine.train_flat import FlatWeights
-from pd.engine.train_partition import masters, pieces, stage_of
+from pd.engine.train_flat import flatten
+from pd.engine.train_partition import Piece, masters, pieces, stage_of
 
 BETAS = (0.9, 0.99)
 BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
@@ -42,10 +42,10 @@ class TrainEngine:
         trained = [parameter for parameter in module.to(device).parameters() if parameter.requires_grad]
         size = sum(parameter.numel() for parameter in trained)
         self.stage = stage_of(settings, size, distributed.get_world_size())
-        self._flat = FlatWeights(module) if self.stage == 0 else None
+        self._flat = flatten(module) if self.stage == 0 else None
         self.engine, *_ = deepspeed.initialize(
             model=module,
-            optimizer=_adamw(self._flat.master, settings) if self._flat else None,
+            optimizer=_adamw(self._flat.mine, settings) if self._flat else None,
             model_parameters=trained,  # the frozen ones get no gradients and no state
             config=_config(settings, self.stage, micro_batch, size, device),
             dist_init_required=False,
@@ -76,14 +76,15 @@ class TrainEngine:
         loss: Tensor = self.engine(*batch)
         self.engine.backward(loss)
         if self._flat and self.engine.is_gradient_accumulation_boundary():
-            self._flat.reduce()
-            self._norm = self._flat.clip(self.settings.clip_norm)
+            self._norm = self._flat.reduce(self.settings.clip_norm)
         self.engine.step()
         return loss.detach()
 
     def end(self, step: int) -> None:
         """Take the step's weights into the average."""
         self.ema.update(self._masters(), step)
+        if self._flat:
+            self._flat.settle()
 
     def finite(self) -> bool:
         """Whether this rank's float32 weights are all finite."""
@@ -98,7 +99,7 @@ class TrainEngine:
         rank = distributed.get_rank()
         if rank == 0:
             write_client(folder, client)
-        if rank > 0 and self.stage == 0:
+        if rank > 0 and self._flat and not self._flat.parted:
             return  # every rank has the same
         steps = [self._moments(master) for master in self._masters()]
         held = {
@@ -107,11 +108,11 @@ class TrainEngine:
             MOMENT_1: [state["exp_avg"] for state in steps],
             MOMENT_2: [state["exp_avg_sq"] for state in steps],
         }
-        write(folder, rank, held, pieces(self.engine, self.stage))
+        write(folder, rank, held, self._pieces(rank))
 
     def load(self, checkpoint: Checkpoint, step: int) -> None:
         """Go on from a checkpoint after so many steps; the module was built with its weights (`take_weights`)."""
-        mine = pieces(self.engine, self.stage)
+        mine = self._pieces(distributed.get_rank())
         checkpoint.fill(AVERAGE, self.ema.averages, mine)
         moments = [self._moments(master) for master in self._masters()]
         for state in moments:
@@ -122,10 +123,11 @@ class TrainEngine:
     @torch.no_grad()
     def averaged(self) -> dict[str, Tensor]:
         """The averaged weights by parameter name, float32 on the CPU; empty on all ranks but 0. All ranks call it."""
-        rank, world = distributed.get_rank(), distributed.get_world_size() if self.stage else 1
+        parted = self._flat.parted if self._flat else True
+        rank, world = distributed.get_rank(), distributed.get_world_size() if parted else 1
         shapes = {name: _shape(parameter) for name, parameter in self.engine.module.named_parameters()}
         found: dict[str, Tensor] = {}
-        layouts = [pieces(self.engine, self.stage, other) for other in range(world)]
+        layouts = [self._pieces(other) for other in range(world)]
         for group, average in enumerate(self.ema.averages):
             average = average.to(self.engine.device)  # NCCL does not send what the optimiser left on the CPU
             parts = [average]
@@ -140,7 +142,11 @@ class TrainEngine:
         return found
 
     def _masters(self) -> list[Tensor]:
-        return [self._flat.master] if self._flat else masters(self.engine, self.stage)
+        return [self._flat.mine] if self._flat else masters(self.engine, self.stage)
+
+    def _pieces(self, rank: int) -> list[Piece]:
+        """What a rank's masters hold."""
+        return self._flat.pieces(rank) if self._flat else pieces(self.engine, self.stage, rank)
 
     def _moments(self, master: Tensor) -> dict[str, Tensor]:
         """Adam's state of a master, made if no step was taken yet."""

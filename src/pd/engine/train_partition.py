@@ -6,10 +6,9 @@ any number of workers can be put together again, which is how a training goes on
 """
 
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
-from torch import Tensor, distributed
+from torch import Tensor
 
 from pd.config import ModelSettings
 
@@ -60,14 +59,9 @@ def masters(engine: Any, stage: int) -> list[Tensor]:
     return list(getattr(engine.optimizer, held))
 
 
-def pieces(engine: Any, stage: int, rank: int | None = None) -> list[Piece]:
-    """What a rank's masters hold, padding left out; of this rank when none is named."""
-    rank = distributed.get_rank() if rank is None else rank
-    trained = [(name, parameter) for name, parameter in engine.module.named_parameters() if parameter.requires_grad]
-    if stage == 0:
-        ends = accumulate(parameter.numel() for _, parameter in trained)
-        return [Piece(name, 0, p.numel(), 0, end - p.numel()) for (name, p), end in zip(trained, ends, strict=True)]
-    names = {id(parameter): name for name, parameter in trained}
+def pieces(engine: Any, stage: int, rank: int) -> list[Piece]:
+    """What a rank's masters hold at stages 1 to 3, padding left out."""
+    names = {id(parameter): name for name, parameter in engine.module.named_parameters() if parameter.requires_grad}
     cut = _cut_by_parameter if stage == 3 else _cut_flat
     return [piece for piece in cut(engine.optimizer, rank, names) if piece.length > 0]
 
