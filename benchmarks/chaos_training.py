@@ -23,7 +23,7 @@ def node_killed_while_training(root: Path) -> Result:
     with cluster(nodes=2) as made:
         plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
         killer = _when_checkpointed(root / "out", lambda: made.remove_node(made.worker_nodes[-1], allow_graceful=False))
-        seconds, ended = _again(lambda: train(root / "out", settings(**LONG, **TWO)))
+        seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
         killer.join(60)
     return _judged(root, expected, ended, seconds, plain)
 
@@ -34,7 +34,7 @@ def worker_killed_while_training(root: Path) -> Result:
         del made
         plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
         killer = _when_checkpointed(root / "out", lambda: _workers()[-1].kill())
-        seconds, ended = _again(lambda: train(root / "out", settings(**LONG, **TWO)))
+        seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
         killer.join(60)
     return _judged(root, expected, ended, seconds, plain)
 
@@ -66,17 +66,6 @@ def driver_killed_while_training(root: Path) -> Result:
 def _undisturbed(root: Path) -> dict[str, Tensor]:
     train(root / "alone", settings(**LONG))
     return weights(root / "alone" / "out")
-
-
-def _again(attempt: Callable[[], object]) -> tuple[float, str]:
-    """As `run`; whatever Ray Train raises when its own controller dies counts as the one error."""
-    begin, ended = time.monotonic(), "finished"
-    try:
-        attempt()
-    except Exception as error:
-        ended = f"error ({type(error).__name__}: {str(error)[:50]}), then finished"
-        attempt()
-    return time.monotonic() - begin, ended
 
 
 def _workers() -> list[psutil.Process]:
