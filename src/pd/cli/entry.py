@@ -9,10 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from pd.cli.app import app
-from pd.errors import UserError
+from pd.errors import STOPPED, UserError
 from pd.progress import printable, shown
-
-STOPPED = 130  # by Ctrl-C, as Typer reports it
 
 
 def main() -> None:
@@ -50,7 +48,7 @@ def main() -> None:
             soft_wrap=True,
         )
         sys.exit(1)
-    if code == STOPPED:
+    if code == STOPPED:  # as Typer reports Ctrl-C
         console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
     sys.exit(code or 0)
 
