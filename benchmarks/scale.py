@@ -92,7 +92,7 @@ def _measure(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     from pd.engine.stream import make_shards
 
     each = -(-arguments.actors // arguments.raylets)
-    # No idle process for each CPU, and one at a time on each raylet: 64 at once are so slow on two cores that Ray gives them up.
+    # No idle process for each CPU, and one at a time on each raylet: 64 at once on two cores take so long that Ray gives up.
     few = {"prestart_worker_first_driver": False, "enable_worker_prestart": False, "worker_maximum_startup_concurrency": 1}
     few |= {"worker_register_timeout_seconds": 600}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "_system_config": few})
