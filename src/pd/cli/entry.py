@@ -1,6 +1,5 @@
 """The way in, and the way out: every error as one line and an exit code."""
 
-import os
 import signal
 import sys
 import traceback
@@ -11,11 +10,12 @@ from rich.console import Console
 from pd.cli.app import app
 from pd.errors import STOPPED, UserError
 from pd.progress import printable, shown
+from pd.store.atomic import keep_private
 
 
 def main() -> None:
     """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
-    os.umask(0o077)  # whatever is written, by workers that we start too, is for its owner alone
+    keep_private()  # the workers that we start do, too
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]

@@ -23,7 +23,7 @@ from pd.engine.train_progress import ProgressReader
 from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
-from pd.store.atomic import disk_errors
+from pd.store.atomic import disk_errors, keep_private
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
@@ -166,6 +166,7 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
     from pd.engine.train_loop import train_loop
     from pd.engine.train_worker import RayWorker
 
+    keep_private()
     job: Job = config["job"]
     torch.set_num_threads(job.threads or 1)
     return train_loop(job, RayWorker(job.folder))
