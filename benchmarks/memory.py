@@ -1,6 +1,6 @@
 """How much memory does a training worker take, by ZeRO stage and number of workers?
 
-    python benchmarks/memory.py            # two and four workers, a model of 82 million parameters, about five minutes
+    python benchmarks/memory.py            # two and four workers, a UNet of 66 million parameters, about five minutes
     python benchmarks/memory.py --last     # print the stored figures without running
 
 Each layout trains two steps of one UNet from scratch, float32, by `pd.engine.train_loop`, its ranks in plain processes (Ray's
@@ -50,7 +50,7 @@ MB = 1e6
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
-    parser.add_argument("--channels", type=int, nargs="+", default=[192, 384, 768], help="of the UNet's levels")
+    parser.add_argument("--channels", type=int, nargs="+", default=[256, 512], help="of the UNet's levels")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--batch", type=int, default=4)
     arguments = parser.parse_args()
@@ -133,7 +133,7 @@ def tensors_of(engine: TrainEngine) -> dict[str, int]:
     trained = [parameter for parameter in engine.engine.module.parameters() if parameter.requires_grad]
     masters = engine._masters()
     moments = [tensor for master in masters for tensor in engine._moments(master).values()]
-    everything = [found for found in gc.get_objects() if isinstance(found, Tensor)]
+    everything = [found for found in gc.get_objects() if issubclass(type(found), Tensor)]  # isinstance would wake lazy modules
     kinds: dict[str, list[Tensor]] = {
         "weights": [tensor for parameter in trained for tensor in (parameter.data, getattr(parameter, "ds_tensor", None))],
         "optimiser": [*masters, *moments],
