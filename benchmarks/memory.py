@@ -16,6 +16,7 @@ than one to show what the stages bring.
 
 import argparse
 import gc
+import importlib
 import json
 import os
 import sys
@@ -30,9 +31,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, multiprocessing
 
-sys.path.insert(
-    1, str(Path(__file__).parent.parent / "tests" / "engine")
-)  # plain_ranks, small_training: as the tests have them
+# plain_ranks, small_training: as the tests have them
+sys.path.insert(1, str(Path(__file__).parent.parent / "tests" / "engine"))
 
 from plain_ranks import Plain, give_inputs, join
 from small_training import DATA, SEED, pictures, settings
@@ -88,9 +88,7 @@ def weigh(workers: int, stage: int, channels: list[int], batch: int) -> dict[str
 
 def rank_of(rank: int, workers: int, stage: int, channels: list[int], batch: int, folder: Path) -> None:
     """One process of `weigh`."""
-    import deepspeed  # what it takes by itself is not the stage's
-
-    del deepspeed
+    importlib.import_module("deepspeed")  # what it takes by itself is not the stage's
     join(rank, workers, folder / "store")
     levels = len(channels)
     UNETS["medium"] |= {
