@@ -111,8 +111,9 @@ def node_killed_while_generating(root: Path) -> Result:
 
 def two_nodes_killed_and_one_comes(root: Path) -> Result:
     def kill(made: Cluster, log: Path) -> bool:
-        last = written(log)[-1][2]
-        made.remove_node(next(node for node in made.worker_nodes if node.node_id == last), allow_graceful=False)
+        there = {node.node_id: node for node in made.worker_nodes}
+        last = next(node for _, _, node in reversed(written(log)) if node in there)  # the first may have written since it went
+        made.remove_node(there[last], allow_graceful=False)
         if len(made.worker_nodes) == 1:
             made.add_node(num_cpus=1, object_store_memory=STORE)
         return True

@@ -92,8 +92,10 @@ def _measure(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     from pd.engine.stream import make_shards
 
     each = -(-arguments.actors // arguments.raylets)
-    quiet = {"prestart_worker_first_driver": False, "enable_worker_prestart": False}  # an idle process for each CPU otherwise
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "_system_config": quiet})
+    # No idle process for each CPU, and one at a time on each raylet: 64 at once on two cores take so long that Ray gives up.
+    few = {"prestart_worker_first_driver": False, "enable_worker_prestart": False, "worker_maximum_startup_concurrency": 1}
+    few |= {"worker_register_timeout_seconds": 600}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, "_system_config": few})
     for _ in range(arguments.raylets):
         made.add_node(num_cpus=each, object_store_memory=STORE)
     ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")

@@ -1,5 +1,7 @@
 """What a user can do wrong. Every error names the bad value, where it stands, and the way to mend it."""
 
+STOPPED = 130  # exit code of what somebody stopped, by Ctrl-C here or `ray job stop` there
+
 
 class UserError(Exception):
     """Bad input. `pd` prints it as one line and exits with code 2; a traceback is shown only with `--debug`.

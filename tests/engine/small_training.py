@@ -18,6 +18,7 @@ from pd.engine.train import train_model
 
 DATA = DataSettings()
 SEED = 7
+LONG = {"steps": 40, "checkpoint_every": 5, "batch": 16}  # lasts long enough to be killed in the middle
 CAPTIONS = ["a photo of a face", "a photo of a face with glasses", "a photo of a face with a beard"]
 
 
@@ -63,10 +64,20 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (job_folder(folder) / "progress.jsonl").read_text().splitlines()]
 
 
+def resumed_at(folder: Path) -> list[int]:
+    return [record["step"] for record in records(folder) if record.get("phase") == "resumed"]
+
+
 def weights(model: Path) -> dict[str, Tensor]:
     unet = load_file(model / "unet" / "diffusion_pytorch_model.safetensors")
     text = load_file(model / "text_encoder" / "model.safetensors")
     return {f"unet.{name}": value for name, value in unet.items()} | {f"text.{name}": value for name, value in text.items()}
+
+
+def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """The largest difference between two models' weights."""
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
 def events(folder: Path) -> list[tuple[str, int, Any]]:

@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from terminal import ROOT
 
+from pd.cli.app import settings_of_run
 from pd.config import Settings, parse_settings
 from pd.engine.dashboard import FILE, note_dashboard
 from pd.engine.job import given_environment, search_path, settle, submission_id
@@ -36,6 +38,10 @@ def test_in_a_job_relative_paths_are_below_the_shared_home_and_absolute_ones_sta
     absolute = settle(parse_settings({"runs": "/elsewhere", "data": {"reader": "folder", "path": "/people"}}))
     assert (absolute.runs, absolute.data.path) == (Path("/elsewhere"), Path("/people"))
     assert submission_id() == "raysubmit_1"
+
+
+def test_a_sweep_finds_the_run_of_a_settings_file_where_a_job_keeps_runs(job: Path) -> None:
+    assert settings_of_run(ROOT / "configs" / "smoke.yaml").run_dir == job / "runs" / "smoke"
 
 
 def test_workers_of_a_job_find_submitted_code_where_they_start(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:

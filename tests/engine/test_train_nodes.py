@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from ray.cluster_utils import Cluster
-from small_training import job_folder, records, settings, train, weights
+from small_training import apart, job_folder, records, resumed_at, settings, train, weights
 from torch import Tensor
 from two_nodes import two_nodes
 
@@ -52,10 +52,6 @@ def checkpoints(folder: Path) -> list[int]:
     return sorted(int(json.loads(path.read_text())["step"]) for path in found)
 
 
-def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
-
-
 @pytest.mark.exhaustive
 def test_a_notice_of_preemption_leads_to_a_checkpoint(cluster: Cluster, undisturbed: dict[str, Tensor], tmp_path: Path) -> None:
     kept: list[int] = []
@@ -86,8 +82,7 @@ def test_a_node_that_dies_takes_no_step_with_it(cluster: Cluster, undisturbed: d
 
     threading.Thread(target=kill, daemon=True).start()
     train(tmp_path, settings(workers=[1, 2], checkpoint_every=50, **STEPS))
-    resumed = [record["step"] for record in records(tmp_path) if record.get("phase") == "resumed"]
-    assert resumed
-    assert resumed[0] >= 50
+    assert resumed_at(tmp_path)
+    assert resumed_at(tmp_path)[0] >= 50
     assert apart(weights(tmp_path / "out"), undisturbed) < 1e-3
     assert torch.isfinite(torch.cat([value.flatten() for value in weights(tmp_path / "out").values()])).all()

@@ -72,6 +72,9 @@ def test_a_stopped_job_goes_on_and_keeps_what_pd_run_keeps(cluster: LocalCluster
     ours = kept(run)
     assert 0 < len(ours) < 96
     assert ours == kept(local)
+    searched = cluster.run("pd", "submit", "configs/smoke.yaml", "--stage", "sweep", *settings, "--set", "sweep.trials=8")
+    assert (run / "private" / "sweep" / "sweep.json").exists(), searched.stdout[-3000:] + searched.stderr
+    assert not [path for path in run.rglob("*") if path.stat().st_mode & 0o077]  # whatever umask the nodes were started with
     made = [json.loads(line) for line in events.read_text().splitlines()]
     shards = [line["shard"] for line in made if line["event"] == "shard" and line["stage"] == "generate"]
     assert sorted(shards) == [0, 1, 2]

@@ -8,7 +8,7 @@ from terminal import pd
 
 from pd.config import parse_settings
 from pd.stages.plan import Need, as_json, plan
-from pd.stages.probe import Rates, Training
+from pd.stages.probe import Rates, Training, _busy
 
 RATES = Rates(
     hardware="a machine",
@@ -64,6 +64,12 @@ def test_without_a_gpu_hours_are_of_cores_and_what_is_not_known_is_named() -> No
     assert found["total"]["gpu_hours"] == 0
     student = by_stage(needs)["student"]
     assert (student.device, student.device_hours) == ("core", pytest.approx(8.0))
+
+
+def test_a_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for load, said in ((1.9, ""), (42.0, ", busy with other work (load 42), so slower than it can be")):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert _busy(2) == said
 
 
 def test_the_probe_measures_every_stage_of_a_run() -> None:

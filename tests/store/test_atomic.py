@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pd.errors import UserError
-from pd.store.atomic import disk_errors, sweep, write_bytes, write_folder, write_json
+from pd.store.atomic import disk_errors, keep_private, sweep, write_bytes, write_folder, write_json
 
 
 def test_a_folder_appears_whole_and_private(tmp_path: Path) -> None:
@@ -75,3 +75,15 @@ def test_a_file_in_the_way_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="a file is in the way"):
         write_bytes(tmp_path / "file" / "a", b"x")
+
+
+def test_what_a_process_writes_is_its_owners_alone_once_it_was_told_so(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        keep_private()
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "file").write_text("x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "folder" / "file").stat().st_mode & 0o777 == 0o600

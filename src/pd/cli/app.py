@@ -45,7 +45,7 @@ def options(
 def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Settings of a run folder (its own copy) or of a settings file."""
     if not path.is_dir():
-        return load_settings(path, overrides)
+        return settings_from(path, overrides)
     kept = path / "private" / "settings.yaml"
     if not kept.exists():
         raise UserError(
@@ -60,7 +60,7 @@ def run_stage(name: str, config: Path, overrides: list[str] | None) -> None:
     run_pipeline(settings_from(config, overrides), Reporter(), only=[name])
 
 
-def settings_from(config: Path, overrides: list[str] | None) -> Settings:
+def settings_from(config: Path, overrides: Sequence[str] | None) -> Settings:
     """Settings of a run that is to be worked on, here or as a job of a cluster."""
     from pd.engine.job import settle
 

@@ -1,6 +1,5 @@
 """The way in, and the way out: every error as one line and an exit code."""
 
-import os
 import signal
 import sys
 import traceback
@@ -9,15 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from pd.cli.app import app
-from pd.errors import UserError
+from pd.errors import STOPPED, UserError
 from pd.progress import printable, shown
-
-STOPPED = 130  # by Ctrl-C, as Typer reports it
+from pd.store.atomic import keep_private
 
 
 def main() -> None:
     """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
-    os.umask(0o077)  # whatever is written, by workers that we start too, is for its owner alone
+    keep_private()  # the workers that we start do, too
     debug = "--debug" in sys.argv
     if debug:
         sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]
@@ -50,7 +48,7 @@ def main() -> None:
             soft_wrap=True,
         )
         sys.exit(1)
-    if code == STOPPED:
+    if code == STOPPED:  # as Typer reports Ctrl-C
         console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
     sys.exit(code or 0)
 

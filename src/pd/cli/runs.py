@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +36,7 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
 def submit(
     config: ConfigFile,
     set_: Overrides = None,
-    stage: Annotated[str, typer.Option(help="a single stage, as `teacher`; else all that is not done")] = "run",
+    stage: Annotated[str, typer.Option(help="a single stage, as `teacher`, or `sweep`; else all that is not done")] = "run",
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="show the job's log until it ends")] = True,
 ) -> None:
     """Run `pd run` as a job of the Ray cluster at `cluster.address`; its exit code is that of `pd run` there.
@@ -52,7 +51,7 @@ def submit(
 
     if stage not in COMMANDS:
         raise UserError(f"no job does '{stage}'", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
-    sys.exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
+    raise typer.Exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
 
 
 @app.command()

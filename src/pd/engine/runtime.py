@@ -200,12 +200,16 @@ def unwrap(error: BaseException) -> UserError | None:
     Ray Data and tasks raise RayTaskError (`cause`), Ray Train a WorkerGroupError (`worker_failures`, one per rank) or a
     ControllerError (`controller_failure`), each with further wrapping inside.
     """
-    seen: set[int] = set()
-    for found in _inside(error, seen):
+    for found in wrapped(error):
         # Ray's dual exceptions are instances of UserError by inheritance only; the real one is their cause.
         if isinstance(found, UserError) and not hasattr(found, "cause"):
             return found
     return None
+
+
+def wrapped(error: BaseException) -> Iterator[BaseException]:
+    """An error of Ray's and all that it holds, each once."""
+    return _inside(error, set())
 
 
 def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseException]:
@@ -214,7 +218,7 @@ def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseExcepti
     seen.add(id(error))
     yield error
     failures: Any = getattr(error, "worker_failures", None) or {}
-    names = ("cause", "controller_failure", "_base_exc", "__cause__", "__context__")
+    names = ("cause", "controller_failure", "health_check_failure", "_base_exc", "__cause__", "__context__")
     for inner in (*failures.values(), *(getattr(error, name, None) for name in names)):
         if isinstance(inner, BaseException):
             yield from _inside(inner, seen)

@@ -20,6 +20,7 @@ from pd.engine.stream_work import bottleneck
 from pd.errors import UserError
 from pd.events import event
 from pd.progress import Progress
+from pd.store.atomic import keep_private
 
 # Blocks of rows that Ray Data is given; each costs the driver memory and milliseconds. Fewer shards than this: one a block.
 BLOCKS = 4096
@@ -49,6 +50,7 @@ class _Worker:
     """
 
     def __init__(self, actor: type, arguments: dict[str, Any]) -> None:
+        keep_private()
         self._actor, self._arguments = actor, arguments
         self._built: Any = None
         self._meters = Meters()

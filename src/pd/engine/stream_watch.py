@@ -12,11 +12,37 @@ LOOK = 5.0  # seconds without a result before anybody asks whether there is a no
 HUNG = 600.0  # seconds without a result that are never too many...
 HUNG_TIMES = 10  # ... nor so many times those of the slowest shard...
 HUNG_FIRST = 6 * 3600.0  # ... nor these before the first one, when nobody knows how long one takes
-PATIENCE = 300.0  # seconds that a cluster has to bring back a node; the actor that waits for it then goes on by itself
+PATIENCE = 300.0  # seconds that a cluster has to bring back a node; what waits for it then goes on by itself
 
 
 class Hung(Exception):
     """No result has come for so long that a worker must be hanging: on storage that is gone, a driver, a stopped process."""
+
+
+class Stranded:
+    """Asks now and then whether there is room for what was started, and gives up when there was none for too long.
+
+    Args:
+        check: raises what is to be raised when for PATIENCE seconds no node has had room.
+    """
+
+    def __init__(self, check: Callable[[], object]) -> None:
+        self._check, self._looked = check, time.monotonic()
+        self._without = 0.0  # seconds without room, by looks: a process that was stopped for a while has not waited
+
+    def look(self) -> bool:
+        """Whether there was no room when last asked; it is asked again when LOOK seconds have passed since."""
+        if (now := time.monotonic()) - self._looked >= LOOK:
+            self._looked = now
+            try:
+                self._check()
+            except Exception:
+                self._without += LOOK
+                if self._without >= PATIENCE:
+                    raise
+            else:
+                self._without = 0.0
+        return self._without > 0
 
 
 def silence_allowed(slowest: float) -> float:
@@ -51,33 +77,20 @@ def watched(results: Iterable[Result], check: Callable[[], None], allowed: Calla
         queue.put(None)
 
     threading.Thread(target=pump, daemon=True).start()
-    stranded, heard = 0.0, time.monotonic()
+    stranded, heard = Stranded(check), time.monotonic()
     try:
         while True:
             try:
                 found = queue.get(timeout=LOOK)
             except Empty:
-                stranded = _stranded(check, stranded)
-                if not stranded and time.monotonic() - heard > allowed():
+                if not stranded.look() and time.monotonic() - heard > allowed():
                     raise Hung(f"no result for {time.monotonic() - heard:.0f} s") from None
                 continue
-            heard = time.monotonic()
+            stranded, heard = Stranded(check), time.monotonic()
             if found is None:
                 return
             if isinstance(found, BaseException):
                 raise found
-            stranded = 0.0
             yield found[0]
     finally:
         over.set()
-
-
-def _stranded(check: Callable[[], None], before: float) -> float:
-    """Seconds since there was last room for an actor."""
-    try:
-        check()
-    except Exception:
-        if before + LOOK >= PATIENCE:
-            raise
-        return before + LOOK
-    return 0.0

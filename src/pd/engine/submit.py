@@ -13,15 +13,14 @@ import yaml
 
 import pd
 from pd.config import Settings
-from pd.errors import UserError
+from pd.errors import STOPPED, UserError
 from pd.progress import Reporter
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-STOPPED = 130  # as `pd` says when Ctrl-C stops it
 SETTINGS = "settings.yaml"
-COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "student", "audit", "report")
+COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report")
 
 
 def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = True) -> int:
@@ -31,7 +30,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
 
     Args:
         settings: of the run; `cluster` says where to and what the job itself needs.
-        command: `run`, or a stage.
+        command: one of `COMMANDS`.
         reporter: tells the job's name, and what stands in its log goes to stdout.
         follow: whether to wait for its end; Ctrl-C stops the waiting, not the job.
 
@@ -59,7 +58,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
         asyncio.run(_follow(client, job))
     except KeyboardInterrupt:
         reporter.say("no longer following; the job goes on")
-        return STOPPED
+        sys.exit(STOPPED)  # not by the caller, who would say that it was the job that stopped
     return _exit_code(client, job, reporter)
 
 
@@ -109,7 +108,6 @@ def _exit_code(client: "JobSubmissionClient", job: str, reporter: Reporter) -> i
 
     found = client.get_job_info(job)
     if found.status == JobStatus.STOPPED:
-        reporter.say("the job was stopped; the same command goes on from what is finished")
         return STOPPED
     if found.driver_exit_code is None:  # it never began, or its machine is gone
         reporter.say(f"the job ended as {found.status}: {(found.message or 'no reason given').splitlines()[0]}")

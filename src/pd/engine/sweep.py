@@ -22,7 +22,7 @@ from pd.config import digest_of
 from pd.engine.runtime import connect, unwrap
 from pd.errors import UserError
 from pd.progress import Progress
-from pd.store.atomic import write_json
+from pd.store.atomic import keep_private, write_json
 
 Config = Mapping[str, Any]
 Figures = Mapping[str, Any]
@@ -40,6 +40,7 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
     """Runs `work` rung by rung. Its actor is used for one trial after the other: to start another takes seconds."""
 
     def setup(self, config: dict[str, Any], work: Callable[..., Figures], shared: Any, rungs: int, records: Path) -> None:
+        keep_private()
         self.work, self.shared, self.rungs, self.records = work, shared, rungs, records
         self.reset_config(config)
 

@@ -12,8 +12,10 @@ from typing import Any
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
-from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
+from pd.engine.runtime import Share, connect, preflight_train, split_batch
+from pd.engine.stream_watch import Stranded
 from pd.engine.train_encode import encode_on_ray
+from pd.engine.train_failures import explained
 from pd.engine.train_handover import hand_over
 from pd.engine.train_job import Job, common, name_of
 from pd.engine.train_metrics import TrainingMeters
@@ -21,7 +23,7 @@ from pd.engine.train_progress import ProgressReader
 from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
-from pd.store.atomic import disk_errors
+from pd.store.atomic import disk_errors, keep_private
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
@@ -119,6 +121,9 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
 
     # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    # As the workers were laid out, for Ray would wait for ever for a machine that does not come back.
+    laid_out = job.settings.model_copy(update={"cpus_per_worker": share.cpus})
+    stranded = Stranded(lambda: preflight_train(laid_out))
     reader, meters = ProgressReader(job.progress), TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
     thread.start()
@@ -128,13 +133,25 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
             record, shown = new or record, time.monotonic()
             _show(record, progress)
             meters.show(record)
+        _look(stranded)
         thread.join(POLL_S)
     if new := reader.latest():
         _show(new, progress)
     if error := outcome.get("error"):
-        raise unwrap(error) or error
+        raise explained(error)
     if outcome["refusal"] is not None:
         raise outcome["refusal"]
+
+
+def _look(stranded: Stranded) -> None:
+    """Give a training up that no machine has had room for in minutes."""
+    import ray
+
+    try:
+        stranded.look()
+    except UserError:
+        ray.shutdown()  # else it would begin after all when a machine comes, beside the next attempt
+        raise
 
 
 def _show(record: Mapping[str, Any], progress: Progress) -> None:
@@ -149,6 +166,7 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
     from pd.engine.train_loop import train_loop
     from pd.engine.train_worker import RayWorker
 
+    keep_private()
     job: Job = config["job"]
     torch.set_num_threads(job.threads or 1)
     return train_loop(job, RayWorker(job.folder))

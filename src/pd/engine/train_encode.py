@@ -126,7 +126,9 @@ def _lay_ground(job: Job) -> None:
     import torch
 
     from pd.engine.train_inputs import lay_ground
+    from pd.store.atomic import keep_private
 
+    keep_private()
     lay_ground(job, receive(job.inputs), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 

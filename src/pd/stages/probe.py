@@ -94,6 +94,7 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
     """
     gpu = torch.cuda.is_available()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    busy = _busy(cores)  # before the probe adds to it
     reporter.say("probing: images")
     total, good, decoded = _read(settings)
     images = to_arrays({"bytes": row.png, "path": None} for row in good)
@@ -118,7 +119,7 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
     bytes_each = float(np.mean([len(row.png) for row in good]))
     hardware = torch.cuda.get_device_name() if gpu else f"{cores} cores ({platform.machine()}), no GPU"
     return Rates(
-        hardware=hardware,
+        hardware=hardware + busy,
         cores=cores,
         gpu=gpu,
         images=total,
@@ -133,6 +134,12 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
         candidate_bytes=candidate_bytes,
         why=why,
     )
+
+
+def _busy(cores: int) -> str:
+    """Said of a machine that more processes want to run on than it has cores: what is measured on it is too slow."""
+    load = os.getloadavg()[0]
+    return f", busy with other work (load {load:.0f}), so slower than it can be" if load > cores else ""
 
 
 def _read(settings: Settings) -> tuple[int, list[Good], float]:

@@ -82,6 +82,11 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
+def keep_private() -> None:
+    """Let what this process writes from now on be its owner's alone: workers have the umask of whoever started the cluster."""
+    os.umask(0o777 - PRIVATE_FOLDER)
+
+
 def make_private(folder: Path) -> None:
     """Take group and other rights from a folder and all that is in it."""
     folder.chmod(PRIVATE_FOLDER)

@@ -1,0 +1,26 @@
+"""Why a training on Ray ended without its model, in words for whoever started it."""
+
+from pd.engine.runtime import unwrap, wrapped
+from pd.errors import UserError
+
+
+def explained(error: BaseException) -> BaseException:
+    """What to raise for an error that came out of Ray Train.
+
+    Returns:
+        The UserError that a worker raised, if one did; one of ours when workers died or hung more often than they are started
+        again; else the error itself, which is a fault of ours.
+    """
+    from ray.exceptions import NodeDiedError, RayActorError
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
+
+    lost = (RayActorError, NodeDiedError, WorkerHealthCheckTimeoutError)
+    if found := unwrap(error):
+        return found
+    if any(isinstance(found, lost) for found in wrapped(error)):
+        return UserError(
+            "workers died or hung again and again while they trained",
+            fix="look for a machine short of memory, or storage that hangs; set micro_batch lower; "
+            "the same command goes on from the last checkpoint",
+        )
+    return error

@@ -1,0 +1,25 @@
+"""What is said of a training that Ray gave up."""
+
+from ray.exceptions import RayActorError
+from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
+
+from pd.engine.train_failures import explained
+from pd.errors import UserError
+
+
+def test_workers_that_die_or_hang_too_often_are_one_clear_error() -> None:
+    others = RuntimeError("Connection closed by peer")  # what the death of one is to the rest
+    died = WorkerHealthCheckFailedError("no answer", failure=RayActorError())
+    for lost in (died, WorkerHealthCheckTimeoutError("no answer for minutes")):
+        found = explained(WorkerGroupError("two failed", {0: others, 1: lost}))
+        assert isinstance(found, UserError)
+        assert "goes on from the last checkpoint" in str(found)
+    assert isinstance(explained(RayActorError()), UserError)  # Ray Train's own controller
+
+
+def test_what_the_user_did_wrong_and_what_we_did_stay_as_they_are() -> None:
+    mine = UserError("mine")
+    assert explained(WorkerGroupError("one died of it", {0: mine, 1: RayActorError()})) is mine
+    for ours in (WorkerGroupError("one failed", {0: AssertionError("ours")}), ControllerError(ValueError("ours"))):
+        assert explained(ours) is ours
