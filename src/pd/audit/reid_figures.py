@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pd.audit.attack import Attack, Attacked
-from pd.audit.estimate import from_draws
+from pd.audit.estimate import from_draws, of_people
 from pd.audit.power import power
 from pd.audit.reidentification import Reidentification
 
@@ -26,11 +26,11 @@ def figures(by_attacker: ByAttacker) -> Json:
 
 
 def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
-    """The same, with what each attacker could have seen; `detectable` is left out where that is nothing."""
+    """The same, with what each attacker could have seen; `detectable` and `planted` are left out where that is nothing."""
     everybody: dict[str, Json] = {}
     for name, attacked in by_attacker.items():
         could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
-        seen = {} if could.detectable is None else {"detectable": could.detectable}
+        seen = {} if could.detectable is None else {"detectable": could.detectable, "planted": could.planted}
         everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
     return _headline(by_attacker, everybody)
 
@@ -49,7 +49,7 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
             by = worst(by_attacker)
             more, less = by_attacker[by].found, arms["filtered"][by].found
             value = more.excess.value - less.excess.value
-            estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
+            estimate = of_people(value, more.draws - less.draws, more.people, min(more.excess.n, less.excess.n))
             compared[name] = {"attacker": by, **estimate.as_json()}
     return compared
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
+from pd.audit.estimate import Estimate, Floats, multiplicities, number, of_people
 from pd.audit.nearest import Nearest, Similarity
 
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
@@ -27,6 +27,7 @@ class Reidentification:
         hits: (N,) bool, the samples counted in `main`.
         draws: (B,) resampled excess. Equal seeds, people and B resample the people alike, so that ratios and
             differences of two sets' draws are paired.
+        people: on the side that has fewer of them.
     """
 
     main: Estimate
@@ -35,6 +36,7 @@ class Reidentification:
     people_hit: int
     hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
     draws: Floats = field(repr=False, compare=False)
+    people: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,7 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     Each resample draws member identities and hold-out identities with replacement. The strangers come with theirs, so
     both thresholds are found anew; a sample counts as often as its nearest member and its nearest hold-out person were
     drawn (the product of weights of Owen's pigeonhole bootstrap, 2007), because samples that resemble one person are
-    not independent; then N samples are drawn from those. The galleries stay whole: to thin them would lower the main
+    not independent; then comes the chance of N samples. The galleries stay whole: to thin them would lower the main
     rate of a model that copies everybody.
 
     With K hold-out people a stranger meets K - 1 of them, so a sample is let meet K - 1, too: the control is a mean over who
@@ -147,14 +149,15 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
             for b in range(0, bootstrap, _ROWS)
         ]
     )
-    n = len(to_member.scores)
+    n, people = len(to_member.scores), int(min(member.max(), holdout.max())) + 1
     return Reidentification(
-        main=from_draws(main, draws[:, 0], n),
-        control=from_draws(control, draws[:, 1], n),
-        excess=from_draws(main - control, draws[:, 0] - draws[:, 1], n),
+        main=of_people(main, draws[:, 0], people, n, least=0.0),
+        control=of_people(control, draws[:, 1], people, n, least=0.0),
+        excess=of_people(main - control, draws[:, 0] - draws[:, 1], people, n),
         people_hit=len(np.unique(to_member.nearest[hit[0] > 0])),
         hits=hit[0] > 0,
         draws=draws[:, 0] - draws[:, 1],
+        people=people,
     )
 
 
@@ -240,10 +243,13 @@ def _resample(
     both = (weight * hit * false).sum(axis=1)
     only_main = (weight * hit).sum(axis=1) - both
     only_control = (weight * false).sum(axis=1) - both
-    # N samples drawn from the weighted ones: only how many fall in each of the four cells matters.
     cells = np.clip(np.stack([both, only_main, only_control, 1 - both - only_main - only_control], axis=1), 0.0, 1.0)
-    counts = rng.multinomial(n, cells / cells.sum(axis=1, keepdims=True)) / n
-    return np.stack([counts[:, 0] + counts[:, 1], counts[:, 0] + counts[:, 2]], axis=1)
+    # The chance of N samples, of which only how many fall in each cell matters. Drawn from a posterior and not from the N
+    # themselves: no hit among few samples is no proof, nor are only hits. Either rate's is Jeffreys' (Brown, Cai and DasGupta
+    # 2001, "Interval estimation for a binomial proportion").
+    rates = rng.standard_gamma(n * cells + 1 / 4)
+    rates /= rates.sum(axis=1, keepdims=True)
+    return np.stack([rates[:, 0] + rates[:, 1], rates[:, 0] + rates[:, 2]], axis=1)
 
 
 def _check(
