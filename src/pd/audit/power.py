@@ -15,6 +15,7 @@ al., arXiv 2301.13188); and an interval that resamples people takes what lies on
 
 _AUDITS = 40
 _RESAMPLES = 200
+_SAMPLES = 1000  # of a simulated audit, at most: more hardly narrow an interval that people make wide
 _LEAST = 0.002  # share of samples that is tried first
 _HALVINGS = 6  # of the range from there to 1, as ratios: to a tenth of the value
 
@@ -109,8 +110,8 @@ class _Simulated:
         ours, theirs = rng.integers(members, size=members), rng.integers(strangers, size=strangers)
         to_member, to_holdout = compared.members[compared.to_member.row], compared.holdout[compared.to_holdout.row]
         weight = np.bincount(ours, minlength=members)[to_member] * np.bincount(theirs, minlength=strangers)[to_holdout]
-        n = len(weight)
-        rows = rng.choice(n, n, p=weight / weight.sum() if weight.any() else None)
+        n = min(len(weight), _SAMPLES)
+        rows = rng.choice(len(weight), n, p=weight / weight.sum() if weight.any() else None)
         images = [np.flatnonzero(compared.holdout == person) for person in theirs]
         image = np.concatenate(images)
         first = np.cumsum([0, *map(len, images)])[:-1]

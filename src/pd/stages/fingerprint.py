@@ -112,7 +112,7 @@ def fingerprints_table(figures: dict[str, Any]) -> Table:
     control = figures["control"]
     columns = (figures["teacher"], control["teacher"], figures["student"], control["student"])
     for dose, *cells in zip(figures["doses"], *columns, strict=True):
-        shares = [f"{cell['value']:.3f} ({cell['low']:.3f}-{cell['high']:.3f})" for cell in cells]
+        shares = [f"{cell['value']:.3f}\n({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells]
         table.add_row(str(dose), f"{dose / figures['members']:.3f}", *shares)
     chance = figures["false_positive_rate"]
     table.caption = (
