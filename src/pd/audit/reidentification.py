@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, multiplicities, number, of_people
+from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number, of_people, students
 from pd.audit.nearest import Nearest, Similarity
 
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
@@ -27,7 +27,6 @@ class Reidentification:
         hits: (N,) bool, the samples counted in `main`.
         draws: (B,) resampled excess. Equal seeds, people and B resample the people alike, so that ratios and
             differences of two sets' draws are paired.
-        people: on the side that has fewer of them.
     """
 
     main: Estimate
@@ -36,7 +35,6 @@ class Reidentification:
     people_hit: int
     hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
     draws: Floats = field(repr=False, compare=False)
-    people: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +151,26 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     return Reidentification(
         main=of_people(main, draws[:, 0], people, n, least=0.0),
         control=of_people(control, draws[:, 1], people, n, least=0.0),
-        excess=of_people(main - control, draws[:, 0] - draws[:, 1], people, n),
+        excess=_interval(main - control, draws[:, 0] - draws[:, 1], people, n),
         people_hit=len(np.unique(to_member.nearest[hit[0] > 0])),
         hits=hit[0] > 0,
         draws=draws[:, 0] - draws[:, 1],
-        people=people,
     )
+
+
+def _interval(value: float, draws: Floats, people: int, n: int) -> Estimate:
+    """The interval of an excess: `of_people` for the upper end; the lower end is widened less.
+
+    With few strangers the control is a little too high, since two that are alike count on both sides: excess comes out 0.002 to
+    0.02 too low for ten. So 0 lies above too many percentile intervals and below few (5 and 2.5 of 100, simulated). The upper
+    end is the further one of Student's t and the expanded percentile, the lower end the percentile, expanded for the variance
+    alone. 0 is then within 97 of 100 intervals of ten strangers, and 94 where each person's pictures are very much alike.
+    """
+    plain, wide = from_draws(value, draws, n), of_people(value, draws, people, n)
+    spread = (people / max(people - 1, 1)) ** 0.5
+    half = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
+    high = max(wide.high, value + half * students(people))
+    return Estimate(value, max(value - spread * (value - plain.low), -1.0), min(high, 1.0), n)
 
 
 def first_held_back(weight: Floats, alpha: float) -> npt.NDArray[np.int64]:

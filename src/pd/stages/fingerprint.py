@@ -107,8 +107,10 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
 def fingerprints_table(figures: dict[str, Any]) -> Table:
     """The dose-response curve, a dose a row."""
     table = Table(title="share of samples that show the mark (95 % intervals)")
-    for heading in ("marked images", "of members", "teacher", "its control", "student", "its control"):
+    for heading in ("marked images", "of members"):
         table.add_column(heading, justify="right")
+    for heading in ("teacher", "its control", "student", "its control"):
+        table.add_column(heading, justify="right", min_width=len("(0.00-0.00)"))
     control = figures["control"]
     columns = (figures["teacher"], control["teacher"], figures["student"], control["student"])
     for dose, *cells in zip(figures["doses"], *columns, strict=True):
