@@ -12,7 +12,8 @@ def test_member_images_give_nearly_all_the_excess_there_can_be() -> None:
     rng = np.random.default_rng(0)
     members, holdout = people(rng, 20, 10), people(rng, 20, 10)
     found = attack(members.rows, members, holdout)
-    assert found.main.value == found.main.low == 1.0
+    assert found.main.value == found.main.high == 1.0
+    assert 0.97 < found.main.low < 1.0  # 200 hits of 200 do not prove that there are only hits
     assert found.excess.value > 0.85
     assert found.excess.low > 0.7
     assert found.people_hit == 20

@@ -18,6 +18,12 @@ def audited(student, **more):
         ({}, "unknown", "was not attacked"),
         (audited({"value": 0.0}), "unknown", "was not attacked"),  # without an interval nothing is shown
         (audited(between(0.05, 0.01, 0.09)), "leak", "gives people away: by re-identification"),
+        (audited(between(0.05, 0.0002, 0.23)), "borderline", "may give people away, by re-identification: only just more"),
+        (
+            audited(between(0.05, 0.0002, 0.23), extraction={"excess": between(0.1, 0.05, 0.2)}),
+            "leak",
+            "by extraction, and perhaps by re-identification",
+        ),
         (audited(between(0.05, -0.01, 0.23)), "clear", "by the one attack that was made; re-identification in up to 23 in 100"),
         (
             audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.6, 0.52, 0.7)}}),
@@ -31,6 +37,12 @@ def test_the_title_follows_the_intervals(audit, state, said):
     found = verdict(audit)
     assert found.state == state
     assert said in found.title
+
+
+def test_an_interval_that_seems_to_begin_at_chance_says_on_which_side():
+    found = verdict(audited(between(0.05, 0.0002, 0.23)))
+    assert found.findings[0].sure == "95 % interval just above 0 to 23"
+    assert "and just more than none at least." in dict(found.lines)["How sure?"]
 
 
 def test_a_blind_audit_is_no_good_news():

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pd.audit.fingerprints import likeness
 from pd.config import Settings, parse_settings
@@ -68,6 +69,10 @@ def test_the_table_has_a_row_for_each_dose() -> None:
     table = fingerprints_table(json.loads(json.dumps(figures | {"control": {"teacher": each, "student": each}})))
     assert table.row_count == len(DOSES)
     assert list(table.columns[0].cells) == ["1", "4", "64"]
+    screen = Console(width=80)
+    with screen.capture() as shown:
+        screen.print(table)
+    assert "…" not in shown.get()  # whole on a narrow screen
 
 
 def test_a_teacher_that_copies_is_caught_and_a_fresh_student_is_not(tmp_path: Path) -> None:

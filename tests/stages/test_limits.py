@@ -6,11 +6,15 @@ from pd.errors import LeakError, UserError
 from pd.stages.limits import check_limits, parse_limits
 
 
-def arm(excess: float, detectable: float | None = 0.01) -> dict[str, Any]:
+def arm(excess: float, detectable: float | None = 0.01, control: float = 0.05) -> dict[str, Any]:
     power = {"blind": detectable is None, "words": "This audit could not have seen a leak.", "detectable": detectable}
     estimate = {"value": excess, "low": excess - 0.01, "high": excess + 0.01}
     return {
-        "reid": {"excess": estimate, "power": power},
+        "reid": {
+            "excess": estimate,
+            "power": power,
+            "by_attacker": {"thumbnails": {"control": {"value": control}}},
+        },
         "extraction": {"excess": {"value": 0.0, "high": 0.0}},
         "attributes": {"hidden_half": {"advantage": {"value": 0.0}}},
     }
@@ -30,6 +34,14 @@ def test_passing_says_when_it_means_little() -> None:
     with pytest.raises(UserError, match="could not have seen") as caught:
         check_limits(arm(0.0, None), {"excess": 0.02})
     assert caught.value.exit_code == 2
+
+
+def test_samples_of_the_strangers_are_told_of_and_mean_nothing_where_lots_were_drawn() -> None:
+    copied = arm(0.0, control=0.97)
+    assert "97 % of the samples look like hold-out people" in check_limits(copied, {"excess": 0.02})[0]
+    with pytest.raises(UserError, match="look like hold-out people"):
+        check_limits(copied, {"excess": 0.02}, split_drawn=True)
+    assert check_limits(arm(0.0), {"excess": 0.02}, split_drawn=True) == []
 
 
 @pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])

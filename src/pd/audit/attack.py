@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from pd.audit.attackers.base import Attacker, Embedded, Rows, nearest
 from pd.audit.estimate import number
+from pd.audit.planted import jittered
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
@@ -53,7 +54,7 @@ class Attack:
         bootstrap: int,
         seed: int,
     ) -> None:
-        self._attacker = attacker
+        self._attacker, self._images = attacker, members.images
         self.members = Embedded.of(attacker, members.images)
         self.strangers = Embedded.of(attacker, strangers.images)
         self._member, self._stranger = number(members.identities), number(strangers.identities)
@@ -63,12 +64,16 @@ class Attack:
         self._stranger_to_other = nearest(self.strangers.rows, self.strangers, own).score
 
     def member_pictures(self) -> npt.NDArray[np.float32]:
-        """(L,) similarity of member images to the nearest other image of the gallery, of people who have several, if any do."""
+        """(L,) similarity of pictures of members to the gallery: each member image without itself, of people who have several.
+
+        Where nobody has, copies of the images, as a generator that remembers would make them: moved, toned, blurred, noisy.
+        """
         several = np.bincount(self._member)[self._member] > 1
-        if not several.any():
-            return nearest(self.members.rows, self.members).score
-        image = np.arange(len(self._member))
-        return nearest(self.members.rows, self.members, (image, image)).score[several]
+        if several.any():
+            image = np.arange(len(self._member))
+            return nearest(self.members.rows, self.members, (image, image)).score[several]
+        copies = jittered(self._images, 1, "rgb" if self._images.shape[3] == 3 else "grey", self._seed)
+        return nearest(self._attacker.embed(copies), self.members).score
 
     def __call__(self, images: Pixels) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from pd.audit.attackers.base import Embedded, Rows, unit
-from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
+from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
 from pd.audit.utility import weighted_auc
 from pd.dataset.images import Pixels
 
@@ -62,7 +62,7 @@ class Targets:
 
 
 def of_label(
-    name: str, members: Targets, holdout: Targets, guess: tuple[Floats, Floats], *, bootstrap: int, seed: int
+    name: str, members: Targets, holdout: Targets, guess: tuple[Floats, Floats], *, bootstrap: int, seed: int, labels: int = 1
 ) -> Disclosure | str:
     """How much better a yes-or-no label of members is guessed than one of hold-out people, or why that cannot be said.
 
@@ -73,9 +73,11 @@ def of_label(
         guess: the score of each picture of either, larger for yes; NaN where nothing was to be guessed from.
         bootstrap: resamples of the people on either side.
         seed: of the resampling.
+        labels: how many are looked at: the more, the wider the advantage's interval, so that the worst one's holds, too
+            (Bonferroni).
     """
     rng = np.random.default_rng(seed)
-    values, draws, counts = [], [], []
+    values, draws, counts, crowds = [], [], [], []
     for side, targets, score in (("members", members, guess[0]), ("hold-out people", holdout, guess[1])):
         truth = targets.labels[name]
         known = np.isfinite(truth) & np.isfinite(score)
@@ -83,14 +85,15 @@ def of_label(
             return "not a yes-or-no label"
         people = number(targets.identities)
         for value in (0.0, 1.0):
-            if len(np.unique(people[known & (truth == value)])) < _LEAST_PEOPLE:
+            crowds.append(len(np.unique(people[known & (truth == value)])))
+            if crowds[-1] < _LEAST_PEOPLE:
                 return f"fewer than {_LEAST_PEOPLE} {side} {'have' if value else 'lack'} it"
         weight = multiplicities(int(people.max()) + 1, bootstrap, rng)[:, people]
         once = np.ones((1, int(known.sum())))
         values.append(float(weighted_auc(score[known], truth[known] > 0.5, once)[0]))
         draws.append(weighted_auc(score[known], truth[known] > 0.5, weight[:, known]))
         counts.append(int(known.sum()))
-    return _disclosure(values, draws, counts)
+    return _disclosure(values, draws, counts, min(crowds), labels)
 
 
 def of_half(
@@ -105,14 +108,15 @@ def of_half(
         seed: of the resampling.
     """
     rng = np.random.default_rng(seed)
-    values, draws, counts = [], [], []
+    values, draws, counts, crowds = [], [], [], []
     for agreement, identities in (members, holdout):
         people = number(identities)
         weight = multiplicities(int(people.max()) + 1, bootstrap, rng)[:, people]
         values.append(float(agreement.mean()))
         draws.append(weight @ agreement / weight.sum(axis=1))
         counts.append(len(agreement))
-    return _disclosure(values, draws, counts)
+        crowds.append(int(people.max()) + 1)
+    return _disclosure(values, draws, counts, min(crowds))
 
 
 def guess_label(samples: Rows, label: Floats, pictures: Embedded) -> Floats:
@@ -156,9 +160,12 @@ def guess_halves(samples: Pixels, pictures: Pixels) -> Floats:
     return agreement
 
 
-def _disclosure(values: list[float], draws: list[Floats], counts: list[int]) -> Disclosure:
-    members, holdout = (from_draws(*one) for one in zip(values, draws, counts, strict=True))
-    return Disclosure(members, holdout, from_draws(values[0] - values[1], draws[0] - draws[1], sum(counts)))
+def _disclosure(values: list[float], draws: list[Floats], counts: list[int], people: int, looks: int = 1) -> Disclosure:
+    """From values, draws and counts of members and of hold-out people; `people` of the smallest group, of so many looks one."""
+    members, holdout = (of_people(value, drawn, people, n) for value, drawn, n in zip(values, draws, counts, strict=True))
+    confidence = 1 - (1 - CONFIDENCE) / looks
+    advantage = of_people(values[0] - values[1], draws[0] - draws[1], people, sum(counts), confidence=confidence)
+    return Disclosure(members, holdout, advantage)
 
 
 def _thumbnails(images: Pixels) -> npt.NDArray[np.float32]:

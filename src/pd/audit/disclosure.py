@@ -52,12 +52,13 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
     members, strangers = (Targets(people.identities, people.labels) for people, _ in sides)
     found: dict[str, Disclosure] = {}
     skipped: dict[str, str] = {}
-    for name in sorted(set(samples.labels) & set(members.labels)):
+    shared = sorted(set(samples.labels) & set(members.labels))
+    for name in shared:
         guesses = [guess_label(attacked.rows, samples.labels[name], embedded) for _, embedded in sides]
         if not np.isfinite(guesses[0]).any():
             skipped[name] = "no prompt says"
             continue
-        told = of_label(name, members, strangers, (guesses[0], guesses[1]), **how)
+        told = of_label(name, members, strangers, (guesses[0], guesses[1]), **how, labels=len(shared))
         if isinstance(told, str):
             skipped[name] = told
         else:

@@ -26,20 +26,51 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
-def from_draws(value: float, draws: Floats, n: int) -> Estimate:
+def from_draws(value: float, draws: Floats, n: int, confidence: float = CONFIDENCE) -> Estimate:
     """Percentile interval (Efron and Tibshirani 1993, chapter 13), widened where needed to hold the value itself.
 
     Args:
         value: the statistic on the data.
         draws: (B,) the statistic on B resamples; NaN where a resample does not define it.
         n: samples behind the value.
+        confidence: of the interval.
     """
     defined = draws[np.isfinite(draws)]
     if not len(defined):
         raise ValueError("no resample defines the statistic")
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Estimate(float(value), min(float(low), float(value)), max(float(high), float(value)), int(n))
+
+
+def of_people(
+    value: float, draws: Floats, people: int, n: int, *, least: float = -1.0, confidence: float = CONFIDENCE
+) -> Estimate:
+    """The interval of a share, or a difference of shares, that people were resampled for: widened where they are few.
+
+    A bootstrap over K people spreads sqrt((K - 1) / K) times too little, and Student's t replaces the normal law: the expanded
+    percentile interval of Hesterberg, "What teachers should know about the bootstrap" (The American Statistician 2015).
+
+    Args:
+        value: the statistic on the data.
+        draws: (B,) the statistic on B resamples; NaN where a resample does not define it.
+        people: K, of the side that has fewer.
+        n: samples behind the value.
+        least: the smallest number it can be; the largest is 1.
+        confidence: of the interval.
+    """
+    from scipy import stats
+
+    widening = students(people, confidence) / stats.norm.ppf((1 + confidence) / 2)
+    return from_draws(value, np.clip(value + widening * (draws - value), least, 1.0), n, confidence)
+
+
+def students(people: int, confidence: float = CONFIDENCE) -> float:
+    """How many of a bootstrap's deviations over so many people half an interval is wide, by Student's t."""
+    from scipy import stats
+
+    freedom = max(people - 1, 1)
+    return float(math.sqrt((freedom + 1) / freedom) * stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def share(hits: npt.NDArray[np.bool_] | Floats, people: Sequence[str] | None = None) -> Estimate:

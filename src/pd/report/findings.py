@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 from pd.report.words import decimal, dig, in_hundred, measure, why
 
-State = Literal["leak", "clear", "trace", "unknown"]
-"""`leak`: the interval lies above what chance gives; `clear`: it does not; `trace`: what was planted was drawn again, which is
-of nobody, but shows that the model can remember; `unknown`: not measured, or without interval."""
+State = Literal["leak", "borderline", "clear", "trace", "unknown"]
+"""`leak`: the interval lies above what chance gives; `borderline`: by less than is shown; `clear`: it does not; `trace`: what
+was planted was drawn again, which is of nobody, but shows that the model can remember; `unknown`: not measured, or without
+interval."""
 
 STATES: Mapping[State, str] = {
     "leak": "leak found",
+    "borderline": "borderline",
     "clear": "none shown",
     "trace": "marks drawn again",
     "unknown": "not known",
@@ -102,7 +104,10 @@ def _finding(
     if "low" not in student:
         return Finding(attack, question, "unknown", words(student["value"]), "no interval was measured", other)
     state: State = "leak" if student["low"] > chance else "clear"
-    sure = f"95 % interval {ends(student['low'])} to {ends(student['high'])}"
+    low = ends(student["low"])
+    if state == "leak" and low == ends(chance):
+        state, low = "borderline", f"just above {low}"
+    sure = f"95 % interval {low} to {ends(student['high'])}"
     return Finding(attack, question, state, words(student["value"]), sure, other)
 
 

@@ -27,7 +27,7 @@ NUMBER, NUMBERS, WORDS = "number", "numbers", "words"
 _ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "n": NUMBER}
 _ESTIMATES = [_ESTIMATE]
 _RATES = {"main": _ESTIMATE, "control": _ESTIMATE, "excess": _ESTIMATE, "people_hit": NUMBER}
-_POWER = {"detectable": NUMBER, "blind": NUMBER, "words": WORDS}
+_POWER = {"detectable": NUMBER, "planted": NUMBER, "blind": NUMBER, "words": WORDS}
 _REID = {
     "attacker": WORDS,
     **_RATES,

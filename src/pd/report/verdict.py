@@ -38,10 +38,13 @@ def verdict(audit: Mapping[str, Any]) -> Verdict:
 
 
 def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, str]:
-    found = [finding.attack.lower() for finding in findings if finding.state == "leak"]
+    found, perhaps = ([one.attack.lower() for one in findings if one.state == state] for state in ("leak", "borderline"))
     made = [finding for finding in findings if finding.state == "clear" and finding.attack != "Fingerprints"]
     if found:
-        return "leak", f"The released student still gives people away: by {_and(found)}."
+        also = f", and perhaps by {_and(perhaps)}" if perhaps else ""
+        return "leak", f"The released student still gives people away: by {_and(found)}{also}."
+    if perhaps:
+        return "borderline", f"The released student may give people away, by {_and(perhaps)}: only just more than chance gives."
     if not any(finding.attack == "Re-identification" for finding in made):
         return "unknown", "It is not known what the released student gives away: it was not attacked."
     if dig(audit, "arms", "filtered", "reid", "power", "blind") is True:
@@ -58,7 +61,11 @@ def _sure(audit: Mapping[str, Any]) -> str:
         return "No interval was measured, so nothing can be said about how far off the figure may be."
     most = in_hundred(max(figure["high"], 0.0))
     text = f"With 95 % confidence at most {most} in 100 samples of the student re-identify a person beyond chance"
-    text += "; less than that is not ruled out." if figure["low"] <= 0 else f", and at least {in_hundred(figure['low'])}."
+    least = in_hundred(figure["low"])
+    if figure["low"] <= 0:
+        text += "; less than that is not ruled out."
+    else:
+        text += ", and just more than none at least." if least == "0" else f", and at least {least}."
     less = measure(dig(audit, "less_than", "random_drop"))
     if less and "low" in less:
         made = "the filter’s choice made the difference"

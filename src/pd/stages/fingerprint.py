@@ -107,12 +107,14 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
 def fingerprints_table(figures: dict[str, Any]) -> Table:
     """The dose-response curve, a dose a row."""
     table = Table(title="share of samples that show the mark (95 % intervals)")
-    for heading in ("marked images", "of members", "teacher", "its control", "student", "its control"):
+    for heading in ("marked images", "of members"):
         table.add_column(heading, justify="right")
+    for heading in ("teacher", "its control", "student", "its control"):
+        table.add_column(heading, justify="right", min_width=len("(0.00-0.00)"))
     control = figures["control"]
     columns = (figures["teacher"], control["teacher"], figures["student"], control["student"])
     for dose, *cells in zip(figures["doses"], *columns, strict=True):
-        shares = [f"{cell['value']:.3f} ({cell['low']:.3f}-{cell['high']:.3f})" for cell in cells]
+        shares = [f"{cell['value']:.3f}\n({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells]
         table.add_row(str(dose), f"{dose / figures['members']:.3f}", *shares)
     chance = figures["false_positive_rate"]
     table.caption = (

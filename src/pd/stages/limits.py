@@ -16,6 +16,8 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
     "hidden_half": ("attributes", "hidden_half", "advantage", "value"),
 }
 
+_MOST = 0.5  # share of samples
+
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     """`excess=0.02` to {"excess": 0.02}.
@@ -37,19 +39,20 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
+def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_drawn: bool = False) -> list[str]:
     """Hold an arm's figures against limits.
 
     Args:
         arm: one of `arms` of `audit.json`.
         limits: measure -> the largest value that is let pass.
+        split_drawn: nobody said who was a member, so that it was drawn by lot.
 
     Returns:
         Lines for people: where passing means less than it seems.
 
     Raises:
         LeakError: a figure lies above its limit.
-        UserError: the audit was blind, so that passing would mean nothing.
+        UserError: passing would mean nothing: the audit was blind, or samples look like the strangers that were drawn.
     """
     for name, limit in limits.items():
         value: Any = arm
@@ -57,12 +60,24 @@ def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float]) -> list[st
             value = value[key]
         if value > limit:
             raise LeakError(f"{name} is {value:.4f}, above {limit:g}", where="--fail-above", fix="do not share these images")
-    power = arm["reid"]["power"]
+    power, known = arm["reid"]["power"], strangers_known(arm)
     of_excess = [limit for name, limit in limits.items() if name.startswith("excess")]
     if not of_excess:
-        return []
+        return [known] if known else []
+    if known and split_drawn:
+        raise UserError(known, where="--fail-above", fix="say who was a member: a manifest with a `split` column")
     if power["blind"]:
         raise UserError(power["words"], where="--fail-above", fix="more real people or other attackers are needed")
-    if power["detectable"] > min(of_excess):
-        return [f"Below the limit of {min(of_excess):g}; but that is less than this audit finds reliably."]
-    return []
+    little = f"Below the limit of {min(of_excess):g}; but that is less than this audit finds reliably."
+    return [*([known] if known else []), *([little] if power["detectable"] > min(of_excess) else [])]
+
+
+def strangers_known(arm: Mapping[str, Any]) -> str:
+    """A sentence where most samples look like hold-out people, as they do of a generator that has learned from these, too."""
+    share = max(float(found["control"]["value"]) for found in arm["reid"]["by_attacker"].values())
+    if share <= _MOST:
+        return ""
+    return (
+        f"{100 * share:.0f} % of the samples look like hold-out people. If the generator has learned from them, too, they are "
+        "no strangers, and the leak is larger than it seems."
+    )
