@@ -10,18 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
+from pd.config.mirrored import as_written, is_mirrored
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
 from pd.engine.runtime import Share, connect, preflight_train, split_batch, unwrap
+from pd.engine.train_board import reader_of
 from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_handover import hand_over
 from pd.engine.train_job import Job, common, name_of
 from pd.engine.train_metrics import TrainingMeters
-from pd.engine.train_progress import ProgressReader
+from pd.engine.train_progress import Tell
 from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors
+from pd.store.mirror import place_of, pull, remove
+from pd.store.s3 import explained, s3_filesystem
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
@@ -77,7 +81,9 @@ def train_model(
     split_batch(settings)
     folder = work.resolve() / name_of(settings, data, images, seed)
     job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
+    pull(job.facts)
     if not job.facts.exists():
+        pull(job.prepared)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(job)
@@ -88,6 +94,7 @@ def train_model(
         else:
             _train_on_ray(job, len(images), progress or silent)
         _forget(job)
+    pull(job.model, job.facts)
     with disk_errors(out):
         shutil.copytree(job.model, out, dirs_exist_ok=True)
     return dict(json.loads(job.facts.read_text(encoding="utf-8")))
@@ -109,17 +116,18 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     share = preflight_train(job.settings)
     encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads)
+    reader, tell = reader_of(job.progress)
     outcome: dict[str, Any] = {}
 
     def fit() -> None:
         try:
-            outcome["refusal"] = _fit(job, share)
+            outcome["refusal"] = _fit(job, share, tell)
         except BaseException as error:
             outcome["error"] = error
 
     # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
-    reader, meters = ProgressReader(job.progress), TrainingMeters(job.folder.parent.name)
+    meters = TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
     thread.start()
     while thread.is_alive():
@@ -132,7 +140,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     if new := reader.latest():
         _show(new, progress)
     if error := outcome.get("error"):
-        raise unwrap(error) or error
+        raise unwrap(error) or _of_storage(error, job) or error
     if outcome["refusal"] is not None:
         raise outcome["refusal"]
 
@@ -151,10 +159,16 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
 
     job: Job = config["job"]
     torch.set_num_threads(job.threads or 1)
-    return train_loop(job, RayWorker(job.folder))
+    return train_loop(job, RayWorker(job.folder), config["tell"])
 
 
-def _fit(job: Job, share: Share) -> UserError | None:
+def _of_storage(error: BaseException, job: Job) -> UserError | None:
+    """What Ray's own copying of checkpoints to a bucket ran into, in words; None when it was something else."""
+    found = explained(str(error)) if is_mirrored(job.folder) else None
+    return UserError(found[0], where=as_written(job.folder), fix=found[1]) if found else None
+
+
+def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -162,7 +176,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
     resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     trainer = TorchTrainer(
         _on_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": job, "tell": tell},
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
         scaling_config=ScalingConfig(
             # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
@@ -172,7 +186,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
         ),
         run_config=RunConfig(
             name=job.folder.name,
-            storage_path=str(job.folder.parent),
+            **_storage(job),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
@@ -180,6 +194,15 @@ def _fit(job: Job, share: Share) -> UserError | None:
     )
     refusal: UserError | None = trainer.fit().return_value
     return refusal
+
+
+def _storage(job: Job) -> dict[str, Any]:
+    """Where Ray Train keeps checkpoints, and which of them count."""
+    found = place_of(job.folder.parent)
+    if found is None:
+        return {"storage_path": str(job.folder.parent)}
+    place, name = found
+    return {"storage_path": f"{place.path}/{name}", "storage_filesystem": s3_filesystem(place.path.partition("/")[0])}
 
 
 def _sweep(job: Job) -> None:
@@ -195,3 +218,4 @@ def _forget(job: Job) -> None:
     for path in job.folder.iterdir():
         if path not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove(job.folder, but=kept)
