@@ -25,7 +25,8 @@ from urllib.parse import unquote
 from pd.config.mirrored import as_written, is_mirrored, mirror_home
 from pd.errors import UserError
 from pd.store.atomic import PRIVATE_FILE, disk_errors, make_folder, write_bytes
-from pd.store.files import digest_file, size_of
+from pd.store.digests import Digests
+from pd.store.files import size_of
 
 if TYPE_CHECKING:
     from pd.store.places import Place  # pyarrow takes its time to import, and paths on a disk do without
@@ -67,10 +68,12 @@ def push(*paths: Path) -> None:
         spot = _spot(path)
         if spot is None or not path.exists():
             continue
-        here = {_name(spot.root, file): Content(file.stat().st_size, _digest(file)) for file in _files(path)}
+        digests = Digests(spot.root, spot.name)
+        here = {_name(spot.root, file): Content(file.stat().st_size, digests.of(file)) for file in _files(path)}
         commits = _commits(spot) if path.is_dir() else _commit_of_one(spot)
         there = {name: content for files in commits.values() for name, content in files.items()}
         todo = [name for name in here if there.get(name) != here[name]]
+        digests.keep()
         if commits.get(spot.name) == here and len(commits) == 1:
             _keep(spot, {spot.name: here})
             continue
@@ -101,13 +104,14 @@ def pull(*paths: Path, broken: bool = False) -> None:
         if spot is None:
             continue
         with _alone(spot):
-            known = _kept(spot)
             commits = _commits(spot)
             wanted = {name: content for files in commits.values() for name, content in files.items()}
-            before = {name: content for files in known.values() for name, content in files.items()}
-            # What was fetched once is looked at by its size alone: to hash all at each start would take long.
-            todo = [name for name, content in wanted.items() if not _held(spot.root / name, content, before.get(name))]
+            digests = Digests(spot.root, spot.name)
+            todo = [name for name, content in wanted.items() if digests.of(spot.root / name) != content.sha256]
             _each(partial(_fetch, spot, wanted, broken), todo)
+            for name in todo:
+                digests.of(spot.root / name, wanted[name].sha256)
+            digests.keep()
             if spot.name in commits and path.is_dir():
                 for file in _files(path):
                     if _name(spot.root, file) not in wanted:
@@ -290,14 +294,6 @@ def _from_json(spot: _Spot, name: str, data: bytes) -> Files:
     return files
 
 
-def _held(path: Path, content: Content, before: Content | None) -> bool:
-    """Whether a file is here; its content is looked at where nobody has yet."""
-    try:
-        return path.stat().st_size == content.size and (before == content or _digest(path) == content.sha256)
-    except FileNotFoundError:
-        return False
-
-
 def _upload(spot: _Spot, name: str) -> None:
     spot.place.upload(name, spot.root / name)
 
@@ -343,16 +339,6 @@ def _alone(spot: _Spot) -> Iterator[None]:
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _digest(path: Path) -> str:
-    info = path.stat()
-    return _digest_once(str(path), info.st_size, info.st_mtime_ns)
-
-
-@lru_cache(maxsize=2**16)
-def _digest_once(path: str, size: int, changed: int) -> str:
-    return digest_file(Path(path))
 
 
 def _each(work: Callable[[str], Any], names: list[str]) -> list[Any]:
