@@ -90,12 +90,12 @@ def test_a_commit_goes_before_a_file_that_it_names_is_written_over(machine, monk
     assert (root / "private" / "teacher" / "ab" / "d").read_bytes() == b"other"
 
 
-def test_what_is_not_as_committed_is_refused_or_left_out(machine, server):
+def test_what_is_not_as_committed_is_refused_or_left_out(machine, s3):
     folder = machine("a") / "generated"
     write(folder, {"one": b"1", "two": b"2"})
     push(folder)
     place, _ = place_of(folder)
-    server.put(f"{place.path.removeprefix(f'{BUCKET}/')}/generated/two", b"X")
+    s3.put(f"{place.path.removeprefix(f'{BUCKET}/')}/generated/two", b"X")
     there = machine("b") / "generated"
     with pytest.raises(UserError, match=r"s3://.*/generated/two: is not what was committed"):
         pull(there)
@@ -120,12 +120,12 @@ def test_a_file_that_was_altered_here_is_fetched_again(machine):
     assert held(there) == {"one": b"1", "two": b"2"}
 
 
-def test_all_of_a_release_is_what_lies_there(machine, server):
+def test_all_of_a_release_is_what_lies_there(machine, s3):
     folder = machine("a") / "release"
     write(folder / "data", {"part": b"1"})
     push(folder / "data")
     place, _ = place_of(folder)
-    server.put(f"{place.path.removeprefix(f'{BUCKET}/')}/release/.forgotten", b"a note")
+    s3.put(f"{place.path.removeprefix(f'{BUCKET}/')}/release/.forgotten", b"a note")
     there = machine("b") / "release"
     write(there, {"mine": b"only here"})
     pull_all(there)
@@ -144,11 +144,11 @@ def test_what_is_removed_is_gone_but_for_what_is_spared(machine):
     assert set(committed(root)) == {"work/job/model/w", "work/job2/x"}
 
 
-def test_a_commit_names_nothing_outside(machine, server):
+def test_a_commit_names_nothing_outside(machine, s3):
     folder = machine("a") / "generated"
     place, _ = place_of(folder)
     for name in ("generated/../../../x", "private/dataset/x"):
-        server.put(f"{place.path.removeprefix(f'{BUCKET}/')}/.commits/generated.json", b'{"%s": [1, "00"]}' % name.encode())
+        s3.put(f"{place.path.removeprefix(f'{BUCKET}/')}/.commits/generated.json", b'{"%s": [1, "00"]}' % name.encode())
         with pytest.raises(UserError, match="this is no commit"):
             pull(folder)
 

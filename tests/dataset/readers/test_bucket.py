@@ -3,7 +3,7 @@
 import csv
 
 import pytest
-from bucket import BUCKET, s3_server
+from bucket import BUCKET
 
 from pd.config import parse_settings
 from pd.config.mirrored import in_words
@@ -14,15 +14,9 @@ from pd.store.files import digest_folder
 from pd.store.places import Place
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as running:
-        yield running
-
-
 @pytest.fixture
-def home(server, tmp_path, monkeypatch):
-    for name, value in server.environment.items():
+def home(s3, tmp_path, monkeypatch):
+    for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PD_MIRROR", str(tmp_path / "mirror"))
     return tmp_path / "mirror"
@@ -32,10 +26,10 @@ def data(reader, path, **more):
     return parse_settings({"data": {"reader": reader, "path": str(path), "size": 16, **more}}).data
 
 
-def test_a_folder(server, home, people, tmp_path):
+def test_a_folder(s3, home, people, tmp_path):
     folder = people().rename(tmp_path / "folder é")
     (folder / "notes.txt").write_text("no image")
-    server.upload(folder)
+    s3.upload(folder)
     mine = ingest(data("folder", folder), 1, tmp_path / "here")
     theirs = ingest(data("folder", f"s3://{BUCKET}/folder é"), 1, tmp_path / "there")
     assert theirs == mine
@@ -43,14 +37,14 @@ def test_a_folder(server, home, people, tmp_path):
     assert list(home.iterdir()) == []
 
 
-def test_a_manifest(server, home, people, tmp_path):
+def test_a_manifest(s3, home, people, tmp_path):
     folder = people().rename(tmp_path / "listed")
     with (folder / "list.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "identity"])
         rows.writerows([path.relative_to(folder).as_posix(), path.parent.name] for path in sorted(folder.rglob("*.png")))
         rows.writerows([["gone.png", "x"], ["../../out.png", "y"]])
-    server.upload(folder)
+    s3.upload(folder)
     mine = ingest(data("manifest", folder / "list.csv", on_bad_image="skip"), 1, tmp_path / "here")
     theirs = ingest(data("manifest", f"s3://{BUCKET}/listed/list.csv", on_bad_image="skip"), 1, tmp_path / "there")
     assert theirs == mine
@@ -58,30 +52,30 @@ def test_a_manifest(server, home, people, tmp_path):
     assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
 
 
-def test_changes_are_noticed_without_fetching(server, home, people, tmp_path):
+def test_changes_are_noticed_without_fetching(s3, home, people, tmp_path):
     folder = people().rename(tmp_path / "changing")
-    server.upload(folder)
+    s3.upload(folder)
     settings = data("folder", f"s3://{BUCKET}/changing")
     before = fingerprint(settings)
     assert fingerprint(settings) == before
     assert not home.exists()
-    server.put("changing/new/1.png", b"x")
+    s3.put("changing/new/1.png", b"x")
     assert fingerprint(settings) != before
 
 
-def test_a_bad_image_is_named_by_its_url(server, home, people, tmp_path):
+def test_a_bad_image_is_named_by_its_url(s3, home, people, tmp_path):
     folder = people().rename(tmp_path / "worse")
     (folder / "bad").mkdir()
     (folder / "bad" / "empty.png").touch()
-    server.upload(folder)
+    s3.upload(folder)
     with pytest.raises(UserError) as refused:
         ingest(data("folder", f"s3://{BUCKET}/worse"), 1, tmp_path / "there")
     assert in_words(str(refused.value)).startswith(f"s3://{BUCKET}/worse: 1 bad images (1 empty)")
     assert list(home.iterdir()) == []
 
 
-def test_of_a_file_larger_than_an_image_may_be_not_all_is_fetched(server, home, monkeypatch):
-    server.put("large/who/1.png", bytes(5000))
+def test_of_a_file_larger_than_an_image_may_be_not_all_is_fetched(s3, home, monkeypatch):
+    s3.put("large/who/1.png", bytes(5000))
     monkeypatch.setattr(bucket, "largest_file", lambda settings: 1000)
     monkeypatch.setattr(bucket, "_PART", 512)
     with bucket.fetched(data("folder", f"s3://{BUCKET}/large")) as here:
