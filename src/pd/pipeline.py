@@ -183,6 +183,7 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
     with staged(stage.name):
         facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
         event("facts", **flatten(facts))
+    ours()
     seconds = time.monotonic() - begin
     paths = stage.outputs(run, settings)
     outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
@@ -198,7 +199,6 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
         facts=dict(facts),
         versions={"privacy-distillation": __version__, **{name: version(name) for name in VERSIONED}},
     ).write(run.record(stage.name))
-    ours()
     commit_stage(stage, run, settings)
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True

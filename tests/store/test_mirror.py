@@ -53,6 +53,18 @@ def test_what_is_there_is_known_without_fetching_it(machine):
     assert not (root / "private" / "teacher").exists()
 
 
+def test_a_file_is_known_by_the_commit_of_a_folder_that_it_is_in(machine):
+    folder = machine("a") / "work" / "job" / "cache"
+    write(folder, {"latents/part": b"123", "latents.json": b"", "done.json": b"{}"})
+    push(folder)
+    root = machine("b")
+    refresh(root / "work" / "job")
+    there = root / "work" / "job" / "cache"
+    assert bytes_of(there / "latents" / "part") == 3
+    assert set(committed(there / "latents")) == {"work/job/cache/latents/part"}
+    assert committed(there / "none") == {}
+
+
 def test_files_add_to_their_folder_until_it_is_committed_anew(machine):
     folder = machine("a") / "generated"
     write(folder, {"one": b"1", "two": b"2"})

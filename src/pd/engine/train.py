@@ -24,7 +24,7 @@ from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors
-from pd.store.mirror import place_of, pull, remove
+from pd.store.mirror import committed, place_of, pull, refresh, remove
 from pd.store.s3 import explained, s3_filesystem
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
@@ -83,11 +83,11 @@ def train_model(
     job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
     pull(job.facts)
     if not job.facts.exists():
-        pull(job.prepared)
+        refresh(job.folder)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(job)
-        if not job.prepared.exists():
+        if not (job.prepared.exists() or committed(job.prepared)):
             hand_over(images, job.inputs)
         if settings.workers == 0:
             _train_here(job, progress or silent)

@@ -47,7 +47,7 @@ def missing(job: Job, rows: int) -> list[Shard]:
     for left in job.latents.glob(".*.partial"):
         left.unlink()
     shards = plan(rows, shard_rows(job), 1)
-    refresh(job.latents)
+    refresh(job.folder)
     there = committed(job.latents)
     if there is not None:  # a driver need not have them
         names = {name.rpartition("/")[2] for name in there}

@@ -32,6 +32,7 @@ def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
     """
     pull(job.cache)
     if job.prepared.exists():
+        push(job.cache)  # where it was finished just before it could be
         return rebuild(job)
     images = receive(job.inputs)
     log.write(0, len(images), phase="preparing")

@@ -174,7 +174,9 @@ def committed(path: Path) -> Files | None:
     spot = _spot(path)
     if spot is None:
         return None
-    return {name: content for files in _kept(spot).values() for name, content in files.items()}
+    above = [_kept_one(spot, name) for name in _above(spot.name)]
+    known = {name: content for files in [*above, *_kept(spot).values()] for name, content in files.items()}
+    return {name: content for name, content in known.items() if not spot.name or _below(name, [spot.name])}
 
 
 def bytes_of(path: Path) -> int | None:
@@ -263,12 +265,23 @@ def _commits(spot: _Spot) -> dict[str, Files]:
 
 def _kept(spot: _Spot) -> dict[str, Files]:
     """The same, as last looked."""
-    folder, found = spot.root / COMMITS, {}
-    for file in [spot.root / spot.commit(spot.name), *(folder / spot.name).rglob("*.json")]:
-        with contextlib.suppress(FileNotFoundError):
-            name = _name(folder, file).removesuffix(".json")
-            found[name] = _from_json(spot, name, file.read_bytes())
-    return found
+    folder = spot.root / COMMITS
+    files = [spot.root / spot.commit(spot.name), *(folder / spot.name).rglob("*.json")]
+    names = [_name(folder, file).removesuffix(".json") for file in files if file.exists()]
+    return {name: _kept_one(spot, name) for name in names}
+
+
+def _kept_one(spot: _Spot, name: str) -> Files:
+    try:
+        return _from_json(spot, name, (spot.root / spot.commit(name)).read_bytes())
+    except FileNotFoundError:
+        return {}
+
+
+def _above(name: str) -> list[str]:
+    """The folders that a name is in, the outermost first."""
+    parts = name.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _keep(spot: _Spot, commits: dict[str, Files]) -> None:
