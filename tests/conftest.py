@@ -1,13 +1,17 @@
-"""Shared by all tests: a pipeline that has really run.
+"""Shared by all tests: a pipeline that has really run, and machines that share nothing but a bucket.
 
-pytest-xdist deals out whole files, so only the worker that gets test_pipeline.py makes it.
+pytest-xdist deals out whole files, so only the worker that gets test_pipeline.py makes the first.
 """
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bucket import BUCKET, Server, s3_server
 from terminal import ALL_ARMS, pd
+
+from pd.config.mirrored import mirrored
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,3 +27,23 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = pd("run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", ALL_ARMS, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return runs / "smoke"
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Server]:
+    """A server with a bucket, for tests that keep to places of their own in it."""
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def machine(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """machine("a") -> the run's folder on machine a, on which this process is from now on."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def be(name: str) -> Path:
+        monkeypatch.setenv("PD_MIRROR", str(tmp_path / name))
+        return mirrored(f"s3://{BUCKET}/{tmp_path.name}/some runs") / "faces"
+
+    return be

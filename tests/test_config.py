@@ -146,6 +146,12 @@ def test_workers_are_a_number_or_a_range() -> None:
 
 
 @pytest.mark.parametrize("key", ["runs", "data.path"])
-def test_a_bucket_is_no_disk(key):
-    with pytest.raises(UserError, match=r"s3://bucket/x.*must lie on a disk"):
-        parse_settings({}, [f"{key}=s3://bucket/x"])
+def test_a_place_in_a_bucket_is_written_as_it_was_read(key):
+    found = parse_settings({"data": {"reader": "folder"}}, [f"{key}=s3://bucket/x"])
+    assert "s3://bucket/x" in commented_yaml(found)
+    assert parse_settings(yaml.safe_load(commented_yaml(found))) == found
+    with pytest.raises(UserError, match="neither a local path nor s3://"):
+        parse_settings({}, [f"{key}=gs://bucket/x"])
+    with pytest.raises(UserError, match="credentials do not belong in a URL") as refused:
+        parse_settings({}, [f"{key}=s3://key:hush@bucket/x"])
+    assert "hush" not in str(refused.value)

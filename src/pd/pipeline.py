@@ -6,30 +6,35 @@ import importlib
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pd import __version__
 from pd.config import Settings, digest_of, flatten
+from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.errors import UserError
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
+from pd.stages.bucket import EVENTS, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
+from pd.store.lease import lease
 from pd.store.lineage import Record, read_record, why_stale
+from pd.store.mirror import bytes_of, push, remove
 from pd.store.run import Run
 
 if TYPE_CHECKING:
     from pd.sweep.result import Result
 
-EVENTS, LOCK = "events.jsonl", ".lock"  # in the run's work folder
+LOCK = ".lock"  # in the run's work folder
 VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
@@ -54,21 +59,22 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     run = Run(settings.run_dir)
     wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
     context = Context(settings, run, reporter)
+    fetch_state(run)
     _refuse_other_data(settings, run)
-    new = not run.root.exists()
-    with lock(run), recorded(run.work / EVENTS, settings.name):
+    new = bytes_of(run.root) is None
+    with lock(run) as ours, recorded(run.work / EVENTS, settings.name):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
         try:
-            ran = [stage.name for stage in wanted if _run_stage(stage, context)]
+            ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
                 shutil.rmtree(run.root)  # the data were refused: leave no empty run behind
             raise
         if not ran:
             which = "all stages are" if only is None else f"{' and '.join(only)} is"
-            reporter.say(f"nothing to do: {which} done in {run.root}")
+            reporter.say(f"nothing to do: {which} done in {as_written(run.root)}")
     return run
 
 
@@ -79,12 +85,16 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
         UserError: as `run_pipeline`; not where no trial keeps the constraints, which the result says.
     """
     run = Run(settings.run_dir)
+    fetch_state(run)
     _refuse_missing_needs(SWEEP, run)
     _refuse_other_data(settings, run)
-    with lock(run):
+    with lock(run) as ours:
         _name_stale_needs([SWEEP], settings, reporter)
         reporter.say(f"{SWEEP.name}: {SWEEP.doing}")
+        fetch_needs(SWEEP, run, settings)
         result: Result = importlib.import_module("pd.stages.sweep").execute(Context(settings, run, reporter))
+        ours()
+        push(run.sweep)
         return result
 
 
@@ -100,8 +110,8 @@ def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Rep
 def _refuse_other_data(settings: Settings, run: Run) -> None:
     """A run's folder is for one data set, beside it: a forgotten `name` must not cost somebody the run of another."""
     source = settings.data.path
-    if source and source.is_dir() and run.root.resolve().is_relative_to(source.resolve()):
-        raise UserError("the run would lie among the images", where=str(run.root), fix="choose another `runs` folder")
+    if source and _lies_in(run.root, source):
+        raise UserError("the run would lie among the images", where=as_written(run.root), fix="choose another `runs` folder")
     record = read_record(run.record("ingest"))
     if record is None:
         return
@@ -115,9 +125,16 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
             )
 
 
+def _lies_in(root: Path, source: Path) -> bool:
+    if is_mirrored(source):
+        return f"{as_written(root)}/".startswith(f"{as_written(source)}/")
+    return source.is_dir() and root.resolve().is_relative_to(source.resolve())
+
+
 def states(settings: Settings) -> list[StageState]:
     """The state of every stage: done, stale (and why), or missing."""
     run = Run(settings.run_dir)
+    fetch_state(run)
     shown = []
     stale: set[str] = set()
     for stage in STAGES:
@@ -129,7 +146,7 @@ def states(settings: Settings) -> list[StageState]:
         if why:
             stale.add(stage.name)
         state = "done" if why is None else "missing" if record is None else "stale"
-        held = sum(size_of(path) for path in stage.outputs(run, settings))
+        held = sum(bytes_of(path) or 0 for path in stage.outputs(run, settings))
         seconds, facts = (record.seconds, record.facts) if record else (None, {})
         shown.append(StageState(stage.name, state, why, seconds, held, facts))
     return shown
@@ -149,8 +166,8 @@ def dashboard_pages(settings: Settings) -> dict[str, str]:
     return {}
 
 
-def _run_stage(stage: Stage, context: Context) -> bool:
-    """Run one stage unless it is done; True when it ran."""
+def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool:
+    """Run one stage unless it is done; True when it ran. `ours` raises when another machine may have taken the run over."""
     run, settings, say = context.run, context.settings, context.reporter.say
     for path in stage.outputs(run, settings):
         sweep(path)
@@ -162,9 +179,11 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         return False
     say(f"{stage.name}: {stage.doing}" + (f"  (again: {why})" if record else ""))
     begin = time.monotonic()
+    fetch_needs(stage, run, settings)
     with staged(stage.name):
         facts = importlib.import_module(f"pd.stages.{stage.name}").execute(context)
         event("facts", **flatten(facts))
+    ours()
     seconds = time.monotonic() - begin
     paths = stage.outputs(run, settings)
     outputs = {path.relative_to(run.root).as_posix(): digest_folder(path) for path in paths}
@@ -180,6 +199,7 @@ def _run_stage(stage: Stage, context: Context) -> bool:
         facts=dict(facts),
         versions={"privacy-distillation": __version__, **{name: version(name) for name in VERSIONED}},
     ).write(run.record(stage.name))
+    commit_stage(stage, run, settings)
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True
 
@@ -197,8 +217,10 @@ def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:
         if gone & set(later.needs):
             gone.add(later.name)
             for path in later.outputs(run, settings):
-                if path.is_relative_to(run.release) and path.exists():
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                if path.is_relative_to(run.release):
+                    remove(path)
+                    if path.exists():
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
@@ -226,8 +248,12 @@ def _short(value: object) -> str:
 
 
 @contextlib.contextmanager
-def lock(run: Run) -> Iterator[None]:
-    """Keep a second `pd` out of a run's folder; the lock goes with the process, however it ends."""
+def lock(run: Run) -> Iterator[Callable[[], None]]:
+    """Keep a second `pd` out of a run's folder; the lock goes with the process, however it ends.
+
+    Yields:
+        as `pd.store.lease.lease`.
+    """
     with disk_errors(run.root):
         for folder in (run.private, run.work):
             make_folder(folder)
@@ -239,4 +265,5 @@ def lock(run: Run) -> Iterator[None]:
                 raise UserError(
                     "another pd is working in this run", where=str(run.root), fix="wait for it, or stop it"
                 ) from None
-            yield
+            with lease(run.root) as ours:
+                yield ours

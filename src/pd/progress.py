@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from pd.config.mirrored import in_words
 from pd.events import event
 
 Progress = Callable[[int, int, Mapping[str, object]], None]
@@ -23,8 +24,11 @@ def silent(done: int, total: int, info: Mapping[str, object]) -> None:
 
 
 def printable(text: str) -> str:
-    """Text for one line of a terminal: what could move the cursor or change colours is shown as ?."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    """Text for one line of a terminal: what could move the cursor or change colours is shown as ?.
+
+    Places in a mirror are shown as what they mirror, `s3://bucket/prefix`.
+    """
+    return "".join(letter if letter.isprintable() else "?" for letter in in_words(text))
 
 
 def shown(text: str) -> str:

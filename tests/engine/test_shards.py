@@ -3,6 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pd.engine.shards import Shard, bad_images, missing, plan, tidy, write_shard
+from pd.store.mirror import place_of
 
 TABLE = pa.table({"id": ["a", "b"]})
 
@@ -81,3 +82,28 @@ def test_equal_rows_make_equal_files(tmp_path):
     (tmp_path / ".done").mkdir()
     shard = Shard(0, 0, 2)
     assert write_shard(tmp_path, shard, TABLE, "x", {}).sha256 == write_shard(tmp_path, shard, TABLE, "x", {}).sha256
+
+
+def test_shards_of_two_machines_meet_in_a_bucket(machine):
+    shards = plan(6, 2, 2)
+    for name, made in (("a", shards[:1]), ("b", shards[1:2])):
+        for shard in made:
+            write_shard(machine(name) / "generated", shard, TABLE, "inputs", {}, [f"{name}.png: corrupt"])
+    out = machine("driver") / "generated"
+    assert missing(out, shards, "inputs") == shards[2:]
+    assert bad_images(out, shards[:2]) == ["a.png: corrupt", "b.png: corrupt"]
+    (out / "part-00000.parquet").write_bytes(b"rotten")
+    assert missing(out, shards, "inputs") == shards[2:]  # fetched again
+    tidy(out, shards[:2], shards[:1])
+    assert missing(machine("another driver") / "generated", shards, "inputs") == [shards[0], shards[2]]
+
+
+def test_a_shard_that_rotted_in_a_bucket_is_missing(machine):
+    shards = plan(4, 2, 2)
+    out = machine("a") / "generated"
+    for shard in shards:
+        write_shard(out, shard, TABLE, "inputs", {})
+    place, name = place_of(out)
+    place.write(f"{name}/part-00001.parquet", b"rotten")
+    place.delete(f"{name}/.done/part-00000.json")
+    assert missing(machine("b") / "generated", shards, "inputs") == shards

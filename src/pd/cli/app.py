@@ -8,8 +8,11 @@ import typer
 
 from pd import __version__
 from pd.config import Settings, load_settings
+from pd.config.mirrored import as_written, is_mirrored, mirrored_run
 from pd.errors import UserError
 from pd.progress import Reporter
+from pd.stages.bucket import fetch_state
+from pd.store.run import Run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -43,15 +46,21 @@ def options(
 
 
 def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
-    """Settings of a run folder (its own copy) or of a settings file."""
-    if not path.is_dir():
+    """Settings of a run folder (its own copy), here or at `s3://`, or of a settings file."""
+    path = mirrored_run(path)
+    if is_mirrored(path):
+        fetch_state(Run(path))
+        where = f"runs={as_written(path.parent)}"
+    elif path.is_dir():
+        where = f"runs={path.absolute().parent}"
+    else:
         return settings_from(path, overrides)
     kept = path / "private" / "settings.yaml"
     if not kept.exists():
         raise UserError(
-            "no run in this folder", where=str(path), fix="name a run folder such as runs/faces, or a settings file"
+            "no run in this folder", where=as_written(path), fix="name a run folder such as runs/faces, or a settings file"
         )
-    return load_settings(kept, [*overrides, f"runs={path.absolute().parent}", f"name={path.absolute().name}"])
+    return load_settings(kept, [*overrides, where, f"name={path.absolute().name}"])
 
 
 def run_stage(name: str, config: Path, overrides: list[str] | None) -> None:

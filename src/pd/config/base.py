@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from pd.config.mirrored import as_written, mirrored
 
 
-def _on_disk(value: object) -> object:
-    if isinstance(value, str) and "://" in value:
-        raise ValueError("it must lie on a disk, or a mount that all nodes share; docs/storage.md says what may lie at s3://")
-    return value
+def _anywhere(value: object) -> object:
+    return mirrored(value) if isinstance(value, str) and "://" in value else value
 
 
 Positive = Annotated[int, Field(gt=0)]
-LocalPath = Annotated[Path, BeforeValidator(_on_disk)]  # a Path would make one slash of the two in s3://, and a folder `s3:`
+# On a disk, or at s3://: then the path is that of its mirror, and where settings are written it is the URL again.
+AnyPath = Annotated[Path, BeforeValidator(_anywhere), PlainSerializer(as_written, return_type=str, when_used="json")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import LocalPath, Positive, Section, Share
+from pd.config.base import AnyPath, Positive, Section, Share
 
 
 class DataSettings(Section):
@@ -14,7 +14,7 @@ class DataSettings(Section):
         "faces",
         description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
     )
-    path: LocalPath | None = Field(None, description="the folder, or the manifest file (not for `faces`)")
+    path: AnyPath | None = Field(None, description="the folder, or the manifest file, here or at s3:// (not for `faces`)")
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(

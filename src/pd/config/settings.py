@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from pd.config.audit import AuditSettings
-from pd.config.base import Gpus, LocalPath, Section
+from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
@@ -39,7 +39,7 @@ class Settings(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = Field("faces", description="the run's folder name")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(7, description="everything follows from it")
-    runs: LocalPath = Field(Path("runs"), description="the folder that holds run folders")
+    runs: AnyPath = Field(Path("runs"), description="the folder that holds run folders; or s3://bucket/prefix")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
     reid: ReidSettings = ReidSettings()
@@ -54,7 +54,7 @@ class Settings(Section):
 
     @property
     def run_dir(self) -> Path:
-        """The run's folder: `runs/name`."""
+        """The run's folder: `runs/name`; for one at `s3://` its mirror on this machine."""
         return self.runs / self.name
 
     def digest(self) -> str:

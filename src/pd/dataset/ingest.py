@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.config import DataSettings
+from pd.config.mirrored import is_mirrored
 from pd.dataset.decoding import Good, decoded_rows
 from pd.dataset.ingest_report import IngestReport, counted
+from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
 from pd.dataset.readers.source import BadRow, Row, Source, plain
 from pd.dataset.schema import IMAGE, image_schema
@@ -44,8 +46,13 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
         UserError: a bad image where `on_bad_image` is `stop` (the first is named, all are counted), a source that
             cannot be read, or too few people.
     """
-    source = open_source(settings)
     out.mkdir(parents=True, exist_ok=True)
+    with fetched(settings) as here:
+        return _ingest(here, seed, out, progress)
+
+
+def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) -> IngestReport:
+    source = open_source(settings)
     with tempfile.TemporaryDirectory(prefix=".spool-", dir=out) as folder:
         spool = Path(folder, "spool.parquet")
         intake = _take_in(source, settings, spool, progress)
@@ -79,6 +86,8 @@ def fingerprint(settings: DataSettings) -> str:
     Raises:
         UserError: the source cannot be read.
     """
+    if settings.path is not None and is_mirrored(settings.path):
+        return bucket_fingerprint(settings)
     source = open_source(settings)
     whole = sha256()
     for file in _files(source):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pd
 from pd.config import Settings
+from pd.config.mirrored import is_mirrored
 
 HOME = "PD_HOME"  # a folder that all nodes share; the cluster's files set it
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray tells the driver of a submitted job
@@ -33,9 +34,10 @@ def settle(settings: Settings) -> Settings:
         return settings
     home = Path(os.environ.get(HOME) or Path.home()).absolute()
     data = settings.data
-    if data.path is not None:
+    if data.path is not None and not is_mirrored(data.path):
         data = data.model_copy(update={"path": home / data.path})
-    return settings.model_copy(update={"runs": home / settings.runs, "data": data})
+    runs = settings.runs if is_mirrored(settings.runs) else home / settings.runs
+    return settings.model_copy(update={"runs": runs, "data": data})
 
 
 def search_path() -> list[str]:

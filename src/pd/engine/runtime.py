@@ -9,6 +9,7 @@ from math import gcd, lcm
 from typing import Any
 
 from pd.config import ModelSettings
+from pd.config.mirrored import is_mirrored
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
 from pd.engine.shared_folder import check_shared
@@ -80,7 +81,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         raise _not_connected(joins, error) from error
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
-        check_shared(run.work)
+        if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
+            check_shared(run.work)
 
 
 def _not_connected(address: str | None, error: Exception) -> UserError:

@@ -3,6 +3,7 @@
 `part-00007.parquet` is written aside and renamed; then `.done/part-00007.json` tells its rows, checksum, and what it
 was made from. A shard counts as finished when its mark names the present inputs and its bytes have the marked
 checksum, so whatever a crash, a full disk or a stray hand left behind is made again, and nothing else.
+In a run at `s3://` a shard and then its mark are brought there by who made them, and fetched to be looked at.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ import pyarrow as pa
 from pd.filters.table import write_table
 from pd.store.atomic import disk_errors, make_folder, write_bytes, write_json
 from pd.store.files import digest_file
+from pd.store.mirror import pull, push
 
 MARKS = ".done"
 
@@ -88,11 +90,13 @@ def write_shard(
     spent = {phase: round(value, 4) for phase, value in (*seconds.items(), ("write", time.perf_counter() - begin))}
     mark = Mark(shard.index, shard.start, shard.stop, digest, len(data), inputs, spent, bad or [])
     write_json(_mark_path(out, shard), asdict(mark))
+    push(out / f"{shard.name}.parquet", _mark_path(out, shard))
     return mark
 
 
 def missing(out: Path, shards: list[Shard], inputs: str) -> list[Shard]:
     """The shards that are not there whole and made from `inputs`; every finished file is read and checked."""
+    pull(out, broken=True)
     return [shard for shard in shards if not _finished(out, shard, inputs)]
 
 
@@ -110,6 +114,7 @@ def tidy(out: Path, shards: list[Shard], todo: list[Shard]) -> None:
         for path in [*out.glob("part-*"), *out.glob(".part-*"), *(out / MARKS).iterdir()]:
             if path.stem not in keep:
                 path.unlink()
+    push(out)
 
 
 def _finished(out: Path, shard: Shard, inputs: str) -> bool:

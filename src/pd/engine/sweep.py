@@ -23,6 +23,7 @@ from pd.engine.runtime import connect, unwrap
 from pd.errors import UserError
 from pd.progress import Progress
 from pd.store.atomic import keep_private, write_json
+from pd.store.mirror import pull, push
 
 Config = Mapping[str, Any]
 Figures = Mapping[str, Any]
@@ -50,9 +51,11 @@ class _Trial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         record = self.records / f"{digest_of([self.tried, self.rung])}.json"
+        pull(record)
         if not record.exists():
             figures = self.work(self.shared, self.tried, self.rung)
             write_json(record, {"config": self.tried, "rung": self.rung, "figures": dict(figures)})
+            push(record)
         figures = json.loads(record.read_text(encoding="utf-8"))["figures"]
         self.rung += 1
         return {**figures, "done": self.rung == self.rungs}
@@ -88,6 +91,7 @@ def run_grid(
     """
     folder = folder.absolute()
     records = _records(folder)
+    pull(records)
     files = [records / f"{digest_of([dict(config), 0])}.json" for config in configs]
     todo = [dict(config) for config, file in zip(configs, files, strict=True) if not file.exists()]
     if todo:
@@ -98,6 +102,7 @@ def run_grid(
         search = tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_short)
         space = {"trial": tune.grid_search(todo)}
         _fit(trial, name, folder, search, space, lambda: progress(sum(file.exists() for file in files), len(files), {}))
+    pull(records)
     missing = sum(not file.exists() for file in files)
     if missing:
         raise UserError(f"{missing} of {len(files)} trials did not finish", where=str(folder), fix="run the same command again")
@@ -161,6 +166,7 @@ def climb(
     trial = _with(work, shared, rungs, records, {"CPU": cpus} | ({"GPU": gpus} if gpus else {}))
     name = f"climb-{digest_of([dict(space), list(steps), trials, [dict(one) for one in first]])}"
     _fit(trial, name, folder, search, domains, lambda: progress(len(list(records.glob("*.json"))), trials * rungs, {}))
+    pull(records)
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(records.glob("*.json"))]
     return sorted(found, key=lambda one: (digest_of(one["config"]), one["rung"])), words
 

@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
+from pd.config.mirrored import as_written, is_mirrored
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.stream_watch import Stranded
+from pd.engine.train_board import reader_of
 from pd.engine.train_encode import encode_on_ray
 from pd.engine.train_failures import explained
 from pd.engine.train_handover import hand_over
 from pd.engine.train_job import Job, common, name_of
 from pd.engine.train_metrics import TrainingMeters
-from pd.engine.train_progress import ProgressReader
+from pd.engine.train_progress import Tell
 from pd.engine.train_tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors, keep_private
+from pd.store.mirror import committed, place_of, pull, refresh, remove
+from pd.store.s3 import s3_filesystem
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
@@ -79,17 +83,20 @@ def train_model(
     split_batch(settings)
     folder = work.resolve() / name_of(settings, data, images, seed)
     job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
+    pull(job.facts)
     if not job.facts.exists():
+        refresh(job.folder)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(job)
-        if not job.prepared.exists():
+        if not (job.prepared.exists() or committed(job.prepared)):
             hand_over(images, job.inputs)
         if settings.workers == 0:
             _train_here(job, progress or silent)
         else:
             _train_on_ray(job, len(images), progress or silent)
         _forget(job)
+    pull(job.model, job.facts)
     with disk_errors(out):
         shutil.copytree(job.model, out, dirs_exist_ok=True)
     return dict(json.loads(job.facts.read_text(encoding="utf-8")))
@@ -111,11 +118,12 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     share = preflight_train(job.settings)
     encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads)
+    reader, tell = reader_of(job.progress)
     outcome: dict[str, Any] = {}
 
     def fit() -> None:
         try:
-            outcome["refusal"] = _fit(job, share)
+            outcome["refusal"] = _fit(job, share, tell)
         except BaseException as error:
             outcome["error"] = error
 
@@ -124,7 +132,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     # As the workers were laid out, for Ray would wait for ever for a machine that does not come back.
     laid_out = job.settings.model_copy(update={"cpus_per_worker": share.cpus})
     stranded = Stranded(lambda: preflight_train(laid_out))
-    reader, meters = ProgressReader(job.progress), TrainingMeters(job.folder.parent.name)
+    meters = TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
     thread.start()
     while thread.is_alive():
@@ -138,7 +146,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     if new := reader.latest():
         _show(new, progress)
     if error := outcome.get("error"):
-        raise explained(error)
+        raise explained(error, job.folder)
     if outcome["refusal"] is not None:
         raise outcome["refusal"]
 
@@ -169,10 +177,10 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
     keep_private()
     job: Job = config["job"]
     torch.set_num_threads(job.threads or 1)
-    return train_loop(job, RayWorker(job.folder))
+    return train_loop(job, RayWorker(job.folder), config["tell"])
 
 
-def _fit(job: Job, share: Share) -> UserError | None:
+def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -180,7 +188,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
     resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     trainer = TorchTrainer(
         _on_worker,
-        train_loop_config={"job": job},
+        train_loop_config={"job": job, "tell": tell},
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
         scaling_config=ScalingConfig(
             # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
@@ -190,7 +198,7 @@ def _fit(job: Job, share: Share) -> UserError | None:
         ),
         run_config=RunConfig(
             name=job.folder.name,
-            storage_path=str(job.folder.parent),
+            **_storage(job),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
@@ -198,6 +206,15 @@ def _fit(job: Job, share: Share) -> UserError | None:
     )
     refusal: UserError | None = trainer.fit().return_value
     return refusal
+
+
+def _storage(job: Job) -> dict[str, Any]:
+    """Where Ray Train keeps checkpoints, and which of them count."""
+    found = place_of(job.folder.parent)
+    if found is None:
+        return {"storage_path": str(job.folder.parent)}
+    place, name = found
+    return {"storage_path": f"{place.path}/{name}", "storage_filesystem": s3_filesystem(place.path.partition("/")[0])}
 
 
 def _sweep(job: Job) -> None:
@@ -213,3 +230,4 @@ def _forget(job: Job) -> None:
     for path in job.folder.iterdir():
         if path not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove(job.folder, but=kept)

@@ -23,6 +23,7 @@ from pd.engine.train_job import Job
 from pd.engine.train_progress import ProgressWriter
 from pd.errors import UserError
 from pd.progress import Progress
+from pd.store.mirror import committed, push, refresh
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -46,6 +47,11 @@ def missing(job: Job, rows: int) -> list[Shard]:
     for left in job.latents.glob(".*.partial"):
         left.unlink()
     shards = plan(rows, shard_rows(job), 1)
+    refresh(job.folder)
+    there = committed(job.latents)
+    if there is not None:  # a driver need not have them
+        names = {name.rpartition("/")[2] for name in there}
+        return [shard for shard in shards if shard_path(job.latents, shard.index).name not in names]
     return [shard for shard in shards if not shard_path(job.latents, shard.index).exists()]
 
 
@@ -139,7 +145,9 @@ def _make(job: Job, vae: "AutoencoderKL", images: Images, shard: Shard) -> int:
 
     pixels, variants = images[shard.start : shard.stop], Variants.of(job.settings, job.seed)
     with _one_thread():
-        return encode_shard(vae, pixels, shard.start, variants, shard_path(job.latents, shard.index))
+        size = encode_shard(vae, pixels, shard.start, variants, shard_path(job.latents, shard.index))
+    push(shard_path(job.latents, shard.index))
+    return size
 
 
 @contextmanager

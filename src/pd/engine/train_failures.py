@@ -1,15 +1,23 @@
 """Why a training on Ray ended without its model, in words for whoever started it."""
 
+from pathlib import Path
+
+from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.runtime import unwrap, wrapped
 from pd.errors import UserError
+from pd.store import s3
 
 
-def explained(error: BaseException) -> BaseException:
+def explained(error: BaseException, folder: Path) -> BaseException:
     """What to raise for an error that came out of Ray Train.
 
+    Args:
+        error: Ray's.
+        folder: the training's.
+
     Returns:
-        The UserError that a worker raised, if one did; one of ours when workers died or hung more often than they are started
-        again; else the error itself, which is a fault of ours.
+        The UserError that a worker raised, if one did; one of ours when Ray could not bring a checkpoint to the bucket, or workers
+        died or hung more often than they are started again; else the error itself, which is a fault of ours.
     """
     from ray.exceptions import NodeDiedError, RayActorError
     from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
@@ -17,6 +25,8 @@ def explained(error: BaseException) -> BaseException:
     lost = (RayActorError, NodeDiedError, WorkerHealthCheckTimeoutError)
     if found := unwrap(error):
         return found
+    if is_mirrored(folder) and (told := s3.explained(str(error))):
+        return UserError(told[0], where=as_written(folder), fix=told[1])
     if any(isinstance(found, lost) for found in wrapped(error)):
         return UserError(
             "workers died or hung again and again while they trained",

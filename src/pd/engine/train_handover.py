@@ -9,11 +9,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pd.config.mirrored import packed, unpacked
 from pd.dataset.images import encode_png
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.schema import IMAGE
 from pd.diffusion.data import TrainingData
 from pd.store.atomic import write_bytes
+from pd.store.mirror import pull, push
 
 GROUP_ROWS = 256
 
@@ -25,21 +27,26 @@ def hand_over(images: TrainingData, folder: Path) -> None:
         held = [{"bytes": encode_png(image), "path": f"{row}.png"} for row, image in enumerate(pixels)]
         _write(pa.table({"image": pa.array(held, IMAGE)}), folder / "images.parquet")
         pixels = ParquetImages.open([folder.absolute() / "images.parquet"])
-    files = json.dumps([str(file.absolute()) for file in pixels.files])
+    files = json.dumps([packed(file.absolute()) for file in pixels.files])
     table = pa.table({"row": pa.array(pixels.rows), "caption": pa.array(images.captions, pa.string())})
     _write(table.replace_schema_metadata({"files": files}), folder / "rows.parquet")
+    push(folder)
 
 
 def receive(folder: Path) -> TrainingData:
     """What `hand_over` was given; pixels are read when they are asked for."""
+    pull(folder)
     captions = pq.read_table(folder / "rows.parquet", columns=["caption"])["caption"].to_pylist()
     return TrainingData(receive_images(folder), captions)
 
 
 def receive_images(folder: Path) -> ParquetImages:
     """The images of `receive` alone."""
+    pull(folder)
     table = pq.read_table(folder / "rows.parquet", columns=["row"])
-    images = ParquetImages.open([Path(file) for file in json.loads(table.schema.metadata[b"files"])])
+    files = [unpacked(file) for file in json.loads(table.schema.metadata[b"files"])]
+    pull(*{file.parent for file in files})
+    images = ParquetImages.open(files)
     return images.take(table["row"].to_numpy())
 
 

@@ -18,6 +18,7 @@ from pd.engine.train_job import Job
 from pd.engine.train_progress import ProgressWriter
 from pd.seeds import derive
 from pd.store.atomic import write_folder, write_json
+from pd.store.mirror import pull, push, remove
 
 WINDOW_BYTES = 2**30  # of latents that a reader holds, two at most; a smaller cache is one window, shuffled as a whole
 TEXT_BYTES = 2**30  # of embeddings, which every rank holds; where there are more, tokens are cached
@@ -29,7 +30,9 @@ def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
     Raises:
         UserError: settings, base, images and captions do not fit together.
     """
+    pull(job.cache)
     if job.prepared.exists():
+        push(job.cache)  # where it was finished just before it could be
         return rebuild(job)
     images = receive(job.inputs)
     log.write(0, len(images), phase="preparing")
@@ -39,7 +42,9 @@ def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
     latents = Latents(job.latents, len(images), shard_rows(job))
     window_rows = max(1, WINDOW_BYTES // latents.row_bytes)
     write_json(job.prepared, {"rows": latents.rows, "shard_rows": latents.shard_rows, "window_rows": window_rows})
+    push(job.cache)
     shutil.rmtree(job.inputs)
+    remove(job.inputs)
     return parts
 
 
@@ -54,12 +59,15 @@ def lay_ground(job: Job, images: TrainingData, device: torch.device) -> Componen
     Raises:
         UserError: as `prepare`.
     """
+    pull(job.autoencoder, job.text, job.captions, job.truncated)
     if job.settings.autoencoder == "train" and not job.autoencoder.exists():
         with write_folder(job.autoencoder) as folder:
             autoencoder.train_on_parts(images.parts()).save_pretrained(folder, safe_serialization=True)
+        push(job.autoencoder)
     parts = rebuild(job)
     if not job.text.exists():
         _cache_text(job, parts, images, device)
+        push(job.truncated, job.captions, job.text)
     return parts
 
 
@@ -67,6 +75,7 @@ def fitted_autoencoder(job: Job) -> AutoencoderKL | None:
     """The autoencoder that this job fitted to its images, if its settings ask for one."""
     if job.settings.autoencoder != "train":
         return None
+    pull(job.autoencoder)
     return AutoencoderKL.from_pretrained(job.autoencoder, local_files_only=True)
 
 

@@ -21,7 +21,7 @@ class Job:
         settings: the model and its training.
         data: size and mode of the images.
         seed: everything random follows from it.
-        folder: checkpoints, caches and the finished model; on storage that all workers share.
+        folder: checkpoints, caches and the finished model; on storage that all workers share, or the mirror of a bucket.
         threads: threads for torch in each worker; None: as the process has it.
         prompts: what samples are asked for while it trains; private, as the captions they are.
         tracking: who else is told of the figures; its `mlflow` is named.
@@ -94,6 +94,11 @@ class Job:
     def tracked(self) -> Path:
         """Which run of the tracking server this is."""
         return self.folder / "mlflow.json"
+
+    @property
+    def watched(self) -> tuple[Path, ...]:
+        """What is only looked at, by people and by the tracking server."""
+        return self.progress, self.tensorboard, self.samples, self.tracked
 
     @property
     def model(self) -> Path:

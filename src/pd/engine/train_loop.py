@@ -1,5 +1,6 @@
 """The training loop, as every rank runs it."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from pd.engine.train_worker import Worker
 from pd.errors import UserError
 from pd.seeds import derive
 from pd.store.atomic import write_folder, write_json
+from pd.store.mirror import pull, push
 
 LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
 NOTICE_EVERY = 10  # steps between two looks for a notice that a machine will be taken away: all ranks wait for each other
@@ -49,6 +51,8 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
         workers again to fail again.
     """
     os.environ.setdefault("DS_ACCELERATOR", worker.device.type)
+    if worker.rank == 0:
+        pull(*job.watched)
     tracker = Tracker(job, job.tracking) if worker.rank == 0 and job.tracking else None
     log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell, tracker)
     finished = False
@@ -62,7 +66,15 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
         return error
     finally:
         log.close(finished)
+        _keep_watched(job, worker)
     return None
+
+
+def _keep_watched(job: Job, worker: Worker) -> None:
+    """Bring what is only looked at to the bucket, where there is one; that it cannot be reached ends no training."""
+    if worker.rank == 0:
+        with contextlib.suppress(UserError):
+            push(*job.watched)
 
 
 def _on_first(worker: Worker, work: Callable[[], Value]) -> Value | None:
@@ -188,6 +200,7 @@ class _Training:
         client = {"job": self.job.folder.name, "step": done, "losses": self.losses.state()}
         self.worker.checkpoint(done, lambda folder: self.engine.save(folder, client))
         self.saved = done
+        _keep_watched(self.job, self.worker)
 
     def _diverged(self, what: str) -> UserError:
         kept = f"the last good checkpoint is that of step {self.saved}" if self.saved else "there is no checkpoint yet"
@@ -247,6 +260,7 @@ class _Training:
             merge(module)
         with write_folder(self.job.model) as folder:
             export(components, folder)
+        push(self.job.model)
         facts = {
             "steps": self.settings.steps,
             "loss": self.losses.mean,
@@ -259,3 +273,4 @@ class _Training:
         if self.feed.truncated_captions:
             facts["truncated_captions"] = self.feed.truncated_captions
         write_json(self.job.facts, facts)
+        push(self.job.facts)

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import distributed
 
+from pd.config.mirrored import is_mirrored
+from pd.store.mirror import pull, push, remove
+
 SaveCheckpoint = Callable[[Path], None]
 """Writes this rank's part of a checkpoint into a folder; called by all ranks."""
 
@@ -37,7 +40,7 @@ class RayWorker:
     """A rank of Ray Train's worker group.
 
     Args:
-        folder: on shared storage; checkpoints are written there before Ray takes them over.
+        folder: on shared storage, or the mirror of one; checkpoints are written there before Ray takes them over.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,6 +73,10 @@ class RayWorker:
         import ray.train
 
         checkpoint = ray.train.get_checkpoint()
+        if checkpoint and is_mirrored(self._folder):
+            held = self._folder / "partial" / f"resumed-{self.rank}"
+            shutil.rmtree(held, ignore_errors=True)
+            return Path(checkpoint.to_directory(held))
         # The storage is a mounted folder (`RunConfig.storage_path`), so the checkpoint can be read where it lies.
         return Path(checkpoint.path) if checkpoint else None
 
@@ -108,11 +115,13 @@ class LocalWorker:
         part.mkdir(parents=True)
         save(part)
         old = self._kept()
-        part.rename(self._folder / f"local_{step:08d}")
+        push(part.rename(self._folder / f"local_{step:08d}"))
         for folder in old:
+            remove(folder)
             shutil.rmtree(folder)
 
     def latest(self) -> Path | None:
+        pull(self._folder)
         kept = self._kept()
         return kept[-1] if kept else None
 

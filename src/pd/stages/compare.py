@@ -10,9 +10,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pd.config.mirrored import mirrored_run
 from pd.errors import UserError
 from pd.progress import printable
 from pd.report.compare import MEASURES, Compared, compare
+from pd.store.mirror import pull
 from pd.store.run import Run
 
 
@@ -20,11 +22,12 @@ def compare_runs(paths: Sequence[Path]) -> list[Compared]:
     """Read the audit of each run, and set their arms side by side.
 
     Args:
-        paths: run folders, or files that `pd audit --out` wrote.
+        paths: run folders, here or at `s3://`, or files that `pd audit --out` wrote.
 
     Raises:
         UserError: a folder is no run, or has no audit; a file is none.
     """
+    paths = [mirrored_run(path) for path in paths]
     return compare({name: _read(path) for name, path in zip(_names(paths), paths, strict=True)})
 
 
@@ -66,6 +69,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    pull(Run(path).audit, Run(path).release_audit)
     if not path.exists():
         raise UserError("no such folder", where=str(path), fix="name a run folder such as runs/faces")
     if path.is_dir():

@@ -28,6 +28,7 @@ from pd.seeds import derive
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_bytes, write_folder, write_json
+from pd.store.mirror import pull, push
 from pd.store.run import Run
 
 FALSE_POSITIVES = 0.01
@@ -50,6 +51,7 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         "doses": list(doses),
     }
     made = target / "made_from.json"
+    pull(target)
     if not made.exists() or json.loads(made.read_text(encoding="utf-8")) != asked:
         with tempfile.TemporaryDirectory(prefix="pd-fingerprints-") as scratch:
             with reporter.task("images") as progress:
@@ -58,6 +60,7 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         with write_folder(target) as folder:
             pq.write_table(marked, folder / "images.parquet")
             write_json(folder / made.name, asked)
+    push(target)
     # A crop would move the marks, and then they could not be looked for at their places.
     return settings.model_copy(
         update={
@@ -82,6 +85,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         the share of samples with the mark; plain JSON values.
     """
     run = Run(settings.run_dir)
+    pull(run.dataset, run.generated, run.model)
     write_bytes(run.card, _NOTE)
     real = PrivateDataset.read(run.dataset)
     planted = _planted(real, doses, settings.seed)
@@ -101,6 +105,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         "marks": [f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
     }
     write_json(run.private / "fingerprints.json", figures)
+    push(run.card, run.private / "fingerprints.json")
     return figures
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pd.config import ReidSettings, Settings, digest_of
+from pd.store.mirror import listing, pull
 from pd.store.run import Run
 
 
@@ -21,6 +22,7 @@ def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
     run = Run(settings.run_dir)
+    pull(run.sweep, run.fingerprints)
     return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep_result, run.fingerprints))
 
 
@@ -29,6 +31,8 @@ def _released(settings: Settings) -> str:
     from pd.report.release_files import entries
 
     release = Run(settings.run_dir).release
+    if (there := listing(release)) is not None:
+        return digest_of(there)
     found = [(path, path.lstat()) for path in entries(release)]
     return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
 

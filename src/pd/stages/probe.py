@@ -13,10 +13,11 @@ import numpy as np
 import psutil
 import torch
 
-from pd.config import ModelSettings, Settings
+from pd.config import DataSettings, ModelSettings, Settings
 from pd.dataset.decoding import Good, decoded_rows
 from pd.dataset.images import Pixels, to_arrays
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readers.bucket import fetched
 from pd.dataset.readers.choose import open_source
 from pd.diffusion.components import Components, build
 from pd.diffusion.data import TrainingData
@@ -143,10 +144,15 @@ def _busy(cores: int) -> str:
 
 
 def _read(settings: Settings) -> tuple[int, list[Good], float]:
-    source = open_source(settings.data)
+    with fetched(settings.data) as data:
+        return _read_here(data)
+
+
+def _read_here(data: DataSettings) -> tuple[int, list[Good], float]:
+    source = open_source(data)
     rows = list(islice(source.rows(), 0, None, max(1, source.total // IMAGES)))[:IMAGES]
     begin = time.perf_counter()
-    good = [row for row in decoded_rows(rows, settings.data) if isinstance(row, Good)]
+    good = [row for row in decoded_rows(rows, data) if isinstance(row, Good)]
     if not good:
         raise UserError(f"of {len(rows)} images tried none can be used", where=source.where, fix="see `pd ingest`")
     return source.total, good, len(rows) / (time.perf_counter() - begin)

@@ -7,11 +7,13 @@ from typing import Any
 from rich.table import Table
 
 from pd.progress import shown
+from pd.store.mirror import pull
 from pd.store.run import Run
 
 
 def summary_table(run: Run) -> Table:
     """The audit of a finished run, an arm a row."""
+    pull(run.release_audit)
     audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
     table = arms_table(audit)
     counts = audit["filter"]

@@ -23,6 +23,7 @@ from pd.stages.base import Context
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
 from pd.stages.student import train_student
+from pd.store.mirror import pull, remove
 from pd.sweep.cached import Cached
 from pd.sweep.crossfit import CrossFit
 from pd.sweep.judge import Judge, figures_of
@@ -122,6 +123,7 @@ def full_trial(course: Course, config: Mapping[str, Any], rung: int) -> dict[str
     figures = figures_of(cached, keep, None, None)
     if keep.any():
         place = course.folder / "students" / digest_of([dict(config), steps])
+        pull(*{file.parent for file in files})
         kept = SyntheticDataset.open(files).take(np.flatnonzero(keep))
         short = {"steps": steps, "warmup": min(settings.student.warmup, steps // _FIRST_STEPS)}
         here = {"workers": 0, "samples_every": 0}
@@ -131,6 +133,7 @@ def full_trial(course: Course, config: Mapping[str, Any], rung: int) -> dict[str
         seed = derive(settings.seed, "sweep", "samples")
         made = sample_model(place / "model", course.prompts[trial.prompt_k], settings, seed, silent)
         shutil.rmtree(place)
+        remove(place)
         judge = course.judge
         leaked = leak(course.crossfit.look(made.images[:]), np.ones(len(made), dtype=bool), judge.seed)
         useful = judge.usefulness.of_images(made.images[:], made.labels) if judge.usefulness else None

@@ -8,18 +8,21 @@ import numpy as np
 import numpy.typing as npt
 from rich.table import Table
 
+from pd.config.mirrored import mirrored_run
 from pd.dataset.images import Pixels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.report.verify import Check, VerifyReport, verify
 from pd.stages.base import Context, Facts
+from pd.store.mirror import pull, pull_all
+from pd.store.run import Run
 
 
 def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyReport:
     """Check a release folder.
 
     Args:
-        release: the folder.
+        release: the folder, here or in a run at `s3://`.
         against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
             images are scored as the filter scored them, and weights are compared with the teacher's.
         k: member identities that must share a caption.
@@ -27,6 +30,8 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
     Raises:
         UserError: there is no such folder, or no private data set in `against`.
     """
+    release = mirrored_run(release, below=1)
+    pull_all(release)
     if not release.is_dir():
         raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
     if not any((release / name).exists() for name in ("model", "data", "audit.json")):
@@ -35,6 +40,9 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
         )
     if against is None:
         return verify(release, k=k)
+    against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
+    root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
+    pull(Run(root).dataset, Run(root).reid, Run(root).filter_counts, Run(root).teacher)
     if (against / "private" / "dataset").is_dir():
         against = against / "private" / "dataset"
     private = against.parent

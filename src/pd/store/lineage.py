@@ -50,7 +50,7 @@ def why_stale(record: Record | None, settings: dict[str, Any], inputs: dict[str,
     Outputs are checked to be there with their recorded sizes (content is checked by `pd verify` and by shard checksums: hashing
     every byte at each start would take longer than the stages of a small run).
     """
-    from pd.store.files import size_of
+    from pd.store.mirror import bytes_of
 
     if record is None:
         return "not done yet"
@@ -63,8 +63,9 @@ def why_stale(record: Record | None, settings: dict[str, Any], inputs: dict[str,
         if record.inputs.get(stage) != digest:
             return f"what `{stage}` hands over changed"
     for name, size in record.sizes.items():
-        if not (root / name).exists():
+        held = bytes_of(root / name)
+        if held is None:
             return f"{name} is gone"
-        if size_of(root / name) != size:
+        if held != size:
             return f"{name} was altered"
     return None

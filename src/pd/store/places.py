@@ -1,29 +1,22 @@
 """Where files lie: a folder or file of this machine, or of an S3 bucket. What differs between the two is known here alone."""
 
 import errno
-import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 from pyarrow import fs
 
+from pd.config.mirrored import bucket_and_prefix
 from pd.errors import UserError
 from pd.store.paths import inside, leads_away, walk
+from pd.store.s3 import explained, s3_filesystem
 
-_CONNECT, _SILENCE = 5, 10  # seconds until a server counts as not there; pyarrow tries three times
-
-_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
-_SECRET = re.compile(r"[?&](access_key|secret_key|session_token)=", re.IGNORECASE)
-_AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
-_NO_BUCKET = re.compile(r"Bucket '.*' not found")  # so says resolve_s3_region
-_DENIED = re.compile(r"DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CLIENT|CREDENTIAL")
-_AWAY = re.compile(r"NETWORK|TIMEOUT|UNAVAILABLE|SLOW_DOWN|THROTTL")
+_PART = 2**23  # bytes held of a file that is sent
 
 
 class File(NamedTuple):
@@ -65,19 +58,9 @@ class Place:
         Raises:
             UserError: another scheme, no bucket, or credentials in the URL (which is then not repeated).
         """
-        scheme, found, rest = text.partition("://")
-        if not found:
+        if "://" not in text:
             return cls(text, str(Path(text).absolute()), False)
-        bucket, _, prefix = rest.partition("/")
-        if "@" in bucket or ":" in bucket or _SECRET.search(rest):
-            fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead, and name s3://bucket/prefix"
-            raise UserError("credentials do not belong in a URL", fix=fix)
-        if scheme != "s3":
-            raise UserError("neither a local path nor s3://", where=text, fix="name a folder, or s3://bucket/prefix")
-        parts = prefix.strip("/").split("/") if prefix.strip("/") else []
-        if not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & {bucket, *parts}:
-            raise UserError("no bucket and prefix", where=text, fix="write s3://bucket/prefix")
-        return cls(text.rstrip("/"), "/".join([bucket, *parts]), True)
+        return cls(text.rstrip("/"), "/".join(bucket_and_prefix(text)), True)
 
     def __str__(self) -> str:
         return self.text
@@ -139,6 +122,53 @@ class Place:
             with filesystem.open_input_file(path) as file:
                 yield file
 
+    def require_bucket(self) -> None:
+        """Raise UserError when the bucket is not there, or cannot be reached."""
+        with self._explained():
+            if self._filesystem().get_file_info(self.path.partition("/")[0]).type == fs.FileType.NotFound:
+                raise UserError("no such bucket", where=self.text, fix="check its name, and AWS_ENDPOINT_URL")
+
+    def objects(self, name: str = "") -> list[File]:
+        """The objects of a bucket below a name, hidden ones too, in no order; none where there is nothing."""
+        below = fs.FileSelector(f"{self.path}/{name}".rstrip("/"), allow_not_found=True, recursive=True)
+        with self._explained():
+            infos = self._filesystem().get_file_info(below)
+        return [File(info.path[len(self.path) + 1 :], info.size, info.mtime_ns, False) for info in infos if info.is_file]
+
+    def read(self, name: str) -> bytes | None:
+        """A small object of a bucket; None where there is none."""
+        try:
+            with self.stream(name) as file:
+                return bytes(file.read())
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def stream(self, name: str) -> Iterator[pa.NativeFile]:
+        """An object of a bucket, for reading from its beginning to its end.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self._explained(), self._filesystem().open_input_stream(f"{self.path}/{name}") as file:
+            yield file
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put a small object into a bucket, whole or not at all."""
+        with self._explained(), self._filesystem().open_output_stream(f"{self.path}/{name}") as out:
+            out.write(data)
+
+    def upload(self, name: str, file: Path) -> None:
+        """Put a file into a bucket; when it fails, part of the object may be there."""
+        with self._explained(), self._filesystem().open_output_stream(f"{self.path}/{name}") as out, file.open("rb") as data:
+            while part := data.read(_PART):
+                out.write(part)
+
+    def delete(self, name: str) -> None:
+        """Take an object out of a bucket; there already none: nothing."""
+        with self._explained(), suppress(FileNotFoundError):
+            self._filesystem().delete_file(f"{self.path}/{name}")
+
     @property
     def _folder(self) -> str:
         return self.path.rpartition("/")[0] if self.is_file else self.path
@@ -150,9 +180,7 @@ class Place:
     def _filesystem(self) -> fs.FileSystem:
         if not self.remote:
             return fs.LocalFileSystem()
-        # pyarrow does not look at these by itself (apache/arrow#49643)
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-        return _s3(self.path.partition("/")[0], endpoint)
+        return s3_filesystem(self.path.partition("/")[0])
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -160,34 +188,10 @@ class Place:
         try:
             yield
         except OSError as error:
-            known = _explain(str(error)) if self.remote else None
+            known = explained(str(error)) if self.remote else None
             if known is None:
                 raise
             raise UserError(known[0], where=self.text, fix=known[1]) from None
-
-
-@lru_cache(maxsize=8)
-def _s3(bucket: str, endpoint: str) -> fs.FileSystem:
-    region = None if endpoint else fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(
-        region=region, endpoint_override=endpoint or None, connect_timeout=_CONNECT, request_timeout=_SILENCE
-    )
-
-
-def _explain(text: str) -> tuple[str, str] | None:
-    """What S3 found wrong and how to mend it; its own words may quote a key, and stay out. None: it was not S3."""
-    if "NO_SUCH_BUCKET" in text or _NO_BUCKET.match(text):
-        return "no such bucket", "check its name, and AWS_ENDPOINT_URL"
-    found = _AWS_ERROR.search(text)
-    if not found:
-        return None
-    code, status = found.groups()
-    if _DENIED.search(code) or status in ("401", "403"):
-        return "no permission", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the instance's role"
-    if _AWAY.search(code):
-        return "the server cannot be reached", "check the network and AWS_ENDPOINT_URL"
-    kind = f"{code}, HTTP {status}" if status else code
-    return f"cannot be read ({kind})", "check AWS_ENDPOINT_URL, AWS_REGION and the credentials"
 
 
 def _walked(file: File) -> list[tuple[bool, str]]:

@@ -1,0 +1,44 @@
+"""What is peculiar to S3: how to reach it, and what its errors mean."""
+
+import os
+import re
+from functools import lru_cache
+
+from pyarrow import fs
+
+_CONNECT, _SILENCE = 5, 10  # seconds until a server counts as not there; pyarrow tries three times
+
+_AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
+_NO_BUCKET = re.compile(r"Bucket '.*' not found")  # so says resolve_s3_region
+_DENIED = re.compile(r"DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CLIENT|CREDENTIAL")
+_AWAY = re.compile(r"NETWORK|TIMEOUT|UNAVAILABLE|SLOW_DOWN|THROTTL")
+
+
+def s3_filesystem(bucket: str) -> fs.FileSystem:
+    """The server that holds a bucket. It can be pickled, and holds no credentials: whoever uses it needs their own."""
+    # pyarrow does not look at these by itself (apache/arrow#49643)
+    return _open(bucket, os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+
+
+@lru_cache(maxsize=8)
+def _open(bucket: str, endpoint: str) -> fs.FileSystem:
+    region = None if endpoint else fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        region=region, endpoint_override=endpoint or None, connect_timeout=_CONNECT, request_timeout=_SILENCE
+    )
+
+
+def explained(text: str) -> tuple[str, str] | None:
+    """What S3 found wrong and how to mend it; its own words may quote a key, and stay out. None: it was not S3."""
+    if "NO_SUCH_BUCKET" in text or _NO_BUCKET.match(text):
+        return "no such bucket", "check its name, and AWS_ENDPOINT_URL"
+    found = _AWS_ERROR.search(text)
+    if not found:
+        return None
+    code, status = found.groups()
+    if _DENIED.search(code) or status in ("401", "403"):
+        return "no permission", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the instance's role"
+    if _AWAY.search(code):
+        return "the server cannot be reached", "check the network and AWS_ENDPOINT_URL"
+    kind = f"{code}, HTTP {status}" if status else code
+    return f"cannot be used ({kind})", "check AWS_ENDPOINT_URL, AWS_REGION and the credentials"

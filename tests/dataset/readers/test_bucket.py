@@ -1,0 +1,96 @@
+"""Private images in a bucket become what the same files become that lie here, and leave nothing behind."""
+
+import csv
+
+import pytest
+from bucket import BUCKET
+
+from pd.config import parse_settings
+from pd.config.mirrored import in_words
+from pd.dataset.ingest import fingerprint, ingest
+from pd.dataset.readers import bucket
+from pd.errors import UserError
+from pd.store.files import digest_folder
+from pd.store.places import Place
+
+
+@pytest.fixture
+def home(s3, tmp_path, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PD_MIRROR", str(tmp_path / "mirror"))
+    return tmp_path / "mirror"
+
+
+def data(reader, path, **more):
+    return parse_settings({"data": {"reader": reader, "path": str(path), "size": 16, **more}}).data
+
+
+def test_a_folder(s3, home, people, tmp_path):
+    folder = people().rename(tmp_path / "folder é")
+    (folder / "notes.txt").write_text("no image")
+    s3.upload(folder)
+    mine = ingest(data("folder", folder), 1, tmp_path / "here")
+    theirs = ingest(data("folder", f"s3://{BUCKET}/folder é"), 1, tmp_path / "there")
+    assert theirs == mine
+    assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
+    assert list(home.iterdir()) == []
+
+
+def test_a_manifest(s3, home, people, tmp_path):
+    folder = people().rename(tmp_path / "listed")
+    with (folder / "list.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "identity"])
+        rows.writerows([path.relative_to(folder).as_posix(), path.parent.name] for path in sorted(folder.rglob("*.png")))
+        rows.writerows([["gone.png", "x"], ["../../out.png", "y"]])
+    s3.upload(folder)
+    mine = ingest(data("manifest", folder / "list.csv", on_bad_image="skip"), 1, tmp_path / "here")
+    theirs = ingest(data("manifest", f"s3://{BUCKET}/listed/list.csv", on_bad_image="skip"), 1, tmp_path / "there")
+    assert theirs == mine
+    assert len(mine.bad) == 2
+    assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
+
+
+def test_changes_are_noticed_without_fetching(s3, home, people, tmp_path):
+    folder = people().rename(tmp_path / "changing")
+    s3.upload(folder)
+    settings = data("folder", f"s3://{BUCKET}/changing")
+    before = fingerprint(settings)
+    assert fingerprint(settings) == before
+    assert not home.exists()
+    s3.put("changing/new/1.png", b"x")
+    assert fingerprint(settings) != before
+
+
+def test_a_bad_image_is_named_by_its_url(s3, home, people, tmp_path):
+    folder = people().rename(tmp_path / "worse")
+    (folder / "bad").mkdir()
+    (folder / "bad" / "empty.png").touch()
+    s3.upload(folder)
+    with pytest.raises(UserError) as refused:
+        ingest(data("folder", f"s3://{BUCKET}/worse"), 1, tmp_path / "there")
+    assert in_words(str(refused.value)).startswith(f"s3://{BUCKET}/worse: 1 bad images (1 empty)")
+    assert list(home.iterdir()) == []
+
+
+def test_of_a_file_larger_than_an_image_may_be_not_all_is_fetched(s3, home, monkeypatch):
+    s3.put("large/who/1.png", bytes(5000))
+    monkeypatch.setattr(bucket, "largest_file", lambda settings: 1000)
+    monkeypatch.setattr(bucket, "_PART", 512)
+    with bucket.fetched(data("folder", f"s3://{BUCKET}/large")) as here:
+        assert (here.path / "who" / "1.png").stat().st_size == 1024
+
+
+def test_a_name_that_leads_out_is_refused(tmp_path):
+    # moto's server resolves such names itself, S3 does not
+    place = Place.parse(f"s3://{BUCKET}/evil")
+    for name in ("p/../../out.png", "/p/x.png", "p/zero\0.png"):
+        with pytest.raises(UserError, match=rf"s3://{BUCKET}/evil: an object's name leads out"):
+            bucket._target(place, name, tmp_path)
+    assert bucket._target(place, "p/x.png", tmp_path) == tmp_path / "p" / "x.png"
+
+
+def test_nothing_there(home, tmp_path):
+    with pytest.raises(UserError, match=rf"s3://{BUCKET}/nothing: no such object or prefix"):
+        ingest(data("folder", f"s3://{BUCKET}/nothing"), 1, tmp_path / "there")
