@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
-from pd.config.mirrored import as_written, is_mirrored
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
 from pd.engine.runtime import Share, connect, preflight_train, split_batch

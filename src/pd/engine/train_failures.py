@@ -16,8 +16,8 @@ def explained(error: BaseException, folder: Path) -> BaseException:
         folder: the training's.
 
     Returns:
-        The UserError that a worker raised, if one did; one of ours when Ray could not bring a checkpoint to the bucket, or workers
-        died or hung more often than they are started again; else the error itself, which is a fault of ours.
+        The UserError that a worker raised, if one did; one of ours when Ray could not bring a checkpoint to the bucket, or
+        workers died or hung more often than they are started again; else the error itself, which is a fault of ours.
     """
     from ray.exceptions import NodeDiedError, RayActorError
     from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
