@@ -12,17 +12,15 @@ def test_the_average_follows_the_formula() -> None:
         ema.update([weight], step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * step
-    out = torch.empty(3)
-    ema.copy_to([out])
+    (out,) = ema.averages
     assert out.tolist() == pytest.approx([expected] * 3, rel=1e-5)
     assert out[0] < 199
 
 
 def test_no_decay_is_the_last_weights() -> None:
-    ema, out = Ema([torch.zeros(2)], 0.0), torch.empty(2)
+    ema = Ema([torch.zeros(2)], 0.0)
     ema.update([torch.tensor([1.0, 2.0])], 500)
-    ema.copy_to([out])
-    assert out.tolist() == [1.0, 2.0]
+    assert ema.averages[0].tolist() == [1.0, 2.0]
 
 
 def test_it_goes_on_from_its_state() -> None:
@@ -44,8 +42,7 @@ def test_the_average_of_bfloat16_weights_is_kept_in_float32() -> None:
     ema = Ema([weight], 0.999)
     ema.update([torch.full((1,), 2.0, dtype=torch.bfloat16)], 10**6)
     assert ema.averages[0].item() == pytest.approx(1.001, abs=1e-6)  # 1.0 in bfloat16
-    ema.copy_to([weight])
-    assert weight.dtype == torch.bfloat16
+    assert ema.averages[0].dtype == torch.float32
 
 
 def test_other_parameters_are_refused() -> None:
@@ -53,6 +50,6 @@ def test_other_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="not those"):
         ema.update([torch.zeros(3)], 0)
     with pytest.raises(ValueError, match="not those"):
-        ema.copy_to([torch.zeros(2), torch.zeros(2)])
+        ema.update([torch.zeros(2), torch.zeros(2)], 0)
     with pytest.raises(ValueError, match="not in"):
         Ema([], 1.0)

@@ -53,7 +53,8 @@ def bare_loop(chosen: ModelSettings) -> dict[str, Tensor]:
         optimiser.step()
         optimiser.zero_grad()
         average.update(parameters, step)
-    average.copy_to(parameters)
+    for parameter, averaged in zip(parameters, average.averages, strict=True):
+        parameter.data.copy_(averaged)
     for part in (parts.unet, parts.text_encoder):
         merge(part)
     unet = {f"unet.{name}": value for name, value in parts.unet.state_dict().items()}

@@ -83,21 +83,26 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
     first = {
         "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 12),
         "two to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, 12),
+        "shared to one": ({"workers": 2, **ELASTIC}, 12),
     }
     spawn(2, tmp_path, first)
     alone = {
         "whole": (ELASTIC, None),
         "two to one": (ELASTIC, None),
+        "shared to one": (ELASTIC, None),
         "one to two": (ELASTIC, 12),
+        "one to shared": (ELASTIC, 12),
     }
     spawn(1, tmp_path, alone)
     second = {
         "two to two": ({"zero_stage": 1, "workers": 2, **ELASTIC}, None),
         "one to two": ({"zero_stage": 3, "workers": 2, **ELASTIC}, None),
+        "one to shared": ({"workers": 2, **ELASTIC}, None),
     }
     spawn(2, tmp_path, second)
-    spawn(4, tmp_path, {"four": ({"zero_stage": 2, "workers": 4, **ELASTIC}, None)})
-    for name in ("two to one", "two to two", "one to two", "four"):
+    four = {"four": ({"zero_stage": 2, "workers": 4, **ELASTIC}, None), "four sharing": ({"workers": 4, **ELASTIC}, None)}
+    spawn(4, tmp_path, four)
+    for name in (*first, "one to two", "one to shared", *four):
         assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "whole"), abs=1e-5), name
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
 

@@ -1,6 +1,6 @@
 """The exponential moving average of a model's weights, which is what is sampled and released."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -26,23 +26,14 @@ class Ema:
     @torch.no_grad()
     def update(self, parameters: Iterable[Tensor], step: int) -> None:
         """Take in the parameters after optimiser step `step`, counted from 0."""
-        new = [parameter.detach().float() for parameter in self._same_shapes(parameters)]
+        given = list(parameters)
+        if [p.shape for p in given] != [a.shape for a in self._average]:
+            raise ValueError("the parameters are not those that are averaged: their number or shapes differ")
+        new = [parameter.detach().float() for parameter in given]
         kept = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._average, new, 1.0 - kept)
-
-    @torch.no_grad()
-    def copy_to(self, parameters: Iterable[Tensor]) -> None:
-        """Write the average into parameters, in place, in their own type."""
-        for parameter, average in zip(self._same_shapes(parameters), self._average, strict=True):
-            parameter.copy_(average)
 
     @property
     def averages(self) -> list[Tensor]:
         """The averages themselves, float32, in the parameters' order and shapes; a checkpoint writes and fills them."""
         return self._average
-
-    def _same_shapes(self, parameters: Iterable[Tensor]) -> Sequence[Tensor]:
-        given = list(parameters)
-        if [p.shape for p in given] != [a.shape for a in self._average]:
-            raise ValueError("the parameters are not those that are averaged: their number or shapes differ")
-        return given
