@@ -13,8 +13,8 @@ of their own, one after the other, several times; medians of images a second, th
 * `pd`: `pd.engine.train`: Ray Train, DeepSpeed, cached inputs. With one worker on all threads, one on a single thread, and two
   on a thread each, as `configs/faces.yaml` has it.
 
-`vs_diffusers` compares the example's layout, two workers, with the diffusers loop on all threads; `ray_overhead` like with like,
-one worker with the bare loop, both on all threads; `scaling_2` two workers with one, on a thread each.
+`vs_diffusers` compares the example's layout, two workers, with the diffusers loop on all threads; `ray_overhead` one
+worker with the bare loop, both on all threads; `scaling_2` two workers with one, on a thread each.
 """
 
 import argparse
