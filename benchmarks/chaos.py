@@ -1,7 +1,7 @@
 """What goes wrong on clusters, done on purpose to small real runs: each must end as if nothing had happened, or in one clear
 error after which the same command ends so.
 
-    python benchmarks/chaos.py                          # every kind of fault, about forty minutes on two cores
+    python benchmarks/chaos.py                          # every kind of fault, one to four minutes each on two cores
     python benchmarks/chaos.py --kinds disk_full s3_slow  # some; their figures replace the stored ones of these kinds
     python benchmarks/chaos.py --last                   # print the stored figures without running
 

@@ -1,6 +1,6 @@
 """How much memory does a training worker take, by ZeRO stage and number of workers?
 
-    python benchmarks/memory.py            # two and four workers, a UNet of 66 million parameters, about five minutes
+    python benchmarks/memory.py            # two and four workers, a UNet of 66 million parameters
     python benchmarks/memory.py --last     # print the stored figures without running
 
 Each layout trains two steps of one UNet from scratch, float32, by `pd.engine.train_loop`, its ranks in plain processes (Ray's
