@@ -10,6 +10,7 @@ from rich.console import Console
 
 from pd.cli.app import ConfigFile, Overrides, Synthetic, app, run_stage, settings_of_run
 from pd.config import load_settings
+from pd.config.mirrored import mirrored_run
 from pd.errors import LeakError, UserError
 from pd.progress import Reporter, shown
 
@@ -116,7 +117,7 @@ def fingerprint(
 
 @app.command()
 def sweep(
-    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")],
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, here or at s3://, or its settings file")],
     full: Annotated[int | None, typer.Option(min=0, help="train and attack a short student in so many trials")] = None,
     set_: Overrides = None,
 ) -> None:
@@ -175,7 +176,7 @@ def compare(
 
 @app.command()
 def verify(
-    release: Annotated[Path, typer.Argument(help="a release folder")],
+    release: Annotated[Path, typer.Argument(help="a release folder, here or at s3://")],
     against: Annotated[Path | None, typer.Option(help="the run's private/dataset, to look for real images")] = None,
     k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
 ) -> None:
@@ -188,6 +189,7 @@ def verify(
     """
     from pd.stages.verify import check_release, checks_table
 
+    release = mirrored_run(release, below=1)
     found = check_release(release, against, k)
     Console().print(checks_table(found.checks))
     if not found.ok:

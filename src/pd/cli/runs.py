@@ -105,7 +105,9 @@ def _named(path: Path) -> Settings:
 
 
 @app.command()
-def status(run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or its settings file")]) -> None:
+def status(
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, here or at s3://, or its settings file")],
+) -> None:
     """Show each stage's state, time and size.
 
     Example: `pd status runs/faces`

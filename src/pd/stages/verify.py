@@ -30,7 +30,6 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
     Raises:
         UserError: there is no such folder, or no private data set in `against`.
     """
-    release = mirrored_run(release, below=1)
     pull_all(release)
     if not release.is_dir():
         raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
