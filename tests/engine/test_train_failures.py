@@ -1,5 +1,7 @@
 """What is said of a training that Ray gave up."""
 
+from pathlib import Path
+
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
@@ -8,18 +10,18 @@ from pd.engine.train_failures import explained
 from pd.errors import UserError
 
 
-def test_workers_that_die_or_hang_too_often_are_one_clear_error() -> None:
+def test_workers_that_die_or_hang_too_often_are_one_clear_error(tmp_path: Path) -> None:
     others = RuntimeError("Connection closed by peer")  # what the death of one is to the rest
     died = WorkerHealthCheckFailedError("no answer", failure=RayActorError())
     for lost in (died, WorkerHealthCheckTimeoutError("no answer for minutes")):
-        found = explained(WorkerGroupError("two failed", {0: others, 1: lost}))
+        found = explained(WorkerGroupError("two failed", {0: others, 1: lost}), tmp_path)
         assert isinstance(found, UserError)
         assert "goes on from the last checkpoint" in str(found)
-    assert isinstance(explained(RayActorError()), UserError)  # Ray Train's own controller
+    assert isinstance(explained(RayActorError(), tmp_path), UserError)  # Ray Train's own controller
 
 
-def test_what_the_user_did_wrong_and_what_we_did_stay_as_they_are() -> None:
+def test_what_the_user_did_wrong_and_what_we_did_stay_as_they_are(tmp_path: Path) -> None:
     mine = UserError("mine")
-    assert explained(WorkerGroupError("one died of it", {0: mine, 1: RayActorError()})) is mine
+    assert explained(WorkerGroupError("one died of it", {0: mine, 1: RayActorError()}), tmp_path) is mine
     for ours in (WorkerGroupError("one failed", {0: AssertionError("ours")}), ControllerError(ValueError("ours"))):
-        assert explained(ours) is ours
+        assert explained(ours, tmp_path) is ours
