@@ -133,7 +133,7 @@ def run(arm: str, arguments: argparse.Namespace) -> dict[str, float]:
     chosen = ModelSettings.model_validate(
         {"unet": arguments.unet, "precision": arguments.precision, "batch": arguments.batch, "steps": arguments.steps}
         | {"train_text_encoder": "frozen", "checkpoint_every": 10**9, "samples_every": 0}
-        | {"workers": ARMS[arm].get("workers", 0), "cpus_per_worker": None if ARMS[arm]["threads"] > 1 else 0.5}
+        | {"workers": ARMS[arm].get("workers", 0), "cpus_per_worker": 0.5 if arm == "pd_1_thread" else None}
     )
     with tempfile.TemporaryDirectory() as work:
         images, shape = faces(arguments.size, Path(work))

@@ -39,11 +39,13 @@ class Share:
         cpus: Ray's CPUs, a fraction below 1 or a whole number.
         gpus: Ray's GPUs.
         threads: threads that torch may use.
+        alone: whether the workers have a machine to themselves.
     """
 
     cpus: float
     gpus: float
     threads: int
+    alone: bool
 
 
 def connect(address: str | None = None, run: Run | None = None) -> None:
@@ -157,7 +159,7 @@ def preflight_train(settings: ModelSettings) -> Share:
     else:
         workers = min(settings.max_workers, fit)
     alone = settings.cpus_per_worker is None and len(nodes) == 1
-    return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)))
+    return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)), alone=alone)
 
 
 def split_batch(settings: ModelSettings, workers: int | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
+from pd.engine.cores import keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.stream_watch import Stranded
 from pd.engine.train_board import reader_of
@@ -116,7 +117,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     connect()
     share = preflight_train(job.settings)
     encode_on_ray(job, images, progress)
-    job = replace(job, threads=share.threads)
+    job = replace(job, threads=share.threads, alone=share.alone)
     reader, tell = reader_of(job.progress)
     outcome: dict[str, Any] = {}
 
@@ -175,8 +176,11 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
 
     keep_private()
     job: Job = config["job"]
-    torch.set_num_threads(job.threads or 1)
-    return train_loop(job, RayWorker(job.folder), config["tell"])
+    threads, worker = job.threads or 1, RayWorker(job.folder)
+    torch.set_num_threads(threads)
+    if job.alone and worker.world > 1 and worker.device.type == "cpu":
+        keep_to_own_cores(worker.rank, threads)
+    return train_loop(job, worker, config["tell"])
 
 
 def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:

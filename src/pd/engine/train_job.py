@@ -23,6 +23,7 @@ class Job:
         seed: everything random follows from it.
         folder: checkpoints, caches and the finished model; on storage that all workers share, or the mirror of a bucket.
         threads: threads for torch in each worker; None: as the process has it.
+        alone: whether the workers have one machine to themselves.
         prompts: what samples are asked for while it trains; private, as the captions they are.
         tracking: who else is told of the figures; its `mlflow` is named.
     """
@@ -32,6 +33,7 @@ class Job:
     seed: int
     folder: Path
     threads: int | None = None
+    alone: bool = False
     prompts: tuple[str, ...] = ("",)
     tracking: TrackingSettings | None = None
 
