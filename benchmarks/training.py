@@ -51,7 +51,7 @@ from pd.diffusion.objective import draw
 from pd.diffusion.precision import resolve
 
 SEED = 7
-WARM = 4  # steps left out at the start
+WARM = 30  # steps left out at the start: Ray starts processes of its own beside the first ones
 CORES = len(os.sched_getaffinity(0))
 ARMS = {
     "diffusers": {"threads": CORES},
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: the example's")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=list(ARMS))
     parser.add_argument("--arm", choices=tuple(ARMS), help=argparse.SUPPRESS)
