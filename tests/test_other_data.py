@@ -29,7 +29,14 @@ def test_the_same_command_on_another_data_set(tmp_path: Path) -> None:
                 table.writerow([f"{number}.jpg", row.identity, f"patient {number}", number % 2])
     runs = tmp_path / "runs"
     debugged = ["teacher.workers=0", "student.workers=0"]  # in the process of `pd`, without Ray's workers
-    words = ["name=other", f"runs={runs}", "data.reader=manifest", f"data.path={tmp_path / 'people.csv'}", "data.mode=rgb", *debugged]
+    words = [
+        "name=other",
+        f"runs={runs}",
+        "data.reader=manifest",
+        f"data.path={tmp_path / 'people.csv'}",
+        "data.mode=rgb",
+        *debugged,
+    ]
     done = pd("run", "configs/smoke.yaml", *(word for item in words for word in ("--set", item)), timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
     release = runs / "other" / "release"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -107,3 +110,9 @@ def test_a_shard_that_rotted_in_a_bucket_is_missing(machine):
     place.write(f"{name}/part-00001.parquet", b"rotten")
     place.delete(f"{name}/.done/part-00000.json")
     assert missing(machine("b") / "generated", shards, "inputs") == shards
+
+
+def test_who_hands_out_shards_needs_no_torch() -> None:
+    """Its import costs each process 300 MB and seconds, and drivers and waiting actors have no use for it."""
+    look = "import sys, pd.engine.stream_pool; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from pd.filters.table import write_table
 from pd.store.atomic import disk_errors, make_folder, write_bytes, write_json
 from pd.store.files import digest_file
 from pd.store.mirror import pull, push
@@ -81,6 +80,8 @@ def write_shard(
     out: Path, shard: Shard, table: pa.Table, inputs: str, seconds: dict[str, float], bad: list[str] | None = None
 ) -> Mark:
     """Write a shard and then its mark, each whole or not at all; `seconds` are those spent before."""
+    from pd.filters.table import write_table  # torch comes with it: 300 MB, for who only hands out shards
+
     begin = time.perf_counter()
     buffer = io.BytesIO()
     write_table(table, buffer)
