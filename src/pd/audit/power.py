@@ -83,7 +83,7 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
     return Power(
         detectable,
         above,
-        f"Had the excess been {100 * detectable:.1f} % (pictures of {people} members as {100 * above:.1f} % of the samples), "
+        f"Had {100 * above:.1f} % of the samples been pictures of {people} members, for an excess of {100 * detectable:.1f} %, "
         f"this audit would have found it {100 * POWER:.0f} times in 100; a fainter leak, or one of fewer people, must be "
         "larger.",
     )
