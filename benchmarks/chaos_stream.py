@@ -157,12 +157,14 @@ def object_store_filled(root: Path) -> Result:
 
 
 DRIVER = textwrap.dedent("""
-    import json, os, signal, sys, time
+    import copyreg, json, os, signal, sys, time
     from pathlib import Path
     skew = float(sys.argv[6])
     if skew:
         true, begin = time.time, time.monotonic()
         time.time = lambda: true() + (skew if time.monotonic() - begin > 3 else 0)  # this process's clock jumps after 3 s
+        # Ray pickles the true one, which is no longer what its name says.
+        copyreg.pickle(type(true), lambda f: (eval, ("__import__('time').time",)) if f is true else f.__reduce__())
     from pd.cli.entry import _end
     from pd.config import GenerateSettings
     from pd.engine.stream import generate

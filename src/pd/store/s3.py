@@ -6,7 +6,10 @@ from functools import lru_cache
 
 from pyarrow import fs
 
-_CONNECT, _SILENCE = 5, 10  # seconds until a server counts as not there; pyarrow tries three times
+_CONNECT, _SILENCE = 5, 10  # seconds until a server counts as not there
+_ATTEMPTS = (
+    5  # at a request; between them waits that double, of half a second and more. pyarrow's own three are few for a busy server
+)
 
 _AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
 _NO_BUCKET = re.compile(r"Bucket '.*' not found")  # so says resolve_s3_region
@@ -24,7 +27,11 @@ def s3_filesystem(bucket: str) -> fs.FileSystem:
 def _open(bucket: str, endpoint: str) -> fs.FileSystem:
     region = None if endpoint else fs.resolve_s3_region(bucket)
     return fs.S3FileSystem(
-        region=region, endpoint_override=endpoint or None, connect_timeout=_CONNECT, request_timeout=_SILENCE
+        region=region,
+        endpoint_override=endpoint or None,
+        connect_timeout=_CONNECT,
+        request_timeout=_SILENCE,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
     )
 
 
