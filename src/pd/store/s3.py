@@ -7,9 +7,8 @@ from functools import lru_cache
 from pyarrow import fs
 
 _CONNECT, _SILENCE = 5, 10  # seconds until a server counts as not there
-_ATTEMPTS = (
-    5  # at a request; between them waits that double, of half a second and more. pyarrow's own three are few for a busy server
-)
+# At a request; the wait between them doubles, from about half a second. pyarrow's own three are few for a busy server.
+_ATTEMPTS = 5
 
 _AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
 _NO_BUCKET = re.compile(r"Bucket '.*' not found")  # so says resolve_s3_region
