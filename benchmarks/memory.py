@@ -10,6 +10,9 @@ weights), average, and the rest, which are gradients and ZeRO's buckets. Beside 
 the process had before it began: allocation, activations, and the moment in which a worker builds the whole model before ZeRO
 cuts it up, are in that.
 
+Stage 0 is weighed as it is on GPUs and on several machines. Ranks on CPUs of one machine share their weights there, and each
+steps a part of them: together they then hold what those of stage 1 do.
+
 By default ZeRO reduces gradients in buckets of up to 50 million elements (`train_engine.BUCKET`), so a model must be larger
 than one to show what the stages bring.
 """
@@ -38,7 +41,7 @@ from plain_ranks import Plain, give_inputs, join
 from small_training import DATA, SEED, pictures, settings
 
 from pd.diffusion.presets import UNETS
-from pd.engine import train_loop
+from pd.engine import train_flat, train_loop
 from pd.engine.train_engine import TrainEngine
 from pd.engine.train_job import Job
 
@@ -89,6 +92,7 @@ def weigh(workers: int, stage: int, channels: list[int], batch: int) -> dict[str
 def rank_of(rank: int, workers: int, stage: int, channels: list[int], batch: int, folder: Path) -> None:
     """One process of `weigh`."""
     importlib.import_module("deepspeed")  # what it takes by itself is not the stage's
+    train_flat.shared_between_ranks = lambda shape: None
     join(rank, workers, folder / "store")
     levels = len(channels)
     UNETS["medium"] |= {

@@ -21,6 +21,7 @@ from pd.engine.train_partition import Piece, masters, pieces, stage_of
 
 BETAS = (0.9, 0.99)
 BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
+_BUCKET_OF_PARTS = 5_000_000  # at stage 3, which is for who has little memory
 
 
 class TrainEngine:
@@ -195,7 +196,7 @@ def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, de
         **({"optimizer": adamw, "gradient_clipping": settings.clip_norm} if stage else {}),
         "zero_optimization": {
             "stage": stage,
-            "reduce_bucket_size": min(BUCKET, size),
+            "reduce_bucket_size": min(_BUCKET_OF_PARTS if stage == 3 else BUCKET, size),
             "allgather_bucket_size": min(BUCKET, size),
         }
         | ({"offload_optimizer": offload} if offload else {}),
