@@ -64,7 +64,7 @@ def filter_consistency(run: Run, settings: Settings, folder: Path, *, filters: i
     votes = {
         vote: np.array([_dropped(*each, vote) for each in zip(scored, limits, strict=True)]) for vote in ("majority", "any")
     }
-    each = np.array([_network(*one, k) for one, k in product(zip(scored, limits, strict=True), range(networks))])
+    each = np.array([_network(one, k) for one, k in product(zip(scored, limits, strict=True), range(networks))])
     voting = agreement(votes["majority"])
     return {
         "kappa": voting.get("kappa"),
