@@ -13,7 +13,7 @@ cuts it up, are in that.
 Stage 0 is weighed as it is on GPUs and on several machines. Ranks on CPUs of one machine share their weights there, and each
 steps a part of them: together they then hold what those of stage 1 do.
 
-By default ZeRO reduces gradients in buckets of up to 50 million elements (`train_engine.BUCKET`), so a model must be larger
+ZeRO reduces gradients in buckets of up to 50 million elements (`train_engine.bucket`), so a model must be larger
 than one to show what the stages bring.
 """
 

@@ -20,8 +20,6 @@ from pd.engine.train_flat import flatten
 from pd.engine.train_partition import Piece, masters, pieces, stage_of
 
 BETAS = (0.9, 0.99)
-BUCKET = 50_000_000  # elements that ZeRO reduces at once; it allocates this much, ten times less than by default
-_BUCKET_OF_PARTS = 5_000_000  # at stage 3, which is for who has little memory
 
 
 class TrainEngine:
@@ -172,6 +170,11 @@ def take_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
         parameter.data.copy_(checkpoint.read(WEIGHTS, name, 0, parameter.numel()).view(parameter.shape))
 
 
+def bucket(stage: int, trained: int) -> int:
+    """Elements that ZeRO reduces at once, and allocates: a tenth of its default; fewer at stage 3, where memory is short."""
+    return min(5_000_000 if stage == 3 else 50_000_000, trained)
+
+
 def _adamw(master: nn.Parameter, settings: ModelSettings) -> torch.optim.Optimizer:
     return torch.optim.AdamW([master], **_adamw_settings(settings))
 
@@ -196,8 +199,8 @@ def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, de
         **({"optimizer": adamw, "gradient_clipping": settings.clip_norm} if stage else {}),
         "zero_optimization": {
             "stage": stage,
-            "reduce_bucket_size": min(_BUCKET_OF_PARTS if stage == 3 else BUCKET, size),
-            "allgather_bucket_size": min(BUCKET, size),
+            "reduce_bucket_size": bucket(stage, size),
+            "allgather_bucket_size": bucket(stage, size),
         }
         | ({"offload_optimizer": offload} if offload else {}),
         "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's own for CPUs compiles itself as well

@@ -8,7 +8,7 @@ from torch import distributed
 from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.engine.runtime import split_batch
-from pd.engine.train_engine import BUCKET
+from pd.engine.train_engine import bucket
 from pd.engine.train_partition import stage_of
 from pd.errors import UserError
 
@@ -88,7 +88,8 @@ def _held_later(denoiser: Denoiser, settings: ModelSettings, world: int) -> int:
     and only where they are not on the CPU, and two buckets of gradients.
     """
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
-    if stage_of(settings, trained, world) == 0:
+    stage = stage_of(settings, trained, world)
+    if stage == 0:
         return 3 * trained * _FLOAT
     copies = 0 if settings.offload == "optimizer" else 4 * trained // world
-    return (copies + 2 * min(BUCKET, trained)) * _FLOAT
+    return (copies + 2 * bucket(stage, trained)) * _FLOAT
