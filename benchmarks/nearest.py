@@ -5,7 +5,7 @@
     python benchmarks/nearest.py --last                    # print the stored figures without running
 
 Every contender gets the same threads. `fraction_of_gemm` sets one bare matrix product of the same size, in the screen's
-precision, against our whole search. `pd fp32` screens in float32, as it does on hardware without bfloat16 matrix units. The
+precision, against our whole search. `pd fp32` screens in float32, as it does on hardware without instructions for bfloat16. The
 ratios in front are the worst of all sizes and galleries.
 """
 

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
         {"autoencoder": "train", "train_text_encoder": "frozen", "flip": True, "ema": 0.0, "caption_dropout": 0.5},
         {"prediction": "epsilon", "zero_terminal_snr": False, "min_snr_gamma": None, "clip_norm": 0.01},
         {"noise_offset": 0.1, "gradient_checkpointing": True},
+        {"noise_offset": 3.0, "min_snr_gamma": None, "clip_norm": 1000.0},
         {"offload": "optimizer", "zero_stage": 1, "micro_batch": 4},
         {"offload": "optimizer", "zero_stage": 2, "micro_batch": "auto"},
         {"offload": "optimizer", "zero_stage": 3, "train_text_encoder": "frozen"},

@@ -60,9 +60,9 @@ def test_the_process_may_have_lowered_float32_precision() -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def test_bfloat16_only_where_there_are_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    monkeypatch.setattr("pd.reid.screen._cpu_flags", lambda: frozenset({"avx512f", "amx_bf16"}))
-    assert best_dtype(cpu) == torch.bfloat16
-    monkeypatch.setattr("pd.reid.screen._cpu_flags", lambda: frozenset({"avx512f"}))
-    assert best_dtype(cpu) == torch.float32
+@pytest.mark.parametrize(("quick", "chosen"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_only_where_the_processor_multiplies_it(
+    quick: bool, chosen: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pd.reid.screen.multiplies_bfloat16", lambda: quick)
+    assert best_dtype(torch.device("cpu")) == chosen

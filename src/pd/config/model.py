@@ -57,7 +57,7 @@ class ModelSettings(Section):
     offload: Literal["none", "optimizer"] = Field(
         "none", description="optimizer: its state and step on the CPU (ZeRO-Offload), where GPU memory is short"
     )
-    precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where there are matrix units for it, else fp32")
+    precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where the hardware is quick at it, else fp32")
     gradient_checkpointing: bool = Field(False, description="less memory, more time: activations are computed twice")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the UNet; auto: on GPUs")
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")

@@ -48,7 +48,7 @@ class Sampler:
         batch: images per forward; twice as many rows with guidance.
         device: a torch device.
         precision: the UNet's: fp32 gives the stock pipeline's images to a grey level, bf16 is quicker where the hardware
-            has matrix units for it. All else, the solver too, is float32.
+            multiplies bfloat16 quickly. All else, the solver too, is float32.
         compiled: compile the UNet where there is a GPU: worth its minute for more than a few batches.
     """
 

@@ -1,4 +1,4 @@
-"""Convolutions in bfloat16 on CPUs with matrix units, for training.
+"""Convolutions in bfloat16 on CPUs with instructions for it, for training.
 
 oneDNN reorders float32 weights at every call and takes the gradient of the weights, for small images, at a quarter of the speed
 of a matrix product. Here a weight is cast and reordered at once, and that gradient is a product of the images' 3x3 patches.

@@ -196,7 +196,9 @@ def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, de
     return {
         "train_batch_size": settings.batch,
         "train_micro_batch_size_per_gpu": micro_batch,
-        **({"optimizer": adamw, "gradient_clipping": settings.clip_norm} if stage else {}),
+        # At stage 0 the gradients are clipped already (`train_flat`); DeepSpeed would clip them to 1 where it is told nothing.
+        "gradient_clipping": settings.clip_norm if stage else 0.0,
+        **({"optimizer": adamw} if stage else {}),
         "zero_optimization": {
             "stage": stage,
             "reduce_bucket_size": bucket(stage, size),

@@ -28,7 +28,7 @@ class Gallery:
     Args:
         rows: (M, d) float32, rows of unit length, M and d at least 1.
         device: where to search.
-        screen: precision of the screen; None picks bfloat16 where the hardware has matrix units for it, else float32.
+        screen: precision of the screen; None picks bfloat16 where the hardware multiplies it quickly, else float32.
 
     Raises:
         ValueError: rows are not a matrix, there are none, or one is not finite or not of unit length.

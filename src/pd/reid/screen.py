@@ -7,11 +7,12 @@ again exactly by the gallery. So the answer does not depend on the precision of 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from pd.hardware import multiplies_bfloat16
 
 # Rows may be this far from unit length; the bound allows for it.
 UNIT_TOLERANCE = 1e-3
@@ -53,7 +54,8 @@ class Screen:
     of two bfloat16 are exact in float32. A sum of d terms in float32 in any order, fused or not, is off by at most
     gamma_d sum|q'_i g'_i| <= gamma_d |q'| |g'|, gamma_d = d u / (1 - d u) (Higham, *Accuracy and Stability of Numerical
     Algorithms*, 2nd ed., sections 3.1 and 4.2). On CPUs u = 2^-24; tensor cores align and cut instead of rounding, for which
-    u = 2^-22 is taken. AMX and tensor cores may flush numbers below 2^-126 to zero: at most 2 d of them, less than 2^-100.
+    u = 2^-22 is taken. AMX, AVX-512 and tensor cores may flush numbers below 2^-126 to zero: at most 2 d of them, less than
+    2^-100.
     A bfloat16 result is rounded once more when it is stored, by at most 2^-8 of the true product, hence (2^-8)(1 + 2^-7) of
     the stored score s; this part follows |s|, so `surely` and `needed` are functions of s, and both grow with s.
 
@@ -104,18 +106,9 @@ def best_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies bfloat16 matrices several times faster than float32, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    if device.type == "cpu" and torch.backends.mkldnn.enabled and "amx_bf16" in _cpu_flags():
+    if device.type == "cpu" and torch.backends.mkldnn.enabled and multiplies_bfloat16():
         return torch.bfloat16
     return torch.float32
-
-
-def _cpu_flags() -> frozenset[str]:
-    """Linux's list of what the processor can do; empty elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), []))
 
 
 def _rounding(exact: Tensor, rounded: Tensor) -> Tensor:
