@@ -8,7 +8,8 @@ own are as large at every stage). The last rank is weighed in its second step, a
 which is when most is held: the bytes of all live tensors, told apart into weights, optimiser (moments, and ZeRO's copy of the
 weights), average, and the rest, which are gradients and ZeRO's buckets. Beside them, the peak of its resident memory less what
 the process had before it began: allocation, activations, and the moment in which a worker builds the whole model before ZeRO
-cuts it up, are in that.
+cuts it up, are in that. Ranks allocate as pd's workers do (`pd.engine.allocator`), and each takes its rows one by one, so that
+gradients add up, which stage 1 does with all of them and stage 2 with its part.
 
 Stage 0 is weighed as it is on GPUs and on several machines. Ranks on CPUs of one machine share their weights there, and each
 steps a part of them: together they then hold what those of stage 1 do.
@@ -42,6 +43,7 @@ from small_training import DATA, SEED, pictures, settings
 
 from pd.diffusion.presets import UNETS
 from pd.engine import train_flat, train_loop
+from pd.engine.allocator import keeping_memory
 from pd.engine.train_engine import TrainEngine
 from pd.engine.train_job import Job
 
@@ -55,7 +57,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--channels", type=int, nargs="+", default=[256, 512], help="of the UNet's levels")
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=8)
     arguments = parser.parse_args()
     if arguments.last:
         print_last("memory")
@@ -73,7 +75,7 @@ def main() -> None:
             table.add_row(str(workers), str(stage), *cells, share, f"{weighed['peak']:.0f}")
     Console(width=110, stderr=True).print(table)
     parameters = next(iter(found.values()))["0"]["weights"] * MB / 4
-    held = [[stages[str(stage)]["tensors"] for stage in STAGES] for stages in found.values()]
+    held = [[stages[str(stage)][kind] for stage in STAGES] for stages in found.values() for kind in ("tensors", "peak")]
     falls = all(more > less for row in held for more, less in pairwise(row))
     store(
         "memory",
@@ -84,6 +86,7 @@ def main() -> None:
 
 def weigh(workers: int, stage: int, channels: list[int], batch: int) -> dict[str, float]:
     """Megabytes of the last of so many ranks."""
+    os.environ |= keeping_memory()  # of the processes that start now
     with tempfile.TemporaryDirectory(prefix="pdm-") as folder:
         multiprocessing.spawn(rank_of, (workers, stage, channels, batch, Path(folder)), nprocs=workers)
         return dict(json.loads((Path(folder) / "weighed.json").read_text(encoding="utf-8")))
@@ -101,7 +104,14 @@ def rank_of(rank: int, workers: int, stage: int, channels: list[int], batch: int
         "up_block_types": ("CrossAttnUpBlock2D",) * levels,
     }
     chosen = settings(
-        unet="medium", steps=4, batch=batch, workers=workers, zero_stage=stage, train_text_encoder="frozen", precision="fp32"
+        unet="medium",
+        steps=4,
+        batch=batch,
+        workers=workers,
+        micro_batch=1,
+        zero_stage=stage,
+        train_text_encoder="frozen",
+        precision="fp32",
     )
     job = Job(chosen, DATA, SEED, folder / "job")
     give_inputs(job, pictures())

@@ -22,6 +22,11 @@ ELASTIC = {"steps": 20, "checkpoint_every": 5, "batch": 8}
 """A training that changes its number of workers on the way."""
 
 
+OTHER_RANKS = 1e-4
+"""How far weights may be from those of another number of ranks: sums are rounded otherwise, and Adam divides by what is
+nearly zero. On processors with AMX it is below 1e-5, on others it was 1.8e-5 after six steps."""
+
+
 Plans = dict[str, tuple[dict[str, Any], int | None]]
 """Trainings, each in a folder of its name: settings, and the step in which all ranks die."""
 
@@ -73,7 +78,7 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
     for stage in plans(None):
         lines = (tmp_path / stage / "progress.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines if "resumed" in line] == [2]
-        assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
+        assert apart(weights(tmp_path / stage / "model"), expected) < OTHER_RANKS, f"stage {stage}"
         uninterrupted = curve(tmp_path / ("whole 1" if stage == "1" else "whole 2"))
         assert uninterrupted.keys() == set(range(1, 7))
         assert curve(tmp_path / stage) == pytest.approx(uninterrupted, abs=1e-5), f"stage {stage}"
@@ -104,7 +109,7 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
     spawn(4, tmp_path, four)
     for name in (*first, "one to two", "one to shared", *four):
         assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "whole"), abs=1e-5), name
-        assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < 1e-5, name
+        assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < OTHER_RANKS, name
 
 
 def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
@@ -117,4 +122,4 @@ def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_l
     spawn(2, tmp_path, plans(None))
     expected = bare_loop(settings(**lora))
     for stage in plans(None):
-        assert apart(weights(tmp_path / stage / "model"), expected) < 1e-5, f"stage {stage}"
+        assert apart(weights(tmp_path / stage / "model"), expected) < OTHER_RANKS, f"stage {stage}"

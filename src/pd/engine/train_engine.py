@@ -171,8 +171,11 @@ def take_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
 
 
 def bucket(stage: int, trained: int) -> int:
-    """Elements that ZeRO reduces at once, and allocates: a tenth of its default; fewer at stage 3, where memory is short."""
-    return min(5_000_000 if stage == 3 else 50_000_000, trained)
+    """Elements that ZeRO reduces at once, and allocates: an eighth of the model's, at most a tenth of ZeRO's default.
+
+    At most a hundredth at stage 3, where memory is short.
+    """
+    return min(5_000_000 if stage == 3 else 50_000_000, -(-trained // 8))
 
 
 def _adamw(master: nn.Parameter, settings: ModelSettings) -> torch.optim.Optimizer:
@@ -203,6 +206,10 @@ def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, de
             "stage": stage,
             "reduce_bucket_size": bucket(stage, size),
             "allgather_bucket_size": bucket(stage, size),
+            # What a layer has gathered goes when the layer is done; by default models under 1 billion weights keep all of it.
+            "stage3_prefetch_bucket_size": bucket(stage, size),
+            "stage3_max_live_parameters": 4 * bucket(stage, size),
+            "stage3_max_reuse_distance": 4 * bucket(stage, size),
         }
         | ({"offload_optimizer": offload} if offload else {}),
         "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's own for CPUs compiles itself as well
