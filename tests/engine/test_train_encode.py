@@ -20,7 +20,7 @@ from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
 from pd.diffusion.tensor_table import read_arrays
 from pd.diffusion.variants import Variants
-from pd.engine import train_encode, train_inputs
+from pd.engine import train_encode, train_ground
 from pd.engine.runtime import connect
 from pd.engine.train_encode import encode_on_ray, missing, shard_rows
 from pd.engine.train_handover import hand_over, receive
@@ -156,7 +156,7 @@ def test_progress_is_told_in_images(tmp_path: Path, small_shards: None) -> None:
 def test_embeddings_of_captions_are_cached_where_they_stay_the_same_and_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], limit: int, kind: str
 ) -> None:
-    monkeypatch.setattr(train_inputs, "TEXT_BYTES", limit)
+    monkeypatch.setattr(train_ground, "TEXT_BYTES", limit)
     job = prepared(job_in(tmp_path, **changes))
     parts = build(job.settings, job.data, derive(SEED, "weights"))
     table = CaptionTable(parts.tokenizer, pictures().captions)

@@ -23,7 +23,7 @@ from pd.diffusion.latents import shard_path
 from pd.diffusion.order import share
 from pd.diffusion.tokenizer import tokenize
 from pd.diffusion.variants import Variants
-from pd.engine import train_encode, train_feed, train_inputs, train_stream
+from pd.engine import train_encode, train_feed, train_ground, train_stream
 from pd.engine.runtime import connect
 from pd.engine.train import train_model
 from pd.engine.train_feed import Feed, Reader
@@ -169,7 +169,7 @@ def test_a_frozen_text_encoder_runs_here_when_its_embeddings_were_too_many(
 ) -> None:
     cached, live = job_in(tmp_path / "cached"), job_in(tmp_path / "live")
     expected = batches(Feed(cached, Rank(0, 1), prepared(cached, 100)), range(3), 3)  # type: ignore[arg-type]
-    monkeypatch.setattr(train_inputs, "TEXT_BYTES", 0)
+    monkeypatch.setattr(train_ground, "TEXT_BYTES", 0)
     found = batches(Feed(live, Rank(0, 1), prepared(live, 100)), range(3), 3)  # type: ignore[arg-type]
     for one, other in zip(found, expected, strict=True):
         for a, b in zip(one, other, strict=True):

@@ -114,7 +114,7 @@ class Encoder:
 
     def __init__(self, job: Job) -> None:
         from pd.engine.stream_work import use_device
-        from pd.engine.train_inputs import rebuild
+        from pd.engine.train_ground import rebuild
 
         self._job, self._images = job, receive_images(job.inputs)
         self._vae = rebuild(job).vae.to(use_device(job.settings.gpus_per_worker))
@@ -131,7 +131,7 @@ class Encoder:
 def _lay_ground(job: Job) -> None:
     import torch
 
-    from pd.engine.train_inputs import lay_ground
+    from pd.engine.train_ground import lay_ground
     from pd.store.atomic import keep_private
 
     keep_private()

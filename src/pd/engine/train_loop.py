@@ -19,7 +19,8 @@ from pd.diffusion.precision import resolve
 from pd.engine.train_checkpoint import Checkpoint
 from pd.engine.train_engine import TrainEngine, take_weights
 from pd.engine.train_feed import Feed
-from pd.engine.train_inputs import prepare, rebuild
+from pd.engine.train_ground import rebuild
+from pd.engine.train_inputs import prepare
 from pd.engine.train_job import Job
 from pd.engine.train_micro_batch import find_micro_batch
 from pd.engine.train_progress import ProgressWriter, Tell
