@@ -50,8 +50,8 @@ def test_a_memorised_picture_is_caught(orl: PrivateDataset) -> None:
 def test_a_memorised_stranger_is_the_controls(orl: PrivateDataset) -> None:
     extraction = found(orl, np.concatenate([others(orl), noisy(orl.holdout_half("audit", SEED).images[5:6], 30)]))
     assert (extraction.images, extraction.extracted.value) == (0, 0)
-    # A hold-out person in turn is left out of the control gallery: once in ten times this one.
-    assert extraction.control.value == pytest.approx(0.9 * 30 / 130)
+    # Each sample meets four hold-out people of ten.
+    assert extraction.control.value == pytest.approx(0.4 * 30 / 130, abs=0.06)
     assert extraction.excess.low < extraction.excess.value < 0
 
 

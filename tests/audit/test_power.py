@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from random_people import People, people
 
+from pd.audit.circles import Circles
 from pd.audit.nearest import Nearest
 from pd.audit.power import LEAKED, Power, power
 from pd.audit.reidentification import Comparison, Reidentification, excess
@@ -11,15 +12,14 @@ ALPHA = 0.05
 
 def comparison(samples: np.ndarray, members: People, holdout: People) -> Comparison:
     who = np.array([int(name) for name in holdout.names])
-    other = np.where(who[:, None] == who[None], -np.inf, holdout.rows @ holdout.rows.T)
-    to_holdout = Nearest.of(samples @ holdout.rows.T)
-    own = who[to_holdout.row][:, None] == who[None]
+    circles = Circles.of(who, 0)
+    to_holdout, met = circles.samples(lambda rows: samples[rows] @ holdout.rows.T, len(samples))
     return Comparison(
         Nearest.of(samples @ members.rows.T),
         to_holdout,
-        np.where(own, -np.inf, samples @ holdout.rows.T).max(axis=1),
+        met,
         (holdout.rows @ members.rows.T).max(axis=1),
-        other.max(axis=1),
+        circles.strangers(lambda rows: holdout.rows[rows] @ holdout.rows.T),
         np.array([int(name) for name in members.names]),
         who,
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.circles import Circles, Met
 from pd.audit.cliques import cliques
 from pd.audit.estimate import Estimate, number
 from pd.audit.nearest import Nearest
@@ -82,14 +83,18 @@ def extract(
         for clique in cliques(rows[here], same_picture, least(len(here))):
             middle[here[clique]] = here[clique[_middle(rows[here[clique]])]]
             found += 1
-    to_holdout = _nearest(rows, holdout_rows)
-    second = _nearest(rows, holdout_rows, (who[to_holdout.row], who))
+    circles = Circles.of(who, seed)
+    # Every sample of a clique is judged by its middle; one in no clique keeps whom it resembles, but resembles nobody.
+    alone = middle < 0
+    judged = rows[np.where(alone, np.arange(len(rows)), middle)]
+    to_member = _nearest(judged, member_rows)
+    to_holdout, met = circles.samples(lambda part: likeness(judged[part], holdout_rows), len(judged))
     compared = Comparison(
-        _of_middles(_nearest(rows, member_rows), middle),
-        _of_middles(to_holdout, middle),
-        _of_middles(second, middle).score,
+        Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
+        to_holdout,
+        Met(np.where(alone, _FAR, met.score), met.circle),
         _nearest(holdout_rows, member_rows).score,
-        between_people,
+        circles.strangers(lambda part: likeness(holdout_rows[part], holdout_rows)),
         number(member_identities),
         who,
     )
@@ -110,10 +115,3 @@ def _middle(rows: Tiles) -> int:
 
 def _nearest(some: Tiles, others: Tiles, same: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None) -> Nearest:
     return Nearest.in_blocks(lambda rows: likeness(some[rows], others), len(some), len(others), same)
-
-
-def _of_middles(nearest: Nearest, middle: npt.NDArray[np.int64]) -> Nearest:
-    """Every sample of a clique is judged by its middle; one in no clique keeps whom it resembles, but resembles nobody."""
-    alone = middle < 0
-    of = np.where(alone, np.arange(len(middle)), middle)
-    return Nearest(np.where(alone, _FAR, nearest.score[of]), nearest.row[of])

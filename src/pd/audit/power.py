@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.circles import Met
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Comparison, excess
 
@@ -93,12 +94,11 @@ def _without_leak(compared: Comparison, alpha: float) -> Comparison:
     """The samples as if they had no excess: those most like members resemble them no more than they do hold-out people."""
     found = excess(compared, alpha=alpha, bootstrap=1, seed=0)
     leaked = round(max(found.excess.value, 0.0) * len(found.hits))
-    score, holdout = compared.to_member.score, compared.to_holdout.score
+    score, met = compared.to_member.score.copy(), compared.met
     most = np.argsort(-score, kind="stable")[:leaked]
     # Likenesses to a larger gallery are larger: on the members' scale, as strangers know it.
-    scale = np.quantile(compared.stranger_to_member, 1 - alpha) - np.quantile(compared.stranger_to_other, 1 - alpha)
-    score = score.copy()
-    score[most] = holdout[most] + np.float32(scale)
+    scale = np.quantile(compared.stranger_to_member, 1 - alpha) - np.quantile(compared.stranger_to_others, 1 - alpha, axis=1)
+    score[most] = met.score[most] + scale[met.circle[most]].astype(np.float32)
     return replace(compared, to_member=Nearest(score, compared.to_member.row))
 
 
@@ -118,9 +118,9 @@ class _Simulated:
         self._compared = Comparison(
             to_member=Nearest(compared.to_member.score[rows], _place(to_member[rows], ours, rng)),
             to_holdout=Nearest(compared.to_holdout.score[rows], first[_place(to_holdout[rows], theirs, rng)]),
-            to_second=compared.to_second[rows],
+            met=Met(compared.met.score[rows], compared.met.circle[rows]),
             stranger_to_member=compared.stranger_to_member[image],
-            stranger_to_other=compared.stranger_to_other[image],
+            stranger_to_others=compared.stranger_to_others[:, image],
             members=np.arange(members),
             holdout=np.repeat(np.arange(strangers), list(map(len, images))),
         )

@@ -74,7 +74,7 @@ def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
 
 def strangers_known(arm: Mapping[str, Any]) -> str:
     """A sentence where most samples look like hold-out people, as they do of a generator that has learned from these, too."""
-    share = max(float(found["control"]["value"]) for found in arm["reid"]["by_attacker"].values())
+    share = max(float(found["like_holdout"]["value"]) for found in arm["reid"]["by_attacker"].values())
     if share <= _MOST:
         return ""
     return (
