@@ -59,12 +59,15 @@ def test_copies_that_nobody_repeats_are_not_extracted(orl: PrivateDataset) -> No
     one_of_each = orl.members().images[::10]
     extraction = found(orl, np.concatenate([one_of_each, others(orl)[::10]]))
     assert (extraction.cliques, extraction.images, extraction.extracted.value) == (0, 0, 0)
+    assert extraction.copies.excess.value == pytest.approx(20 / 30, abs=0.1)  # but they are copies
+    assert extraction.copies.excess.low > 0.2
 
 
 def test_repeating_somebody_else_is_no_leak(orl: PrivateDataset) -> None:
     extraction = found(orl, noisy(others(orl)[::10], 20))
     assert extraction.cliques == 10
     assert extraction.excess.low <= 0
+    assert extraction.copies.excess.low <= 0
 
 
 def test_a_cliques_size_follows_the_samples_of_a_prompt() -> None:

@@ -94,7 +94,7 @@ def test_the_table_has_what_matters(tmp_path: Path) -> None:
     assert [row["number"] for row in shown] == [3, 0, 4, 2, 1]
     headings, body = lines(shown)
     assert headings == [
-        "", "trial", "re-id\nquantile", "near-copy\nquantile", "detectors", "kept", "excess", "coverage", "balance", "utility",
+        "", "no.", "re-id\nquantile", "near-copy\nquantile", "detectors", "kept", "excess", "coverage", "balance", "utility",
     ]  # fmt: skip
     assert {len(line) for line in body} == {len(headings)}
     assert [line[0] for line in body] == ["chosen", "as it is", "Pareto", "Pareto", "Pareto"]

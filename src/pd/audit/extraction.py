@@ -3,7 +3,8 @@
 Carlini et al., "Extracting Training Data from Diffusion Models" (arXiv 2301.13188, section 4): generate many for each prompt,
 find cliques of near-identical samples, and compare. Their distances are numbers for their data; here hold-out people say what
 is near: two samples are one picture when they are nearer to each other than pictures of two people come, and it is a
-member's when it is nearer than a stranger's picture comes.
+member's when it is nearer than a stranger's picture comes. Samples that are so near to a member's picture, repeated or not, are
+counted beside: of images whose prompts nobody knows, or that were chosen among many, each may be there once.
 """
 
 import math
@@ -17,7 +18,7 @@ from pd.audit.circles import Circles, Met
 from pd.audit.cliques import cliques
 from pd.audit.estimate import Estimate, number
 from pd.audit.nearest import Nearest
-from pd.audit.reidentification import Comparison, excess
+from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles
 from pd.dataset.images import Pixels
 
@@ -28,6 +29,29 @@ _FAR = np.float32(-1e3)  # below every likeness
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Samples that are somebody's picture.
+
+    Attributes:
+        members: share that are a member's.
+        control: share that are a hold-out person's.
+        excess: members less control.
+    """
+
+    members: Estimate
+    control: Estimate
+    excess: Estimate
+
+    @classmethod
+    def of(cls, found: Reidentification) -> "Copies":
+        return cls(found.main, found.control, found.excess)
+
+    def as_json(self) -> dict[str, dict[str, float | int]]:
+        """For `audit.json`."""
+        return {"members": self.members.as_json(), "control": self.control.as_json(), "excess": self.excess.as_json()}
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was extracted from a set of samples.
 
@@ -35,6 +59,7 @@ class Extraction:
         extracted: share of samples in a clique whose middle is a member's picture.
         control: the same with hold-out people's, who cannot have been learnt.
         excess: extracted less control.
+        copies: the same of all samples, in cliques or not: share that are a member's picture, beyond strangers'.
         images: member images extracted.
         cliques: how many were found.
         prompts: groups of samples.
@@ -43,6 +68,7 @@ class Extraction:
     extracted: Estimate
     control: Estimate
     excess: Estimate
+    copies: Copies
     images: int
     cliques: int
     prompts: int
@@ -84,23 +110,30 @@ def extract(
             middle[here[clique]] = here[clique[_middle(rows[here[clique]])]]
             found += 1
     circles = Circles.of(who, seed)
-    # Every sample of a clique is judged by its middle; one in no clique keeps whom it resembles, but resembles nobody.
+    stranger_to_member = _nearest(holdout_rows, member_rows).score
+    stranger_to_others = circles.strangers(lambda part: likeness(holdout_rows[part], holdout_rows))
+
+    def judge(pictures: Tiles, alone: npt.NDArray[np.bool_]) -> tuple[Comparison, Reidentification]:
+        """Each sample by a picture in its stead; those alone resemble nobody, but keep whom they are nearest to."""
+        to_member = _nearest(pictures, member_rows)
+        to_holdout, met = circles.samples(lambda part: likeness(pictures[part], holdout_rows), len(pictures))
+        compared = Comparison(
+            Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
+            to_holdout,
+            Met(np.where(alone, _FAR, met.score), met.circle),
+            stranger_to_member,
+            stranger_to_others,
+            number(member_identities),
+            who,
+        )
+        return compared, excess(compared, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
+
     alone = middle < 0
-    judged = rows[np.where(alone, np.arange(len(rows)), middle)]
-    to_member = _nearest(judged, member_rows)
-    to_holdout, met = circles.samples(lambda part: likeness(judged[part], holdout_rows), len(judged))
-    compared = Comparison(
-        Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
-        to_holdout,
-        Met(np.where(alone, _FAR, met.score), met.circle),
-        _nearest(holdout_rows, member_rows).score,
-        circles.strangers(lambda part: likeness(holdout_rows[part], holdout_rows)),
-        number(member_identities),
-        who,
-    )
-    share = excess(compared, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
+    compared, share = judge(rows[np.where(alone, np.arange(len(rows)), middle)], alone)
+    copies = judge(rows, np.zeros(len(rows), dtype=bool))[1]
     images = len(np.unique(compared.to_member.row[share.hits]))
-    return Extraction(share.main, share.control, share.excess, images, found, int(asked.max()) + 1)
+    prompted = int(asked.max()) + 1
+    return Extraction(share.main, share.control, share.excess, Copies.of(copies), images, found, prompted)
 
 
 def least(samples: int) -> int:

@@ -71,8 +71,8 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
         return Power(
             None,
             None,
-            "This audit could not have seen a leak, even if every sample were a picture of a member: "
-            "its attackers recognise too few, or its people are too few for an interval above 0.",
+            "This audit could not have seen a leak reliably: had every sample been a picture of a member, it would still have "
+            "missed it more than 20 times in 100. Its people or samples are too few, or its attackers recognise too little.",
         )
     below, above = _LEAST, 1.0
     for _ in range(_HALVINGS):

@@ -57,6 +57,7 @@ _ARM = {
     "fidelity": _FIDELITY,
     "extraction": {
         **dict.fromkeys(("extracted", "control", "excess"), _ESTIMATE),
+        "copies": dict.fromkeys(("members", "control", "excess"), _ESTIMATE),
         **dict.fromkeys(("images_extracted", "cliques", "prompts", "samples_per_prompt"), NUMBER),
     },
     "attributes": {"worst": WORDS, "by_label": {"*": _GUESSED}, "skipped": {"*": WORDS}, "hidden_half": _GUESSED},

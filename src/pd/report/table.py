@@ -159,6 +159,12 @@ def _extraction(entries: list[Any]) -> list[Row]:
         _row("The same of strangers", "whom no model saw", entries, lambda e: _figure(e, "extraction", "control")),
         _row("Excess extraction", "the first less the second", entries, lambda e: _figure(e, "extraction", "excess"), True),
         _row("Images extracted", "different training images", entries, count),
+        _row(
+            "Copies",
+            "samples that are a member's image, repeated or not, beyond strangers'",
+            entries,
+            lambda e: _figure(e, "extraction", "copies", "excess"),
+        ),
     ]
 
 

@@ -13,6 +13,8 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
     "excess_high": ("reid", "excess", "high"),
     "extraction": ("extraction", "excess", "value"),
     "extraction_high": ("extraction", "excess", "high"),
+    "copies": ("extraction", "copies", "excess", "value"),
+    "copies_high": ("extraction", "copies", "excess", "high"),
     "hidden_half": ("attributes", "hidden_half", "advantage", "value"),
 }
 
