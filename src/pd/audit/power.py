@@ -55,7 +55,7 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
         alpha: share of strangers that may pass.
         seed: of planting and resampling.
     """
-    without = _without_leak(compared, alpha)
+    without = _without_leak(compared)
     audits = [_Simulated(without, pictures, np.random.default_rng([seed, number])) for number in range(_AUDITS)]
 
     def seen(share: float) -> bool:
@@ -90,15 +90,23 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
     )
 
 
-def _without_leak(compared: Comparison, alpha: float) -> Comparison:
-    """The samples as if they had no excess: those most like members resemble them no more than they do hold-out people."""
-    found = excess(compared, alpha=alpha, bootstrap=1, seed=0)
-    leaked = round(max(found.excess.value, 0.0) * len(found.hits))
-    score, met = compared.to_member.score.copy(), compared.met
-    most = np.argsort(-score, kind="stable")[:leaked]
-    # Likenesses to a larger gallery are larger: on the members' scale, as strangers know it.
-    scale = np.quantile(compared.stranger_to_member, 1 - alpha) - np.quantile(compared.stranger_to_others, 1 - alpha, axis=1)
-    score[most] = met.score[most] + scale[met.circle[most]].astype(np.float32)
+def _without_leak(compared: Comparison) -> Comparison:
+    """The samples as if they had no excess at any threshold: no more of them resemble members than resemble hold-out people.
+
+    To take away those above the threshold alone is not enough: simulated audits draw other strangers, whose lower thresholds
+    let others of the leaking samples pass, and what is then seen was there before anything was planted.
+    """
+    met = compared.met
+    members = np.sort(compared.stranger_to_member)
+    # Likenesses to a larger gallery are larger: on the members' scale, as strangers know it, in place of the hold-out people's.
+    scaled = np.empty(len(met.score))
+    for circle, scores in enumerate(compared.stranger_to_others):
+        here, others = met.circle == circle, np.sort(scores)
+        scaled[here] = np.interp(met.score[here], others, members)
+        scaled[here] += np.maximum(met.score[here] - others[-1], 0) + np.minimum(met.score[here] - others[0], 0)
+    score = compared.to_member.score.copy()
+    order = np.argsort(score, kind="stable")
+    score[order] = np.minimum(score[order], np.sort(scaled)).astype(np.float32)
     return replace(compared, to_member=Nearest(score, compared.to_member.row))
 
 
