@@ -3,8 +3,9 @@
 Carlini et al., "Extracting Training Data from Diffusion Models" (arXiv 2301.13188, section 4): generate many for each prompt,
 find cliques of near-identical samples, and compare. Their distances are numbers for their data; here hold-out people say what
 is near: two samples are one picture when they are nearer to each other than pictures of two people come, and it is a
-member's when it is nearer than a stranger's picture comes. Samples that are so near to a member's picture, repeated or not, are
-counted beside: of images whose prompts nobody knows, or that were chosen among many, each may be there once.
+member's when it is nearer, for its distance to members' pictures at large, than a stranger's picture comes. Samples that are so
+near to a member's picture, repeated or not, are counted beside: of images whose prompts nobody knows, or that were chosen among
+many, each may be there once.
 """
 
 import math
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from pd.audit.circles import Circles, Met
 from pd.audit.cliques import cliques
 from pd.audit.estimate import Estimate, number
-from pd.audit.nearest import Nearest
+from pd.audit.nearest import Nearest, Similarity, in_blocks
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles
 from pd.dataset.images import Pixels
@@ -110,13 +111,15 @@ def extract(
             middle[here[clique]] = here[clique[_middle(rows[here[clique]])]]
             found += 1
     circles = Circles.of(who, seed)
-    stranger_to_member = _nearest(holdout_rows, member_rows).score
-    stranger_to_others = circles.strangers(lambda part: likeness(holdout_rows[part], holdout_rows))
+    strangers = _Relative.of(holdout_rows, member_rows)
+    stranger_to_member = strangers.nearest(member_rows).score
+    stranger_to_others = circles.strangers(lambda part: strangers.likeness(part, holdout_rows))
 
     def judge(pictures: Tiles, alone: npt.NDArray[np.bool_]) -> tuple[Comparison, Reidentification]:
         """Each sample by a picture in its stead; those alone resemble nobody, but keep whom they are nearest to."""
-        to_member = _nearest(pictures, member_rows)
-        to_holdout, met = circles.samples(lambda part: likeness(pictures[part], holdout_rows), len(pictures))
+        shown = _Relative.of(pictures, member_rows)
+        to_member = shown.nearest(member_rows)
+        to_holdout, met = circles.samples(lambda part: shown.likeness(part, holdout_rows), len(pictures))
         compared = Comparison(
             Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
             to_holdout,
@@ -134,6 +137,32 @@ def extract(
     images = len(np.unique(compared.to_member.row[share.hits]))
     prompted = int(asked.max()) + 1
     return Extraction(share.main, share.control, share.excess, Copies.of(copies), images, found, prompted)
+
+
+@dataclass(frozen=True, eq=False)
+class _Relative:
+    """Pictures whose distances are told as shares of what lies between them and members' pictures at large.
+
+    A blurred or pale picture is nearer to every picture than a sharp one is, and a copy of none; so the paper, too, divides by
+    the distance to other pictures (section 5.1).
+    """
+
+    rows: Tiles
+    at_large: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Tiles, members: Tiles) -> "_Relative":
+        parts = in_blocks(
+            lambda part: likeness(rows[part], members), len(rows), len(members), lambda _, block: block.mean(axis=1)
+        )
+        return cls(rows, np.maximum(-np.concatenate(parts), 1e-6))
+
+    def likeness(self, part: slice, others: Tiles) -> Similarity:
+        """(n, M) float32: 0 for the same picture, about -1 for any other."""
+        return likeness(self.rows[part], others) / self.at_large[part, None]
+
+    def nearest(self, others: Tiles) -> Nearest:
+        return Nearest.in_blocks(lambda part: self.likeness(part, others), len(self.rows), len(others))
 
 
 def least(samples: int) -> int:
