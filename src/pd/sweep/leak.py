@@ -5,6 +5,7 @@ so here each sample is reduced to two small numbers: which people it is nearest 
 above. What a subset gives away is then a matter of counting.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -58,8 +59,8 @@ class View:
 
     Attributes:
         main: (N,) int32, the cell against the member gallery: group * (bars + 1) + level.
-        control: (N,) int32, the same against the hold-out people whom it meets, by the bars of its circle.
-        circle: (N,) int8, in which circle these stand (`pd.audit.circles`).
+        control: (N,) int32, the same against the hold-out people whom it meets, by the bars of the circle in which these stand
+            (`pd.audit.circles`): (circle * groups + group) * (bars + 1) + level.
         main_bars: (1, 1 + R) int64, the threshold of each resample as a level: a sample passes where its level is larger.
         control_bars: (C, 1 + R), the same of each circle.
         members: (1 + R, A) float32, how often each of A members is drawn; ones first.
@@ -68,7 +69,6 @@ class View:
 
     main: npt.NDArray[np.int32]
     control: npt.NDArray[np.int32]
-    circle: npt.NDArray[np.int8]
     main_bars: Ints
     control_bars: Ints
     members: Rows
@@ -93,10 +93,10 @@ class View:
             here = met.circle == circle
             level[here] = bars.level(met.score[here])
         levels = [1 + max(len(bars.values) for bars in side) for side in ([main], control)]
+        groups = drawn[0].shape[1] * drawn[1].shape[1]
         return cls(
             (group * levels[0] + main.level(to_member)).astype(np.int32),
-            (group * levels[1] + level).astype(np.int32),
-            met.circle.astype(np.int8),
+            ((met.circle * groups + group) * levels[1] + level).astype(np.int32),
             main.which[None],
             np.stack([bars.which for bars in control]),
             *drawn,
@@ -107,26 +107,23 @@ class View:
 
         A sample counts as often as the two people were drawn whom it is nearest to.
         """
-        circle, main, control = self.circle[chosen], self.main[chosen], self.control[chosen]
-        (whole,) = self._counts([main], self.main_bars)
-        parts = self._counts([control[circle == one] for one in range(len(self.control_bars))], self.control_bars)
-        seen = np.flatnonzero(whole.sum(axis=1))
+        main, control = self._counts(self.main[chosen], self.main_bars), self._counts(self.control[chosen], self.control_bars)
+        seen = np.flatnonzero(main[0].sum(axis=1))
         people = np.divmod(seen, self.strangers.shape[1])
         weight = self.members[:, people[0]].astype(np.float64) * self.strangers[:, people[1]]
         # A resample that drew none of the people whom samples resemble says nothing of people: it weighs samples alike.
-        weight[weight @ whole[seen].sum(axis=1) == 0] = 1
-        total = weight @ whole[seen].sum(axis=1)
-        passing = (
-            sum(_passing(weight, _above(count[seen]), bar) for count, bar in zip(counts, bars, strict=True))
-            for counts, bars in (([whole], self.main_bars), (parts, self.control_bars))
-        )
-        main_rate, control_rate = (np.asarray(of_side) / total for of_side in passing)
-        return main_rate, control_rate
+        weight[weight @ main[0][seen].sum(axis=1) == 0] = 1
+        total = weight @ main[0][seen].sum(axis=1)
+        passing = [
+            np.sum([_passing(weight, _above(count[seen]), bar) for count, bar in zip(counts, bars, strict=True)], axis=0)
+            for counts, bars in ((main, self.main_bars), (control, self.control_bars))
+        ]
+        return passing[0] / total, passing[1] / total
 
-    def _counts(self, cells: Sequence[npt.NDArray[np.int32]], bars: Ints) -> list[Ints]:
-        """Of each array of cells: (groups, levels) samples."""
-        shape = (self.members.shape[1] * self.strangers.shape[1], int(bars.max()) + 2)
-        return [np.bincount(some, minlength=shape[0] * shape[1]).reshape(shape) for some in cells]
+    def _counts(self, cells: npt.NDArray[np.int32], bars: Ints) -> Ints:
+        """(circles, groups, levels): how many samples."""
+        shape = (len(bars), self.members.shape[1] * self.strangers.shape[1], int(bars.max()) + 2)
+        return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
 
 
 def _passing(weight: Floats, above: Ints, bars: Ints) -> Floats:
