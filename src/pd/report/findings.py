@@ -60,7 +60,7 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
     )
     yield _finding(
         "Extraction",
-        "Can a training image be got back by asking often?",
+        "Does it draw a training image again?",
         (student, teacher),
         # Pictures that are made again and again, or copies that are there once: what is surer.
         max(("extraction", "excess"), ("extraction", "copies", "excess"), key=lambda keys: _low(student, *keys)),
@@ -94,7 +94,7 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
         (student, teacher),
         ("attributes", "hidden_half", "advantage"),
         0.0,
-        lambda value: f"guessed {decimal(value)} better of members than of strangers (1: perfectly)",
+        lambda value: f"guessed {decimal(value) if value > 0 else 'no'} better of members than of strangers (1: perfectly)",
         decimal,
     )
     yield _fingerprints(audit)

@@ -28,12 +28,13 @@ def reidentification(audit: Mapping[str, Any]) -> Forest | None:
 
 
 def extraction(audit: Mapping[str, Any]) -> Forest | None:
-    """Extracted training images of each arm, beside the same count of strangers' images."""
+    """Extracted training images of each arm, beside the same count of strangers' images, and copies beyond strangers'."""
     rows = []
     for arm in arms_of(audit):
         found = dig(audit, "arms", arm, "extraction")
         rows.append(interval(f"{SHORT.get(arm, arm)}, members", kind_of(arm), dig(found, "extracted")))
         rows.append(interval(f"{SHORT.get(arm, arm)}, strangers", "control", dig(found, "control")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), dig(found, "copies", "excess")))
     return _forest("extraction", "Share of training images extracted", "share extracted (strangers: by accident)", rows)
 
 
