@@ -19,6 +19,7 @@ _TRIED: Mapping[str, str] = {
 }
 _FOUND = ("kept", "excess", "coverage", "balance", "utility")
 _MOST = 8
+_WIDEST = {"detectors": 9, "candidates": 10}
 
 
 def worth_showing(rows: Sequence[Row], most: int = _MOST) -> list[Row]:
@@ -45,11 +46,13 @@ def lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def sweep_table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
-    table = Table(title="sweep", box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table = Table(title="sweep", box=SIMPLE, padding=0, show_edge=False)
     shown = worth_showing(rows)
     headings, body = lines(shown)
-    for heading in headings:
-        table.add_column(heading, min_width=max(map(len, heading.split("\n"))))  # 80 columns hold them; what stands below wraps
+    for heading in headings:  # 80 columns hold them; what stands below wraps
+        split = heading.replace("coverage", "cover-\nage").replace("balance", "bal-\nance")
+        least = max(map(len, split.split("\n")))
+        table.add_column(split, min_width=least, max_width=max(least, _WIDEST.get(heading, 7)))
     for row, line in zip(shown, body, strict=True):
         table.add_row(*line, style="bold" if row["chosen"] else None)
     return table
