@@ -27,6 +27,7 @@ from harness import print_last, store
 from rich.console import Console
 from rich.table import Table
 
+from pd.audit.circles import CIRCLES, Met
 from pd.audit.estimate import multiplicities
 from pd.config import Settings, parse_settings
 from pd.dataset.schema import IMAGE, image_schema
@@ -144,15 +145,11 @@ def _view(chance: np.random.Generator, person: Any, copied: Any, resamples: int 
         for count in (MEMBERS, STRANGERS)
     ]
     weight = drawn[1][:, who].astype(np.float64)
-    bars = [Bars.of(chance.normal(0.5, 0.1, len(who)).astype(np.float32), weight, 0.05) for _ in range(2)]
-    control = chance.normal(0.5, 0.1, rows)
-    likeness = 0.45 + 0.45 * copied + chance.normal(0, 0.1, rows), control, control - chance.exponential(0.05, rows)
+    main, *control = (Bars.of(chance.normal(0.5, 0.1, len(who)).astype(np.float32), weight, 0.05) for _ in range(1 + CIRCLES))
+    likeness = (0.45 + 0.45 * copied + chance.normal(0, 0.1, rows)).astype(np.float32)
+    met = Met(chance.normal(0.5, 0.1, rows).astype(np.float32), np.arange(rows) % CIRCLES)
     group = person * STRANGERS + chance.integers(STRANGERS, size=rows)
-    cells = [
-        (group * (len(one.values) + 1) + one.level(scores.astype(np.float32))).astype(np.int32)
-        for one, scores in zip((*bars, bars[1]), likeness, strict=True)
-    ]
-    return View(*cells, bars[0].which, bars[1].which, *drawn, np.array([STRANGERS]))
+    return View.of(group, likeness, met, main, control, (drawn[0], drawn[1]))
 
 
 def _judge(made: Path, trials: int) -> Judge:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from random_people import People, attack, people
 
+from pd.audit.circles import Circles
 from pd.audit.reidentification import default_alpha
 
 
@@ -52,31 +53,33 @@ def test_the_holdout_people_themselves_are_not_found_among_members() -> None:
 
 
 def test_thresholds_are_those_of_the_definition() -> None:
-    """Against a slow reading of methods: a stranger passes with probability alpha, own identity left out for t_h.
+    """Against a slow reading of methods: a stranger passes with probability alpha.
 
-    Samples meet as many hold-out people as these strangers do: all but one, in turn.
+    On the control's side strangers meet the four people who follow theirs in a circle, and samples four who stand side by side.
     """
     rng = np.random.default_rng(4)
     members, holdout = people(rng, 10, 4), people(rng, 10, 4)
-    samples = np.concatenate([members.rows[::2], people(rng, 100, 1).rows])
-    alpha = 0.1
+    samples = np.concatenate([members.rows[::2], people(rng, 400, 1).rows])
+    alpha, seed = 0.1, 3
 
     def passing(scores: Any, strangers: list[float]) -> float:
         candidates = np.nextafter(np.array(strangers, np.float32), np.float32(np.inf))
         threshold = min(t for t in candidates if np.mean([s >= t for s in strangers]) <= alpha)
         return float(np.mean([score >= threshold for score in scores]))
 
+    def likeness(row: Any, others: list[int]) -> float:
+        return max(float(row @ other) for other, who in zip(holdout.rows, holdout.names, strict=True) if int(who) in others)
+
     to_members = [max(float(h @ m) for m in members.rows) for h in holdout.rows]
-    to_others = [
-        max(float(a @ b) for b, other in zip(holdout.rows, holdout.names, strict=True) if other != name)
-        for a, name in zip(holdout.rows, holdout.names, strict=True)
-    ]
-    found = attack(samples, members, holdout, alpha=alpha)
+    found = attack(samples, members, holdout, alpha=alpha, seed=seed)
     assert found.main.value == pytest.approx(passing([max(s @ members.rows.T) for s in samples], to_members))
-    names = np.array(holdout.names)
-    without = [holdout.rows[names != left_out] for left_out in set(holdout.names)]
-    controls = [passing([max(s @ rows.T) for s in samples], to_others) for rows in without]
-    assert found.control.value == pytest.approx(np.mean(controls))
+    controls = []
+    for order in Circles.of(np.arange(10), seed).orders.tolist():
+        after = [[order[(order.index(who) + step) % 10] for step in range(1, 5)] for who in range(10)]
+        to_others = [likeness(row, after[int(who)]) for row, who in zip(holdout.rows, holdout.names, strict=True)]
+        controls += [passing([likeness(sample, four) for sample in samples], to_others) for four in after]
+    # Each sample meets four people of one circle, drawn by seed: the mean over all is what they tell of.
+    assert found.control.value == pytest.approx(np.mean(controls), abs=0.03)
     assert found.excess.value == pytest.approx(found.main.value - found.control.value)
 
 

@@ -35,6 +35,7 @@ def _attacks(arm, entry):
             "extracted": around(0.3 * leak, 0.02, 160),
             "control": around(0.002, 0.002, 160),
             "excess": around(0.3 * leak - 0.002, 0.02, 160),
+            "copies": {"excess": around(0.4 * leak - 0.002, 0.03, 160)},
             "images_extracted": round(60 * leak),
             "prompts": 160,
             "samples_per_prompt": 32,

@@ -7,7 +7,11 @@ from pd.report import forests
 
 def test_each_attack_has_a_row_for_each_arm_that_was_attacked(report_data):
     audit = every_attack(report_data.audit)
-    assert [row.label for row in forests.extraction(audit).rows][:2] == ["Teacher, members", "Teacher, strangers"]
+    assert [row.label for row in forests.extraction(audit).rows][:3] == [
+        "Teacher, members",
+        "Teacher, strangers",
+        "Teacher, copies",
+    ]
     found = forests.membership(audit)
     assert (found.reference, found.form, len(found.rows)) == (0.5, "decimal", 5)
     assert found.low < 0.5 < found.high

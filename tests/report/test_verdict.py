@@ -57,7 +57,8 @@ def test_a_blind_audit_is_no_good_news():
 def test_every_attack_is_told_and_the_worse_membership_attack_counts(report_data):
     found = verdict(every_attack(report_data.audit))
     told = {finding.attack: finding for finding in found.findings}
-    assert list(told) == ["Re-identification", "Extraction", "Membership inference", "Attribute disclosure", "Fingerprints"]
+    attacks = ["Re-identification", "Extraction", "Membership inference", "Attribute disclosure", "Hidden half", "Fingerprints"]
+    assert list(told) == attacks
     assert told["Membership inference"].answer == "AUC 0.510 (guessing: 0.5)"
     assert told["Fingerprints"].state == "trace"
     assert "from 32 copies on" in told["Fingerprints"].answer
@@ -67,6 +68,24 @@ def test_every_attack_is_told_and_the_worse_membership_attack_counts(report_data
 def test_why_an_attack_was_not_made_is_said():
     told = {finding.attack: finding for finding in verdict(audited(between(0, -1, 1), extraction={"why": "too slow"})).findings}
     assert (told["Extraction"].answer, told["Extraction"].sure) == ("not measured", "too slow")
+
+
+def test_an_interval_that_holds_everything_shows_nothing():
+    audit = audited(
+        between(0.0, -0.1, 0.1), attributes={"worst": "beard", "by_label": {"beard": {"advantage": between(0.3, -0.9, 1)}}}
+    )
+    found = verdict(audit)
+    told = {finding.attack: finding for finding in found.findings}["Attribute disclosure"]
+    assert (told.state, found.state) == ("unknown", "clear")
+    assert "too wide to tell" in told.sure
+    assert "by the one attack that was made" in found.title
+    assert "its interval is too wide to tell" in verdict(audited(between(0.1, -0.4, 0.7))).title
+
+
+def test_copies_that_nobody_repeats_are_extracted_too():
+    figures = {"excess": between(0.0, -0.1, 0.1), "copies": {"excess": between(0.3, 0.2, 0.4)}}
+    found = verdict(audited(between(0.0, -0.1, 0.1), extraction=figures))
+    assert "gives people away: by extraction" in found.title
 
 
 def test_weak_instruments_are_called_weak():

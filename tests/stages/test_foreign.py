@@ -80,7 +80,10 @@ def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, m
         done = pd("audit", "--real", people, "--synthetic", folder, "--out", out, "--fail-above", "excess=0.2")
         assert done.returncode == (3 if kind == "members" else 0), done.stderr[-2000:]
         assert "this audit would have found it" in " ".join(done.stdout.split())
-        excess[kind] = json.loads(out.read_text())["arms"]["synthetic"]["reid"]["excess"]
+        assert "copies of members' pictures" in done.stdout
+        found = json.loads(out.read_text())["arms"]["synthetic"]
+        excess[kind] = found["reid"]["excess"]
+        assert (found["extraction"]["copies"]["excess"]["low"] > 0.5) == (kind == "members")
     assert excess["members"]["low"] > 0.5
     # These strangers are the control gallery themselves, so the control rate exceeds the main rate.
     assert excess["strangers"]["value"] < 0.1

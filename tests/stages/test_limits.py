@@ -6,14 +6,14 @@ from pd.errors import LeakError, UserError
 from pd.stages.limits import check_limits, parse_limits
 
 
-def arm(excess: float, detectable: float | None = 0.01, control: float = 0.05) -> dict[str, Any]:
+def arm(excess: float, detectable: float | None = 0.01, like_holdout: float = 0.05) -> dict[str, Any]:
     power = {"blind": detectable is None, "words": "This audit could not have seen a leak.", "detectable": detectable}
     estimate = {"value": excess, "low": excess - 0.01, "high": excess + 0.01}
     return {
         "reid": {
             "excess": estimate,
             "power": power,
-            "by_attacker": {"thumbnails": {"control": {"value": control}}},
+            "by_attacker": {"thumbnails": {"like_holdout": {"value": like_holdout}}},
         },
         "extraction": {"excess": {"value": 0.0, "high": 0.0}},
         "attributes": {"hidden_half": {"advantage": {"value": 0.0}}},
@@ -37,7 +37,7 @@ def test_passing_says_when_it_means_little() -> None:
 
 
 def test_samples_of_the_strangers_are_told_of_and_mean_nothing_where_lots_were_drawn() -> None:
-    copied = arm(0.0, control=0.97)
+    copied = arm(0.0, like_holdout=0.97)
     assert "97 % of the samples look like hold-out people" in check_limits(copied, {"excess": 0.02})[0]
     with pytest.raises(UserError, match="look like hold-out people"):
         check_limits(copied, {"excess": 0.02}, split_drawn=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from pd.config import Settings, load_settings, parse_settings
 from pd.errors import UserError
@@ -92,9 +93,12 @@ def test_the_table_has_what_matters(tmp_path: Path) -> None:
     result = concluded(tmp_path)
     shown = worth_showing(result.rows)
     assert [row["number"] for row in shown] == [3, 0, 4, 2, 1]
+    with (console := Console(width=80)).capture() as captured:
+        console.print(sweep_table(result.rows))
+    assert "utility" in captured.get()  # no column is cut off
     headings, body = lines(shown)
     assert headings == [
-        "", "trial", "re-id\nquantile", "near-copy\nquantile", "detectors", "kept", "excess", "coverage", "balance", "utility",
+        "", "no.", "re-id\nquantile", "near-copy\nquantile", "detectors", "kept", "excess", "coverage", "balance", "utility",
     ]  # fmt: skip
     assert {len(line) for line in body} == {len(headings)}
     assert [line[0] for line in body] == ["chosen", "as it is", "Pareto", "Pareto", "Pareto"]

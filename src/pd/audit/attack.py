@@ -1,12 +1,15 @@
 """One attacker against several sets of images: fitted once, the real galleries embedded once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attackers.base import Attacker, Embedded, Rows, nearest
+from pd.audit.attackers.base import Attacker, Embedded, Rows, nearest, similarity
+from pd.audit.circles import Circles
 from pd.audit.estimate import number
+from pd.audit.nearest import Similarity
 from pd.audit.planted import jittered
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.dataset.images import Pixels
@@ -37,7 +40,7 @@ class Attack:
         strangers: images of hold-out people, at once strangers and control gallery.
         alpha: stranger rate.
         bootstrap: resamples behind each interval.
-        seed: of the resampling.
+        seed: of the circles and the resampling.
 
     Attributes:
         members: the member gallery, embedded.
@@ -59,9 +62,9 @@ class Attack:
         self.strangers = Embedded.of(attacker, strangers.images)
         self._member, self._stranger = number(members.identities), number(strangers.identities)
         self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
-        own = (self._stranger, self._stranger)
+        self._circles = Circles.of(self._stranger, seed)
         self._stranger_to_member = nearest(self.strangers.rows, self.members).score
-        self._stranger_to_other = nearest(self.strangers.rows, self.strangers, own).score
+        self._stranger_to_others = self._circles.strangers(self._to_strangers(self.strangers.rows))
 
     def member_pictures(self) -> npt.NDArray[np.float32]:
         """(L,) similarity of pictures of members to the gallery: each member image without itself, of people who have several.
@@ -78,15 +81,17 @@ class Attack:
     def __call__(self, images: Pixels) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""
         rows = self._attacker.embed(images)
-        to_holdout = nearest(rows, self.strangers)
-        others = (self._stranger[to_holdout.row], self._stranger)
+        to_holdout, met = self._circles.samples(self._to_strangers(rows), len(rows))
         compared = Comparison(
             nearest(rows, self.members),
             to_holdout,
-            nearest(rows, self.strangers, others).score,
+            met,
             self._stranger_to_member,
-            self._stranger_to_other,
+            self._stranger_to_others,
             self._member,
             self._stranger,
         )
         return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, rows)
+
+    def _to_strangers(self, rows: Rows) -> Callable[[slice], Similarity]:
+        return lambda part: similarity(rows[part], self.strangers)

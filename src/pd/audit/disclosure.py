@@ -31,6 +31,7 @@ def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
         "extracted": found.extracted.as_json(),
         "control": found.control.as_json(),
         "excess": found.excess.as_json(),
+        "copies": found.copies.as_json(),
         "images_extracted": found.images,
         "cliques": found.cliques,
         "prompts": found.prompts,

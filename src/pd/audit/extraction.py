@@ -3,7 +3,9 @@
 Carlini et al., "Extracting Training Data from Diffusion Models" (arXiv 2301.13188, section 4): generate many for each prompt,
 find cliques of near-identical samples, and compare. Their distances are numbers for their data; here hold-out people say what
 is near: two samples are one picture when they are nearer to each other than pictures of two people come, and it is a
-member's when it is nearer than a stranger's picture comes.
+member's when it is nearer, for its distance to members' pictures at large, than a stranger's picture comes. Samples that are so
+near to a member's picture, repeated or not, are counted beside: of images whose prompts nobody knows, or that were chosen among
+many, each may be there once.
 """
 
 import math
@@ -13,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.circles import Circles, Met
 from pd.audit.cliques import cliques
 from pd.audit.estimate import Estimate, number
-from pd.audit.nearest import Nearest
-from pd.audit.reidentification import Comparison, excess
+from pd.audit.nearest import Nearest, Similarity, in_blocks
+from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles
 from pd.dataset.images import Pixels
 
@@ -27,6 +30,29 @@ _FAR = np.float32(-1e3)  # below every likeness
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Samples that are somebody's picture.
+
+    Attributes:
+        members: share that are a member's.
+        control: share that are a hold-out person's.
+        excess: members less control.
+    """
+
+    members: Estimate
+    control: Estimate
+    excess: Estimate
+
+    @classmethod
+    def of(cls, found: Reidentification) -> "Copies":
+        return cls(found.main, found.control, found.excess)
+
+    def as_json(self) -> dict[str, dict[str, float | int]]:
+        """For `audit.json`."""
+        return {"members": self.members.as_json(), "control": self.control.as_json(), "excess": self.excess.as_json()}
+
+
+@dataclass(frozen=True)
 class Extraction:
     """What was extracted from a set of samples.
 
@@ -34,6 +60,7 @@ class Extraction:
         extracted: share of samples in a clique whose middle is a member's picture.
         control: the same with hold-out people's, who cannot have been learnt.
         excess: extracted less control.
+        copies: the same of all samples, in cliques or not: share that are a member's picture, beyond strangers'.
         images: member images extracted.
         cliques: how many were found.
         prompts: groups of samples.
@@ -42,6 +69,7 @@ class Extraction:
     extracted: Estimate
     control: Estimate
     excess: Estimate
+    copies: Copies
     images: int
     cliques: int
     prompts: int
@@ -82,20 +110,59 @@ def extract(
         for clique in cliques(rows[here], same_picture, least(len(here))):
             middle[here[clique]] = here[clique[_middle(rows[here[clique]])]]
             found += 1
-    to_holdout = _nearest(rows, holdout_rows)
-    second = _nearest(rows, holdout_rows, (who[to_holdout.row], who))
-    compared = Comparison(
-        _of_middles(_nearest(rows, member_rows), middle),
-        _of_middles(to_holdout, middle),
-        _of_middles(second, middle).score,
-        _nearest(holdout_rows, member_rows).score,
-        between_people,
-        number(member_identities),
-        who,
-    )
-    share = excess(compared, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
+    circles = Circles.of(who, seed)
+    strangers = _Relative.of(holdout_rows, member_rows)
+    stranger_to_member = strangers.nearest(member_rows).score
+    stranger_to_others = circles.strangers(lambda part: strangers.likeness(part, holdout_rows))
+
+    def judge(pictures: Tiles, alone: npt.NDArray[np.bool_]) -> tuple[Comparison, Reidentification]:
+        """Each sample by a picture in its stead; those alone resemble nobody, but keep whom they are nearest to."""
+        shown = _Relative.of(pictures, member_rows)
+        to_member = shown.nearest(member_rows)
+        to_holdout, met = circles.samples(lambda part: shown.likeness(part, holdout_rows), len(pictures))
+        compared = Comparison(
+            Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
+            to_holdout,
+            Met(np.where(alone, _FAR, met.score), met.circle),
+            stranger_to_member,
+            stranger_to_others,
+            number(member_identities),
+            who,
+        )
+        return compared, excess(compared, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
+
+    alone = middle < 0
+    compared, share = judge(rows[np.where(alone, np.arange(len(rows)), middle)], alone)
+    copies = judge(rows, np.zeros(len(rows), dtype=bool))[1]
     images = len(np.unique(compared.to_member.row[share.hits]))
-    return Extraction(share.main, share.control, share.excess, images, found, int(asked.max()) + 1)
+    prompted = int(asked.max()) + 1
+    return Extraction(share.main, share.control, share.excess, Copies.of(copies), images, found, prompted)
+
+
+@dataclass(frozen=True, eq=False)
+class _Relative:
+    """Pictures whose distances are told as shares of what lies between them and members' pictures at large.
+
+    A blurred or pale picture is nearer to every picture than a sharp one is, and a copy of none; so the paper, too, divides by
+    the distance to other pictures (section 5.1).
+    """
+
+    rows: Tiles
+    at_large: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Tiles, members: Tiles) -> "_Relative":
+        parts = in_blocks(
+            lambda part: likeness(rows[part], members), len(rows), len(members), lambda _, block: block.mean(axis=1)
+        )
+        return cls(rows, np.maximum(-np.concatenate(parts), 1e-6))
+
+    def likeness(self, part: slice, others: Tiles) -> Similarity:
+        """(n, M) float32: 0 for the same picture, about -1 for any other."""
+        return likeness(self.rows[part], others) / self.at_large[part, None]
+
+    def nearest(self, others: Tiles) -> Nearest:
+        return Nearest.in_blocks(lambda part: self.likeness(part, others), len(self.rows), len(others))
 
 
 def least(samples: int) -> int:
@@ -110,10 +177,3 @@ def _middle(rows: Tiles) -> int:
 
 def _nearest(some: Tiles, others: Tiles, same: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None) -> Nearest:
     return Nearest.in_blocks(lambda rows: likeness(some[rows], others), len(some), len(others), same)
-
-
-def _of_middles(nearest: Nearest, middle: npt.NDArray[np.int64]) -> Nearest:
-    """Every sample of a clique is judged by its middle; one in no clique keeps whom it resembles, but resembles nobody."""
-    alone = middle < 0
-    of = np.where(alone, np.arange(len(middle)), middle)
-    return Nearest(np.where(alone, _FAR, nearest.score[of]), nearest.row[of])

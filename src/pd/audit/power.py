@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.circles import Met
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Comparison, excess
 
@@ -54,7 +55,7 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
         alpha: share of strangers that may pass.
         seed: of planting and resampling.
     """
-    without = _without_leak(compared, alpha)
+    without = _without_leak(compared)
     audits = [_Simulated(without, pictures, np.random.default_rng([seed, number])) for number in range(_AUDITS)]
 
     def seen(share: float) -> bool:
@@ -70,8 +71,8 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
         return Power(
             None,
             None,
-            "This audit could not have seen a leak, even if every sample were a picture of a member: "
-            "its attackers recognise too few, or its people are too few for an interval above 0.",
+            "This audit could not have seen a leak reliably: had every sample been a picture of a member, it would still have "
+            "missed it more than 20 times in 100. Its people or samples are too few, or its attackers recognise too little.",
         )
     below, above = _LEAST, 1.0
     for _ in range(_HALVINGS):
@@ -89,16 +90,23 @@ def power(compared: Comparison, pictures: npt.NDArray[np.float32], *, alpha: flo
     )
 
 
-def _without_leak(compared: Comparison, alpha: float) -> Comparison:
-    """The samples as if they had no excess: those most like members resemble them no more than they do hold-out people."""
-    found = excess(compared, alpha=alpha, bootstrap=1, seed=0)
-    leaked = round(max(found.excess.value, 0.0) * len(found.hits))
-    score, holdout = compared.to_member.score, compared.to_holdout.score
-    most = np.argsort(-score, kind="stable")[:leaked]
-    # Likenesses to a larger gallery are larger: on the members' scale, as strangers know it.
-    scale = np.quantile(compared.stranger_to_member, 1 - alpha) - np.quantile(compared.stranger_to_other, 1 - alpha)
-    score = score.copy()
-    score[most] = holdout[most] + np.float32(scale)
+def _without_leak(compared: Comparison) -> Comparison:
+    """The samples as if they had no excess at any threshold: no more of them resemble members than resemble hold-out people.
+
+    To take away those above the threshold alone is not enough: simulated audits draw other strangers, whose lower thresholds
+    let others of the leaking samples pass, and what is then seen was there before anything was planted.
+    """
+    met = compared.met
+    members = np.sort(compared.stranger_to_member)
+    # Likenesses to a larger gallery are larger: on the members' scale, as strangers know it, in place of the hold-out people's.
+    scaled = np.empty(len(met.score))
+    for circle, scores in enumerate(compared.stranger_to_others):
+        here, others = met.circle == circle, np.sort(scores)
+        scaled[here] = np.interp(met.score[here], others, members)
+        scaled[here] += np.maximum(met.score[here] - others[-1], 0) + np.minimum(met.score[here] - others[0], 0)
+    score = compared.to_member.score.copy()
+    order = np.argsort(score, kind="stable")
+    score[order] = np.minimum(score[order], np.sort(scaled)).astype(np.float32)
     return replace(compared, to_member=Nearest(score, compared.to_member.row))
 
 
@@ -118,9 +126,9 @@ class _Simulated:
         self._compared = Comparison(
             to_member=Nearest(compared.to_member.score[rows], _place(to_member[rows], ours, rng)),
             to_holdout=Nearest(compared.to_holdout.score[rows], first[_place(to_holdout[rows], theirs, rng)]),
-            to_second=compared.to_second[rows],
+            met=Met(compared.met.score[rows], compared.met.circle[rows]),
             stranger_to_member=compared.stranger_to_member[image],
-            stranger_to_other=compared.stranger_to_other[image],
+            stranger_to_others=compared.stranger_to_others[:, image],
             members=np.arange(members),
             holdout=np.repeat(np.arange(strangers), list(map(len, images))),
         )

@@ -79,5 +79,6 @@ def _figures(found: Reidentification) -> Json:
         "main": found.main.as_json(),
         "control": found.control.as_json(),
         "excess": found.excess.as_json(),
+        "like_holdout": found.like_holdout.as_json(),
         "people_hit": found.people_hit,
     }

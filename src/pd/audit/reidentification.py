@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number, of_people, students
+from pd.audit.circles import Circles, Met
+from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number, of_people, share, students
 from pd.audit.nearest import Nearest, Similarity
 
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
@@ -23,6 +24,8 @@ class Reidentification:
         main: share of samples that pass for a member at the stranger rate alpha.
         control: share that pass for a hold-out person, who cannot have been learnt.
         excess: main less control.
+        like_holdout: share that look like any hold-out person. Unrelated samples do, too, somewhat oftener than `control`: that
+            this is most samples tells of a generator that has learned from the hold-out people.
         people_hit: how many members are the nearest match of a sample counted in `main`.
         hits: (N,) bool, the samples counted in `main`.
         draws: (B,) resampled excess. Equal seeds, people and B resample the people alike, so that ratios and
@@ -32,6 +35,7 @@ class Reidentification:
     main: Estimate
     control: Estimate
     excess: Estimate
+    like_holdout: Estimate
     people_hit: int
     hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
     draws: Floats = field(repr=False, compare=False)
@@ -44,24 +48,20 @@ class Comparison:
     Attributes:
         to_member: the nearest member image of each of N samples.
         to_holdout: the nearest hold-out image of each.
-        to_second: (N,) float32, similarity of each to its nearest image of any hold-out person but that one.
+        met: what each is like the hold-out people whom it is compared with.
         stranger_to_member: (H,) float32, similarity of each hold-out image to its nearest member image.
-        stranger_to_other: (H,) float32, to its nearest image of another hold-out person.
+        stranger_to_others: (CIRCLES, H) float32, to the hold-out people whom it is compared with, in each circle.
         members: (M,) int64, who is in each member image, 0..K-1.
-        holdout: (H,) int64, the same of hold-out images; at least two people.
+        holdout: (H,) int64, the same of hold-out images.
     """
 
     to_member: Nearest
     to_holdout: Nearest
-    to_second: npt.NDArray[np.float32]
+    met: Met
     stranger_to_member: npt.NDArray[np.float32]
-    stranger_to_other: npt.NDArray[np.float32]
+    stranger_to_others: npt.NDArray[np.float32]
     members: npt.NDArray[np.int64]
     holdout: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if self.holdout.max() == 0:
-            raise ValueError("a threshold needs at least two hold-out identities")
 
 
 def default_alpha(strangers: int) -> float:
@@ -92,19 +92,19 @@ def excess_reidentification(
         holdout_identities: H names, at least two different ones.
         alpha: share of strangers that may pass, in (0, 1).
         bootstrap: resamples.
-        seed: of the resampling.
+        seed: of the circles and the resampling.
     """
     matrices = (sample_to_member, sample_to_holdout, stranger_to_member, holdout_to_holdout)
     _check(*matrices, len(member_identities), len(holdout_identities))
     holdout = number(holdout_identities)
-    to_holdout = Nearest.of(sample_to_holdout)
-    own = holdout[to_holdout.row][:, None] == holdout[None]
+    circles = Circles.of(holdout, seed)
+    to_holdout, met = circles.samples(lambda rows: sample_to_holdout[rows], len(sample_to_holdout))
     compared = Comparison(
         to_member=Nearest.of(sample_to_member),
         to_holdout=to_holdout,
-        to_second=np.where(own, -np.inf, sample_to_holdout).max(axis=1),
+        met=met,
         stranger_to_member=stranger_to_member.max(axis=1),
-        stranger_to_other=np.where(holdout[:, None] == holdout[None], -np.inf, holdout_to_holdout).max(axis=1),
+        stranger_to_others=circles.strangers(lambda rows: holdout_to_holdout[rows]),
         members=number(member_identities),
         holdout=holdout,
     )
@@ -120,8 +120,8 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     not independent; then comes the chance of N samples. The galleries stay whole: to thin them would lower the main
     rate of a model that copies everybody.
 
-    With K hold-out people a stranger meets K - 1 of them, so a sample is let meet K - 1, too: the control is a mean over who
-    is left out. Else unrelated samples would pass for hold-out people oftener than for members, and small leaks would hide.
+    Which hold-out people samples and strangers are compared with, `pd.audit.circles` says: else unrelated samples would pass
+    for hold-out people oftener than for members, and small leaks would hide.
 
     Args:
         compared: samples and strangers with both galleries.
@@ -130,13 +130,14 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
         seed: of the resampling.
     """
     member, holdout = compared.members, compared.holdout
-    to_member = _Side(compared.to_member, member, compared.stranger_to_member, holdout)
-    to_holdout = _Control(compared.to_holdout, holdout, compared.stranger_to_other, holdout, compared.to_second)
+    to_member = _Side.among_members(compared)
+    to_holdout = _Side.among_holdout(compared)
 
     once = np.ones((1, holdout.max() + 1))
     hit = to_member.passing(once, alpha)
     false = to_holdout.passing(once, alpha)
     main, control = float(hit.mean()), float(false.mean())
+    like_holdout = compared.to_holdout.score > to_holdout.bars(once, alpha)[0]
 
     rng = np.random.default_rng(seed)
     drawn_members = multiplicities(int(member.max()) + 1, bootstrap, rng)
@@ -151,20 +152,20 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     return Reidentification(
         main=of_people(main, draws[:, 0], people, n, least=0.0),
         control=of_people(control, draws[:, 1], people, n, least=0.0),
-        excess=_interval(main - control, draws[:, 0] - draws[:, 1], people, n),
-        people_hit=len(np.unique(to_member.nearest[hit[0] > 0])),
-        hits=hit[0] > 0,
+        excess=excess_interval(main - control, draws[:, 0] - draws[:, 1], people, n),
+        like_holdout=share(like_holdout, to_holdout.nearest.astype(str).tolist()),
+        people_hit=len(np.unique(to_member.nearest[hit[0]])),
+        hits=hit[0],
         draws=draws[:, 0] - draws[:, 1],
     )
 
 
-def _interval(value: float, draws: Floats, people: int, n: int) -> Estimate:
-    """The interval of an excess: `of_people` for the upper end; the lower end is widened less.
+def excess_interval(value: float, draws: Floats, people: int, n: int) -> Estimate:
+    """The interval of an excess: `of_people` for the upper end; the lower end is widened less, so that small leaks are seen.
 
-    With few strangers the control is a little too high, since two that are alike count on both sides: excess comes out 0.002 to
-    0.02 too low for ten. So 0 lies above too many percentile intervals and below few (5 and 2.5 of 100, simulated). The upper
-    end is the further one of Student's t and the expanded percentile, the lower end the percentile, expanded for the variance
-    alone. 0 is then within 97 of 100 intervals of ten strangers, and 94 where each person's pictures are very much alike.
+    The upper end is the further one of Student's t and the expanded percentile, the lower end the percentile, expanded for the
+    variance alone. For ten strangers 0 is then within 98 of 100 intervals of unrelated samples, and within 93 to 96 where each
+    person's pictures are very much alike (simulated; benchmarks/RESULTS.md).
     """
     plain, wide = from_draws(value, draws, n), of_people(value, draws, people, n)
     spread = (people / max(people - 1, 1)) ** 0.5
@@ -187,28 +188,41 @@ def first_held_back(weight: Floats, alpha: float) -> npt.NDArray[np.int64]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
 class _Side:
-    """Samples against one gallery, with the strangers that set its threshold."""
+    """Samples against one gallery, with the strangers that set its thresholds.
 
-    def __init__(
-        self,
-        samples: Nearest,
-        gallery: npt.NDArray[np.int64],
-        stranger: npt.NDArray[np.float32],
-        who: npt.NDArray[np.int64],
-    ) -> None:
-        self.scores = samples.score  # (N,)
-        self.nearest = gallery[samples.row]  # (N,) identity of the nearest gallery image
-        order = np.argsort(-stranger, kind="stable")
-        self._falling = stranger[order]  # (H,) strangers' scores, largest first
-        self._who = who[order]
+    Attributes:
+        scores: (N,) float32, of the samples.
+        nearest: (N,) int64, whom of the gallery each is nearest to.
+        circle: (N,) int64, by which threshold each is judged.
+        strangers: (C, H) float32, the strangers' scores: a threshold each.
+        who: (H,) int64, who is in each stranger's image.
+    """
 
-    def passing(self, drawn: Floats, alpha: float) -> Floats:
-        """(B, N) how far each sample passes for one of the gallery, 0 to 1, in each resample."""
-        return (self.scores > self.bars(drawn, alpha)).astype(np.float64)
+    scores: npt.NDArray[np.float32]
+    nearest: npt.NDArray[np.int64]
+    circle: npt.NDArray[np.int64]
+    strangers: npt.NDArray[np.float32]
+    who: npt.NDArray[np.int64]
+
+    @classmethod
+    def among_members(cls, compared: Comparison) -> "_Side":
+        to, one = compared.to_member, np.zeros(len(compared.to_member.row), np.int64)
+        return cls(to.score, compared.members[to.row], one, compared.stranger_to_member[None], compared.holdout)
+
+    @classmethod
+    def among_holdout(cls, compared: Comparison) -> "_Side":
+        met, who = compared.met, compared.holdout
+        return cls(met.score, who[compared.to_holdout.row], met.circle, compared.stranger_to_others, who)
+
+    def passing(self, drawn: Floats, alpha: float) -> npt.NDArray[np.bool_]:
+        """(B, N) which samples pass for one of the gallery in each resample: those whose score is above their bar."""
+        passing: npt.NDArray[np.bool_] = self.scores > self.bars(drawn, alpha)
+        return passing
 
     def bars(self, drawn: Floats, alpha: float) -> Similarity:
-        """(B, 1) the largest stranger score that is not let through: at most a share alpha of strangers exceeds it.
+        """(B, N) the largest stranger score that is not let through: at most a share alpha of strangers exceeds it.
 
         A sample passes when its score is *above*, i.e. at or above the next larger number, which is methods' t.
 
@@ -216,33 +230,15 @@ class _Side:
             drawn: (B, identities) multiplicities of the strangers' identities.
             alpha: the share.
         """
-        bars: Similarity = self._falling[first_held_back(drawn[:, self._who], alpha)]
-        return bars[:, None]
-
-
-class _Control(_Side):
-    """The same, less one person of the gallery at a time: samples meet as many people as strangers do."""
-
-    def __init__(
-        self,
-        samples: Nearest,
-        gallery: npt.NDArray[np.int64],
-        stranger: npt.NDArray[np.float32],
-        who: npt.NDArray[np.int64],
-        second: npt.NDArray[np.float32],
-    ) -> None:
-        super().__init__(samples, gallery, stranger, who)
-        self._second, self._people = second, int(gallery.max()) + 1
-
-    def passing(self, drawn: Floats, alpha: float) -> Floats:
-        # Of K people one is left out: once in K times it is the nearest, and the second nearest decides.
-        bars = self.bars(drawn, alpha)
-        left: Floats = (self._second > bars) / self._people
-        return left + (self.scores > bars) * (1 - 1 / self._people)
+        bars = np.empty((len(drawn), len(self.strangers)), np.float32)
+        for bar, scores in zip(bars.T, self.strangers, strict=True):
+            order = np.argsort(-scores, kind="stable")
+            bar[:] = scores[order][first_held_back(drawn[:, self.who[order]], alpha)]
+        return bars[:, self.circle]
 
 
 def _resample(
-    to_member: _Side, to_holdout: _Control, members: Floats, holdout: Floats, alpha: float, rng: np.random.Generator
+    to_member: _Side, to_holdout: _Side, members: Floats, holdout: Floats, alpha: float, rng: np.random.Generator
 ) -> Floats:
     """(B, 2) main and control rate of B resamples."""
     n = len(to_member.scores)

@@ -72,7 +72,7 @@ def audit(
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
         from pd.stages.foreign import audit_folders
         from pd.stages.limits import check_limits, parse_limits
-        from pd.stages.summary import arms_table
+        from pd.stages.summary import arms_table, measures_table
 
         limits = parse_limits(fail_above or ())
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
@@ -80,6 +80,7 @@ def audit(
         if out:
             Console().print(f"figures: {shown(str(out))}", soft_wrap=True)
         arm = figures["arms"]["synthetic"]
+        Console().print(measures_table(arm))
         Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
         for line in check_limits(arm, limits, split_drawn=real.is_dir()):
             Console().print(line, soft_wrap=True)

@@ -1,5 +1,6 @@
 """What each attack found in the released student, in plain words."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,8 +9,8 @@ from pd.report.words import decimal, dig, in_hundred, measure, why
 
 State = Literal["leak", "borderline", "clear", "trace", "unknown"]
 """`leak`: the interval lies above what chance gives; `borderline`: by less than is shown; `clear`: it does not; `trace`: what
-was planted was drawn again, which is of nobody, but shows that the model can remember; `unknown`: not measured, or without
-interval."""
+was planted was drawn again, which is of nobody, but shows that the model can remember; `unknown`: not measured, without
+interval, or with one so wide that it says nothing."""
 
 STATES: Mapping[State, str] = {
     "leak": "leak found",
@@ -18,6 +19,10 @@ STATES: Mapping[State, str] = {
     "trace": "marks drawn again",
     "unknown": "not known",
 }
+
+
+_TOO_WIDE = 1.0
+"""An interval as wide as from guessing to certainty holds whatever may be feared and whatever may be hoped for."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
     )
     yield _finding(
         "Extraction",
-        "Can a training image be got back by asking often?",
+        "Does it draw a training image again?",
         (student, teacher),
-        ("extraction", "excess"),
+        # Pictures that are made again and again, or copies that are there once: what is surer.
+        max(("extraction", "excess"), ("extraction", "copies", "excess"), key=lambda keys: _low(student, *keys)),
         0.0,
         lambda value: f"{in_hundred(value)} in 100, beyond what strangers give",
     )
@@ -81,6 +87,15 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
         lambda value: f"“{label}” is guessed {decimal(value)} better of members than of strangers",
         decimal,
         why(student, "attributes"),
+    )
+    yield _finding(
+        "Hidden half",
+        "Can half of a person's picture be guessed from the other half?",
+        (student, teacher),
+        ("attributes", "hidden_half", "advantage"),
+        0.0,
+        lambda value: f"guessed {decimal(value) if value > 0 else 'no'} better of members than of strangers (1: perfectly)",
+        decimal,
     )
     yield _fingerprints(audit)
 
@@ -108,6 +123,8 @@ def _finding(
     if state == "leak" and low == ends(chance):
         state, low = "borderline", f"just above {low}"
     sure = f"95 % interval {low} to {ends(student['high'])}"
+    if state == "clear" and student["high"] - student["low"] >= _TOO_WIDE:
+        state, sure = "unknown", f"{sure}: too wide to tell, for there are too few people"
     return Finding(attack, question, state, words(student["value"]), sure, other)
 
 
@@ -132,6 +149,11 @@ def _fingerprints(audit: Mapping[str, Any]) -> Finding:
         )
     state: State = "clear" if first["student"].startswith("never") else "trace"
     return Finding("Fingerprints", question, state, first["student"], "", first.get("teacher", ""))
+
+
+def _low(arm: Any, *keys: str) -> float:
+    """Where the interval of a figure begins; below everything where there is none."""
+    return (measure(dig(arm, *keys)) or {}).get("low", -math.inf)
 
 
 def _worse(arm: Any, *attacks: str) -> str:

@@ -28,12 +28,13 @@ def reidentification(audit: Mapping[str, Any]) -> Forest | None:
 
 
 def extraction(audit: Mapping[str, Any]) -> Forest | None:
-    """Extracted training images of each arm, beside the same count of strangers' images."""
+    """Extracted training images of each arm, beside the same count of strangers' images, and copies beyond strangers'."""
     rows = []
     for arm in arms_of(audit):
         found = dig(audit, "arms", arm, "extraction")
         rows.append(interval(f"{SHORT.get(arm, arm)}, members", kind_of(arm), dig(found, "extracted")))
         rows.append(interval(f"{SHORT.get(arm, arm)}, strangers", "control", dig(found, "control")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), dig(found, "copies", "excess")))
     return _forest("extraction", "Share of training images extracted", "share extracted (strangers: by accident)", rows)
 
 
@@ -55,9 +56,13 @@ def attributes(audit: Mapping[str, Any]) -> Forest | None:
         for label, entry in labels.items() if isinstance(labels, Mapping) else ():
             rows.append(interval(f"{SHORT.get(arm, arm)}, {label}", kind_of(arm), dig(entry, "advantage"), "decimal"))
         half = dig(audit, "arms", arm, "attributes", "hidden_half", "advantage")
-        rows.append(interval(f"{SHORT.get(arm, arm)}, hidden half of picture", kind_of(arm), half, "decimal"))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, hidden half", kind_of(arm), half, "decimal"))
     return _forest(
-        "attributes", "Advantage of guessing attributes", "advantage (0: no better than strangers')", rows, "decimal"
+        "attributes",
+        "Advantage of guessing attributes",
+        "advantage (0: no better than strangers'; 1: perfectly)",
+        rows,
+        "decimal",
     )
 
 

@@ -26,7 +26,7 @@ _LONGEST = 240  # of a remark, such as why something could not be measured
 NUMBER, NUMBERS, WORDS = "number", "numbers", "words"
 _ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "n": NUMBER}
 _ESTIMATES = [_ESTIMATE]
-_RATES = {"main": _ESTIMATE, "control": _ESTIMATE, "excess": _ESTIMATE, "people_hit": NUMBER}
+_RATES = {**dict.fromkeys(("main", "control", "excess", "like_holdout"), _ESTIMATE), "people_hit": NUMBER}
 _POWER = {"detectable": NUMBER, "planted": NUMBER, "blind": NUMBER, "words": WORDS}
 _REID = {
     "attacker": WORDS,
@@ -57,6 +57,7 @@ _ARM = {
     "fidelity": _FIDELITY,
     "extraction": {
         **dict.fromkeys(("extracted", "control", "excess"), _ESTIMATE),
+        "copies": dict.fromkeys(("members", "control", "excess"), _ESTIMATE),
         **dict.fromkeys(("images_extracted", "cliques", "prompts", "samples_per_prompt"), NUMBER),
     },
     "attributes": {"worst": WORDS, "by_label": {"*": _GUESSED}, "skipped": {"*": WORDS}, "hidden_half": _GUESSED},

@@ -30,11 +30,11 @@ def steps(data: ReportData) -> list[Step]:
     people = counts.member_identities + counts.holdout_identities
     images = counts.member_images + counts.holdout_images
     bad = f" Bad images set aside: {counts.bad_images:,}." if counts.bad_images else ""
-    known = [
-        f"{label} {decimal(value)}"
-        for key, label in (("auc", "AUC"), ("rank1", "rank-1"))
-        if (value := data.verification.get(key)) is not None
-    ]
+    words = {
+        "auc": "AUC {} (0.5 is guessing, 1 perfect)",
+        "rank1": "rank-1 {} (how often the most alike picture is the same person)",
+    }
+    known = [told.format(decimal(value)) for key, told in words.items() if (value := data.verification.get(key)) is not None]
     told = f" On people it had never seen it tells them apart with {' and '.join(known)}." if known else ""
     sentences = {
         "ingest": f"{images:,} images of {people:,} people were read: {counts.member_images:,} of "

@@ -159,6 +159,12 @@ def _extraction(entries: list[Any]) -> list[Row]:
         _row("The same of strangers", "whom no model saw", entries, lambda e: _figure(e, "extraction", "control")),
         _row("Excess extraction", "the first less the second", entries, lambda e: _figure(e, "extraction", "excess"), True),
         _row("Images extracted", "different training images", entries, count),
+        _row(
+            "Copies",
+            "samples that are a member's image, repeated or not, beyond strangers'",
+            entries,
+            lambda e: _figure(e, "extraction", "copies", "excess"),
+        ),
     ]
 
 
@@ -180,7 +186,15 @@ def _attributes(entries: list[Any]) -> list[Row]:
             return Cell(note=why(entry, "attributes"))
         return _figure(entry, "attributes", "by_label", label, "advantage", form=decimal, note=label)
 
-    return [_row("Attribute disclosure", "advantage of guessing members' over strangers'; worst label", entries, cell)]
+    return [
+        _row("Worst label", "advantage of guessing members' over strangers'", entries, cell),
+        _row(
+            "Hidden half of a picture",
+            "the same of what the other half tells",
+            entries,
+            lambda e: _figure(e, "attributes", "hidden_half", "advantage", form=decimal),
+        ),
+    ]
 
 
 def _coverage(entries: list[Any]) -> list[Row]:

@@ -46,7 +46,8 @@ def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, st
     if perhaps:
         return "borderline", f"The released student may give people away, by {_and(perhaps)}: only just more than chance gives."
     if not any(finding.attack == "Re-identification" for finding in made):
-        return "unknown", "It is not known what the released student gives away: it was not attacked."
+        because = "its interval is too wide to tell" if "low" in (excess(audit, "filtered") or {}) else "it was not attacked"
+        return "unknown", f"It is not known what the released student gives away: {because}."
     if dig(audit, "arms", "filtered", "reid", "power", "blind") is True:
         return "unknown", "No leak is shown in the released student, but so small an audit could not have seen one."
     attacks = "the one attack that was made" if len(made) == 1 else f"{len(made)} kinds of attack"
@@ -107,6 +108,7 @@ def _worth(audit: Mapping[str, Any]) -> str:
         return ""
     auc = decimal(student["value"])
     text = f"A classifier that learned from the student’s images alone tells real people’s labels apart with AUC {auc}"
+    text += " (0.5 is guessing, 1 perfect)"
     text += f"; one that learned from the real images, with {decimal(real['value'])}." if real else "."
     if student.get("low", 1.0) <= 0.5:
         text += " The interval holds 0.5, which is guessing: that the images are of use is not shown."

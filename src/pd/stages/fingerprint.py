@@ -111,7 +111,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
 
 def fingerprints_table(figures: dict[str, Any]) -> Table:
     """The dose-response curve, a dose a row."""
-    table = Table(title="share of samples that show the mark (95 % intervals)")
+    table = Table(title="share of samples that show the mark (95 % intervals)", padding=0)
     for heading in ("marked images", "of members"):
         table.add_column(heading, justify="right")
     for heading in ("teacher", "its control", "student", "its control"):

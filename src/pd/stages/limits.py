@@ -13,10 +13,12 @@ _MEASURES: Mapping[str, tuple[str, ...]] = {
     "excess_high": ("reid", "excess", "high"),
     "extraction": ("extraction", "excess", "value"),
     "extraction_high": ("extraction", "excess", "high"),
+    "copies": ("extraction", "copies", "excess", "value"),
+    "copies_high": ("extraction", "copies", "excess", "high"),
     "hidden_half": ("attributes", "hidden_half", "advantage", "value"),
 }
 
-_MOST = 0.5  # share of samples
+_MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little oftener than the stranger rate says
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
@@ -74,7 +76,7 @@ def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
 
 def strangers_known(arm: Mapping[str, Any]) -> str:
     """A sentence where most samples look like hold-out people, as they do of a generator that has learned from these, too."""
-    share = max(float(found["control"]["value"]) for found in arm["reid"]["by_attacker"].values())
+    share = max(float(found["like_holdout"]["value"]) for found in arm["reid"]["by_attacker"].values())
     if share <= _MOST:
         return ""
     return (

@@ -45,5 +45,30 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
     return table
 
 
+def measures_table(arm: Mapping[str, Any]) -> Table:
+    """What an audit of somebody's images found, a measure a row, with its interval and the number of samples or pictures."""
+    table = Table(title="what the images give away, and whom they cover")
+    for heading in ("measure", "value", "95 % interval", "n"):
+        table.add_column(heading, justify="left" if heading == "measure" else "right")
+    rows = {f"excess re-identification, {name}": found["excess"] for name, found in arm["reid"]["by_attacker"].items()}
+    rows["extracted: made again and again, a member's"] = arm["extraction"]["excess"]
+    rows["copies of members' pictures"] = arm["extraction"]["copies"]["excess"]
+    rows["hidden half of a picture told"] = arm["attributes"]["hidden_half"]["advantage"]
+    covered = arm["coverage"]
+    rows |= {
+        "members represented": covered.get("identities"),
+        "precision": covered.get("precision"),
+        "recall": covered.get("recall"),
+    }
+    for name, found in rows.items():
+        ends = f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(covered.get("why", "")))
+        table.add_row(shown(name), f"{found['value']:.3f}" if found else "-", ends, str(found["n"]) if found else "-")
+    table.caption = (
+        "all but the last three: beyond what the same gives of hold-out people; membership inference and fingerprints need the "
+        "model (pd run, pd fingerprint)"
+    )
+    return table
+
+
 def _interval(estimate: Mapping[str, float]) -> str:
     return f"{estimate['value']:.3f}\n({estimate['low']:.3f} to {estimate['high']:.3f})"

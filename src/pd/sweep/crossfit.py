@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pd.audit.attackers.base import Attacker, Embedded, similarity
+from pd.audit.attackers.base import Attacker, Embedded, nearest, similarity
 from pd.audit.attackers.choose import attacker
+from pd.audit.circles import Circles
 from pd.audit.estimate import multiplicities, number
 from pd.audit.reidentification import default_alpha
 from pd.config import AuditSettings
@@ -23,7 +24,6 @@ from pd.sweep.leak import Bars, Ints, Rows, View
 
 # More people than these are resampled in so many bunches, so that what is counted by pairs of them stays small.
 _MEMBERS, _STRANGERS = 128, 64
-_LOOKED_AT = 2048  # samples whose likeness to all members is held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,40 +34,31 @@ class Fold:
         attacker: fitted.
         members: the member gallery.
         strangers: the control gallery.
+        circles: whom of these samples meet.
         member: (M,) int64, the bunch of people that each member image belongs to.
         stranger: (H,) int64, the same of the strangers' images.
-        person: (H,) int64, who is in each of these.
         main: thresholds against the members.
-        control: thresholds against the strangers.
+        control: thresholds against the strangers, in each circle.
         drawn: how often each bunch of members, and of strangers, is drawn: (1 + R, A) and (1 + R, B) float32, ones first.
     """
 
     attacker: Attacker
     members: Embedded
     strangers: Embedded
+    circles: Circles
     member: Ints
     stranger: Ints
-    person: Ints
     main: Bars
-    control: Bars
+    control: Sequence[Bars]
     drawn: tuple[Rows, Rows]
 
     def look(self, images: Pixels) -> View:
         """What this attacker says of (N, H, W, C) uint8."""
-        cells: tuple[list[Ints], list[Ints], list[Ints]] = ([], [], [])
-        bunches = self.drawn[1].shape[1]
-        for start in range(0, len(images), _LOOKED_AT):
-            rows = self.attacker.embed(images[start : start + _LOOKED_AT])
-            main, control = similarity(rows, self.members), similarity(rows, self.strangers)
-            nearest = control.argmax(axis=1)
-            others = np.where(self.person[nearest][:, None] == self.person[None], -np.inf, control).astype(np.float32)
-            group = self.member[main.argmax(axis=1)] * bunches + self.stranger[nearest]
-            seen = ((main, self.main), (control, self.control), (others, self.control))
-            for found, (likeness, bars) in zip(cells, seen, strict=True):
-                found.append(group * (len(bars.values) + 1) + bars.level(likeness.max(axis=1)))
-        main_cells, control_cells, other_cells = (np.concatenate(found).astype(np.int32) for found in cells)
-        people = np.array([self.person.max() + 1])
-        return View(main_cells, control_cells, other_cells, self.main.which, self.control.which, *self.drawn, people)
+        rows = self.attacker.embed(images)
+        to_member = nearest(rows, self.members)
+        to_stranger, met = self.circles.samples(lambda part: similarity(rows[part], self.strangers), len(rows))
+        group = self.member[to_member.row] * self.drawn[1].shape[1] + self.stranger[to_stranger.row]
+        return View.of(group, to_member.score, met, self.main, self.control, self.drawn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +150,11 @@ def _fold(
     )
     alpha = settings.alpha or default_alpha(len(judges))
     weight = drawn[1][:, stranger].astype(np.float64)
-    who = number(judges.identities)
-    to_member = similarity(strange.rows, known).max(axis=1)
-    others = np.where(who[:, None] == who[None], -np.inf, similarity(strange.rows, strange)).max(axis=1)
-    main, control = Bars.of(to_member, weight, alpha), Bars.of(others.astype(np.float32), weight, alpha)
-    return Fold(fitted, known, strange, member, stranger, who, main, control, drawn)
+    circles = Circles.of(number(judges.identities), derive(seed, "sweep", "circles"))
+    main = Bars.of(nearest(strange.rows, known).score, weight, alpha)
+    others = circles.strangers(lambda part: similarity(strange.rows[part], strange))
+    control = [Bars.of(scores, weight, alpha) for scores in others]
+    return Fold(fitted, known, strange, circles, member, stranger, main, control, drawn)
 
 
 def _bunches(identities: Sequence[str], most: int) -> Ints:

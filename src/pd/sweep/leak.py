@@ -5,14 +5,16 @@ so here each sample is reduced to two small numbers: which people it is nearest 
 above. What a subset gives away is then a matter of counting.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, from_draws
-from pd.audit.reidentification import first_held_back
+from pd.audit.circles import Met
+from pd.audit.estimate import Estimate, Floats
+from pd.audit.reidentification import excess_interval, first_held_back
 
 Ints = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.float32]
@@ -57,52 +59,71 @@ class View:
 
     Attributes:
         main: (N,) int32, the cell against the member gallery: group * (bars + 1) + level.
-        control: (N,) int32, the same against the gallery of hold-out people.
-        second: (N,) int32, the same against that gallery without the person whom the sample is nearest to there.
-        main_bars: (1 + R,) int64, the threshold of each resample as a level: a sample passes where its level is larger.
-        control_bars: the same of the control gallery.
+        control: (N,) int32, the same against the hold-out people whom it meets, by the bars of the circle in which these stand
+            (`pd.audit.circles`): (circle * groups + group) * (bars + 1) + level.
+        main_bars: (1, 1 + R) int64, the threshold of each resample as a level: a sample passes where its level is larger.
+        control_bars: (C, 1 + R), the same of each circle.
         members: (1 + R, A) float32, how often each of A members is drawn; ones first.
         strangers: (1 + R, B) float32.
-        people: (1,) int64, how many hold-out people the gallery is of.
     """
 
     main: npt.NDArray[np.int32]
     control: npt.NDArray[np.int32]
-    second: npt.NDArray[np.int32]
     main_bars: Ints
     control_bars: Ints
     members: Rows
     strangers: Rows
-    people: Ints
+
+    @classmethod
+    def of(
+        cls, group: Ints, to_member: Rows, met: Met, main: Bars, control: Sequence[Bars], drawn: tuple[Rows, Rows]
+    ) -> "View":
+        """From likenesses.
+
+        Args:
+            group: (N,) of each sample.
+            to_member: (N,) float32, similarity to its nearest member image.
+            met: the same of the hold-out people whom it meets.
+            main: thresholds against the members.
+            control: thresholds of each circle.
+            drawn: how often members, and strangers, are drawn.
+        """
+        level = np.zeros(len(group), np.int64)
+        for circle, bars in enumerate(control):
+            here = met.circle == circle
+            level[here] = bars.level(met.score[here])
+        levels = [1 + max(len(bars.values) for bars in side) for side in ([main], control)]
+        groups = drawn[0].shape[1] * drawn[1].shape[1]
+        return cls(
+            (group * levels[0] + main.level(to_member)).astype(np.int32),
+            ((met.circle * groups + group) * levels[1] + level).astype(np.int32),
+            main.which[None],
+            np.stack([bars.which for bars in control]),
+            *drawn,
+        )
 
     def rates(self, chosen: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Main and control rate of the chosen samples, (N,) bool of which some are true: (1 + R,) each, the data's own first.
 
-        A sample counts as often as the two people were drawn whom it is nearest to. The control is a mean over which of the
-        people is left out of their gallery, as in `pd.audit.reidentification`.
+        A sample counts as often as the two people were drawn whom it is nearest to.
         """
-        groups = self.members.shape[1] * self.strangers.shape[1]
-        counted = [
-            np.bincount(cells[chosen], minlength=groups * levels).reshape(groups, levels) for cells, levels in self._sides
-        ]
-        seen = np.flatnonzero(counted[0].sum(axis=1))
+        main, control = self._counts(self.main[chosen], self.main_bars), self._counts(self.control[chosen], self.control_bars)
+        seen = np.flatnonzero(main[0].sum(axis=1))
         people = np.divmod(seen, self.strangers.shape[1])
         weight = self.members[:, people[0]].astype(np.float64) * self.strangers[:, people[1]]
-        total = weight @ counted[0][seen].sum(axis=1)
         # A resample that drew none of the people whom samples resemble says nothing of people: it weighs samples alike.
-        weight[total == 0] = 1
-        total = weight @ counted[0][seen].sum(axis=1)
-        main, control, second = (
-            _passing(weight, _above(count[seen]), bars) / total
-            for count, bars in zip(counted, (self.main_bars, self.control_bars, self.control_bars), strict=True)
-        )
-        left_out = 1 / int(self.people[0])
-        return main, control + (second - control) * left_out
+        weight[weight @ main[0][seen].sum(axis=1) == 0] = 1
+        total = weight @ main[0][seen].sum(axis=1)
+        passing = [
+            np.sum([_passing(weight, _above(count[seen]), bar) for count, bar in zip(counts, bars, strict=True)], axis=0)
+            for counts, bars in ((main, self.main_bars), (control, self.control_bars))
+        ]
+        return passing[0] / total, passing[1] / total
 
-    @property
-    def _sides(self) -> list[tuple[npt.NDArray[np.int32], int]]:
-        control = int(self.control_bars.max()) + 2
-        return [(self.main, int(self.main_bars.max()) + 2), (self.control, control), (self.second, control)]
+    def _counts(self, cells: npt.NDArray[np.int32], bars: Ints) -> Ints:
+        """(circles, groups, levels): how many samples."""
+        shape = (len(bars), self.members.shape[1] * self.strangers.shape[1], int(bars.max()) + 2)
+        return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
 
 
 def _passing(weight: Floats, above: Ints, bars: Ints) -> Floats:
@@ -137,10 +158,10 @@ class Leak:
 def leak(views: Mapping[str, Sequence[View]], chosen: npt.NDArray[np.bool_], seed: int) -> Leak | None:
     """Excess re-identification of a subset by the worst attacker, the mean of the folds that people were crossed in.
 
-    The interval has the people's chance, by resampling them in every fold, and the samples'. The latter is drawn from
-    Beta(hits + 1/2, misses + 1/2), Jeffreys' (Brown, Cai & DasGupta 2001, "Interval estimation for a binomial proportion"),
-    and not from the binomial as in the audit: no hit among three samples is no proof, and a search would seek such sets out.
-    One draw serves all folds, for they look at the same samples.
+    The interval is the audit's, of the people's chance, by resampling them in every fold, and the samples'. The latter is drawn
+    from Beta(hits + 1/2, misses + 1/2), Jeffreys' (Brown, Cai & DasGupta 2001, "Interval estimation for a binomial
+    proportion"): no hit among three samples is no proof, and a search would seek such sets out. One draw serves all folds, for
+    they look at the same samples.
 
     Args:
         views: attacker -> a view of the same N samples for each fold.
@@ -158,6 +179,7 @@ def leak(views: Mapping[str, Sequence[View]], chosen: npt.NDArray[np.bool_], see
         main, control = (np.mean(side, axis=0) for side in zip(*(view.rates(chosen) for view in folds), strict=True))
         rng = np.random.default_rng(seed)
         drawn = [rng.beta(n * rate[1:] + 0.5, n * (1 - rate[1:]) + 0.5) for rate in (main, control)]
-        excess[name] = from_draws(float(main[0] - control[0]), drawn[0] - drawn[1], n)
+        people = min(folds[0].members.shape[1], sum(view.strangers.shape[1] for view in folds))
+        excess[name] = excess_interval(float(main[0] - control[0]), drawn[0] - drawn[1], people, n)
     worst = max(excess, key=lambda name: excess[name].value)
     return Leak(worst, excess[worst], {name: one.value for name, one in excess.items()})

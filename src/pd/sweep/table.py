@@ -19,6 +19,7 @@ _TRIED: Mapping[str, str] = {
 }
 _FOUND = ("kept", "excess", "coverage", "balance", "utility")
 _MOST = 8
+_WIDEST = {"detectors": 9, "candidates": 10}
 
 
 def worth_showing(rows: Sequence[Row], most: int = _MOST) -> list[Row]:
@@ -36,7 +37,7 @@ def worth_showing(rows: Sequence[Row], most: int = _MOST) -> list[Row]:
 def lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Headings, and the cells of each trial; of what was tried, only what differs among these trials."""
     tried = [name for name in _TRIED if len({row[name] for row in rows}) > 1]
-    headings = ["", "trial", *(_TRIED[name] for name in tried), *_FOUND]
+    headings = ["", "no.", *(_TRIED[name] for name in tried), *_FOUND]
     return headings, [
         [_what(row), _name(row), *(_value(row[name]) for name in tried), *(_figure(row, name) for name in _FOUND)]
         for row in rows
@@ -45,11 +46,13 @@ def lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def sweep_table(rows: Sequence[Row]) -> Table:
     """For the terminal."""
-    table = Table(title="sweep", box=SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(title="sweep", box=SIMPLE, padding=0, show_edge=False)
     shown = worth_showing(rows)
     headings, body = lines(shown)
-    for heading in headings:
-        table.add_column(heading)
+    for heading in headings:  # 80 columns hold them; what stands below wraps
+        split = heading.replace("coverage", "cover-\nage").replace("balance", "bal-\nance")
+        least = max(map(len, split.split("\n")))
+        table.add_column(split, min_width=least, max_width=max(least, _WIDEST.get(heading, 7)))
     for row, line in zip(shown, body, strict=True):
         table.add_row(*line, style="bold" if row["chosen"] else None)
     return table
