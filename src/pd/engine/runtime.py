@@ -10,6 +10,7 @@ from typing import Any
 
 from pd.config import ModelSettings
 from pd.config.mirrored import is_mirrored
+from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
 from pd.engine.shared_folder import check_shared
@@ -71,7 +72,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
     if not joins:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
-        with _without_stderr():
+        with _without_stderr(), not_interrupting():
             found = ray.init(
                 address=address,
                 include_dashboard=False,

@@ -12,7 +12,7 @@ from typing import Any
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
-from pd.engine.cores import keep_to_own_cores
+from pd.engine.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.stream_watch import Stranded
 from pd.engine.train_board import reader_of
@@ -180,7 +180,8 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
     torch.set_num_threads(threads)
     if job.alone and worker.world > 1 and worker.device.type == "cpu":
         keep_to_own_cores(worker.rank, threads)
-    return train_loop(job, worker, config["tell"])
+    with interrupting():
+        return train_loop(job, worker, config["tell"])
 
 
 def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:
