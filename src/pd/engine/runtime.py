@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import signal
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, lcm
@@ -17,6 +20,7 @@ from pd.errors import UserError
 from pd.store.run import Run
 
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
+KNOCK_S = 10.0  # for a cluster's head to let itself be connected to
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -71,7 +75,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
     if not joins:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
-        with _without_stderr():
+        _knock(joins)
+        with _without_stderr(), _our_sigterm():
             found = ray.init(
                 address=address,
                 include_dashboard=False,
@@ -85,6 +90,27 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
             check_shared(run.work)
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError when nobody listens at `host:port`: Ray would ask for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
+
+
+@contextlib.contextmanager
+def _our_sigterm() -> Iterator[None]:
+    """Let SIGTERM do afterwards what it did before: Ray takes it for itself, and its core once more, with an abort."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be set
+        yield
+        return
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if ours is None else ours)
 
 
 def _not_connected(address: str | None, error: Exception) -> UserError:
