@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -80,6 +81,34 @@ def node_gone_for_minutes_while_training(root: Path) -> Result:
         killer.join(60)
     assert ended != "finished", "it went on with too few"
     return _judged(root, expected, ended, seconds, plain)
+
+
+def disk_full_while_training(root: Path) -> Result:
+    """Something else takes all room between two checkpoints, and gives it back once the training has ended by it."""
+    expected, disk = _undisturbed(root), root / "out"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=700", "none", str(disk)], check=True)
+    taken = disk / "taken"
+
+    def attempt() -> None:
+        taken.unlink(missing_ok=True)
+        train(disk, settings(**LONG, **TWO))
+
+    def take() -> None:
+        with suppress(OSError), taken.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**12))
+
+    try:
+        with cluster(nodes=2):
+            plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
+            killer = _when_checkpointed(disk, take)
+            seconds, ended = run(attempt)
+            killer.join(60)
+        assert "No space" in ended, ended
+        return _judged(root, expected, ended, seconds, plain)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 def driver_killed_while_training(root: Path) -> Result:
