@@ -33,6 +33,7 @@ sys.path[1:1] = [
     str(ROOT / "tests" / "engine"),
 ]  # stream_world, small_training, bucket: as the tests have them
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+os.environ.setdefault("RAY_worker_niceness", "0")  # as `pd` has it: Ray's own would be left nothing beside other work
 
 LIMIT = 500  # seconds for a kind
 
