@@ -159,7 +159,7 @@ def test_what_is_removed_is_gone_but_for_what_is_spared(machine):
 def test_a_commit_names_nothing_outside(machine, s3):
     folder = machine("a") / "generated"
     place, _ = place_of(folder)
-    for name in ("generated/../../../x", "private/dataset/x"):
+    for name in ("generated/../../../x", "private/dataset/x", "generated//x", "generated/\\u0000"):
         s3.put(f"{place.path.removeprefix(f'{BUCKET}/')}/.commits/generated.json", b'{"%s": [1, "00"]}' % name.encode())
         with pytest.raises(UserError, match="this is no commit"):
             pull(folder)

@@ -83,7 +83,7 @@ def leave(code: int) -> NoReturn:
     that of the abort. So all that is registered to happen at the end does, Ray's own end included, and then nothing more.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # it is on its way out
+        signal.signal(number, lambda *_: os._exit(STOPPED))  # whoever asks once more does not want to wait
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

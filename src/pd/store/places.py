@@ -14,7 +14,7 @@ from pyarrow import fs
 from pd.config.mirrored import bucket_and_prefix
 from pd.errors import UserError
 from pd.progress import printable
-from pd.store.paths import inside, leads_away, walk
+from pd.store.paths import inside, leads_away, plain, walk
 from pd.store.s3 import explained, s3_filesystem
 
 _PART = 2**23  # bytes held of a file that is sent
@@ -140,7 +140,7 @@ class Place:
             infos = self._filesystem().get_file_info(below)
         found = [File(info.path[len(self.path) + 1 :], info.size, info.mtime_ns, False) for info in infos if info.is_file]
         for file in found:
-            if {"", ".", ".."} & set(file.name.split("/")) or leads_away(file.name) or "\0" in file.name:
+            if not plain(file.name):
                 where = f"{self}/{printable(file.name)}"
                 raise UserError("an object whose name is no path below this place", where=where, fix="delete it")
         return found
