@@ -1,5 +1,6 @@
-"""A `pd` that is stopped while Ray works for it: exit code 130, one line, and nothing of it left."""
+"""A `pd` for which a Ray of its own works: nobody else is let in; stopped, it ends with 130, one line, and nothing left."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ COMMAND = textwrap.dedent("""
             threads = [threading.Thread(target=ray.get, args=(task,), daemon=True) for task in tasks]
             for thread in threads:
                 thread.start()
-            (scratch / "ready").touch()
+            (scratch / "ready").write_text(ray.get_runtime_context().gcs_address)
             threads[0].join()
 
     sys.argv = ["pd", "wait", *sys.argv[1:]]
@@ -57,6 +58,16 @@ def test_it_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: P
     time.sleep(1)  # the threads wait by now
     family = psutil.Process(process.pid).children(recursive=True)
     assert family
+    listening = [
+        one for each in (process, *family) for one in psutil.Process(each.pid).net_connections() if one.status == "LISTEN"
+    ]
+    assert listening
+    assert {one.laddr.ip.removeprefix("::ffff:") for one in listening} <= {"127.0.0.1", "::1"}  # others would be let in
+    if number == signal.SIGTERM:  # once is enough: it takes a while
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        stranger = [sys.executable, "-c", "import ray, sys; ray.init(sys.argv[1])", (tmp_path / "ready").read_text()]
+        refused = subprocess.run(stranger, env=environment, capture_output=True, text=True, timeout=120)
+        assert "Failed to connect to Ray cluster" in refused.stderr
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
