@@ -165,7 +165,7 @@ def _wait_for_checkpoint(folder: Path) -> None:
 
 
 def _when_checkpointed(folder: Path, strike: Callable[[], object]) -> Callable[[], None]:
-    """Strike once there are checkpoints; what is returned says whether it did, for a fault that never came is survived by all."""
+    """Strike once there are checkpoints; what is returned asserts that it did: who was never struck survives."""
     done: list[bool] = []
 
     def wait() -> None:
