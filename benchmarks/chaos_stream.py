@@ -112,8 +112,8 @@ def node_killed_while_generating(root: Path) -> Result:
 def two_nodes_killed_and_one_comes(root: Path) -> Result:
     def kill(made: Cluster, log: Path) -> bool:
         there = {node.node_id: node for node in made.worker_nodes}
-        last = next(node for _, _, node in reversed(written(log)) if node in there)  # the first may have written since it went
-        made.remove_node(there[last], allow_graceful=False)
+        alive = [node for _, _, node in reversed(written(log)) if node in there]  # the first may have written all that there is
+        made.remove_node(there[alive[0] if alive else next(iter(there))], allow_graceful=False)
         if len(made.worker_nodes) == 1:
             made.add_node(num_cpus=1, object_store_memory=STORE)
         return True
@@ -165,19 +165,22 @@ DRIVER = textwrap.dedent("""
         time.time = lambda: true() + (skew if time.monotonic() - begin > 3 else 0)  # this process's clock jumps after 3 s
         # Ray pickles the true one, which is no longer what its name says.
         copyreg.pickle(type(true), lambda f: (eval, ("__import__('time').time",)) if f is true else f.__reduce__())
-    from pd.cli.entry import _end
+    from pd.cli.entry import leave, stop
     from pd.config import GenerateSettings
     from pd.engine.stream import generate
     from pd.filters.prompts import Prompts
     from pd.progress import silent
 
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, stop)
     os.umask(0o077)
     teacher, reid, out = (Path(word) for word in sys.argv[1:4])
     prompts = Prompts.from_json(json.loads(sys.argv[4]))
     settings = GenerateSettings.model_validate_json(sys.argv[5])
-    generate(teacher=teacher, reid=reid, gallery=reid, prompts=prompts, settings=settings, seed=7, mode="grey",
-             out=out, address=None, progress=silent)
+    try:
+        generate(teacher=teacher, reid=reid, gallery=reid, prompts=prompts, settings=settings, seed=7, mode="grey",
+                 out=out, address=None, progress=silent)
+    except KeyboardInterrupt:
+        leave(130)
 """)
 
 
@@ -202,6 +205,7 @@ def _driver_ends_by(root: Path, number: signal.Signals) -> Result:
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     code = process.wait(60)
+    assert code == (130 if number == signal.SIGTERM else -number), code
     assert not psutil.wait_procs(family, timeout=120)[1], "Ray outlives its driver"
     assert driver(world, root / "out", SETTINGS.candidates).wait(LIMIT) == 0
     return judged(root / "out", expected, f"exit {code}, then finished", 1, time.monotonic() - begin, plain)

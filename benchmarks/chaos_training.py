@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,9 +25,9 @@ def node_killed_while_training(root: Path) -> Result:
     expected = _undisturbed(root)
     with cluster(nodes=2) as made:
         plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
-        killer = _when_checkpointed(root / "out", lambda: made.remove_node(made.worker_nodes[-1], allow_graceful=False))
+        struck = _when_checkpointed(root / "out", lambda: made.remove_node(next(iter(made.worker_nodes)), allow_graceful=False))
         seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
-        killer.join(60)
+        struck()
     return _judged(root, expected, ended, seconds, plain)
 
 
@@ -35,9 +36,9 @@ def worker_killed_while_training(root: Path) -> Result:
     with cluster(nodes=2) as made:
         del made
         plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
-        killer = _when_checkpointed(root / "out", lambda: _workers()[-1].kill())
+        struck = _when_checkpointed(root / "out", lambda: _workers()[-1].kill())
         seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
-        killer.join(60)
+        struck()
     return _judged(root, expected, ended, seconds, plain)
 
 
@@ -54,9 +55,9 @@ def workers_killed_again_and_again(root: Path) -> Result:
                     time.sleep(0.05)
                 _workers()[-1].kill()
 
-        killer = _when_checkpointed(root / "out", kill_all)
+        struck = _when_checkpointed(root / "out", kill_all)
         seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
-        killer.join(60)
+        struck()
     assert ended != "finished", "they were started again for ever"
     return _judged(root, expected, ended, seconds, plain, faults=kills)
 
@@ -68,7 +69,7 @@ def node_gone_for_minutes_while_training(root: Path) -> Result:
     fixed = settings(**LONG, **TWO | {"workers": 2})
     with cluster(nodes=2) as made:
         plain, _ = run(lambda: train(root / "plain", fixed))
-        killer = _when_checkpointed(root / "out", lambda: made.remove_node(made.worker_nodes[-1], allow_graceful=False))
+        struck = _when_checkpointed(root / "out", lambda: made.remove_node(next(iter(made.worker_nodes)), allow_graceful=False))
 
         def attempt() -> None:
             if not ray.is_initialized():  # the first attempt was given up
@@ -77,9 +78,37 @@ def node_gone_for_minutes_while_training(root: Path) -> Result:
             train(root / "out", fixed)
 
         seconds, ended = run(attempt)
-        killer.join(60)
+        struck()
     assert ended != "finished", "it went on with too few"
     return _judged(root, expected, ended, seconds, plain)
+
+
+def disk_full_while_training(root: Path) -> Result:
+    """Something else takes all room between two checkpoints, and gives it back once the training has ended by it."""
+    expected, disk = _undisturbed(root), root / "out"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m,mode=700", "none", str(disk)], check=True)
+    taken = disk / "taken"
+
+    def attempt() -> None:
+        taken.unlink(missing_ok=True)
+        train(disk, settings(**LONG, **TWO))
+
+    def take() -> None:
+        with suppress(OSError), taken.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(2**12))
+
+    try:
+        with cluster(nodes=2):
+            plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
+            struck = _when_checkpointed(disk, take)
+            seconds, ended = run(attempt)
+            struck()
+        assert "No space" in ended, ended
+        return _judged(root, expected, ended, seconds, plain)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 def driver_killed_while_training(root: Path) -> Result:
@@ -135,14 +164,22 @@ def _wait_for_checkpoint(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def _when_checkpointed(folder: Path, strike: Callable[[], object]) -> threading.Thread:
+def _when_checkpointed(folder: Path, strike: Callable[[], object]) -> Callable[[], None]:
+    """Strike once there are checkpoints; what is returned asserts that it did: who was never struck survives."""
+    done: list[bool] = []
+
     def wait() -> None:
         _wait_for_checkpoint(folder)
         strike()
+        done.append(True)
+
+    def struck() -> None:
+        thread.join(60)
+        assert done, "the fault did not strike"
 
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    return thread
+    return struck
 
 
 def _judged(root: Path, expected: dict[str, Tensor], ended: str, seconds: float, plain: float, faults: int = 1) -> Result:

@@ -8,7 +8,9 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 from pyarrow import fs
 
 BUCKET = "theirs"
@@ -40,6 +42,22 @@ class Server:
         """Put one object."""
         with self.s3.open_output_stream(f"{BUCKET}/{key}") as out:
             out.write(data)
+
+    def put_as_named(self, key: str, data: bytes) -> None:
+        """Put one object under any name that S3 takes."""
+        self._client().put_object(Bucket=BUCKET, Key=key, Body=data)
+
+    def delete_as_named(self, key: str) -> None:
+        self._client().delete_object(Bucket=BUCKET, Key=key)
+
+    def _client(self) -> Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            aws_access_key_id="AKIAEXAMPLE",
+            aws_secret_access_key="example-secret",
+            region_name="us-east-1",
+        )
 
     def refuse(self, refuse: bool) -> None:
         """Refuse unknown access keys from now on, or nobody."""

@@ -101,6 +101,10 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
             ["submit", "configs/smoke.yaml", "--set", "cluster.address=http://127.0.0.1:9"],
             "no Ray job server answers",
         ),
+        "nodes' port for the job server's": (
+            ["submit", "configs/smoke.yaml", "--set", "cluster.address=127.0.0.1:9"],
+            "write http://HOST:8265",
+        ),
         "a job that no command does": (["submit", "configs/smoke.yaml", "--stage", "arms"], "no job does 'arms'"),
         "a part of a GPU for two": (
             [*run, "--set", "teacher.workers=2", "--set", "teacher.gpus_per_worker=0.5"],

@@ -58,3 +58,13 @@ def test_progress_is_recorded_at_once_and_at_the_end(tmp_path: Path) -> None:
     assert [(line["task"], line["done"], line["total"]) for line in told] == [("candidates", 0, 100), ("candidates", 100, 100)]
     assert told[1]["images/s"] == 2.5
     assert "mfu" not in told[1]
+
+
+def test_a_disk_that_is_full_costs_events_and_says_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "chmod", lambda *_: None)  # the device is everybody's
+        with recorded(path, "faces"), staged("reid"):
+            event("shard", shard=1)
+    assert capsys.readouterr().err == ""

@@ -38,6 +38,7 @@ def nodes(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """A head without CPUs and two nodes with room for one actor or rank each; every one has a mirror of its own."""
     folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it
     monkeypatch.setenv("RAY_TMPDIR", folder)
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # as pd has it: Ray's own is left nothing beside other tests
     mirror = {name: {"env_vars": {"PD_MIRROR": str(tmp_path / name)}} for name in ("head", "one", "two")}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE, **mirror["head"]})
     try:

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ def recorded(path: Path, run: str) -> Iterator[None]:
         path: the file, in a folder that is the owner's alone.
         run: the run's name, in every line.
     """
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _File(path, encoding="utf-8")
     path.chmod(0o600)
     handler.setFormatter(_Lines(run))
     _LOG.addHandler(handler)
@@ -49,7 +49,8 @@ def recorded(path: Path, run: str) -> Iterator[None]:
             yield
     finally:
         _LOG.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 @contextmanager
@@ -79,6 +80,13 @@ def _public(key: str, value: object) -> bool:
     if isinstance(value, int | float):
         return math.isfinite(value)
     return key in _WORDS and isinstance(value, str)
+
+
+class _File(logging.FileHandler):
+    """A full disk costs events, and no traceback each: whoever writes what matters there says it in words."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
 
 
 class _Lines(logging.Formatter):

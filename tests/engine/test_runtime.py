@@ -1,6 +1,7 @@
 """Joining Ray, sharing its machine out, and errors brought home."""
 
 import math
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,8 +47,14 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(UserError, match=r"address = 10\.0\.0\.1:6379: no Ray cluster answers"):
-        connect("10.0.0.1:6379")
+    with pytest.raises(UserError, match=r"address = nowhere: no Ray cluster answers \(ConnectionError\)"):
+        connect("nowhere")
+    with socket.socket() as taken:  # and never listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for url in (address, f"ray://{address}"):
+            with pytest.raises(UserError, match=f"address = {url}: no Ray cluster answers .ConnectionRefusedError"):
+                connect(url)  # at once: Ray itself would ask for minutes
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match=r"Ray did not start .*nobody there"):
         connect()

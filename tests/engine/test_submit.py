@@ -46,8 +46,9 @@ class Server:
 
 
 @pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    """`main` is for a process of its own: it sets the umask, and what SIGTERM does."""
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`main` is for a process of its own: it sets the umask, and what SIGTERM does, and ends it."""
+    monkeypatch.setattr("pd.cli.entry.leave", sys.exit)
     umask, handler = os.umask(0o077), signal.getsignal(signal.SIGTERM)
     yield
     os.umask(umask)

@@ -18,6 +18,7 @@ def two_nodes() -> Iterator[Cluster]:
     folder = tempfile.mkdtemp(prefix="pd")  # short: sockets lie in it. Its address must not be found by other tests
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_worker_niceness", "0")  # as pd has it: Ray's own is left nothing beside other tests
         ray.shutdown()  # another file's tests may have left a cluster of their own to this process
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE})
         try:

@@ -51,6 +51,7 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
     gcs = f"{ray.util.get_node_ip_address()}:{port}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+    environment["RAY_worker_niceness"] = "0"  # as pd has it: Ray's own is left nothing beside other tests
     environment["PATH"] = os.pathsep.join([str(RAY.parent), environment["PATH"]])  # where a job finds its `python`
     environment |= {"PD_HOME": str(folder / "home")} | _tls(folder)
     (folder / "home").mkdir()

@@ -1,8 +1,10 @@
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from pd.errors import UserError
 from pd.store.atomic import disk_errors, keep_private, sweep, write_bytes, write_folder, write_json
@@ -62,8 +64,15 @@ def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"x: cannot write: No space left on device\. make room"), disk_errors(Path("x")):
+    says = r"x: cannot write: No space left on device\. make room"
+    with pytest.raises(UserError, match=says), disk_errors(Path("x")):
         Path("/dev/full").write_bytes(b"a" * 100_000)
+    for without_number in (  # as they were seen
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        shutil.Error([("a", "b", "[Errno 28] No space left on device")]),
+    ):
+        with pytest.raises(UserError, match=says), disk_errors(Path("x")):
+            raise without_number
 
 
 def test_other_errors_pass(tmp_path: Path) -> None:

@@ -159,10 +159,28 @@ def test_what_is_removed_is_gone_but_for_what_is_spared(machine):
 def test_a_commit_names_nothing_outside(machine, s3):
     folder = machine("a") / "generated"
     place, _ = place_of(folder)
-    for name in ("generated/../../../x", "private/dataset/x"):
+    for name in ("generated/../../../x", "private/dataset/x", "generated//x", "generated/\\u0000"):
         s3.put(f"{place.path.removeprefix(f'{BUCKET}/')}/.commits/generated.json", b'{"%s": [1, "00"]}' % name.encode())
         with pytest.raises(UserError, match="this is no commit"):
             pull(folder)
+
+
+def test_an_object_whose_name_climbs_out_is_not_fetched(machine, s3, tmp_path):
+    """S3 takes `../x` for a name like any other."""
+    root = machine("a")
+    place, _ = place_of(root)
+    write(root / "release", {"model": b"m"})
+    push(root / "release")
+    prefix = place.path.removeprefix(f"{BUCKET}/")
+    for fetch, name in (
+        (lambda: pull_all(root / "release"), "release/../../../../x"),
+        (lambda: refresh(root), ".commits/../../x.json"),
+    ):
+        s3.put_as_named(f"{prefix}/{name}", b"{}")
+        with pytest.raises(UserError, match="an object whose name is no path below this place"):
+            fetch()
+        s3.delete_as_named(f"{prefix}/{name}")
+    assert not [path for path in tmp_path.rglob("x*") if path.is_file()]
 
 
 def test_there_must_be_a_bucket(machine):

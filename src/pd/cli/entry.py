@@ -1,9 +1,12 @@
 """The way in, and the way out: every error as one line and an exit code."""
 
+import atexit
+import os
 import signal
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -17,29 +20,44 @@ def main() -> None:
     """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
     keep_private()  # the workers that we start do, too
     debug = "--debug" in sys.argv
+    words = [word for word in sys.argv[1:] if word != "--debug"]
     if debug:
-        sys.argv = [sys.argv[0], "--debug", *(word for word in sys.argv[1:] if word != "--debug")]
-    signal.signal(signal.SIGTERM, _end)
+        words = ["--debug", *words]
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        code = _run(words, debug)
+    except SystemExit as left:  # of a command that has said all there is to say
+        code = left.code if isinstance(left.code, int) else 1
+    except KeyboardInterrupt:  # once more, while the first was on its way
+        code = STOPPED
+    leave(code)
+
+
+def _run(words: list[str], debug: bool) -> int:
+    """Run a command, say in one line how it failed, and return the exit code."""
     console = Console(stderr=True, highlight=False)
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(words or ["--help"], standalone_mode=False)
     except UserError as error:
         if debug:
             traceback.print_exc()
         _complain(console, str(error))
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OSError as error:  # a place that cannot be read or written, wherever it came up
         if debug:
             traceback.print_exc()
         _complain(console, f"{error.filename or 'a file'}: {error.strerror or type(error).__name__}")
-        sys.exit(2)
+        return 2
     except Exception as error:
-        if debug:
-            raise
         if usage := getattr(error, "format_message", None):  # Typer's: an option or argument that does not fit
+            if debug:
+                traceback.print_exc()
             command = getattr(getattr(error, "ctx", None), "command_path", "pd")
             _complain(console, f"{usage()} `{command} --help` shows what there is")
-            sys.exit(2)
+            return 2
+        if debug:
+            traceback.print_exc()
+            return 1
         # The text of an unforeseen error may hold captions or paths of people, so only its kind and place are shown.
         frame = traceback.extract_tb(error.__traceback__)[-1]
         console.print(
@@ -47,17 +65,34 @@ def main() -> None:
             "this is a fault of pd's. `--debug` shows the traceback",
             soft_wrap=True,
         )
-        sys.exit(1)
+        return 1
     if code == STOPPED:  # as Typer reports Ctrl-C
         console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
-    sys.exit(code or 0)
+    return code or 0
+
+
+def stop(number: int, frame: object) -> NoReturn:
+    """What a signal to end does: as Ctrl-C, leave by an exception, so that scratch folders with private images go too."""
+    raise KeyboardInterrupt
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with `code`, whatever its threads are at.
+
+    A thread that waits in Ray's core (in C++) aborts the process when Python is taken down under it, and the code would be
+    that of the abort. So all that is registered to happen at the end does, Ray's own end included, and then nothing more.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(STOPPED))  # whoever asks once more does not want to wait
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it is gone
+            code = code or 1
+    os._exit(code)
 
 
 def _complain(console: Console, text: str) -> None:
     """One line, whatever control characters a name or a value brings along."""
     console.print(f"[bold red]pd:[/] {shown(printable(text))}", soft_wrap=True)
-
-
-def _end(number: int, frame: object) -> None:
-    """Leave by an exception, so that scratch folders with private images go too."""
-    sys.exit(128 + number)

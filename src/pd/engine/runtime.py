@@ -1,8 +1,7 @@
 """Ray, started quietly; what the cluster has; and errors brought home from workers."""
 
-import contextlib
+import atexit
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd, lcm
@@ -13,12 +12,11 @@ from pd.config.mirrored import is_mirrored
 from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
+from pd.engine.ray_start import knock, our_sigterm, shut_in, started_here, store_bytes, without_stderr
 from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.store.run import Run
 
-STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
-SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its C++ core writes to our terminal, past all of Python's logging
@@ -63,18 +61,20 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
-    os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(_store_bytes()))
+    os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(store_bytes()))
+    joins = address or os.environ.get("RAY_ADDRESS") or started_here()
+    if not joins:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
+        shut_in()
     import ray
 
     if ray.is_initialized():
         return
-    joins = address or os.environ.get("RAY_ADDRESS")
-    if not joins:
-        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
     try:
-        with _without_stderr(), not_interrupting():
+        knock(joins)
+        with without_stderr(), our_sigterm(), not_interrupting():
             found = ray.init(
-                address=address,
+                address=joins or "local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",
@@ -82,6 +82,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
             )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
+    # Last in, first out: Ray's own would first kill its raylet, and whoever is still connected to one that dies exits with 1.
+    atexit.register(ray.shutdown)
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
@@ -100,20 +102,6 @@ def _not_connected(address: str | None, error: Exception) -> UserError:
         where="this machine",
         fix="is it short of processor time, memory or room in /tmp? Run the same command again: what is finished is kept",
     )
-
-
-@contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Close the terminal to what is not Python: Ray's C++ core announces the log level that we have just set."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def preflight_train(settings: ModelSettings) -> Share:
@@ -235,13 +223,6 @@ def _runtime_env() -> dict[str, Any]:
     if paths := search_path():
         wanted["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     return {"env_vars": {key: value for key, value in wanted.items() if key not in given_environment()}}
-
-
-def _store_bytes() -> int:
-    if not sys.platform.startswith("linux"):
-        return STORE_BYTES
-    shared = os.statvfs("/dev/shm")
-    return min(STORE_BYTES, max(SMALL_STORE_BYTES, int(shared.f_bavail * shared.f_frsize * 0.8)))
 
 
 def _even_share(cpus: list[float], gpus: list[float], workers: int, each_gpu: float) -> float:

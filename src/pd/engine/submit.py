@@ -63,6 +63,9 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
 
 
 def _client(address: str) -> "JobSubmissionClient":
+    where = f"cluster.address = {address}"
+    if not address.startswith(("http://", "https://")):  # of others Ray makes one by asking, a minute long and not in words
+        raise UserError("not a Ray job server's address", where=where, fix="write http://HOST:8265, as `ray start` said")
     # Ray reads this when it is imported. Where there is a token it is meant to be used.
     token = Path.home() / ".ray" / "auth_token"
     if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
@@ -71,7 +74,6 @@ def _client(address: str) -> "JobSubmissionClient":
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.WARNING)
-    where = f"cluster.address = {address}"
     try:
         return JobSubmissionClient(address)
     except AuthenticationError:

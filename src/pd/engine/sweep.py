@@ -14,16 +14,16 @@ import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from ray import tune
+from typing import TYPE_CHECKING, Any
 
 from pd.config import digest_of
 from pd.engine.runtime import connect, unwrap
 from pd.errors import UserError
 from pd.progress import Progress
-from pd.store.atomic import keep_private, write_json
-from pd.store.mirror import pull, push
+from pd.store.mirror import pull
+
+if TYPE_CHECKING:
+    from ray import tune  # else only once Ray runs: it reads its environment when it is imported
 
 Config = Mapping[str, Any]
 Figures = Mapping[str, Any]
@@ -35,30 +35,6 @@ _AS_WE_LIKE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard of every trial: the records are enough
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # settings may name files by where the user stands
 }
-
-
-class _Trial(tune.Trainable):  # type: ignore[misc]
-    """Runs `work` rung by rung. Its actor is used for one trial after the other: to start another takes seconds."""
-
-    def setup(self, config: dict[str, Any], work: Callable[..., Figures], shared: Any, rungs: int, records: Path) -> None:
-        keep_private()
-        self.work, self.shared, self.rungs, self.records = work, shared, rungs, records
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self.tried, self.rung = new_config.get("trial", new_config), 0
-        return True
-
-    def step(self) -> dict[str, Any]:
-        record = self.records / f"{digest_of([self.tried, self.rung])}.json"
-        pull(record)
-        if not record.exists():
-            figures = self.work(self.shared, self.tried, self.rung)
-            write_json(record, {"config": self.tried, "rung": self.rung, "figures": dict(figures)})
-            push(record)
-        figures = json.loads(record.read_text(encoding="utf-8"))["figures"]
-        self.rung += 1
-        return {**figures, "done": self.rung == self.rungs}
 
 
 def run_grid(
@@ -96,6 +72,8 @@ def run_grid(
     todo = [dict(config) for config, file in zip(configs, files, strict=True) if not file.exists()]
     if todo:
         connect(address)
+        from ray import tune
+
         trial = _with(work, shared, 1, records, {"CPU": cpus})
         # Named by what was to be done in all, so that more trials than last time are another experiment.
         name = f"grid-{digest_of([dict(config) for config in configs])}"
@@ -143,11 +121,12 @@ def climb(
     Returns:
         `config`, `rung` and `figures` of every rung that was climbed, and the searcher in words.
     """
-    from ray.tune.schedulers import AsyncHyperBandScheduler
-
     folder = folder.absolute()
     records = _records(folder)
     connect(address)
+    from ray import tune
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
     searcher, words = _searcher(first[:trials], seed)
     rungs = len(steps)
     ladder = AsyncHyperBandScheduler(time_attr="steps", max_t=steps[-1] + 1, grace_period=steps[0], reduction_factor=2)
@@ -185,14 +164,22 @@ def _searcher(first: Sequence[Config], seed: int) -> tuple[Any, str]:
 
 
 def _with(work: Callable[..., Figures], shared: Any, rungs: int, records: Path, resources: dict[str, float]) -> Any:
-    bound = tune.with_parameters(_Trial, work=work, shared=shared, rungs=rungs, records=records)
+    from ray import tune
+
+    from pd.engine.sweep_trial import RungTrial
+
+    bound = tune.with_parameters(RungTrial, work=work, shared=shared, rungs=rungs, records=records)
     return tune.with_resources(bound, resources)
 
 
-def _fit(trial: Any, name: str, folder: Path, search: tune.TuneConfig, space: dict[str, Any], tell: Callable[[], None]) -> None:
+def _fit(
+    trial: Any, name: str, folder: Path, search: "tune.TuneConfig", space: dict[str, Any], tell: Callable[[], None]
+) -> None:
     """Run an experiment, or what is left of it."""
     for key, value in _AS_WE_LIKE.items():
         os.environ.setdefault(key, value)
+    from ray import tune
+
     path = folder / name
     if _restorable(path):
         tuner = tune.Tuner.restore(str(path), trainable=trial, resume_unfinished=True, restart_errored=True)
@@ -226,6 +213,8 @@ def _fit(trial: Any, name: str, folder: Path, search: tune.TuneConfig, space: di
 
 def _restorable(path: Path) -> bool:
     """Whether Tune can go on: a kill may come before it has written what it knows, or while it does. Records stay anyhow."""
+    from ray import tune
+
     states = sorted(path.glob("experiment_state-*.json"))
     try:
         return bool(states) and bool(json.loads(states[-1].read_text(encoding="utf-8"))) and tune.Tuner.can_restore(str(path))

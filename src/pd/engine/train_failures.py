@@ -6,6 +6,7 @@ from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.runtime import unwrap, wrapped
 from pd.errors import UserError
 from pd.store import s3
+from pd.store.atomic import disk_error
 
 
 def explained(error: BaseException, folder: Path) -> BaseException:
@@ -16,8 +17,8 @@ def explained(error: BaseException, folder: Path) -> BaseException:
         folder: the training's.
 
     Returns:
-        The UserError that a worker raised, if one did; one of ours when Ray could not bring a checkpoint to the bucket, or
-        workers died or hung more often than they are started again; else the error itself, which is a fault of ours.
+        The UserError that a worker raised, if one did; one of ours when Ray could not bring a checkpoint to the bucket, the
+        disk is full, or workers died or hung more often than they are started again; else the error itself, a fault of ours.
     """
     from ray.exceptions import NodeDiedError, RayActorError
     from ray.train.v2._internal.exceptions import WorkerHealthCheckTimeoutError
@@ -27,6 +28,8 @@ def explained(error: BaseException, folder: Path) -> BaseException:
         return found
     if is_mirrored(folder) and (told := s3.explained(str(error))):
         return UserError(told[0], where=as_written(folder), fix=told[1])
+    if full := next(filter(None, (disk_error(found, folder) for found in wrapped(error))), None):
+        return full
     if any(isinstance(found, lost) for found in wrapped(error)):
         return UserError(
             "workers died or hung again and again while they trained",

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -100,11 +101,23 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden place into one clear line."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _DISK:
-            raise UserError(f"cannot write: {os.strerror(error.errno)}", where=str(path), fix=_DISK[error.errno]) from error
+    except Exception as error:
+        if told := disk_error(error, path):
+            raise told from error
         raise
 
+
+def disk_error(error: BaseException, path: Path) -> UserError | None:
+    """In words, what a disk or a place has refused; None when it was something else."""
+    number = getattr(error, "errno", None)
+    if number is None and (found := _NUMBER.search(str(error))) and not isinstance(error, UserError):
+        number = int(found[1] or found[2])
+    if number not in _DISK:
+        return None
+    return UserError(f"cannot write: {os.strerror(number)}", where=str(path), fix=_DISK[number])
+
+
+_NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")  # safetensors, and what copies folders, say it in their text alone
 
 _DISK = {
     28: "make room, then run the same command again: what was finished is kept",  # ENOSPC

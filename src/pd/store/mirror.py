@@ -27,6 +27,7 @@ from pd.errors import UserError
 from pd.store.atomic import PRIVATE_FILE, disk_errors, make_folder, write_bytes
 from pd.store.digests import Digests
 from pd.store.files import size_of
+from pd.store.paths import plain
 
 if TYPE_CHECKING:
     from pd.store.places import Place  # pyarrow takes its time to import, and paths on a disk do without
@@ -299,7 +300,7 @@ def _as_json(files: Files) -> bytes:
 def _from_json(spot: _Spot, name: str, data: bytes) -> Files:
     try:
         files = {key: Content(int(size), str(digest)) for key, (size, digest) in json.loads(data).items()}
-        if not all(_below(key, [name]) and ".." not in key.split("/") for key in files):
+        if not all(_below(key, [name]) and plain(key) for key in files):
             raise ValueError("a name that is not below")
     except (ValueError, TypeError, AttributeError):
         where = f"{spot.place}/{spot.commit(name)}"

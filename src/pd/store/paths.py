@@ -32,6 +32,11 @@ def leads_away(name: str) -> bool:
     return bool(PureWindowsPath(name).anchor) or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts
 
 
+def plain(name: str) -> bool:
+    """Whether a name, by its text alone, is that of a file below: no part is empty or dots, and nothing leads away."""
+    return not ({"", ".", ".."} & set(name.split("/")) or "\0" in name or leads_away(name))
+
+
 def walk(folder: Path) -> Iterator[tuple[str, bool]]:
     """Relative names, with `/` and in order, of all files below a folder; hidden ones and hidden folders left out.
 

@@ -13,7 +13,8 @@ from pyarrow import fs
 
 from pd.config.mirrored import bucket_and_prefix
 from pd.errors import UserError
-from pd.store.paths import inside, leads_away, walk
+from pd.progress import printable
+from pd.store.paths import inside, leads_away, plain, walk
 from pd.store.s3 import explained, s3_filesystem
 
 _PART = 2**23  # bytes held of a file that is sent
@@ -129,11 +130,20 @@ class Place:
                 raise UserError("no such bucket", where=self.text, fix="check its name, and AWS_ENDPOINT_URL")
 
     def objects(self, name: str = "") -> list[File]:
-        """The objects of a bucket below a name, hidden ones too, in no order; none where there is nothing."""
+        """The objects of a bucket below a name, hidden ones too, in no order; none where there is nothing.
+
+        Raises:
+            UserError: one has a name that no file of a folder has: a bucket may hold `../x`.
+        """
         below = fs.FileSelector(f"{self.path}/{name}".rstrip("/"), allow_not_found=True, recursive=True)
         with self._explained():
             infos = self._filesystem().get_file_info(below)
-        return [File(info.path[len(self.path) + 1 :], info.size, info.mtime_ns, False) for info in infos if info.is_file]
+        found = [File(info.path[len(self.path) + 1 :], info.size, info.mtime_ns, False) for info in infos if info.is_file]
+        for file in found:
+            if not plain(file.name):
+                where = f"{self}/{printable(file.name)}"
+                raise UserError("an object whose name is no path below this place", where=where, fix="delete it")
+        return found
 
     def read(self, name: str) -> bytes | None:
         """A small object of a bucket; None where there is none."""

@@ -1,0 +1,82 @@
+"""What is peculiar to starting Ray: where one is already, who may reach ours, and what it must not take from this process."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
+SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
+KNOCK_S = 10.0  # for a cluster's head to let itself be connected to
+
+
+def started_here() -> str | None:
+    """Address of the cluster that `ray start` last started on this machine, if it is still there."""
+    temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    with contextlib.suppress(OSError):
+        address = Path(temporary, "ray", "ray_current_cluster").read_text(encoding="utf-8").strip()
+        knock(address)
+        return address or None
+    return None
+
+
+def knock(address: str | None) -> None:
+    """Raise OSError when nobody listens at `host:port`: Ray would ask for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
+            pass
+
+
+def shut_in() -> None:
+    """Let a Ray of our own be reached by nobody else: by default its ports are open to the network, and run any code.
+
+    It listens on loopback alone, and wants a token that this process and its children know. Ray reads both when it is
+    imported, so in a process that has done so already (a test's) nothing is changed.
+    """
+    if "ray" in sys.modules:
+        return
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # so Ray calls the switch: no cluster, no address
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def our_sigterm() -> Iterator[None]:
+    """Let SIGTERM do afterwards what it did before: Ray takes it for itself, and its core once more, with an abort."""
+    if threading.current_thread() is not threading.main_thread():  # only there can it be set
+        yield
+        return
+    ours = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if ours is None else ours)
+
+
+@contextlib.contextmanager
+def without_stderr() -> Iterator[None]:
+    """Close the terminal to what is not Python: Ray's C++ core announces the log level that we have just set."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def store_bytes() -> int:
+    """Bytes for the object store of a Ray that we start."""
+    if not sys.platform.startswith("linux"):
+        return STORE_BYTES
+    shared = os.statvfs("/dev/shm")
+    return min(STORE_BYTES, max(SMALL_STORE_BYTES, int(shared.f_bavail * shared.f_frsize * 0.8)))
