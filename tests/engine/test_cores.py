@@ -1,9 +1,11 @@
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from pd.engine.cores import keep_to_own_cores
+from pd.engine.cores import interrupting, keep_to_own_cores, not_interrupting
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no threads to cores")
 
@@ -41,3 +43,15 @@ def test_a_rank_too_many_goes_anywhere() -> None:
     cores = os.sched_getaffinity(0)
     assert in_a_thread(len(cores), 1) == cores
     assert in_a_thread(0, len(cores) + 1) == cores
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="this system has no such policy")
+def test_what_is_started_waits_for_its_turn_but_for_threads_that_compute() -> None:
+    before = os.sched_getscheduler(0)
+    ask = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"]
+    with not_interrupting():
+        assert int(subprocess.check_output(ask)) == os.SCHED_BATCH
+        with interrupting():
+            assert os.sched_getscheduler(0) == os.SCHED_OTHER
+        assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == before

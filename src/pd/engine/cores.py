@@ -9,8 +9,8 @@ from collections.abc import Iterator
 def not_interrupting() -> Iterator[None]:
     """What is started within does not take a core from whoever computes on it, but waits for its turn (Linux's SCHED_BATCH).
 
-    Each of Ray's processes wakes up a hundred times a second to look whether there is something to do. Beside two workers on two
-    cores that was a thousand interruptions a second, and a sixth of their time (benchmarks/RESULTS.md, "Training").
+    Each of Ray's processes wakes up a hundred times a second to look whether there is something to do. Beside two workers on
+    two cores that was a thousand interruptions a second, and a tenth of their time (benchmarks/RESULTS.md, "Training").
     """
     with _policy("SCHED_BATCH"):
         yield
