@@ -69,7 +69,12 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
             with (folder / f"node{len(started)}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
-                        [str(RAY), "start", *words, *common], stdout=log, stderr=log, env=environment, start_new_session=True
+                        # Its agents listen at ports of their own: whatever else runs Ray on this machine has the usual one.
+                        [str(RAY), "start", *words, *common, f"--dashboard-agent-listen-port={_free_port()}"],
+                        stdout=log,
+                        stderr=log,
+                        env=environment,
+                        start_new_session=True,
                     )
                 )
             _wait(environment | {"RAY_ADDRESS": gcs}, len(started), started[-1], folder)
