@@ -101,7 +101,8 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
     share = kept / made if is_number(made) and is_number(kept) and made else None
     at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
     marks: list[Mark] = []
-    rows, places = [], []
+    rows = []
+    places: list[float] = []
     for arm in arms_of(audit):
         x, figure = at.get(arm), excess(audit, arm)
         if x is None or figure is None:

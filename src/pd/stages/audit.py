@@ -47,8 +47,8 @@ def execute(context: Context) -> Facts:
         figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run))
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
-    for arm in arms:
-        figures["arms"][arm]["membership"] = inferred.get(arm, {"why": "no model to ask: these are images"})
+    for name, found in figures["arms"].items():
+        found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
     write_json(run.audit, figures)
