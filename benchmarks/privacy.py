@@ -1,7 +1,8 @@
-"""Does the filter protect anybody? The faces example with all four arms, over several seeds.
+"""Does the filter protect anybody? The faces example with all arms, over several seeds.
 
-The question behind the four arms: is the filtered student safer than one that learned from as many candidates drawn at random?
-If it is not, the filter did nothing. And does the filter decide alike whatever its seed?
+The question behind the arms: is the filtered student safer than one that learned from as many candidates drawn at random?
+If it is not, the filter did nothing. Are the kept candidates, which are released too, as safe as it is? And does the filter
+decide alike whatever its seed?
 
     python benchmarks/privacy.py            # three seeds; about 20 minutes each on two quiet cores, and 10 for the consistency
     python benchmarks/privacy.py --last     # print the stored figures without running

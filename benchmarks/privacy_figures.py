@@ -20,6 +20,7 @@ _MEASURES = (
     ("excess re-identification, worst attacker", ("reid", "excess"), 1),
     ("excess re-identification by *", ("reid", "by_attacker", "*", "excess"), 1),
     ("extraction, excess", ("extraction", "excess"), 1),
+    ("copies, excess", ("extraction", "copies", "excess"), 1),
     ("attributes, advantage on *", ("attributes", "by_label", "*", "advantage"), 1),
     ("attributes, advantage on a hidden half", ("attributes", "hidden_half", "advantage"), 1),
     ("membership by loss, AUC", ("membership", "loss", "auc"), 1),

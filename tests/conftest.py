@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of configs/smoke.yaml with all four arms. Tests must leave it as it is."""
+    """The folder of a finished run of configs/smoke.yaml with all arms. Tests must leave it as it is."""
     runs = tmp_path_factory.mktemp("runs")
     done = pd("run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", ALL_ARMS, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]

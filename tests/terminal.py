@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PD = Path(sys.executable).with_name("pd")
-ALL_ARMS = "audit.arms=[teacher, unfiltered, random_drop, filtered]"
+ALL_ARMS = "audit.arms=[teacher, unfiltered, random_drop, kept, filtered]"
 
 
 def pd(*words: object, timeout: float = 300) -> subprocess.CompletedProcess[str]:

@@ -70,7 +70,7 @@ def test_what_is_private_is_for_its_owner_alone(smoke: Path) -> None:
 
 def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
     audit = json.loads((smoke / "release" / "audit.json").read_text())
-    assert set(audit["arms"]) == {"teacher", "unfiltered", "random_drop", "filtered"}
+    assert set(audit["arms"]) == {"teacher", "unfiltered", "random_drop", "kept", "filtered"}
     assert audit["filter"]["candidates"] == audit["filter"]["kept"] + sum(audit["filter"]["dropped"].values())
     for arm in audit["arms"].values():
         by_attacker = arm["reid"]["by_attacker"]
@@ -80,6 +80,17 @@ def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
         assert arm["reid"]["excess"] == by_attacker[worst]["excess"]
         for estimate in (arm["reid"]["main"], arm["reid"]["control"], arm["reid"]["excess"]):
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
+
+
+def test_the_released_data_are_audited_as_they_are_released(smoke: Path) -> None:
+    found = json.loads((smoke / "release" / "audit.json").read_text())["arms"]["kept"]
+    released = pq.read_table(smoke / "release" / "data", columns=["id", "image"])
+    samples = pq.read_table(smoke / "private" / "samples" / "kept", columns=["id", "image"])
+    assert samples["id"].to_pylist() == released["id"].to_pylist()[:64]
+    assert samples["image"][0] == released["image"][0]
+    assert found["n"] == len(samples)
+    assert found["membership"] == {"why": "no model to ask: these are images"}
+    assert found["extraction"]["copies"]["excess"]["n"] == len(samples)
 
 
 def test_the_audit_says_what_the_filter_catches_and_whom_it_costs(smoke: Path) -> None:

@@ -54,7 +54,9 @@ def _attacks(arm, entry):
             "k": 3,
             "features": "EfficientNet-Lite0 features",
         },
-        "membership": {
+        "membership": {"why": "no model to ask: these are images"}
+        if arm == "kept"
+        else {
             "loss": _guessing(0.5 + leak / 4),
             "likelihood_ratio": {"why": "no shadow models were asked for"}
             if arm == "random_drop"

@@ -131,7 +131,10 @@ def report_data(faces):
         candidates=candidates,
         threshold=threshold,
         real={f"real{i:03d}": png(a) for i, a in enumerate(reals)},
-        samples={"teacher": [png(a) for a in made[:64]], "filtered": [png(a) for a in made[keep][:64]]},
+        samples={
+            "teacher": [png(a) for a in made[:64]],
+            **{arm: [png(a) for a in made[keep][:64]] for arm in ("filtered", "kept")},
+        },
         stranger_scores=stranger_scores,
         member_scores=own.max(1),
         verification={"auc": 0.972, "rank1": 0.945},
@@ -180,6 +183,7 @@ def audit(kept, threshold, reasons):
         "arms": {
             "teacher": arm(0.69, between(0.643, 0.618, 0.668), between(0.874, 0.84, 0.90), 31.2),
             "random_drop": arm(0.37, between(0.322, 0.30, 0.35), between(0.86, 0.83, 0.89), 36.0),
+            "kept": arm(0.11, between(0.06, 0.04, 0.08), between(0.868, 0.83, 0.89), 35.1),
             "filtered": arm(0.08, between(0.03, 0.01, 0.05), between(0.861, 0.82, 0.89), 38.7),
         },
         "real": {"utility": {"auc": between(0.91, 0.88, 0.94)}, "round_trip": {"excess": between(0.97, 0.93, 1.0)}},

@@ -34,10 +34,19 @@ def test_figures_and_the_missing_guarantee(card):
     text = card().read_text()
     assert text.count(NO_GUARANTEE) == 2
     assert NO_GUARANTEE == "A filtered student carries no formal privacy guarantee."
-    assert "| **Excess** | **64.3 %** (61.8 to 66.8 %) | **3.0 %** (1.0 to 5.0 %) |" in text
+    assert "| **Excess** | **64.3 %** (61.8 to 66.8 %) | **3.0 %** (1.0 to 5.0 %) | **6.0 %** (4.0 to 8.0 %) |" in text
     assert "FID, EfficientNet-Lite0 features" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+
+
+def test_the_data_are_audited_or_it_says_that_they_were_not(card, report_data):
+    assert "The audit attacked all of them" in card().read_text()  # 125, of which the audit asked for 1,024
+    assert "attacked the first 1,024, as it did" in card(kept=5000).read_text()
+    arms = {arm: entry for arm, entry in report_data.audit["arms"].items() if arm != "kept"}
+    text = card(audit={**report_data.audit, "arms": arms}).read_text()
+    assert "They were not audited, and the student's figures say nothing of them." in text
+    assert "the released data were not audited" in text
 
 
 def test_prompts_do_not_break_the_text(card):

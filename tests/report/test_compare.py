@@ -11,15 +11,17 @@ NASTY = "<script>alert(1)</script>"
 def test_a_row_for_each_arm_with_what_was_measured(report_data):
     rows = compare({"old": report_data.audit, "new": every_attack(report_data.audit)})
     assert [(row.run, row.arm) for row in rows] == [
-        (run, arm) for run in ("old", "new") for arm in ("teacher", "filtered", "random_drop")
+        (run, arm) for run in ("old", "new") for arm in ("teacher", "filtered", "kept", "random_drop")
     ]
-    old, new = rows[1].as_json(), rows[4].as_json()
+    old, new = rows[1].as_json(), rows[5].as_json()
     assert (old["membership"], old["coverage"]) == (None, None)
     assert old["excess"] == {"value": 0.03, "low": 0.01, "high": 0.05}
     assert new["membership"]["value"] == 0.51
     assert new["kept"]["value"] == report_data.audit["filter"]["kept"] / 600
     assert rows[0].as_json()["kept"] == {"value": 1.0}
-    assert rows[4].cell("coverage") == ("98.5 %", "93.5 to 100.0 %")
+    assert rows[6].as_json()["kept"] == new["kept"]
+    assert rows[6].as_json()["membership"] is None
+    assert rows[5].cell("coverage") == ("98.5 %", "93.5 to 100.0 %")
 
 
 def test_a_foreign_audit_has_no_kept_share(report_data):

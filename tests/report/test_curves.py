@@ -46,7 +46,7 @@ def test_tradeoff_stands_where_each_arm_learned(report_data):
     places = {mark.label: mark.x for mark in found.marks}
     assert places["Teacher"] == 1.0
     assert places["Released student"] == kept
-    assert 0 < abs(places["Random drop"] - kept) < 0.02  # beside it, so that both whiskers are seen
+    assert 0 < kept - places["Released data"] < kept - places["Random drop"] < 0.03  # beside it, so that all whiskers are seen
     assert {row[0]: row[1] for row in found.rows}["Random drop"] == {row[0]: row[1] for row in found.rows}["Released student"]
     assert tradeoff({"arms": {"teacher": {}}}) is None
 

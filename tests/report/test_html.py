@@ -33,7 +33,7 @@ def test_says_what_was_found(report_data, tmp_path):
     text = render(report_data, tmp_path)
     assert "This file holds private images of real people" in text
     assert "64 in 100 samples of the teacher re-identify a person (95 % interval 62 to 67)" in text
-    assert "of the released student&#39;s, 3 in 100 do (95 % interval 1 to 5)" in text
+    assert "of the released student&#39;s, 3 in 100 do (95 % interval 1 to 5); of the released data, 6 in 100 do" in text
     for words in ("400 images of 40 people", "600 candidates", "FID, EfficientNet-Lite0 features", "sampler_steps: 15"):
         assert words in text
     assert f"threshold {report_data.threshold:.3f}" in text
@@ -54,7 +54,7 @@ def test_fetches_nothing_and_runs_nothing(report_data, tmp_path):
 
 def test_every_image_has_words_for_those_who_cannot_see_it(report_data, tmp_path):
     images = [attrs for tag, attrs in Page(render(report_data, tmp_path)).tags if tag == "img"]
-    assert len(images) == 2 + 2 * 16 + 10
+    assert len(images) == 3 + 2 * 16 + 10
     assert all(len(attrs["alt"]) > 10 for attrs in images)
 
 
@@ -111,10 +111,11 @@ def test_missing_parts_are_said_and_not_guessed(report_data, tmp_path):
         stage_seconds={},
     )
     text = render(data, tmp_path)
-    assert "No samples of this model are in the run." in text
+    assert "None of these are in the run." in text
     assert "not measured" in text
     assert "not at hand" in text
     assert "No versions were recorded." in text
+    assert "What the released data give away is not known" in text
     assert "Without the random-drop student it is not shown" in text
     assert "nan" not in re.sub(r"data:image/png;base64,\S+", "", text).lower()
 

@@ -6,13 +6,19 @@ from pd.report.table import audit_table
 
 def test_released_student_stands_next_to_the_teacher(report_data):
     table = audit_table(report_data.audit)
-    assert table.columns == ["Teacher", "Filtered student (released)", "Random-drop student", "Real images"]
+    assert table.columns == [
+        "Teacher",
+        "Filtered student (released)",
+        "Kept candidates (released data)",
+        "Random-drop student",
+        "Real images",
+    ]
     assert table.missing == ["Unfiltered student"]
     rows = {row.label: row for group in table.groups for row in group.rows}
-    assert [cell.text for cell in rows["Excess"].cells] == ["64.3 %", "3.0 %", "32.2 %", ""]
+    assert [cell.text for cell in rows["Excess"].cells] == ["64.3 %", "3.0 %", "6.0 %", "32.2 %", ""]
     assert rows["Excess"].cells[1].interval == "1.0 to 5.0 %"
     assert rows["imagenet"].cells[0].interval == "−1.0 to 3.0 %"
-    assert rows["Usefulness (AUC)"].cells[3].text == "0.910"
+    assert rows["Usefulness (AUC)"].cells[4].text == "0.910"
     assert rows["FID, EfficientNet-Lite0 features"].cells[0].note == "n = 200"
 
 

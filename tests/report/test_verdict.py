@@ -5,17 +5,24 @@ from audits import between, every_attack
 
 from pd.report.verdict import verdict
 
+SAFE = {"reid": {"excess": between(0.0, -0.1, 0.1)}}
 
-def audited(student, **more):
-    return {
-        "arms": {"filtered": {"reid": {"excess": student}, **more}, "teacher": {"reid": {"excess": between(0.6, 0.5, 0.7)}}}
-    }
+
+def audited(student, data=SAFE, **more):
+    teacher = {"reid": {"excess": between(0.6, 0.5, 0.7)}}
+    released = {"filtered": {"reid": {"excess": student}, **more}} | ({"kept": data} if data else {})
+    return {"arms": {"teacher": teacher, **released}}
+
+
+def told(audit, attack, who="student"):
+    (finding,) = (finding for finding in verdict(audit).findings if finding.attack == attack)
+    return next(one for one in finding.told if one.who == who)
 
 
 @pytest.mark.parametrize(
     ("audit", "state", "said"),
     [
-        ({}, "unknown", "was not attacked"),
+        ({}, "unknown", "The released student was not audited; the released data were not audited."),
         (audited({"value": 0.0}), "unknown", "was not attacked"),  # without an interval nothing is shown
         (audited(between(0.05, 0.01, 0.09)), "leak", "gives people away: by re-identification"),
         (audited(between(0.05, 0.0002, 0.23)), "borderline", "may give people away, by re-identification: only just more"),
@@ -24,13 +31,21 @@ def audited(student, **more):
             "leak",
             "by extraction, and perhaps by re-identification",
         ),
-        (audited(between(0.05, -0.01, 0.23)), "clear", "by the one attack that was made; re-identification in up to 23 in 100"),
+        (
+            audited(between(0.05, -0.01, 0.23)),
+            "clear",
+            "in the released data by the one attack that was made; re-identification in up to 23 in 100",
+        ),
         (
             audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.6, 0.52, 0.7)}}),
             "leak",
             "by membership inference",
         ),
-        (audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.5, 0.4, 0.6)}}), "clear", "2 kinds of attack"),
+        (
+            audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.5, 0.4, 0.6)}}),
+            "clear",
+            "2 kinds of attack, nor in",
+        ),
     ],
 )
 def test_the_title_follows_the_intervals(audit, state, said):
@@ -39,9 +54,45 @@ def test_the_title_follows_the_intervals(audit, state, said):
     assert said in found.title
 
 
+@pytest.mark.parametrize(
+    ("data", "state", "said"),
+    [
+        (None, "unknown", "The released data were not audited; no leak is shown in the released student by the one attack"),
+        (
+            {"reid": {"excess": between(0.1, 0.05, 0.2)}},
+            "leak",
+            "The released data still give people away: by re-identification; no leak is shown in the released student by the",
+        ),
+        ({"reid": {"excess": between(0.1, 0.0001, 0.2)}}, "borderline", "The released data may give people away, by re-"),
+        ({"reid": {"excess": {"value": 0.1}}}, "unknown", "not known what the released data give away: they were not attacked"),
+        (
+            {"reid": {"excess": between(0.0, -0.1, 0.1), "power": {"blind": True}}},
+            "unknown",
+            "in the released data, but so small",
+        ),
+        (
+            {**SAFE, "membership": {"why": "these are images"}},
+            "clear",
+            "nor in the released data by the one attack that was made",
+        ),
+    ],
+)
+def test_the_verdict_is_of_the_worse_of_model_and_data(data, state, said):
+    found = verdict(audited(between(0.0, -0.1, 0.1), data))
+    assert found.state == state
+    assert said in found.title
+
+
+def test_both_that_leak_are_named():
+    found = verdict(audited(between(0.1, 0.05, 0.2), {**SAFE, "extraction": {"copies": {"excess": between(0.2, 0.02, 0.3)}}}))
+    assert "The released student still gives people away: by re-identification; the released data still give" in found.title
+    assert "people away: by extraction." in found.title
+    assert told(audited(between(0, -1, 1)), "Membership inference", "data").state is None
+
+
 def test_an_interval_that_seems_to_begin_at_chance_says_on_which_side():
     found = verdict(audited(between(0.05, 0.0002, 0.23)))
-    assert found.findings[0].sure == "95 % interval just above 0 to 23"
+    assert found.findings[0].told[0].sure == "95 % interval just above 0 to 23"
     assert "and just more than none at least." in dict(found.lines)["How sure?"]
 
 
@@ -56,18 +107,19 @@ def test_a_blind_audit_is_no_good_news():
 
 def test_every_attack_is_told_and_the_worse_membership_attack_counts(report_data):
     found = verdict(every_attack(report_data.audit))
-    told = {finding.attack: finding for finding in found.findings}
     attacks = ["Re-identification", "Extraction", "Membership inference", "Attribute disclosure", "Hidden half", "Fingerprints"]
-    assert list(told) == attacks
-    assert told["Membership inference"].answer == "AUC 0.510 (guessing: 0.5)"
-    assert told["Fingerprints"].state == "trace"
-    assert "from 32 copies on" in told["Fingerprints"].answer
+    assert [finding.attack for finding in found.findings] == attacks
+    assert [len(finding.told) for finding in found.findings] == [2, 2, 2, 2, 2, 1]
+    audit = every_attack(report_data.audit)
+    assert told(audit, "Membership inference").answer == "AUC 0.510 (guessing: 0.5)"
+    assert told(audit, "Fingerprints").state == "trace"
+    assert "from 32 copies on" in told(audit, "Fingerprints").answer
     assert "fingerprints" not in found.title
 
 
 def test_why_an_attack_was_not_made_is_said():
-    told = {finding.attack: finding for finding in verdict(audited(between(0, -1, 1), extraction={"why": "too slow"})).findings}
-    assert (told["Extraction"].answer, told["Extraction"].sure) == ("not measured", "too slow")
+    one = told(audited(between(0, -1, 1), extraction={"why": "too slow"}), "Extraction")
+    assert (one.answer, one.sure) == ("not measured", "too slow")
 
 
 def test_an_interval_that_holds_everything_shows_nothing():
@@ -75,11 +127,11 @@ def test_an_interval_that_holds_everything_shows_nothing():
         between(0.0, -0.1, 0.1), attributes={"worst": "beard", "by_label": {"beard": {"advantage": between(0.3, -0.9, 1)}}}
     )
     found = verdict(audit)
-    told = {finding.attack: finding for finding in found.findings}["Attribute disclosure"]
-    assert (told.state, found.state) == ("unknown", "clear")
-    assert "too wide to tell" in told.sure
+    one = told(audit, "Attribute disclosure")
+    assert (one.state, found.state) == ("unknown", "clear")
+    assert "too wide to tell" in one.sure
     assert "by the one attack that was made" in found.title
-    assert "its interval is too wide to tell" in verdict(audited(between(0.1, -0.4, 0.7))).title
+    assert "the interval is too wide to tell" in verdict(audited(between(0.1, -0.4, 0.7))).title
 
 
 def test_copies_that_nobody_repeats_are_extracted_too():

@@ -19,6 +19,12 @@ def arm(value, low=None, high=None):
             "could",
         ),
         (
+            {"teacher": arm(0.64, 0.62, 0.67), "filtered": arm(0.03, 0.01, 0.05), "kept": arm(0.08, 0.05, 0.11)},
+            "5); of the released data, 8 in 100 do (95 % interval 5 to 11).",
+            "not audited",
+        ),
+        ({"filtered": arm(0.03, 0.01, 0.05)}, "the released data were not audited", "in 100 do"),
+        (
             {"teacher": arm(0.64, 0.62, 0.67), "filtered": arm(0.01, -0.01, 0.03)},
             "chance alone could explain",
             "no more",

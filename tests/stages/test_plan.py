@@ -32,7 +32,7 @@ SETTINGS = parse_settings(
         "teacher": MODEL,
         "student": MODEL,
         "generate": {"candidates": 36000, "workers": 4, "gpus_per_worker": 0.5},
-        "audit": {"arms": ["teacher", "unfiltered", "filtered"], "samples": 3600},
+        "audit": {"arms": ["teacher", "unfiltered", "kept", "filtered"], "samples": 3600},
     }
 )
 
@@ -52,7 +52,9 @@ def test_work_over_rate_shared_by_workers() -> None:
     assert generate.bytes == 72e6
     assert needs["arm unfiltered"] == replace(needs["student"], stage="arm unfiltered")
     assert needs["audit"].images == 7200
-    assert needs["audit"].device_hours == pytest.approx(4.0)  # two arms, of which nobody has samples, on four cores
+    assert needs["audit"].device_hours == pytest.approx(
+        4.0
+    )  # two arms, of which nobody has samples, on four cores; the released data are there
 
 
 def test_without_a_gpu_hours_are_of_cores_and_what_is_not_known_is_named() -> None:

@@ -6,15 +6,15 @@ from pydantic import Field
 
 from pd.config.base import Positive, Section
 
-ARMS = ("teacher", "unfiltered", "random_drop", "filtered")
-Arm = Literal["teacher", "unfiltered", "random_drop", "filtered"]
+ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered")
+Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered"]
 
 
 class AuditSettings(Section):
     """The attacks and measures on the arms."""
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
-        ("teacher", "filtered"), description="of teacher, unfiltered, random_drop, filtered"
+        ("teacher", "kept", "filtered"), description="of teacher, unfiltered, random_drop, kept (the released data), filtered"
     )
     samples: Positive = Field(1024, description="samples of each arm")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
@@ -42,3 +42,8 @@ class AuditSettings(Section):
     def trained_arms(self) -> tuple[Arm, ...]:
         """The arms that need a student of their own, never released."""
         return tuple(arm for arm in self.arms if arm in ("unfiltered", "random_drop"))
+
+    @property
+    def sampled_arms(self) -> tuple[Arm, ...]:
+        """The arms whose model is yet to be sampled: candidates are there already, the teacher's first ones and those kept."""
+        return tuple(arm for arm in self.arms if arm not in ("teacher", "kept"))

@@ -119,11 +119,12 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads, alone=share.alone)
     reader, tell = reader_of(job.progress)
+    trainer = _trainer(job, share, tell)  # here, not in the thread: what it imports must not be loaded beside Ray's own threads
     outcome: dict[str, Any] = {}
 
     def fit() -> None:
         try:
-            outcome["refusal"] = _fit(job, share, tell)
+            outcome["refusal"] = trainer.fit().return_value
         except BaseException as error:
             outcome["error"] = error
 
@@ -184,13 +185,14 @@ def _on_worker(config: dict[str, Any]) -> UserError | None:
         return train_loop(job, worker, config["tell"])
 
 
-def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:
+def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
+    """Ray Train's trainer of this job; its result is a UserError or None."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = job.settings
     resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
-    trainer = TorchTrainer(
+    return TorchTrainer(
         _on_worker,
         train_loop_config={"job": job, "tell": tell},
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
@@ -208,8 +210,6 @@ def _fit(job: Job, share: Share, tell: Tell | None) -> UserError | None:
             worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
         ),
     )
-    refusal: UserError | None = trainer.fit().return_value
-    return refusal
 
 
 def _storage(job: Job) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def write_card(
         guidance: likewise.
         base: hub id of the public base, if there is one; never a path of this machine.
     """
+    audited = words.dig(audit, "arms", "kept", "n")
     text = (
         environment(autoescape=False)
         .get_template("card.md.j2")
@@ -56,6 +57,7 @@ def write_card(
             filter=_filter(audit),
             no_guarantee=NO_GUARANTEE,
             kept=kept,
+            audited=audited if words.is_number(audited) else None,
             size=size,
             colour="grey" if mode == "grey" else "RGB",
             prompts=[_plain(prompt) for prompt in list(dict.fromkeys(prompts))[:10]],

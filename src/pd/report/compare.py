@@ -27,7 +27,7 @@ class Compared:
 
     Attributes:
         run: what the run is called.
-        arm: which model.
+        arm: which model, or the released data.
         samples: how many were attacked; None: not told.
         attacker: the worst.
         figures: measure -> value, and low and high where there is an interval; those measured alone.
@@ -81,7 +81,7 @@ def _compared(run: str, arm: str, audit: Mapping[str, Any]) -> Compared:
 
 
 def _kept(arm: str, audit: Mapping[str, Any]) -> dict[str, float] | None:
-    """Share of the candidates that the arm's model learned from; the teacher's own are all there."""
+    """Share of the candidates that the arm's model learned from, or that the arm is; the teacher's own are all there."""
     if arm in ("teacher", "unfiltered"):
         return {"value": 1.0}
     made, kept = (dig(audit, "filter", key) for key in ("candidates", "kept"))

@@ -96,17 +96,19 @@ def threshold_curves(curves: Any, chosen: float | None, name: str = "thresholds"
 
 
 def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
-    """Excess re-identification over the share of candidates a model learned from, an arm a point."""
+    """Excess re-identification over the share of candidates that a model learned from, or that are released, an arm a point."""
     made, kept = dig(audit, "filter", "candidates"), dig(audit, "filter", "kept")
     share = kept / made if is_number(made) and is_number(kept) and made else None
-    at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "random_drop": share}
+    at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
     marks: list[Mark] = []
     rows = []
+    places: list[float] = []
     for arm in arms_of(audit):
         x, figure = at.get(arm), excess(audit, arm)
         if x is None or figure is None:
             continue
-        beside = _APART * sum(abs(mark.x - x) < _APART / 2 for mark in marks)  # or one whisker would hide the other
+        beside = _APART * sum(abs(place - x) < _APART / 2 for place in places)  # or one whisker would hide the other
+        places.append(x)
         low, high = figure.get("low", figure["value"]), figure.get("high", figure["value"])
         words = [
             SHORT.get(arm, arm),
@@ -122,7 +124,7 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
     low = min(0.0, *(mark.low for mark in marks))
     return Chart(
         "tradeoff",
-        "Excess re-identification of each model over the share of candidates that it learned from",
+        "Excess re-identification of each model, and of the released data, over the share of candidates behind it",
         "share of candidates kept",
         "excess re-identification",
         (0.0, 1.04),
@@ -130,7 +132,7 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
         [(x, percent(x, 0)) for x in ticks(0, 1, 5)],
         [(y, percent(y, 0 if top >= 0.1 else 1)) for y in ticks(low, top, 5)],
         marks=marks,
-        columns=["Model", "Kept", "Excess", "95 % interval"],
+        columns=["Arm", "Kept", "Excess", "95 % interval"],
         rows=rows,
     )
 

@@ -1,7 +1,7 @@
-"""What each attack found in the released student, in plain words."""
+"""What each attack found in what is released, the student and the data, in plain words."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,112 +25,157 @@ _TOO_WIDE = 1.0
 """An interval as wide as from guessing to certainty holds whatever may be feared and whatever may be hoped for."""
 
 
+RELEASED: Mapping[str, str] = {"filtered": "student", "kept": "data"}
+"""The arms that are released -> what they are called in a sentence."""
+
+_WORSE: tuple[State, ...] = ("leak", "borderline", "trace", "unknown", "clear")
+
+
+def worst(states: Iterable[State | None]) -> State:
+    """Of what is released the worst counts, and what is not known is never the better for it."""
+    return min((state for state in states if state is not None), key=_WORSE.index)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one attack found in one released thing.
+
+    Attributes:
+        who: `student` or `data`.
+        state: see `State`; None: it cannot be asked of it.
+        answer: the figure in words.
+        sure: its interval, and what cannot be ruled out.
+    """
+
+    who: str
+    state: State | None
+    answer: str
+    sure: str = ""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What one attack found in the released student.
+    """What one attack found in what is released.
 
     Attributes:
         attack: its name.
         question: what it asks, as somebody asks who is in the data.
-        state: see `State`.
-        answer: the figure in words.
-        sure: its interval, and what cannot be ruled out.
+        state: the worst of those told.
+        told: the student's, then the data's.
         teacher: the same attack's figure for the teacher, which stays private.
     """
 
     attack: str
     question: str
     state: State
-    answer: str
-    sure: str
+    told: list[Told]
     teacher: str
+
+
+@dataclass(frozen=True)
+class _Attack:
+    """Where an attack's figure lies in an arm, and how it is told.
+
+    Attributes:
+        keys: the way to the figure.
+        words: the figure in words.
+        chance: the figure that means nothing was found.
+        ends: an end of the interval in words.
+    """
+
+    keys: tuple[str, ...]
+    words: Callable[[float], str]
+    chance: float = 0.0
+    ends: Callable[[float], str] = decimal
 
 
 def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
     """Attack by attack, those that were not made too."""
-    student = dig(audit, "arms", "filtered")
-    teacher = dig(audit, "arms", "teacher")
+    yield _finding(audit, "Re-identification", "Do its pictures look like a person of the private data?", _reid)
+    yield _finding(audit, "Extraction", "Does it show a training image again?", _extraction)
     yield _finding(
-        "Re-identification",
-        "Do its pictures look like a person it learned from?",
-        (student, teacher),
-        ("reid", "excess"),
-        0.0,
-        lambda value: f"{in_hundred(value)} in 100 samples, beyond chance",
+        audit, "Membership inference", "Can it be told that a picture was used in training?", _membership, model=True
     )
-    yield _finding(
-        "Extraction",
-        "Does it draw a training image again?",
-        (student, teacher),
-        # Pictures that are made again and again, or copies that are there once: what is surer.
-        max(("extraction", "excess"), ("extraction", "copies", "excess"), key=lambda keys: _low(student, *keys)),
-        0.0,
-        lambda value: f"{in_hundred(value)} in 100, beyond what strangers give",
-    )
-    attack = _worse(student, "loss", "likelihood_ratio")
-    yield _finding(
-        "Membership inference",
-        "Can it be told that a picture was used in training?",
-        (student, teacher),
-        ("membership", attack, "auc"),
-        0.5,
-        lambda value: f"AUC {decimal(value)} (guessing: 0.5)",
-        decimal,
-    )
-    label = dig(student, "attributes", "worst")
-    yield _finding(
-        "Attribute disclosure",
-        "Does it betray a hidden attribute of a person?",
-        (student, teacher),
-        ("attributes", "by_label", str(label), "advantage"),
-        0.0,
-        lambda value: f"“{label}” is guessed {decimal(value)} better of members than of strangers",
-        decimal,
-        why(student, "attributes"),
-    )
-    yield _finding(
-        "Hidden half",
-        "Can half of a person's picture be guessed from the other half?",
-        (student, teacher),
-        ("attributes", "hidden_half", "advantage"),
-        0.0,
-        lambda value: f"guessed {decimal(value) if value > 0 else 'no'} better of members than of strangers (1: perfectly)",
-        decimal,
-    )
+    yield _finding(audit, "Attribute disclosure", "Does it betray a hidden attribute of a person?", _attribute)
+    yield _finding(audit, "Hidden half", "Can half of a person's picture be guessed from the other half?", _hidden_half)
     yield _fingerprints(audit)
 
 
+def _reid(arm: Any) -> _Attack:
+    return _Attack(("reid", "excess"), lambda value: f"{in_hundred(value)} in 100 samples, beyond chance", ends=in_hundred)
+
+
+def _extraction(arm: Any) -> _Attack:
+    """Pictures that are made again and again, or copies that are there once: what is surer."""
+    repeated, copies = ("extraction", "excess"), ("extraction", "copies", "excess")
+    keys = max(repeated, copies, key=lambda keys: _low(arm, *keys))
+    how = "copied" if keys == copies else "made again and again"
+    return _Attack(keys, lambda value: f"{in_hundred(value)} in 100 {how}, beyond what strangers give", ends=in_hundred)
+
+
+def _membership(arm: Any) -> _Attack:
+    keys = ("membership", _worse(arm, "loss", "likelihood_ratio"), "auc")
+    return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5)
+
+
+def _attribute(arm: Any) -> _Attack:
+    label = str(dig(arm, "attributes", "worst"))
+    keys = ("attributes", "by_label", label, "advantage")
+    return _Attack(keys, lambda value: f"“{label}” is guessed {decimal(value)} better of members than of strangers")
+
+
+def _hidden_half(arm: Any) -> _Attack:
+    def words(value: float) -> str:
+        return f"guessed {decimal(value) if value > 0 else 'no'} better of members than of strangers (1: perfectly)"
+
+    return _Attack(("attributes", "hidden_half", "advantage"), words)
+
+
 def _finding(
+    audit: Mapping[str, Any],
     attack: str,
     question: str,
-    arms: tuple[Any, Any],
-    keys: tuple[str, ...],
-    chance: float,
-    words: Callable[[float], str],
-    ends: Callable[[float], str] = in_hundred,
-    reason: str = "",
+    of: Callable[[Any], _Attack],
+    model: bool = False,
 ) -> Finding:
-    """One attack on (student, teacher), whose figures lie at `keys` of each."""
-    student, teacher = (measure(dig(arm, *keys)) for arm in arms)
-    other = words(teacher["value"]) if teacher else ""
-    if student is None:
-        told = reason or next((text for i in range(1, len(keys)) if (text := why(arms[0], *keys[:i]))), "")
-        return Finding(attack, question, "unknown", "not measured", told, other)
-    if "low" not in student:
-        return Finding(attack, question, "unknown", words(student["value"]), "no interval was measured", other)
-    state: State = "leak" if student["low"] > chance else "clear"
-    low = ends(student["low"])
-    if state == "leak" and low == ends(chance):
+    """One attack on what is released; with `model`, it can be asked of a model alone."""
+    told = [
+        Told(who, None, "not asked: that takes a model") if model and arm == "kept" else _told(who, dig(audit, "arms", arm), of)
+        for arm, who in RELEASED.items()
+    ]
+    teacher = dig(audit, "arms", "teacher")
+    how = of(teacher)
+    figure = measure(dig(teacher, *how.keys))
+    return Finding(attack, question, worst(one.state for one in told), told, how.words(figure["value"]) if figure else "")
+
+
+def _told(who: str, arm: Any, of: Callable[[Any], _Attack]) -> Told:
+    if not isinstance(arm, Mapping):
+        return Told(who, "unknown", "not audited")
+    how = of(arm)
+    figure = measure(dig(arm, *how.keys))
+    if figure is None:
+        reasons = (why(arm, *how.keys[:depth]) for depth in range(1, len(how.keys)))
+        return Told(who, "unknown", "not measured", next(filter(None, reasons), ""))
+    answer = how.words(figure["value"])
+    if "low" not in figure:
+        return Told(who, "unknown", answer, "no interval was measured")
+    state: State = "leak" if figure["low"] > how.chance else "clear"
+    low = how.ends(figure["low"])
+    if state == "leak" and low == how.ends(how.chance):
         state, low = "borderline", f"just above {low}"
-    sure = f"95 % interval {low} to {ends(student['high'])}"
-    if state == "clear" and student["high"] - student["low"] >= _TOO_WIDE:
+    sure = f"95 % interval {low} to {how.ends(figure['high'])}"
+    if state == "clear" and figure["high"] - figure["low"] >= _TOO_WIDE:
         state, sure = "unknown", f"{sure}: too wide to tell, for there are too few people"
-    return Finding(attack, question, state, words(student["value"]), sure, other)
+    return Told(who, state, answer, sure)
 
 
 def _fingerprints(audit: Mapping[str, Any]) -> Finding:
-    """From how many copies on the student draws a planted mark again: the fewest whose interval lies above chance."""
-    question = "Is a mark that was planted in training images drawn again?"
+    """From how many copies on the student draws a planted mark again: the fewest whose interval lies above chance.
+
+    The data are not looked at: the run whose images carry marks releases none.
+    """
+    attack, question = "Fingerprints", "Is a mark that was planted in training images drawn again?"
     doses = dig(audit, "fingerprints", "doses")
     first: dict[str, str] = {}
     for who in ("student", "teacher"):
@@ -143,12 +188,11 @@ def _fingerprints(audit: Mapping[str, Any]) -> Finding:
         figures = [measure(entry) for entry in found]
         seen = [dose for dose, figure in zip(doses, figures, strict=True) if figure and figure.get("low", 0.0) > chance]
         first[who] = f"drawn again from {min(seen)} copies on" if seen else f"never, planted up to {max(doses)} times"
-    if "student" not in first:
-        return Finding(
-            "Fingerprints", question, "unknown", "not measured", why(audit, "fingerprints"), first.get("teacher", "")
-        )
-    state: State = "clear" if first["student"].startswith("never") else "trace"
-    return Finding("Fingerprints", question, state, first["student"], "", first.get("teacher", ""))
+    if "student" in first:
+        told = Told("student", "clear" if first["student"].startswith("never") else "trace", first["student"])
+    else:
+        told = Told("student", "unknown", "not measured", why(audit, "fingerprints"))
+    return Finding(attack, question, worst([told.state]), [told], first.get("teacher", ""))
 
 
 def _low(arm: Any, *keys: str) -> float:

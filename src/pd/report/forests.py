@@ -6,7 +6,13 @@ from typing import Any
 from pd.report.plots import Forest, Interval, interval
 from pd.report.words import ARMS, dig
 
-SHORT = {"teacher": "Teacher", "filtered": "Released student", "random_drop": "Random drop", "unfiltered": "Unfiltered"}
+SHORT = {
+    "teacher": "Teacher",
+    "filtered": "Released student",
+    "kept": "Released data",
+    "random_drop": "Random drop",
+    "unfiltered": "Unfiltered",
+}
 
 
 def arms_of(audit: Mapping[str, Any]) -> list[str]:

@@ -142,7 +142,7 @@ def _private(data: ReportData) -> dict[str, Any]:
         "steps": steps(data),
         "sheets": [
             (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
-            for arm in ("teacher", "filtered")
+            for arm in ("teacher", "filtered", "kept")
         ],
         "dangers": [
             ("kept", "Kept, and so in the release", [_danger(data, i) for i in kept]),

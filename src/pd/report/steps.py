@@ -68,9 +68,10 @@ def _steps(count: object) -> str:
 def _audit(data: ReportData) -> str:
     arms = dig(data.audit, "arms") or {}
     attackers = sorted({name for arm in arms.values() for name in (dig(arm, "reid", "by_attacker") or {})})
+    besides = " and in the released data" if "kept" in arms else ""
     who = f"Attackers that had no part in the filter ({', '.join(attackers)})" if attackers else "Attackers"
     return (
-        f"{who} tried to recognise members in samples of each model; the worst result counts."
+        f"{who} tried to recognise members in samples of each model{besides}; the worst result counts."
         if arms
         else ("No model was audited.")
     )

@@ -7,12 +7,13 @@ from pd.report import words
 
 
 def tiles(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(label, figure, note) of excess of teacher and student, share kept and usefulness."""
+    """(label, figure, note) of excess of teacher, student and data, share kept and usefulness."""
     made, kept = (words.dig(audit, "filter", key) for key in ("candidates", "kept"))
     known = words.is_number(made) and words.is_number(kept)
     return [
         ("Excess re-identification, teacher", *_risk(words.excess(audit, "teacher"))),
         ("Excess re-identification, released student", *_risk(words.excess(audit, "filtered"))),
+        ("Excess re-identification, released data", *_risk(words.excess(audit, "kept"))),
         ("Candidates kept", *((f"{int(kept):,}", f"of {int(made):,}") if known else ("–", words.NONE))),
         ("Usefulness of the student", *_useful(audit)),
     ]

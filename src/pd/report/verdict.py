@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pd.report.findings import Finding, State, findings_of
+from pd.report.findings import RELEASED, Finding, State, findings_of, worst
 from pd.report.words import decimal, dig, excess, in_hundred, is_number, measure
 
 
@@ -13,7 +13,7 @@ class Verdict:
     """The first thing that is read.
 
     Attributes:
-        state: of the released student over all attacks.
+        state: the worse of the released student's and the released data's, each over all attacks.
         title: one sentence.
         lines: (heading, sentences): what leaks, how sure, could the audit have seen it, what it is worth.
         findings: attack by attack, those that were not made too.
@@ -38,44 +38,79 @@ def verdict(audit: Mapping[str, Any]) -> Verdict:
 
 
 def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, str]:
-    found, perhaps = ([one.attack.lower() for one in findings if one.state == state] for state in ("leak", "borderline"))
-    made = [finding for finding in findings if finding.state == "clear" and finding.attack != "Fingerprints"]
-    if found:
-        also = f", and perhaps by {_and(perhaps)}" if perhaps else ""
-        return "leak", f"The released student still gives people away: by {_and(found)}{also}."
-    if perhaps:
-        return "borderline", f"The released student may give people away, by {_and(perhaps)}: only just more than chance gives."
-    if not any(finding.attack == "Re-identification" for finding in made):
-        because = "its interval is too wide to tell" if "low" in (excess(audit, "filtered") or {}) else "it was not attacked"
-        return "unknown", f"It is not known what the released student gives away: {because}."
-    if dig(audit, "arms", "filtered", "reid", "power", "blind") is True:
-        return "unknown", "No leak is shown in the released student, but so small an audit could not have seen one."
-    attacks = "the one attack that was made" if len(made) == 1 else f"{len(made)} kinds of attack"
-    high = (excess(audit, "filtered") or {}).get("high", 0.0)
-    limit = f"; re-identification in up to {in_hundred(high)} in 100 samples is not ruled out" if high > 0 else ""
-    return "clear", f"No leak is shown in the released student by {attacks}{limit}."
+    """Of the student and the data, each judged by itself; the worse comes first, and its state is that of both."""
+    judged = [_Judged.of(audit, arm, who, findings) for arm, who in RELEASED.items()]
+    state = worst(one.state for one in judged)
+    told = [one.words for one in sorted(judged, key=lambda one: one.state != state) if one.state != "clear"]
+    clear = [one for one in judged if one.state == "clear"]
+    if clear:
+        told.append("no leak is shown " + ", nor ".join(one.words for one in clear))
+    high = max((one.high for one in clear), default=0.0)
+    if state in ("clear", "unknown") and high > 0:
+        told.append(f"re-identification in up to {in_hundred(high)} in 100 samples is not ruled out")
+    text = "; ".join(told)
+    return state, f"{text[0].upper()}{text[1:]}."
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One released thing over all attacks: what it gives away in words, and where the interval of its excess ends."""
+
+    state: State
+    words: str
+    high: float
+
+    @classmethod
+    def of(cls, audit: Mapping[str, Any], arm: str, who: str, findings: list[Finding]) -> "_Judged":
+        told = [(finding.attack, one.state) for finding in findings for one in finding.told if one.who == who]
+        found, perhaps, made = (
+            [attack.lower() for attack, state in told if state == wanted and (wanted != "clear" or attack != "Fingerprints")]
+            for wanted in ("leak", "borderline", "clear")
+        )
+        figure = excess(audit, arm) or {}
+        high = figure.get("high", 0.0)
+        give, was, it = ("give", "were", "they") if who == "data" else ("gives", "was", "it")
+        if found:
+            also = f", and perhaps by {_and(perhaps)}" if perhaps else ""
+            return cls("leak", f"the released {who} still {give} people away: by {_and(found)}{also}", high)
+        if perhaps:
+            words = f"the released {who} may give people away, by {_and(perhaps)}: only just more than chance gives"
+            return cls("borderline", words, high)
+        if not isinstance(dig(audit, "arms", arm), Mapping):
+            return cls("unknown", f"the released {who} {was} not audited", high)
+        if "re-identification" not in made:
+            because = "the interval is too wide to tell" if "low" in figure else f"{it} {was} not attacked"
+            return cls("unknown", f"it is not known what the released {who} {give} away: {because}", high)
+        if dig(audit, "arms", arm, "reid", "power", "blind") is True:
+            words = f"no leak is shown in the released {who}, but so small an audit could not have seen one"
+            return cls("unknown", words, high)
+        attacks = "the one attack that was made" if len(made) == 1 else f"{len(made)} kinds of attack"
+        return cls("clear", f"in the released {who} by {attacks}", high)
 
 
 def _sure(audit: Mapping[str, Any]) -> str:
-    figure = excess(audit, "filtered")
-    if figure is None or "low" not in figure:
+    known = [(who, figure) for arm, who in RELEASED.items() if "low" in (figure := excess(audit, arm) or {})]
+    if not known:
         return "No interval was measured, so nothing can be said about how far off the figure may be."
-    most = in_hundred(max(figure["high"], 0.0))
-    text = f"With 95 % confidence at most {most} in 100 samples of the student re-identify a person beyond chance"
-    least = in_hundred(figure["low"])
-    if figure["low"] <= 0:
-        text += "; less than that is not ruled out."
-    else:
-        text += ", and just more than none at least." if least == "0" else f", and at least {least}."
+    text = " ".join(_most(who, figure, first=at == 0) for at, (who, figure) in enumerate(known))
     less = measure(dig(audit, "less_than", "random_drop"))
     if less and "low" in less:
         made = "the filter’s choice made the difference"
         text += (
-            f" A student of as many candidates dropped at random gives away {in_hundred(less['value'])} in 100 more"
-            f" ({in_hundred(less['low'])} to {in_hundred(less['high'])}): "
+            f" A student of as many candidates dropped at random gives away {in_hundred(less['value'])} in 100 more than"
+            f" the released one ({in_hundred(less['low'])} to {in_hundred(less['high'])}): "
             + (f"{made}." if less["low"] > 0 else f"that {made} is not shown.")
         )
     return text
+
+
+def _most(who: str, figure: Mapping[str, float], first: bool) -> str:
+    most, least = in_hundred(max(figure["high"], 0.0)), in_hundred(figure["low"])
+    samples = f"With 95 % confidence at most {most} in 100 samples of the {who} re-identify a person beyond chance"
+    text = samples if first else f"Of the {who}, at most {most} in 100 do"
+    if figure["low"] <= 0:
+        return f"{text}; less than that is not ruled out."
+    return text + (", and just more than none at least." if least == "0" else f", and at least {least}.")
 
 
 def _power(audit: Mapping[str, Any]) -> str:
@@ -88,6 +123,12 @@ def _power(audit: Mapping[str, Any]) -> str:
         told.append(f"It would have found a leak of {in_hundred(detectable)} in 100 samples or more, four times of five.")
     else:
         told.append("How small a leak it would have seen was not worked out.")
+    data = dig(audit, "arms", "kept", "reid", "power")
+    smallest = dig(data, "detectable")
+    if dig(data, "blind") is True:
+        told.append("In the released data it could have seen no leak.")
+    elif is_number(smallest):
+        told.append(f"In the released data it would have found an excess of {in_hundred(smallest)} in 100 as often.")
     able = [
         (measure(dig(audit, "real", key, "excess")), of)
         for key, of in (("member", "the members’ own pictures"), ("round_trip", "them after the teacher’s autoencoder"))
@@ -103,15 +144,19 @@ def _power(audit: Mapping[str, Any]) -> str:
 
 
 def _worth(audit: Mapping[str, Any]) -> str:
-    student, real = (measure(dig(audit, *keys, "utility", "auc")) for keys in (("arms", "filtered"), ("real",)))
+    places = (("arms", "filtered"), ("arms", "kept"), ("real",))
+    student, data, real = (measure(dig(audit, *keys, "utility", "auc")) for keys in places)
     if student is None:
         return ""
     auc = decimal(student["value"])
     text = f"A classifier that learned from the student’s images alone tells real people’s labels apart with AUC {auc}"
     text += " (0.5 is guessing, 1 perfect)"
+    text += f"; one that learned from the released data, with {decimal(data['value'])}" if data else ""
     text += f"; one that learned from the real images, with {decimal(real['value'])}." if real else "."
-    if student.get("low", 1.0) <= 0.5:
-        text += " The interval holds 0.5, which is guessing: that the images are of use is not shown."
+    unsure = [f"the {who}’s" for who, figure in (("student", student), ("data", data)) if (figure or {}).get("low", 1.0) <= 0.5]
+    if unsure:
+        holds = "intervals hold" if len(unsure) > 1 else "interval holds"
+        text += f" {_and(unsure).capitalize()} {holds} 0.5, which is guessing: that the images are of use is not shown."
     return text
 
 

@@ -7,10 +7,16 @@ from typing import Any
 ARMS = {
     "teacher": "Teacher",
     "filtered": "Filtered student (released)",
+    "kept": "Kept candidates (released data)",
     "random_drop": "Random-drop student",
     "unfiltered": "Unfiltered student",
 }
 NONE = "not measured"
+_WHO = {
+    "teacher": ("the teacher", "the teacher was not audited, so nothing can be compared"),
+    "filtered": ("the released student", "the released student was not audited, so nothing is known about it"),
+    "kept": ("the released data", "the released data were not audited, so nothing is known about them"),
+}
 
 
 def is_number(value: object) -> bool:
@@ -83,15 +89,11 @@ def headline(audit: Mapping[str, Any]) -> str:
     The figure is excess re-identification (main rate less control rate), so 'beyond chance' is a difference in samples
     of a hundred, not a ratio.
     """
-    teacher, student = excess(audit, "teacher"), excess(audit, "filtered")
-    if teacher is None and student is None:
-        return "Nothing can be said about re-identification: neither the teacher nor the released student was audited."
-    if student is None:
-        assert teacher is not None
-        return f"{_of('the teacher', teacher)}; the released student was not audited, so nothing is known about it."
-    if teacher is None:
-        return f"{_of('the released student', student)}; the teacher was not audited, so nothing can be compared."
-    return f"{_of('the teacher', teacher)}; {_of('the released student', student, first=False)}."
+    known = [(who, figure) for arm, (who, _) in _WHO.items() if (figure := excess(audit, arm))]
+    if not known:
+        return "Nothing can be said about re-identification: neither the teacher nor what is released was audited."
+    told = [_of(who, figure, first=at == 0) for at, (who, figure) in enumerate(known)]
+    return "; ".join([*told, *(missing for arm, (_, missing) in _WHO.items() if excess(audit, arm) is None)]) + "."
 
 
 def _of(who: str, figure: Mapping[str, float], first: bool = True) -> str:
@@ -107,7 +109,8 @@ def _of(who: str, figure: Mapping[str, float], first: bool = True) -> str:
     count = in_hundred(figure["value"])
     if first:
         return f"Beyond what chance gives, {count} in 100 samples of {who} re-identify a person{interval}{end}"
-    return f"of {who}'s, {count} in 100 do{interval}{end}"
+    whose = who if who.endswith("data") else f"{who}'s"
+    return f"of {whose}, {count} in 100 do{interval}{end}"
 
 
 def fidelity_label(key: str, value: Any) -> str:

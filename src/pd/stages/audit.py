@@ -1,6 +1,8 @@
 """Audit: sample and attack every arm, and write what leaks to `private/audit.json`; what of that is public, to `release/`."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,19 +32,23 @@ def execute(context: Context) -> Facts:
     arms: dict[str, SyntheticDataset] = {}
     with write_folder(run.all_samples) as folder:
         for arm in settings.audit.arms:
-            if arm == "teacher":  # the candidates are its samples already
-                samples = SyntheticDataset.read(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)
-            else:
+            if arm in settings.audit.sampled_arms:
                 with reporter.task(f"{arm} samples") as progress:
                     samples = sample_model(_model(run, arm), prompts, settings, context.seed("samples"), progress)
+            else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
+                files = sorted((run.data if arm == "kept" else run.generated).glob("*.parquet"))
+                samples = SyntheticDataset.open(files).first(settings.audit.samples)
+                samples = replace(samples, images=samples.images[:])
             samples.write(folder / arm)
             arms[arm] = samples
     members = real.members()
     with reporter.task("audit") as progress:
         round_trip = _round_trip(run.teacher, members.images, settings)
         figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run))
-    for name, found in infer_membership(context, real, {arm: _model(run, arm) for arm in arms}).items():
-        figures["arms"][name]["membership"] = found
+    models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
+    inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
+    for name, found in figures["arms"].items():
+        found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
     write_json(run.audit, figures)

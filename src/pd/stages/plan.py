@@ -48,7 +48,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
     candidates = how.candidates * rates.candidate_bytes
     gpu = rates.gpu and how.gpus_per_worker > 0
     made = 1 / (1 / rates.sampled + 1 / rates.scored) if rates.sampled else None
-    samples = settings.audit.samples * sum(arm != "teacher" for arm in settings.audit.arms)  # the teacher's are candidates
+    samples = settings.audit.samples * len(settings.audit.sampled_arms)
     why = rates.why
     return [
         _need("ingest", "core", cores, rates.images, rates.decoded, rates.images * rates.image_bytes),

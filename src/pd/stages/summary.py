@@ -7,18 +7,22 @@ from typing import Any
 from rich.table import Table
 
 from pd.progress import shown
+from pd.report.findings import RELEASED
+from pd.report.forests import arms_of
+from pd.report.verdict import verdict
 from pd.store.mirror import pull
 from pd.store.run import Run
 
 
 def summary_table(run: Run) -> Table:
-    """The audit of a finished run, an arm a row."""
+    """The audit of a finished run, an arm a row, and its verdict."""
     pull(run.release_audit)
     audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
     table = arms_table(audit)
     counts = audit["filter"]
     dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none"
-    table.caption = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {shown(dropped)}"
+    kept = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {shown(dropped)}"
+    table.caption = f"{kept}\n{shown(verdict(audit).title)}"
     return table
 
 
@@ -28,14 +32,14 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
     for heading in ("arm", "samples", "excess", "worst attacker", "utility AUC", "KID x1000"):
         table.add_column(heading)
     real = audit.get("real", {})
-    for name, figures in {"real members": real.get("member"), **audit["arms"]}.items():
+    for name, figures in {"real members": real.get("member"), **{arm: audit["arms"][arm] for arm in arms_of(audit)}}.items():
         if not figures:
             continue
         reid = figures.get("reid", figures)
         utility = figures.get("utility") if name != "real members" else real.get("utility")
         kid = (figures.get("fidelity") or {}).get("kid")
         table.add_row(
-            shown(name),
+            shown(name) + ("\n(released)" if name in RELEASED else ""),
             str(figures.get("n", "")),
             _interval(reid["excess"]),
             shown(str(reid["attacker"])),
