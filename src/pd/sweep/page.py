@@ -3,34 +3,31 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pd.sweep.table import lines, worth_showing
-
-if TYPE_CHECKING:
-    from pd.sweep.result import Result
+from pd.sweep.table import Row, lines, worth_showing
 
 
-def write_page(result: "Result", words: Sequence[str], picture: Path, path: Path) -> None:
+def write_page(trials: Sequence[Row], keeps: bool, words: Sequence[str], picture: Path, path: Path) -> None:
     """Write HTML.
 
     Args:
-        result: the sweep.
+        trials: with their verdicts.
+        keeps: whether the chosen one keeps the constraints.
         words: lines that say what was done.
         picture: the PNG, which goes into the page.
         path: the file.
     """
     loader = PackageLoader("pd.sweep", "templates")
     template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("sweep.html.j2")
-    headings, rows = lines(worth_showing(result.rows))
+    headings, rows = lines(worth_showing(trials))
     page = template.render(
         words=words,
         picture=base64.b64encode(picture.read_bytes()).decode(),
         headings=headings,
         rows=rows,
-        trials=len(result.rows),
-        keeps=result.keeps,
+        trials=len(trials),
+        keeps=keeps,
     )
     path.write_text(page, encoding="utf-8")

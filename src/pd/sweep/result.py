@@ -77,7 +77,6 @@ def conclude(rows: list[Row], settings: Settings, facts: Mapping[str, Any], fold
     chosen = running[choice.index]
     chosen["chosen"] = True
     words = [choice.words, *_worth(chosen, settings)]
-    result = Result(rows, asked.objectives, choice.keeps, words, folder)
     trial = Trial(**{name: chosen[name] for name in _ATTRIBUTES})
     with write_folder(folder) as target:
         pq.write_table(pa.Table.from_pylist([_typed(row) for row in rows]), target / "trials.parquet")
@@ -93,8 +92,8 @@ def conclude(rows: list[Row], settings: Settings, facts: Mapping[str, Any], fold
         write_json(target / "sweep.json", told)
         (target / "chosen.yaml").write_text(_settings_file(trial, settings, words), encoding="utf-8")
         draw(rows, constraints, target / "sweep.png")
-        write_page(result, [*words, str(facts["people"])], target / "sweep.png", target / "sweep.html")
-    return result
+        write_page(rows, choice.keeps, [*words, str(facts["people"])], target / "sweep.png", target / "sweep.html")
+    return Result(rows, asked.objectives, choice.keeps, words, folder)
 
 
 def _worth(chosen: Row, settings: Settings) -> list[str]:
