@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch  # before Ray is joined: loaded after it, in a job on several nodes, MKL ended the process on an AMD machine
+
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
 from pd.engine.allocator import keeping_memory
@@ -170,8 +172,6 @@ def _show(record: Mapping[str, Any], progress: Progress) -> None:
 
 def _on_worker(config: dict[str, Any]) -> UserError | None:
     """What Ray Train calls on every rank."""
-    import torch
-
     from pd.engine.train_loop import train_loop
     from pd.engine.train_worker import RayWorker
 
