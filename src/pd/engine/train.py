@@ -121,7 +121,7 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads, alone=share.alone)
     reader, tell = reader_of(job.progress)
-    trainer = _trainer(job, share, tell)  # here, not in the thread: what it imports must not be loaded beside Ray's own threads
+    trainer = _trainer(job, share, tell)
     outcome: dict[str, Any] = {}
 
     def fit() -> None:
