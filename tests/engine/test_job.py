@@ -1,6 +1,7 @@
 """pd as a submitted job: where its run lies, where workers find pd, what is told of the dashboard."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from terminal import ROOT
 from pd.cli.app import settings_of_run
 from pd.config import Settings, parse_settings
 from pd.engine.dashboard import FILE, note_dashboard
-from pd.engine.job import given_environment, search_path, settle, submission_id
+from pd.engine.job import given_environment, lift_thread_limit, search_path, settle, submission_id
 from pd.engine.runtime import _runtime_env
 
 
@@ -53,6 +54,20 @@ def test_workers_of_a_job_find_submitted_code_where_they_start(job: Path, monkey
     assert _runtime_env() == {"env_vars": {"PYTHONPATH": package.name}}  # the other one was given by who submitted
     monkeypatch.chdir(job)
     assert search_path() == []  # installed: nothing to say
+
+
+def test_a_jobs_driver_computes_on_all_of_its_machine(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # by Ray
+    lift_thread_limit()
+    assert "OMP_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    lift_thread_limit()
+    assert os.environ["OMP_NUM_THREADS"] == "4"
+    told = {"runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1"}}}  # by the user
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", json.dumps(told))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    lift_thread_limit()
+    assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
 def test_the_dashboards_pages_are_kept_and_forgotten(job: Path) -> None:

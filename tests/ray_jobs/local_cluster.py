@@ -45,7 +45,7 @@ class LocalCluster:
 
 @contextmanager
 def local_cluster(nodes: int) -> Iterator[LocalCluster]:
-    """Start a head and further nodes, of one CPU each; all of it is gone afterwards."""
+    """Start a head and further nodes, each as large as this machine; all of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="pd"))  # short: sockets lie in it
     port, dashboard = _free_port(), _free_port()
     gcs = f"{ray.util.get_node_ip_address()}:{port}"
@@ -55,22 +55,24 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
     environment["PATH"] = os.pathsep.join([str(RAY.parent), environment["PATH"]])  # where a job finds its `python`
     environment |= {"PD_HOME": str(folder / "home")} | _tls(folder)
     (folder / "home").mkdir()
-    common = ["--num-cpus=1", f"--object-store-memory={2**27}", "--block", "--disable-usage-stats"]
+    common = [f"--num-cpus={os.cpu_count()}", f"--object-store-memory={2**27}", "--block", "--disable-usage-stats"]
     head = [
         "--head",
         f"--port={port}",
         "--dashboard-host=127.0.0.1",
         f"--dashboard-port={dashboard}",
-        f"--temp-dir={folder}/ray",
     ]
     started: list[subprocess.Popen[bytes]] = []
     try:
         for words in [head, *[[f"--address={gcs}"]] * (nodes - 1)]:
+            # A folder of its own for each, as on machines of their own: a node removes the working directory of a job that it
+            # no longer works for, and there another node's worker, or the job itself, would stand in nothing.
+            own = f"--temp-dir={folder}/ray{len(started)}"
             with (folder / f"node{len(started)}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(
                         # Its agents listen at ports of their own: whatever else runs Ray on this machine has the usual one.
-                        [str(RAY), "start", *words, *common, f"--dashboard-agent-listen-port={_free_port()}"],
+                        [str(RAY), "start", *words, *common, own, f"--dashboard-agent-listen-port={_free_port()}"],
                         stdout=log,
                         stderr=log,
                         env=environment,

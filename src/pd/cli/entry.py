@@ -11,6 +11,8 @@ from typing import NoReturn
 from rich.console import Console
 
 from pd.cli.app import app
+from pd.engine.job import lift_thread_limit
+from pd.engine.ray_start import leave_ray
 from pd.errors import STOPPED, UserError
 from pd.progress import printable, shown
 from pd.store.atomic import keep_private
@@ -18,6 +20,7 @@ from pd.store.atomic import keep_private
 
 def main() -> None:
     """Entry point: one clear line for bad input (exit code 2), a traceback only with --debug."""
+    lift_thread_limit()
     keep_private()  # the workers that we start do, too
     debug = "--debug" in sys.argv
     words = [word for word in sys.argv[1:] if word != "--debug"]
@@ -79,11 +82,12 @@ def stop(number: int, frame: object) -> NoReturn:
 def leave(code: int) -> NoReturn:
     """End this process with `code`, whatever its threads are at.
 
-    A thread that waits in Ray's core (in C++) aborts the process when Python is taken down under it, and the code would be
-    that of the abort. So all that is registered to happen at the end does, Ray's own end included, and then nothing more.
+    A thread that waits in Ray's core (in C++) aborts the process when Python or Ray is taken down under it, and the code would
+    be that of the abort. So all that is registered to happen at the end does, but for Ray's part, and then nothing more.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: os._exit(STOPPED))  # whoever asks once more does not want to wait
+    leave_ray()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -18,6 +18,16 @@ def in_job() -> bool:
     return _JOB in os.environ
 
 
+def lift_thread_limit() -> None:
+    """Let the driver of a submitted job compute on all of its machine; to be called before torch is loaded.
+
+    Ray starts it from an actor without CPUs, for which it sets OMP_NUM_THREADS to 1. What whoever submitted has set stays.
+    """
+    name = "OMP_NUM_THREADS"
+    if in_job() and name not in given_environment() and os.environ.get(name) == "1":
+        del os.environ[name]
+
+
 def submission_id() -> str | None:
     """What `ray job logs` and `ray job stop` call this job; None outside of one."""
     found: str | None = _told().get("metadata", {}).get("job_submission_id")

@@ -1,5 +1,6 @@
 """What is peculiar to starting Ray: where one is already, who may reach ours, and what it must not take from this process."""
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -7,8 +8,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
@@ -58,6 +62,40 @@ def our_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if ours is None else ours)
+
+
+@contextlib.contextmanager
+def our_exit() -> Iterator[None]:
+    """Keep Ray from registering what it would do when the process ends, see `leave_ray`; everybody else still may."""
+    register = atexit.register
+
+    def unless_ray(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
+        ray = str(getattr(function, "__module__", "")).startswith("ray.")
+        return function if ray else register(function, *args, **kwargs)
+
+    atexit.register = unless_ray  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        atexit.register = register
+
+
+def leave_ray() -> None:
+    """Let go of Ray in a process that ends now, by `os._exit`.
+
+    Nothing is taken down in order: a thread that waits in Ray's core ends the process, with a code of its own, as soon as that
+    core or the raylet goes. So the raylet is only held still and what it started is killed. It dies with this process itself,
+    as Ray has told the kernel. In a cluster that was joined nothing is ours; its head sees that we are gone.
+    """
+    if "ray" not in sys.modules:
+        return
+    atexit.unregister(sys.modules["ray"].shutdown)
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it may be gone
+            if child.name() == "raylet":
+                child.suspend()
+                for started in child.children(recursive=True):
+                    started.kill()
 
 
 @contextlib.contextmanager

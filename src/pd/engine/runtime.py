@@ -12,7 +12,7 @@ from pd.config.mirrored import is_mirrored
 from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
-from pd.engine.ray_start import knock, our_sigterm, shut_in, started_here, store_bytes, without_stderr
+from pd.engine.ray_start import knock, our_exit, our_sigterm, shut_in, started_here, store_bytes, without_stderr
 from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.store.run import Run
@@ -72,7 +72,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         return
     try:
         knock(joins)
-        with without_stderr(), our_sigterm(), not_interrupting():
+        with without_stderr(), our_exit(), our_sigterm(), not_interrupting():
             found = ray.init(
                 address=joins or "local",
                 include_dashboard=False,
@@ -82,8 +82,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
             )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
-    # Last in, first out: Ray's own would first kill its raylet, and whoever is still connected to one that dies exits with 1.
-    atexit.register(ray.shutdown)
+    atexit.register(ray.shutdown)  # unlike Ray's own way out this disconnects first: who is left by a raylet exits with 1
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch  # before Ray is joined: loaded after it, in a job on several nodes, MKL ended the process on an AMD machine
+import torch
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
@@ -43,6 +43,7 @@ SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "samples": ("samples", str),
     "mlflow": ("mlflow", str),
 }
+_GIVEN_UP: set[Path] = set()  # trainings for which no machine came: their threads wait in Ray as long as this process lives
 REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
 
 
@@ -114,6 +115,12 @@ def _train_here(job: Job, progress: Progress) -> None:
 
 
 def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
+    if job.folder in _GIVEN_UP:
+        raise UserError(
+            "this training was given up for lack of a machine; when one comes it would begin beside a second one",
+            where=str(job.folder),
+            fix="start a new process",
+        )
     record: dict[str, Any] = {"step": 0, "steps": job.settings.steps, "phase": "starting"}
     _show(record, progress)
     connect()
@@ -144,7 +151,11 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
             record, shown = new or record, time.monotonic()
             _show(record, progress)
             meters.show(record)
-        _look(stranded)
+        try:
+            stranded.look()
+        except UserError:
+            _GIVEN_UP.add(job.folder)
+            raise
         thread.join(POLL_S)
     if new := reader.latest():
         _show(new, progress)
@@ -152,17 +163,6 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
         raise explained(error, job.folder)
     if outcome["refusal"] is not None:
         raise outcome["refusal"]
-
-
-def _look(stranded: Stranded) -> None:
-    """Give a training up that no machine has had room for in minutes."""
-    import ray
-
-    try:
-        stranded.look()
-    except UserError:
-        ray.shutdown()  # else it would begin after all when a machine comes, beside the next attempt
-        raise
 
 
 def _show(record: Mapping[str, Any], progress: Progress) -> None:
