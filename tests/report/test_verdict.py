@@ -107,7 +107,14 @@ def test_a_blind_audit_is_no_good_news():
 
 def test_every_attack_is_told_and_the_worse_membership_attack_counts(report_data):
     found = verdict(every_attack(report_data.audit))
-    attacks = ["Re-identification", "Extraction", "Membership inference", "Attribute disclosure", "Hidden half", "Fingerprints"]
+    attacks = [
+        "Re-identification",
+        "Extraction",
+        "Membership inference",
+        "Attribute disclosure",
+        "Completing half-hidden pictures",
+        "Fingerprints",
+    ]
     assert [finding.attack for finding in found.findings] == attacks
     assert [len(finding.told) for finding in found.findings] == [2, 2, 2, 2, 2, 1]
     audit = every_attack(report_data.audit)

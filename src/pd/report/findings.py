@@ -97,7 +97,9 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
         audit, "Membership inference", "Can it be told that a picture was used in training?", _membership, model=True
     )
     yield _finding(audit, "Attribute disclosure", "Does it betray a hidden attribute of a person?", _attribute)
-    yield _finding(audit, "Hidden half", "Can half of a person's picture be guessed from the other half?", _hidden_half)
+    yield _finding(
+        audit, "Completing half-hidden pictures", "Can half of a person's picture be guessed from the other half?", _hidden_half
+    )
     yield _fingerprints(audit)
 
 

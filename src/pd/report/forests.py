@@ -62,7 +62,7 @@ def attributes(audit: Mapping[str, Any]) -> Forest | None:
         for label, entry in labels.items() if isinstance(labels, Mapping) else ():
             rows.append(interval(f"{SHORT.get(arm, arm)}, {label}", kind_of(arm), dig(entry, "advantage"), "decimal"))
         half = dig(audit, "arms", arm, "attributes", "hidden_half", "advantage")
-        rows.append(interval(f"{SHORT.get(arm, arm)}, hidden half", kind_of(arm), half, "decimal"))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, half-hidden picture", kind_of(arm), half, "decimal"))
     return _forest(
         "attributes",
         "Advantage of guessing attributes",

@@ -189,8 +189,8 @@ def _attributes(entries: list[Any]) -> list[Row]:
     return [
         _row("Worst label", "advantage of guessing members' over strangers'", entries, cell),
         _row(
-            "Hidden half of a picture",
-            "the same of what the other half tells",
+            "Half-hidden picture completed",
+            "the same, of the half that is not shown",
             entries,
             lambda e: _figure(e, "attributes", "hidden_half", "advantage", form=decimal),
         ),

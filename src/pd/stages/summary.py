@@ -57,7 +57,7 @@ def measures_table(arm: Mapping[str, Any]) -> Table:
     rows = {f"excess re-identification, {name}": found["excess"] for name, found in arm["reid"]["by_attacker"].items()}
     rows["extracted: made again and again, a member's"] = arm["extraction"]["excess"]
     rows["copies of members' pictures"] = arm["extraction"]["copies"]["excess"]
-    rows["hidden half of a picture told"] = arm["attributes"]["hidden_half"]["advantage"]
+    rows["half-hidden pictures completed"] = arm["attributes"]["hidden_half"]["advantage"]
     covered = arm["coverage"]
     rows |= {
         "members represented": covered.get("identities"),
