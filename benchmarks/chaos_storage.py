@@ -20,7 +20,7 @@ from stream_world import SETTINGS, SIZE, make, table_of
 
 from pd.config import DataSettings
 from pd.dataset.foreign import list_images
-from pd.engine.stream import score_images
+from pd.engine.stream.candidates import score_images
 from pd.errors import UserError
 from pd.progress import silent
 from pd.store.files import digest_folder

@@ -20,9 +20,9 @@ import torch
 from ray.cluster_utils import Cluster
 from stream_world import SEED, SETTINGS, bytes_of, logging_foretell, make, make_world, table_of, written
 
-from pd.engine import stream_watch
-from pd.engine.shards import plan
-from pd.engine.stream_generator import Generator
+from pd.engine.stream import watch as stream_watch
+from pd.engine.stream.generator import Generator
+from pd.engine.stream.shards import plan
 from pd.errors import UserError
 
 Result = dict[str, Any]
@@ -167,7 +167,7 @@ DRIVER = textwrap.dedent("""
         copyreg.pickle(type(true), lambda f: (eval, ("__import__('time').time",)) if f is true else f.__reduce__())
     from pd.cli.entry import leave, stop
     from pd.config import GenerateSettings
-    from pd.engine.stream import generate
+    from pd.engine.stream.candidates import generate
     from pd.filters.prompts import Prompts
     from pd.progress import silent
 

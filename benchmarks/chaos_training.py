@@ -14,8 +14,8 @@ from chaos_stream import STORE, Result, cluster, run
 from small_training import LONG, apart, resumed_at, settings, train, weights
 from torch import Tensor
 
-from pd.engine import stream_watch
-from pd.engine.train import MAX_FAILURES
+from pd.engine.stream import watch as stream_watch
+from pd.engine.training.train import MAX_FAILURES
 
 TWO = {"workers": [1, 2], "cpus_per_worker": 1}
 HERE = Path(__file__).parent

@@ -3,18 +3,18 @@
     python benchmarks/memory.py            # two and four workers, a UNet of 66 million parameters
     python benchmarks/memory.py --last     # print the stored figures without running
 
-Each layout trains two steps of one UNet from scratch, float32, by `pd.engine.train_loop`, its ranks in plain processes (Ray's
-own are as large at every stage). The last rank is weighed in its second step, after backward and before the optimiser steps,
-which is when most is held: the bytes of all live tensors, told apart into weights, optimiser (moments, and ZeRO's copy of the
-weights), average, and the rest, which are gradients and ZeRO's buckets. Beside them, the peak of its resident memory less what
-the process had before it began: allocation, activations, and the moment in which a worker builds the whole model before ZeRO
-cuts it up, are in that. Ranks allocate as pd's workers do (`pd.engine.allocator`), and each takes its rows one by one, so that
-gradients add up, which stage 1 does with all of them and stage 2 with its part.
+Each layout trains two steps of one UNet from scratch, float32, by `pd.engine.training.loop`, its ranks in plain processes
+(Ray's own are as large at every stage). The last rank is weighed in its second step, after backward and before the optimiser
+steps, which is when most is held: the bytes of all live tensors, told apart into weights, optimiser (moments, and ZeRO's copy
+of the weights), average, and the rest, which are gradients and ZeRO's buckets. Beside them, the peak of its resident memory
+less what the process had before it began: allocation, activations, and the moment in which a worker builds the whole model
+before ZeRO cuts it up, are in that. Ranks allocate as pd's workers do (`pd.engine.allocator`), and each takes its rows one by
+one, so that gradients add up, which stage 1 does with all of them and stage 2 with its part.
 
 Stage 0 is weighed as it is on GPUs and on several machines. Ranks on CPUs of one machine share their weights there, and each
 steps a part of them: together they then hold what those of stage 1 do.
 
-ZeRO reduces gradients in buckets of up to 50 million elements (`train_engine.bucket`), so a model must be larger
+ZeRO reduces gradients in buckets of up to 50 million elements (`training.engine.bucket`), so a model must be larger
 than one to show what the stages bring.
 """
 
@@ -42,10 +42,11 @@ from plain_ranks import Plain, give_inputs, join
 from small_training import DATA, SEED, pictures, settings
 
 from pd.diffusion.presets import UNETS
-from pd.engine import train_flat, train_loop
 from pd.engine.allocator import keeping_memory
-from pd.engine.train_engine import TrainEngine
-from pd.engine.train_job import Job
+from pd.engine.training import flat as train_flat
+from pd.engine.training import loop as train_loop
+from pd.engine.training.engine import TrainEngine
+from pd.engine.training.job import Job
 
 STAGES = (0, 1, 2, 3)
 KINDS = ("weights", "optimiser", "average", "rest")

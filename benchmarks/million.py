@@ -34,8 +34,8 @@ from rich.table import Table
 from pd.config import FilterSettings, GenerateSettings, digest_of, load_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
-from pd.engine.shards import MARKS, Shard, plan, write_shard
-from pd.engine.stream_work import Stopwatch, done_row, use_device
+from pd.engine.stream.shards import MARKS, Shard, plan, write_shard
+from pd.engine.stream.work import Stopwatch, done_row, use_device
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds
 from pd.filters.gallery import build_gallery
@@ -173,7 +173,7 @@ def _shards(total: int) -> list[Shard]:
 
 def _stream(work: Path, total: int) -> dict[str, Any]:
     """What the child process does: make what is missing."""
-    from pd.engine.stream import make_shards
+    from pd.engine.stream.candidates import make_shards
 
     reid = work / REID
     return make_shards(

@@ -5,9 +5,9 @@
     python benchmarks/scale.py --last               # print the stored figures without running
 
 A SIMULATION: one machine of two cores stands for eight, and no actor computes. What is real is everything else: the code that
-hands out shards (`pd.engine.stream.make_shards`), Ray Data, Ray, the processes, the files and marks that each shard leaves. A
-shard takes an actor `--seconds`: 1,024 ids in two seconds are batches of 64 in 125 ms, a quarter of what one takes a CPU thread
-(`stream.py --last`); no GPU was at hand to measure. Slower batches are easier.
+hands out shards (`make_shards` of `pd.engine.stream.candidates`), Ray Data, Ray, the processes, the files and marks that each
+shard leaves. A shard takes an actor `--seconds`: 1,024 ids in two seconds are batches of 64 in 125 ms, a quarter of what one
+takes a CPU thread (`stream.py --last`); no GPU was at hand to measure. Slower batches are easier.
 
 Ideal are shards x seconds / actors; efficiency is ideal over measured, from the moment when every actor has begun until the
 last shard is there (what starting the actors took is told apart). Memory of the driver: the largest of the second half of
@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pd.config import GenerateSettings
-from pd.engine.shards import MARKS, Mark, Shard, plan
-from pd.engine.stream_work import done_row
+from pd.engine.stream.shards import MARKS, Mark, Shard, plan
+from pd.engine.stream.work import done_row
 from pd.store.atomic import write_bytes, write_json
 
 STORE = 100 << 20  # bytes of object store on each raylet
@@ -89,7 +89,7 @@ def _measure(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    from pd.engine.stream import make_shards
+    from pd.engine.stream.candidates import make_shards
 
     each = -(-arguments.actors // arguments.raylets)
     # No idle process for each CPU, and one at a time on each raylet: 64 at once on two cores take so long that Ray gives up.

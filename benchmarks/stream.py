@@ -24,7 +24,7 @@ from rich.table import Table
 
 from pd.config import GenerateSettings, load_settings
 from pd.dataset.private import PrivateDataset
-from pd.engine.shards import plan
+from pd.engine.stream.shards import plan
 from pd.progress import silent
 from pd.stages.prompts import prompts_of
 from pd.store.run import Run
@@ -101,7 +101,7 @@ def _measure(arguments: argparse.Namespace, n: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch, Peak() as peak:
         out = Path(scratch) / "made"
         if arguments.part == "ray":
-            from pd.engine.stream import generate
+            from pd.engine.stream.candidates import generate
 
             generate(
                 teacher=run.teacher,
@@ -116,7 +116,7 @@ def _measure(arguments: argparse.Namespace, n: int) -> dict[str, float]:
                 progress=silent,
             )
         else:
-            from pd.engine.stream_generator import Generator
+            from pd.engine.stream.generator import Generator
 
             out.mkdir()
             maker = Generator(run.teacher, run.reid, run.reid, prompts, how, SEED, mode, out, inputs="", foretell=None)

@@ -10,8 +10,8 @@ of their own, one after the other, several times; medians of images a second, th
 * `diffusers`: as diffusers' text-to-image example does it. Pictures are decoded and scaled by a DataLoader, autoencoder and
   text encoder run in the loop, both frozen.
 * `bare`: a torch loop on latents and text embeddings that lie in memory, with pd's network and objective.
-* `pd`: `pd.engine.train`: Ray Train, DeepSpeed, cached inputs. With one worker on all threads, one on a single thread, and two
-  on a thread each, as `configs/faces.yaml` has it.
+* `pd`: `pd.engine.training`: Ray Train, DeepSpeed, cached inputs. With one worker on all threads, one on a single thread, and
+  two on a thread each, as `configs/faces.yaml` has it.
 
 `vs_diffusers` compares the example's layout, two workers, with the diffusers loop on all threads; `ray_overhead` one
 worker with the bare loop, both on all threads; `scaling_2` two workers with one, on a thread each.
@@ -154,7 +154,7 @@ def faces(size: int, work: Path) -> tuple[TrainingData, Any]:
 
 
 def through_pd(chosen: ModelSettings, images: TrainingData, shape: Any, work: Path) -> dict[str, float]:
-    from pd.engine.train import train_model
+    from pd.engine.training.train import train_model
 
     train_model(chosen, shape, images, work / "out", work / "work", SEED)
     (path,) = (work / "work").glob("*/progress.jsonl")

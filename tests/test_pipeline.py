@@ -239,7 +239,7 @@ def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(smoke: Path, tm
 
 
 def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> None:
-    """One worker here; `test_stream.py` has one, two and four."""
+    """One worker here; `stream/test_candidates.py` has one, two and four."""
 
     def decisions(folder: Path) -> list[tuple[str, bool, str]]:
         table = pq.read_table(folder / "private" / "candidates", columns=["id", "keep", "reason"])

@@ -191,7 +191,7 @@ def test_the_grafana_dashboard_asks_for_metrics_that_there_are() -> None:
     board = json.loads((CLUSTER / "grafana.json").read_text())
     panels = [panel for panel in board["panels"] if panel["type"] != "row"]
     asked = {name for panel in panels for target in panel["targets"] for name in re.findall(r"\bray_\w+", target["expr"])}
-    ours = "".join((ROOT / "src/pd/engine" / name).read_text() for name in ("stream_metrics.py", "train_metrics.py"))
+    ours = "".join((ROOT / "src/pd/engine" / name).read_text() for name in ("stream/metrics.py", "training/metrics.py"))
     package = Path(ray.__file__).parent / "dashboard" / "modules"
     theirs = "".join(
         (package / name).read_text()

@@ -9,8 +9,8 @@ import torch
 from torch import distributed
 
 from pd.diffusion.data import TrainingData
-from pd.engine.train_handover import hand_over
-from pd.engine.train_job import Job
+from pd.engine.training.handover import hand_over
+from pd.engine.training.job import Job
 
 
 def join(rank: int, world: int, store: Path) -> None:
@@ -29,7 +29,7 @@ def give_inputs(job: Job, images: TrainingData) -> None:
 
 
 class Plain:
-    """This process as a worker of `pd.engine.train_loop`, after `join`.
+    """This process as a worker of `pd.engine.training.loop`, after `join`.
 
     Args:
         folder: for checkpoints.

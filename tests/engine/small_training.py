@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
-from pd.engine.train import train_model
+from pd.engine.training.train import train_model
 
 DATA = DataSettings()
 SEED = 7
@@ -50,7 +50,7 @@ def train_until(folder: Path, chosen: ModelSettings, step: int, tracking: Tracki
             raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.train_progress.EVERY_S", 0.0)
+        patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)
         with pytest.raises(InterruptedError):
             train(folder, chosen, die, tracking)
 

@@ -14,7 +14,7 @@ from pd.config import DataSettings, GenerateSettings, ModelSettings, ReidSetting
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.components import build
 from pd.diffusion.export import export
-from pd.engine.stream import generate
+from pd.engine.stream.candidates import generate
 from pd.filters.gallery import build_gallery
 from pd.filters.prompts import choose_prompts
 from pd.progress import silent

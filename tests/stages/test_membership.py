@@ -54,7 +54,7 @@ def test_every_arm_has_both_attacks_and_finished_shadows_are_not_trained_again(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("pd.engine.train._train_here", refuse)
+    monkeypatch.setattr("pd.engine.training.train._train_here", refuse)
     assert infer_membership(where, real, {"teacher": model, "filtered": model}) == found
 
 

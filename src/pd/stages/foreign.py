@@ -16,7 +16,7 @@ from pd.dataset.foreign import Found, list_images, part, read_images
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.engine.stream import score_images
+from pd.engine.stream.candidates import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, unkept

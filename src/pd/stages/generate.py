@@ -5,7 +5,7 @@ from functools import partial
 from pd.dataset.private import PrivateDataset
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
-from pd.engine.stream import generate
+from pd.engine.stream.candidates import generate
 from pd.filters.calibration import find_thresholds, read_measurements
 from pd.filters.decide import foretell
 from pd.stages.base import Context, Facts

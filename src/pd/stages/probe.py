@@ -23,7 +23,7 @@ from pd.diffusion.components import Components, build
 from pd.diffusion.data import TrainingData
 from pd.diffusion.sampler import Sampler
 from pd.engine.runtime import split_batch
-from pd.engine.train import train_model
+from pd.engine.training.train import train_model
 from pd.errors import UserError
 from pd.filters.gallery import build_gallery
 from pd.filters.scorer import Scorer

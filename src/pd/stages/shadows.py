@@ -8,7 +8,7 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
-from pd.engine.train import train_model
+from pd.engine.training.train import train_model
 from pd.stages.base import Context
 from pd.stages.prompts import captions_of
 

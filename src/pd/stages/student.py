@@ -7,7 +7,7 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
-from pd.engine.train import train_model
+from pd.engine.training.train import train_model
 from pd.progress import Progress
 from pd.report.verify import write_lineage
 from pd.stages.base import Context, Facts

@@ -12,7 +12,7 @@ import numpy as np
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.engine.stream import generate
+from pd.engine.stream.candidates import generate
 from pd.engine.sweep import climb
 from pd.filters.calibration import find_thresholds
 from pd.filters.decide import foretell

@@ -4,7 +4,7 @@ from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
-from pd.engine.train import train_model
+from pd.engine.training.train import train_model
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
 from pd.store.atomic import write_folder

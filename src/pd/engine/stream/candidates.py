@@ -1,0 +1,220 @@
+"""Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pd.config import DataSettings, GenerateSettings, digest_of
+from pd.dataset.foreign import Listing, fingerprint
+from pd.dataset.images import Mode
+from pd.engine.stream.gallery_holders import held_gallery
+from pd.engine.stream.pool import lay_out, run_pool
+from pd.engine.stream.shards import Shard, bad_images, missing, plan, tidy
+from pd.engine.stream.work import bottleneck
+from pd.errors import UserError
+from pd.filters.decide import Foretell
+from pd.filters.prompts import Prompts
+from pd.filters.scorer import scorer_digest
+from pd.progress import Progress
+from pd.store.files import digest_folder
+from pd.store.places import Place
+
+
+def generate(
+    *,
+    teacher: Path,
+    reid: Path,
+    gallery: Path,
+    prompts: Prompts,
+    settings: GenerateSettings,
+    seed: int,
+    mode: Mode,
+    out: Path,
+    address: str | None,
+    progress: Progress,
+    foretell: Foretell | None = None,
+) -> Mapping[str, Any]:
+    """Sample and score `settings.candidates` candidates; shards that are finished and whole stay as they are.
+
+    Args:
+        teacher: a diffusers folder.
+        reid: the re-identification network's folder.
+        gallery: the member gallery's folder.
+        prompts: what samples are asked for.
+        settings: how many, how, and on how many workers.
+        seed: of the whole set.
+        mode: grey or rgb.
+        out: the folder for shards, columns as `pd.filters.table.SCORED`.
+        address: the Ray cluster.
+        progress: called as it goes.
+        foretell: what the filter would say, for progress alone; nothing that is written depends on it.
+
+    Returns:
+        `candidates`, how many were `made` now, `seconds` of work by phase, and the `bottleneck` among them.
+    """
+    from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
+
+    inputs = digest_of(
+        {
+            "teacher": digest_folder(teacher),
+            "scorer": scorer_digest(reid, gallery),
+            "prompts": prompts.digest(),
+            "seed": seed,
+            "mode": mode,
+            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
+        }
+    )
+    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
+    shards = plan(settings.candidates, settings.shard_size, settings.batch)
+    return make_shards(
+        Generator,
+        arguments,
+        shards,
+        asdict,
+        reid=reid,
+        gallery=gallery,
+        settings=settings,
+        out=out,
+        inputs=inputs,
+        address=address,
+        progress=progress,
+    )
+
+
+def score_images(
+    *,
+    source: Place,
+    images: Listing,
+    reid: Path,
+    gallery: Path,
+    data: DataSettings,
+    settings: GenerateSettings,
+    out: Path,
+    address: str | None,
+    progress: Progress,
+    foretell: Foretell | None = None,
+) -> Mapping[str, Any]:
+    """Score other people's images, as `generate` scores candidates; the id of each is its name.
+
+    Args:
+        source: a folder of images, of Parquet files or of tar shards, or one such file; every node must reach it.
+        images: as `pd.dataset.foreign.list_images` lists them.
+        reid: the re-identification network's folder.
+        gallery: the member gallery's folder.
+        data: size and mode to bring images to, and whether a bad image stops (`on_bad_image`).
+        settings: shard_size, batch, workers and gpus_per_worker.
+        out: the folder for shards, columns as `pd.filters.table.SCORED`.
+        address: the Ray cluster.
+        progress: called as it goes.
+        foretell: as for `generate`.
+
+    Returns:
+        As `generate`, and `bad`: a line for each image that was set aside.
+
+    Raises:
+        UserError: a bad image where `data.on_bad_image` is `stop`.
+    """
+    from pd.engine.stream.examiner import Examiner
+
+    inputs = digest_of(
+        {
+            "source": fingerprint(source, images),
+            "scorer": scorer_digest(reid, gallery),
+            "data": data.model_dump(include={"size", "mode", "resize", "on_bad_image", "max_pixels"}),
+            "batch": settings.batch,
+        }
+    )
+    shards = plan(len(images), settings.shard_size, settings.batch)
+
+    def row_of(shard: Shard) -> dict[str, Any]:
+        return {**asdict(shard), **vars(images.take(range(shard.start, shard.stop)))}
+
+    arguments = {"source": source, "data": data, "foretell": foretell}
+    facts = make_shards(
+        Examiner,
+        arguments,
+        shards,
+        row_of,
+        reid=reid,
+        gallery=gallery,
+        settings=settings,
+        out=out,
+        inputs=inputs,
+        address=address,
+        progress=progress,
+    )
+    return {**facts, "bad": bad_images(out, shards)}
+
+
+def make_shards(
+    actor: type,
+    arguments: Mapping[str, Any],
+    shards: list[Shard],
+    row_of: Callable[[Shard], Mapping[str, Any]],
+    *,
+    reid: Path,
+    gallery: Path,
+    settings: GenerateSettings,
+    out: Path,
+    inputs: str,
+    address: str | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Make the shards that are not finished, and see that they have arrived; again, as long as deaths of workers cost some.
+
+    Args:
+        actor: built in each worker with `arguments` and `reid`, `gallery`, `settings`, `out` and `inputs`; called with a
+            row, it writes a shard and returns what `stream.work.done_row` makes.
+        arguments: what else it is built with.
+        shards: all of them, finished or not.
+        row_of: what an actor is told of a shard.
+        reid: the re-identification network's folder.
+        gallery: the member gallery's folder.
+        settings: batch, workers, gpus_per_worker and gallery_parts.
+        out: the folder for shards.
+        inputs: digest of all that rows are made from.
+        address: the Ray cluster.
+        progress: called as it goes.
+
+    Returns:
+        As `generate`.
+
+    Raises:
+        UserError: workers do not fit, one raised it, or shards are missing in the end.
+    """
+    out = out.absolute()
+    shared = {**arguments, "reid": reid.absolute(), "settings": settings, "out": out, "inputs": inputs}
+    total, todo = shards[-1].stop, missing(out, shards, inputs)
+    made, actors, seconds = sum(shard.stop - shard.start for shard in todo), len(todo), Counter[str]()
+    while todo:
+        layout = lay_out(settings, min(actors, len(todo)), address)
+        tidy(out, shards, todo)
+        rows = [row_of(shard) for shard in todo]
+        with held_gallery(gallery.absolute(), settings.gallery_parts) as members:
+            done = run_pool(actor, {**shared, "gallery": members}, rows, layout, progress=progress, total=total)
+        seconds.update(done.seconds)
+        left = missing(out, todo, inputs)
+        if left and (not done.lost or len(left) == len(todo)):
+            raise _not_made(len(left), len(todo), done.lost, out) from done.cause
+        # Nodes may have gone for good: from now on as many workers as fit, but not more than before.
+        settings, actors, todo = settings.model_copy(update={"workers": 0}), layout.actors, left
+    tidy(out, shards, [])
+    spent = {phase: round(value, 2) for phase, value in seconds.items()}
+    return {"candidates": total, "made": made, "seconds": spent, **bottleneck(seconds)}
+
+
+def _not_made(left: int, asked: int, lost: int, out: Path) -> UserError:
+    if lost:
+        return UserError(
+            f"workers died or hung while they made shards; {left} of {asked} are missing",
+            where=str(out),
+            fix="look for a node short of memory, or storage that hangs; set generate.workers or generate.batch lower; "
+            "the same command goes on",
+        )
+    return UserError(
+        f"{left} of {asked} shards did not arrive",
+        where=str(out),
+        fix="keep the run folder on storage that all nodes share, and run the same command again",
+    )

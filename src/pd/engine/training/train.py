@@ -1,0 +1,237 @@
+"""Train one diffusion model, on Ray's workers or in this process."""
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pd.config import DataSettings, ModelSettings, TrackingSettings
+from pd.diffusion.data import TrainingData
+from pd.engine.allocator import keeping_memory
+from pd.engine.cores import interrupting, keep_to_own_cores
+from pd.engine.runtime import Share, connect, preflight_train, split_batch
+from pd.engine.stream.watch import Stranded
+from pd.engine.training.board import reader_of
+from pd.engine.training.encode import encode_on_ray
+from pd.engine.training.failures import explained
+from pd.engine.training.handover import hand_over
+from pd.engine.training.job import Job, common, name_of
+from pd.engine.training.metrics import TrainingMeters
+from pd.engine.training.progress import Tell
+from pd.engine.training.tracking import located
+from pd.errors import UserError
+from pd.progress import Progress, silent
+from pd.store.atomic import disk_errors, keep_private
+from pd.store.mirror import committed, place_of, pull, refresh, remove
+from pd.store.s3 import s3_filesystem
+
+MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
+POLL_S = 0.25
+# What the terminal shows of a record, and how: a glance, not a table.
+SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "phase": ("phase", str),
+    "loss": ("loss", float),
+    "images_per_s": ("images/s", float),
+    "mfu": ("mfu", "{:.0%}".format),
+    "memory_gb": ("memory", "{:.1f} GB".format),
+    "samples": ("samples", str),
+    "mlflow": ("mlflow", str),
+}
+_GIVEN_UP: set[Path] = set()  # trainings for which no machine came: their threads wait in Ray as long as this process lives
+REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
+
+
+def train_model(
+    settings: ModelSettings,
+    data: DataSettings,
+    images: TrainingData,
+    out: Path,
+    work: Path,
+    seed: int,
+    progress: Progress | None = None,
+    tracking: TrackingSettings | None = None,
+) -> dict[str, Any]:
+    """Train a model and write its averaged weights as a diffusers folder.
+
+    Called again with the same arguments it goes on from the last checkpoint, whatever ended the first call, and does
+    not repeat a training that is finished.
+
+    Args:
+        settings: of the model and its training.
+        data: size and mode of the images.
+        images: all that the model learns from.
+        out: folder to fill; whoever calls makes it whole or not there.
+        work: folder for checkpoints and caches, on storage that all workers share.
+        seed: used where the settings name none.
+        progress: called at least every two seconds as progress(step, steps, figures).
+        tracking: who else is told of the figures; it changes nothing in the training.
+
+    Returns:
+        steps, loss (mean of the last 100 steps), parameters (trained ones), precision (fp32 or bf16), images_per_s (None: no
+        step was left), mfu (None: not known either), memory_gb (the largest worker's peak), and truncated_captions where some
+        were cut.
+
+    Raises:
+        UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.
+    """
+    seed = seed if settings.seed is None else settings.seed
+    if len(images) == 0:
+        raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
+    split_batch(settings)
+    folder = work.resolve() / name_of(settings, data, images, seed)
+    job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
+    pull(job.facts)
+    if not job.facts.exists():
+        refresh(job.folder)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(job)
+        if not (job.prepared.exists() or committed(job.prepared)):
+            hand_over(images, job.inputs)
+        if settings.workers == 0:
+            _train_here(job, progress or silent)
+        else:
+            _train_on_ray(job, len(images), progress or silent)
+        _forget(job)
+    pull(job.model, job.facts)
+    with disk_errors(out):
+        shutil.copytree(job.model, out, dirs_exist_ok=True)
+    return dict(json.loads(job.facts.read_text(encoding="utf-8")))
+
+
+def _train_here(job: Job, progress: Progress) -> None:
+    from pd.engine.training.loop import train_loop
+    from pd.engine.training.worker import LocalWorker
+
+    refusal = train_loop(job, LocalWorker(job.folder), lambda record: _show(record, progress))
+    if refusal is not None:
+        raise refusal
+
+
+def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
+    if job.folder in _GIVEN_UP:
+        raise UserError(
+            "this training was given up for lack of a machine; when one comes it would begin beside a second one",
+            where=str(job.folder),
+            fix="start a new process",
+        )
+    record: dict[str, Any] = {"step": 0, "steps": job.settings.steps, "phase": "starting"}
+    _show(record, progress)
+    connect()
+    share = preflight_train(job.settings)
+    encode_on_ray(job, images, progress)
+    job = replace(job, threads=share.threads, alone=share.alone)
+    reader, tell = reader_of(job.progress)
+    trainer = _trainer(job, share, tell)
+    outcome: dict[str, Any] = {}
+
+    def fit() -> None:
+        try:
+            outcome["refusal"] = trainer.fit().return_value
+        except BaseException as error:
+            outcome["error"] = error
+
+    # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
+    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
+    # As the workers were laid out, for Ray would wait for ever for a machine that does not come back.
+    laid_out = job.settings.model_copy(update={"cpus_per_worker": share.cpus})
+    stranded = Stranded(lambda: preflight_train(laid_out))
+    meters = TrainingMeters(job.folder.parent.name)
+    shown = float("-inf")
+    thread.start()
+    while thread.is_alive():
+        new = reader.latest()
+        if new or time.monotonic() - shown > REPEAT_S:
+            record, shown = new or record, time.monotonic()
+            _show(record, progress)
+            meters.show(record)
+        try:
+            stranded.look()
+        except UserError:
+            _GIVEN_UP.add(job.folder)
+            raise
+        thread.join(POLL_S)
+    if new := reader.latest():
+        _show(new, progress)
+    if error := outcome.get("error"):
+        raise explained(error, job.folder)
+    if outcome["refusal"] is not None:
+        raise outcome["refusal"]
+
+
+def _show(record: Mapping[str, Any], progress: Progress) -> None:
+    shown = {name: how(record[key]) for key, (name, how) in SHOWN.items() if key in record}
+    progress(record["step"], record["steps"], shown)
+
+
+def _on_worker(config: dict[str, Any]) -> UserError | None:
+    """What Ray Train calls on every rank."""
+    from pd.engine.training.loop import train_loop
+    from pd.engine.training.worker import RayWorker
+
+    keep_private()
+    job: Job = config["job"]
+    threads, worker = job.threads or 1, RayWorker(job.folder)
+    torch.set_num_threads(threads)
+    if job.alone and worker.world > 1 and worker.device.type == "cpu":
+        keep_to_own_cores(worker.rank, threads)
+    with interrupting():
+        return train_loop(job, worker, config["tell"])
+
+
+def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
+    """Ray Train's trainer of this job; its result is a UserError or None."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    settings = job.settings
+    resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
+    return TorchTrainer(
+        _on_worker,
+        train_loop_config={"job": job, "tell": tell},
+        torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
+            num_workers=settings.workers,
+            use_gpu=share.gpus > 0,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=job.folder.name,
+            **_storage(job),
+            failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
+        ),
+    )
+
+
+def _storage(job: Job) -> dict[str, Any]:
+    """Where Ray Train keeps checkpoints, and which of them count."""
+    found = place_of(job.folder.parent)
+    if found is None:
+        return {"storage_path": str(job.folder.parent)}
+    place, name = found
+    return {"storage_path": f"{place.path}/{name}", "storage_filesystem": s3_filesystem(place.path.partition("/")[0])}
+
+
+def _sweep(job: Job) -> None:
+    """Remove what a killed attempt left half written."""
+    shutil.rmtree(job.folder / "partial", ignore_errors=True)
+    for left in job.folder.glob(".*.partial"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _forget(job: Job) -> None:
+    """Remove what a finished training does not need: pixels, latents, optimiser states."""
+    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples}
+    for path in job.folder.iterdir():
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    remove(job.folder, but=kept)

@@ -1,0 +1,146 @@
+"""A training goes on after every kind of death, and one that is finished is not repeated."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+from small_training import (
+    DATA,
+    LONG,
+    SEED,
+    apart,
+    pictures,
+    records,
+    resumed_at,
+    settings,
+    train,
+    train_until,
+    weights,
+)
+from torch import Tensor
+
+from pd.diffusion.data import TrainingData
+from pd.engine.runtime import connect
+from pd.engine.training.job import name_of
+from pd.engine.training.train import train_model
+from pd.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def long(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    """The weights of an uninterrupted long run."""
+    folder = tmp_path_factory.mktemp("long")
+    train(folder, settings(**LONG))
+    return weights(folder / "out")
+
+
+def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    chosen = settings()
+    train_until(tmp_path, chosen, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)
+        assert not (tmp_path / "out").exists()
+        before = len(records(tmp_path))
+        train(tmp_path, chosen)
+    assert [record["step"] for record in records(tmp_path)[before:]] == [2, 3, 4, 5, 6]
+    assert apart(weights(tmp_path / "out"), whole) == 0.0
+
+
+def test_a_finished_training_is_not_repeated_and_keeps_no_private_cache(tmp_path: Path) -> None:
+    first = train(tmp_path, settings(steps=2))
+    (folder,) = (tmp_path / "work").iterdir()
+    assert {path.name for path in folder.iterdir()} == {"done.json", "model", "progress.jsonl", "tensorboard"}
+    before = (folder / "progress.jsonl").read_bytes()
+    again = train_model(settings(steps=2), DATA, pictures(), tmp_path / "second", tmp_path / "work", SEED)
+    assert again == first
+    assert (folder / "progress.jsonl").read_bytes() == before
+    assert apart(weights(tmp_path / "second"), weights(tmp_path / "out")) == 0.0
+
+
+def test_other_data_settings_or_seed_is_another_training(tmp_path: Path) -> None:
+    images = pictures()
+    other = TrainingData(images.images, images.captions[::-1])
+    names = {
+        name_of(settings(), DATA, images, 7),
+        name_of(settings(), DATA, images, 8),
+        name_of(settings(), DATA, other, 7),
+        name_of(settings(learning_rate=0.5), DATA, images, 7),
+    }
+    assert len(names) == 4
+    assert name_of(settings(checkpoint_every=5), DATA, images, 7) in names
+
+
+def wait_for_second_checkpoint(folder: Path, alive: Callable[[], bool]) -> None:
+    """When the second one is being written, the first one counts."""
+    while len(list((folder / "work").glob("*/checkpoint_*"))) < 2:
+        assert alive(), "it ended before it could be killed"
+        time.sleep(0.02)
+
+
+def ray_train_workers(driver: int) -> list[psutil.Process]:
+    below = psutil.Process(driver).children(recursive=True)
+    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long: dict[str, Tensor]) -> None:
+    def kill_one() -> None:
+        wait_for_second_checkpoint(tmp_path, lambda: True)
+        victims = ray_train_workers(os.getpid())
+        assert len(victims) == 2
+        victims[-1].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    train(tmp_path, settings(workers=2, cpus_per_worker=0.5, zero_stage=2, **LONG))
+    assert resumed_at(tmp_path)
+    assert resumed_at(tmp_path)[0] >= 5
+    assert apart(weights(tmp_path / "out"), long) < 1e-4
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("cluster")
+def test_a_killed_driver_is_started_again_and_goes_on_with_fewer_workers(tmp_path: Path, long: dict[str, Tensor]) -> None:
+    chosen = settings(workers=[1, 2], cpus_per_worker=2, **LONG)  # one, on the cluster of this test
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1]); import small_training as t;"
+        "t.train(pathlib.Path(sys.argv[2]), t.settings(workers=2, cpus_per_worker=0.5, zero_stage=2, **t.LONG))"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parents[1]), str(tmp_path)])
+    wait_for_second_checkpoint(tmp_path, lambda: driver.poll() is None)
+    workers = ray_train_workers(driver.pid)
+    assert len(workers) == 2
+    driver.kill()
+    driver.wait()
+    _, left = psutil.wait_procs(workers, timeout=30)
+    assert not left, "the training outlives its driver"
+    train(tmp_path, chosen)
+    assert resumed_at(tmp_path)
+    assert resumed_at(tmp_path)[0] >= 5
+    assert apart(weights(tmp_path / "out"), long) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_what_the_user_did_wrong_comes_out_of_the_workers(tmp_path: Path) -> None:
+    images = pictures()
+    long = TrainingData(images.images, ["word " * 100, *images.captions[1:]])
+    with pytest.raises(UserError, match="more than 77 tokens"):
+        train_model(settings(workers=1), DATA, long, tmp_path / "out", tmp_path / "work", SEED)
