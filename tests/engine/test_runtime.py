@@ -3,12 +3,14 @@
 import math
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
 from pd.config import ModelSettings
+from pd.engine.ray_start import check_tls
 from pd.engine.runtime import _even_share, connect, preflight_train, split_batch, unwrap
 from pd.errors import LeakError, UserError
 
@@ -58,6 +60,19 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match=r"Ray did not start .*nobody there"):
         connect()
+
+
+def test_tls_without_its_files_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    check_tls()
+    (tmp_path / "tls.crt").touch()
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    monkeypatch.setenv("RAY_TLS_SERVER_CERT", str(tmp_path / "tls.crt"))
+    monkeypatch.setenv("RAY_TLS_SERVER_KEY", str(tmp_path / "none.key"))
+    with pytest.raises(UserError, match=r"RAY_TLS_SERVER_KEY.*node-cert"):
+        check_tls()
+    for name in ("RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"):
+        monkeypatch.setenv(name, str(tmp_path / "tls.crt"))
+    check_tls()
 
 
 @pytest.mark.usefixtures("cluster")

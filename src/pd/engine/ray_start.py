@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from pd.errors import UserError
+
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 KNOCK_S = 10.0  # for a cluster's head to let itself be connected to
@@ -35,6 +37,23 @@ def knock(address: str | None) -> None:
     if host and port.isdecimal():
         with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S):
             pass
+
+
+def check_tls() -> None:
+    """Refuse TLS without the files that it needs: Ray would wait for half a minute, and not say for what.
+
+    Raises:
+        UserError: one of the three is not named, or not there.
+    """
+    if os.environ.get("RAY_USE_TLS", "0").lower() not in ("1", "true"):
+        return
+    for name in ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"):
+        if not Path(os.environ.get(name, "")).is_file():
+            raise UserError(
+                "RAY_USE_TLS asks for TLS, and this names no file",
+                where=name,
+                fix="cluster/node-cert.sh makes what is needed; or unset RAY_USE_TLS",
+            )
 
 
 def shut_in() -> None:

@@ -12,7 +12,7 @@ from pd.config.mirrored import is_mirrored
 from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
-from pd.engine.ray_start import knock, our_exit, our_sigterm, shut_in, started_here, store_bytes, without_stderr
+from pd.engine.ray_start import check_tls, knock, our_exit, our_sigterm, shut_in, started_here, store_bytes, without_stderr
 from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.store.run import Run
@@ -57,7 +57,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         run: what is to be worked on. All machines must see it, and it is told where the cluster's dashboard is.
 
     Raises:
-        UserError: there is no cluster at the address, Ray cannot start here, or a machine does not see the run's folder.
+        UserError: there is no cluster at the address, Ray cannot start here, TLS is asked for without its files, or a machine
+            does not see the run's folder.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -70,6 +71,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
 
     if ray.is_initialized():
         return
+    check_tls()
     try:
         knock(joins)
         with without_stderr(), our_exit(), our_sigterm(), not_interrupting():
