@@ -35,6 +35,16 @@ def test_fid_with_fewer_images_than_features_is_0_for_equal_sets() -> None:
     assert frechet(rows, rows + 1) == pytest.approx(40.0, rel=1e-4)
 
 
+def test_the_interval_of_fid_holds_what_other_draws_give() -> None:
+    usual = np.mean([frechet(features(90, seed=draw), features(70, shift=0.3, seed=1000 + draw)) for draw in range(200)])
+    found = [fidelity(features(90, seed=draw), features(70, shift=0.3, seed=2000 + draw), seed=draw).fid for draw in range(30)]
+    assert sum(fid.low <= usual <= fid.high for fid in found) >= 27
+    assert found[0].value == frechet(features(90), features(70, shift=0.3, seed=2000))
+    assert found[0].n == 70
+    more = fidelity(features(900), features(700, shift=0.3, seed=1), seed=0).fid
+    assert more.high - more.low < np.median([fid.high - fid.low for fid in found]) / 2
+
+
 def test_kid_holds_0_for_one_distribution_and_not_for_two() -> None:
     same = fidelity(features(300), features(200, seed=1), seed=0).kid
     assert same.low < 0 < same.high

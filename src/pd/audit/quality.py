@@ -108,7 +108,7 @@ class Quality:
         }
         kid = {**measured.kid.as_json(), "n": len(features), "subset": measured.subset}
         return {
-            "fid": {"name": f"FID, {_FEATURES}", "value": measured.fid, "n": len(features), **about},
+            "fid": {"name": f"FID, {_FEATURES}", **measured.fid.as_json(), **about},
             "kid": {"name": f"KID, {_FEATURES}", **kid, **about},
         }
 
