@@ -44,8 +44,8 @@ class LocalCluster:
 
 
 @contextmanager
-def local_cluster(nodes: int) -> Iterator[LocalCluster]:
-    """Start a head and further nodes, each as large as this machine; all of it is gone afterwards."""
+def local_cluster(nodes: int, cpus: int | None = None) -> Iterator[LocalCluster]:
+    """Start a head and further nodes, of so many CPUs each (as this machine has); all of it is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="pd"))  # short: sockets lie in it
     port, dashboard = _free_port(), _free_port()
     gcs = f"{ray.util.get_node_ip_address()}:{port}"
@@ -55,7 +55,7 @@ def local_cluster(nodes: int) -> Iterator[LocalCluster]:
     environment["PATH"] = os.pathsep.join([str(RAY.parent), environment["PATH"]])  # where a job finds its `python`
     environment |= {"PD_HOME": str(folder / "home")} | _tls(folder)
     (folder / "home").mkdir()
-    common = [f"--num-cpus={os.cpu_count()}", f"--object-store-memory={2**27}", "--block", "--disable-usage-stats"]
+    common = [f"--num-cpus={cpus or os.cpu_count()}", f"--object-store-memory={2**27}", "--block", "--disable-usage-stats"]
     head = [
         "--head",
         f"--port={port}",
