@@ -14,6 +14,7 @@ from torch import Tensor
 from pd.diffusion import autoencoder
 from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
+from pd.engine.training.job import name_of
 from pd.engine.training.train import train_model
 from pd.errors import UserError
 from pd.seeds import derive
@@ -104,3 +105,11 @@ def test_no_images_are_refused(tmp_path: Path) -> None:
     nothing = TrainingData(np.zeros((0, 32, 32, 1), np.uint8), [])
     with pytest.raises(UserError, match="no images"):
         train_model(settings(), DATA, nothing, tmp_path / "out", tmp_path / "work", SEED)
+
+
+def test_a_training_that_was_given_up_does_not_begin_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings(workers=1)
+    folder = (tmp_path / "work").resolve() / name_of(chosen, DATA, pictures(), SEED)
+    monkeypatch.setattr("pd.engine.training.train._GIVEN_UP", {folder})
+    with pytest.raises(UserError, match="start a new process"):
+        train(tmp_path, chosen)
