@@ -19,13 +19,18 @@ def in_job() -> bool:
 
 
 def lift_thread_limit() -> None:
-    """Let the driver of a submitted job compute on all of its machine; to be called before torch is loaded.
+    """Let the driver of a submitted job compute on all of its machine, or of its container; to be called before torch is loaded.
 
     Ray starts it from an actor without CPUs, for which it sets OMP_NUM_THREADS to 1. What whoever submitted has set stays.
     """
     name = "OMP_NUM_THREADS"
-    if in_job() and name not in given_environment() and os.environ.get(name) == "1":
-        del os.environ[name]
+    if not in_job() or name in given_environment() or os.environ.get(name) != "1":
+        return
+    del os.environ[name]
+    import joblib
+
+    if (allowed := joblib.cpu_count()) < (os.cpu_count() or 1):  # a container's quota, which torch does not look at
+        os.environ[name] = str(allowed)
 
 
 def submission_id() -> str | None:
