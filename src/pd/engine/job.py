@@ -19,7 +19,7 @@ def in_job() -> bool:
 
 
 def lift_thread_limit() -> None:
-    """Let the driver of a submitted job compute on all of its machine, or of its container; to be called before torch is loaded.
+    """Let a submitted job's driver compute on all of its machine, or its container; to be called before torch is loaded.
 
     Ray starts it from an actor without CPUs, for which it sets OMP_NUM_THREADS to 1. What whoever submitted has set stays.
     """
