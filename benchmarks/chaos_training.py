@@ -1,5 +1,6 @@
 """Faults while a model is trained by two workers: a node, the driver, a worker, and a checkpoint that rots."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -14,11 +15,11 @@ from chaos_stream import STORE, Result, cluster, run
 from small_training import LONG, apart, resumed_at, settings, train, weights
 from torch import Tensor
 
-from pd.engine.stream import watch as stream_watch
 from pd.engine.training.train import MAX_FAILURES
+from pd.errors import UserError
 
 TWO = {"workers": [1, 2], "cpus_per_worker": 1}
-HERE = Path(__file__).parent
+TESTS = ":".join(str(Path(__file__).parents[1] / "tests" / folder) for folder in ("engine", "."))
 
 
 def node_killed_while_training(root: Path) -> Result:
@@ -64,18 +65,31 @@ def workers_killed_again_and_again(root: Path) -> Result:
 
 def node_gone_for_minutes_while_training(root: Path) -> Result:
     """Two workers are asked for and one machine is left: one error, and with a new machine the same command finishes."""
-    stream_watch.PATIENCE = 10.0  # five minutes are too long to watch here
     expected = _undisturbed(root)
     fixed = settings(**LONG, **TWO | {"workers": 2})
+    code = (  # as `pd` does it, which leaves by `leave`; five minutes of patience are too long to watch here
+        "import os, sys, pathlib; sys.path[:0] = sys.argv[1].split(':'); import small_training as t;"
+        "from pd.cli.entry import leave; from pd.engine.stream import watch; from pd.errors import UserError\n"
+        "watch.PATIENCE = 10.0\n"
+        f"try: t.train(pathlib.Path(sys.argv[2]), t.settings(**{LONG | TWO | {'workers': 2}!r}))\n"
+        "except UserError as error: print(error, file=sys.stderr); leave(2)\n"
+        "leave(0)"
+    )
     with cluster(nodes=2) as made:
         plain, _ = run(lambda: train(root / "plain", fixed))
         struck = _when_checkpointed(root / "out", lambda: made.remove_node(next(iter(made.worker_nodes)), allow_graceful=False))
 
+        attempts: list[subprocess.CompletedProcess[str]] = []
+
         def attempt() -> None:
-            if not ray.is_initialized():  # the first attempt was given up
+            if attempts:  # the first one was given up
                 made.add_node(num_cpus=1, object_store_memory=STORE)
-                ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-            train(root / "out", fixed)
+            words = [sys.executable, "-c", code, TESTS, str(root / "out")]
+            there = os.environ | {"RAY_ADDRESS": made.address}
+            attempts.append(subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=400, env=there, check=False))
+            if attempts[-1].returncode == 2:
+                raise UserError(attempts[-1].stderr.strip().splitlines()[-1])
+            assert attempts[-1].returncode == 0, f"exit {attempts[-1].returncode}: {attempts[-1].stderr[-500:]}"
 
         seconds, ended = run(attempt)
         struck()
@@ -118,10 +132,9 @@ def driver_killed_while_training(root: Path) -> Result:
         "t.train(pathlib.Path(sys.argv[2]), t.settings(workers=2, cpus_per_worker=0.5, zero_stage=2,"
         f" **{LONG!r}))"
     )
-    tests = f"{HERE.parent / 'tests' / 'engine'}:{HERE.parent / 'tests'}"
 
     def start(out: Path) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, "-c", code, tests, str(out)])
+        return subprocess.Popen([sys.executable, "-c", code, TESTS, str(out)])
 
     begin = time.monotonic()
     assert start(root / "plain").wait(300) == 0
