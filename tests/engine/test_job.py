@@ -58,12 +58,13 @@ def test_workers_of_a_job_find_submitted_code_where_they_start(job: Path, monkey
 
 def test_a_jobs_driver_computes_on_all_of_its_machine(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # by Ray
-    monkeypatch.setattr("os.cpu_count", lambda: 64)
-    monkeypatch.setattr("joblib.cpu_count", lambda: 64)
+    quota = job / "cpu.max"
+    quota.write_text("max 100000\n")
+    monkeypatch.setattr("pd.engine.job.QUOTA", quota)
     lift_thread_limit()
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("joblib.cpu_count", lambda: 4)  # a container's share of the 64
+    quota.write_text("400000 100000\n")
     lift_thread_limit()
     assert os.environ["OMP_NUM_THREADS"] == "4"
     lift_thread_limit()

@@ -1,5 +1,6 @@
 """pd inside a job that was submitted to a Ray cluster: where its files lie, and where its workers find pd."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ import pd
 from pd.config import Settings
 from pd.config.mirrored import is_mirrored
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many; torch does not look at it
 HOME = "PD_HOME"  # a folder that all nodes share; the cluster's files set it
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray tells the driver of a submitted job
 
@@ -27,10 +29,9 @@ def lift_thread_limit() -> None:
     if not in_job() or name in given_environment() or os.environ.get(name) != "1":
         return
     del os.environ[name]
-    import joblib
-
-    if (allowed := joblib.cpu_count()) < (os.cpu_count() or 1):  # a container's quota, which torch does not look at
-        os.environ[name] = str(allowed)
+    with contextlib.suppress(OSError, ValueError):  # `max`: all of them
+        quota, period = QUOTA.read_text(encoding="utf-8").split()
+        os.environ[name] = str(max(1, int(quota) // int(period)))
 
 
 def submission_id() -> str | None:
