@@ -66,17 +66,17 @@ def workers_killed_again_and_again(root: Path) -> Result:
 def node_gone_for_minutes_while_training(root: Path) -> Result:
     """Two workers are asked for and one machine is left: one error, and with a new machine the same command finishes."""
     expected = _undisturbed(root)
-    fixed = settings(**LONG, **TWO | {"workers": 2})
+    fixed = LONG | TWO | {"workers": 2}
     code = (  # as `pd` does it, which leaves by `leave`; five minutes of patience are too long to watch here
-        "import os, sys, pathlib; sys.path[:0] = sys.argv[1].split(':'); import small_training as t;"
+        "import sys, pathlib; sys.path[:0] = sys.argv[1].split(':'); import small_training as t;"
         "from pd.cli.entry import leave; from pd.engine.stream import watch; from pd.errors import UserError\n"
         "watch.PATIENCE = 10.0\n"
-        f"try: t.train(pathlib.Path(sys.argv[2]), t.settings(**{LONG | TWO | {'workers': 2}!r}))\n"
+        f"try: t.train(pathlib.Path(sys.argv[2]), t.settings(**{fixed!r}))\n"
         "except UserError as error: print(error, file=sys.stderr); leave(2)\n"
         "leave(0)"
     )
     with cluster(nodes=2) as made:
-        plain, _ = run(lambda: train(root / "plain", fixed))
+        plain, _ = run(lambda: train(root / "plain", settings(**fixed)))
         struck = _when_checkpointed(root / "out", lambda: made.remove_node(next(iter(made.worker_nodes)), allow_graceful=False))
 
         attempts: list[subprocess.CompletedProcess[str]] = []

@@ -43,9 +43,9 @@ def frechet(real: Features, synthetic: Features) -> float:
     not, and many times faster.
     """
     factors: list[npt.NDArray[np.float64]] = []
+    many = min(len(real), len(synthetic)) > real.shape[1]
     for rows in (real, synthetic):
         factor = (rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)) / np.sqrt(len(rows) - 1)
-        many = min(len(real), len(synthetic)) > rows.shape[1]
         factors.append(np.asarray(np.linalg.qr(factor, mode="r")) if many else factor)
     means = real.mean(axis=0, dtype=np.float64) - synthetic.mean(axis=0, dtype=np.float64)
     nuclear = float(np.linalg.norm(factors[0] @ factors[1].T, "nuc"))

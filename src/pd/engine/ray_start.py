@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from pd.errors import UserError
 
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
@@ -85,7 +83,10 @@ def our_sigterm() -> Iterator[None]:
 
 @contextlib.contextmanager
 def our_exit() -> Iterator[None]:
-    """Keep Ray from registering what it would do when the process ends, see `leave_ray`; everybody else still may."""
+    """Keep a node that Ray starts from being killed first when the process ends; everybody else may still register.
+
+    What Ray registers at its import, `ray.shutdown`, disconnects before it kills: who is left by a raylet exits with 1.
+    """
     register = atexit.register
 
     def unless_ray(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
@@ -108,6 +109,8 @@ def leave_ray() -> None:
     """
     if "ray" not in sys.modules:
         return
+    import psutil
+
     atexit.unregister(sys.modules["ray"].shutdown)
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):  # it may be gone

@@ -1,6 +1,5 @@
 """Ray, started quietly; what the cluster has; and errors brought home from workers."""
 
-import atexit
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,7 +83,6 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
             )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
-    atexit.register(ray.shutdown)  # unlike Ray's own way out this disconnects first: who is left by a raylet exits with 1
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
