@@ -7,6 +7,8 @@ from pd.report.verdict import verdict
 
 SAFE = {"reid": {"excess": between(0.0, -0.1, 0.1)}}
 
+NONE_SEEN = {"auc": between(0.5, 0.4, 0.6)}
+
 
 def audited(student, data=SAFE, **more):
     teacher = {"reid": {"excess": between(0.6, 0.5, 0.7)}}
@@ -34,7 +36,7 @@ def told(audit, attack, who="student"):
         (
             audited(between(0.05, -0.01, 0.23)),
             "clear",
-            "in the released data by the one attack that was made; re-identification in up to 23 in 100",
+            "in the released data by the one attack that could tell; re-identification in up to 23 in 100",
         ),
         (
             audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.6, 0.52, 0.7)}}),
@@ -42,7 +44,7 @@ def told(audit, attack, who="student"):
             "by membership inference",
         ),
         (
-            audited(between(0.0, -0.1, 0.1), membership={"loss": {"auc": between(0.5, 0.4, 0.6)}}),
+            audited(between(0.0, -0.1, 0.1), membership={"loss": NONE_SEEN, "likelihood_ratio": NONE_SEEN}),
             "clear",
             "2 kinds of attack, nor in",
         ),
@@ -73,7 +75,7 @@ def test_the_title_follows_the_intervals(audit, state, said):
         (
             {**SAFE, "membership": {"why": "these are images"}},
             "clear",
-            "nor in the released data by the one attack that was made",
+            "nor in the released data by the one attack that could tell",
         ),
     ],
 )
@@ -137,7 +139,7 @@ def test_an_interval_that_holds_everything_shows_nothing():
     one = told(audit, "Attribute disclosure")
     assert (one.state, found.state) == ("unknown", "clear")
     assert "too wide to tell" in one.sure
-    assert "by the one attack that was made" in found.title
+    assert "by the one attack that could tell" in found.title
     assert "the interval is too wide to tell" in verdict(audited(between(0.1, -0.4, 0.7))).title
 
 
@@ -150,3 +152,16 @@ def test_copies_that_nobody_repeats_are_extracted_too():
 def test_weak_instruments_are_called_weak():
     audit = audited(between(0.0, -0.1, 0.1)) | {"real": {"member": {"excess": between(0.2, 0.1, 0.3)}}}
     assert "a leak may have gone unseen" in dict(verdict(audit).lines)["Could the audit have seen it?"]
+
+
+def test_the_loss_alone_does_not_clear_a_student_of_membership():
+    audit = audited(between(0.0, -0.1, 0.1), membership={"loss": NONE_SEEN})
+    one = told(audit, "Membership inference")
+    assert one.state == "unknown"
+    assert "audit.shadows" in one.sure
+    found = verdict(audit)
+    assert "in the released student by the one attack that could tell" in found.title
+    assert "of the loss alone" in dict(found.lines)["Could the audit have seen it?"]
+    both = audited(between(0.0, -0.1, 0.1), membership={"loss": NONE_SEEN, "likelihood_ratio": NONE_SEEN})
+    assert told(both, "Membership inference").state == "clear"
+    assert "of the loss alone" not in dict(verdict(both).lines)["Could the audit have seen it?"]

@@ -10,7 +10,7 @@ from pd.report.words import decimal, dig, in_hundred, measure, why
 State = Literal["leak", "borderline", "clear", "trace", "unknown"]
 """`leak`: the interval lies above what chance gives; `borderline`: by less than is shown; `clear`: it does not; `trace`: what
 was planted was drawn again, which is of nobody, but shows that the model can remember; `unknown`: not measured, without
-interval, or with one so wide that it says nothing."""
+interval, with one so wide that it says nothing, or by an attack too weak for its silence to count."""
 
 STATES: Mapping[State, str] = {
     "leak": "leak found",
@@ -23,6 +23,9 @@ STATES: Mapping[State, str] = {
 
 _TOO_WIDE = 1.0
 """An interval as wide as from guessing to certainty holds whatever may be feared and whatever may be hoped for."""
+
+
+_LOSS_ALONE = "by the loss alone, which misses much; shadow models (audit.shadows) see more"
 
 
 RELEASED: Mapping[str, str] = {"filtered": "student", "kept": "data"}
@@ -81,12 +84,14 @@ class _Attack:
         words: the figure in words.
         chance: the figure that means nothing was found.
         ends: an end of the interval in words.
+        weak: why nothing found by it means little; empty: it means what it says.
     """
 
     keys: tuple[str, ...]
     words: Callable[[float], str]
     chance: float = 0.0
     ends: Callable[[float], str] = decimal
+    weak: str = ""
 
 
 def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
@@ -116,8 +121,10 @@ def _extraction(arm: Any) -> _Attack:
 
 
 def _membership(arm: Any) -> _Attack:
+    """The better of the two attacks; the loss by itself hardly ever sees a student's members (RESULTS, likelihood ratio)."""
     keys = ("membership", _worse(arm, "loss", "likelihood_ratio"), "auc")
-    return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5)
+    weak = "" if measure(dig(arm, "membership", "likelihood_ratio", "auc")) else _LOSS_ALONE
+    return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5, weak=weak)
 
 
 def _attribute(arm: Any) -> _Attack:
@@ -169,6 +176,8 @@ def _told(who: str, arm: Any, of: Callable[[Any], _Attack]) -> Told:
     sure = f"95 % interval {low} to {how.ends(figure['high'])}"
     if state == "clear" and figure["high"] - figure["low"] >= _TOO_WIDE:
         state, sure = "unknown", f"{sure}: too wide to tell, for there are too few people"
+    elif state == "clear" and how.weak:
+        state, sure = "unknown", f"{sure}: {how.weak}"
     return Told(who, state, answer, sure)
 
 

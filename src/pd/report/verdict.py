@@ -84,7 +84,7 @@ class _Judged:
         if dig(audit, "arms", arm, "reid", "power", "blind") is True:
             words = f"no leak is shown in the released {who}, but so small an audit could not have seen one"
             return cls("unknown", words, high)
-        attacks = "the one attack that was made" if len(made) == 1 else f"{len(made)} kinds of attack"
+        attacks = "the one attack that could tell" if len(made) == 1 else f"{len(made)} kinds of attack"
         return cls("clear", f"in the released {who} by {attacks}", high)
 
 
@@ -140,6 +140,10 @@ def _power(audit: Mapping[str, Any]) -> str:
             f"The same attackers recognise {' and '.join(shares)}: "
             + ("the instruments work." if weakest >= 0.5 else "they are weak on such pictures; a leak may have gone unseen.")
         )
+    if measure(dig(audit, "arms", "filtered", "membership", "loss", "auc")) and not measure(
+        dig(audit, "arms", "filtered", "membership", "likelihood_ratio", "auc")
+    ):
+        told.append("Whose pictures were used in training was asked of the loss alone, which misses much; it may be told by more.")
     return " ".join(told)
 
 
