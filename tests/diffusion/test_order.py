@@ -63,8 +63,12 @@ def test_an_epoch_far_away_costs_no_more() -> None:
 
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
 def test_shares_of_all_ranks_are_the_step(world: int) -> None:
-    parts = [share(7, 12, rank, world) for rank in range(world)]
+    parts = [share(7, 12, rank, 12 // world) for rank in range(world)]
     assert np.concatenate(parts).tolist() == list(range(84, 96))
+
+
+def test_shares_that_are_too_large_repeat_the_last_row() -> None:
+    assert [share(7, 10, rank, 4).tolist() for rank in range(3)] == [[70, 71, 72, 73], [74, 75, 76, 77], [78, 79, 79, 79]]
 
 
 def test_nothing_has_no_order() -> None:

@@ -11,7 +11,7 @@ import ray
 
 from pd.config import ModelSettings
 from pd.engine.ray_start import check_tls
-from pd.engine.runtime import _even_share, connect, preflight_train, split_batch, unwrap
+from pd.engine.runtime import _even_share, connect, preflight_train, rank_rows, split_batch, unwrap
 from pd.errors import LeakError, UserError
 
 
@@ -173,12 +173,17 @@ def test_batches_are_split_evenly_or_refused() -> None:
         split_batch(settings(batch=64, workers=3))
 
 
-def test_a_batch_divides_among_every_number_of_workers_of_a_range() -> None:
+def test_a_number_of_workers_that_changes_need_not_divide_the_batch() -> None:
     elastic = settings(batch=24, workers=[1, 4], micro_batch="auto")
     assert [split_batch(elastic, workers) for workers in (1, 2, 3, 4)] == [24, 12, 8, 6]
     assert split_batch(elastic) == 6
     assert split_batch(settings(batch=24, workers=[2, 4], micro_batch=2), 3) == 2
-    with pytest.raises(UserError, match=r"64 does not divide among 3 workers\. set batch: 72, or narrow workers = \[1, 4\]"):
-        split_batch(settings(batch=64, workers=[1, 4]))
-    with pytest.raises(UserError, match=r"12 images .* micro-batches of 8\. choose a divisor of 2"):
-        split_batch(settings(batch=24, workers=[2, 4], micro_batch=8))
+    uneven = settings(batch=64, workers=[1, 8])
+    assert [rank_rows(uneven, workers) for workers in (1, 3, 5, 7, 8)] == [64, 22, 13, 10, 8]
+    in_parts = settings(batch=64, workers=[1, 8], micro_batch=4)
+    assert [rank_rows(in_parts, workers) for workers in (3, 5, 8)] == [24, 16, 8]
+    assert split_batch(in_parts, 3) == 4
+    with pytest.raises(UserError, match=r"4 does not divide among 8 workers\. set batch: 8, or at most 4 workers"):
+        split_batch(settings(batch=4, workers=[1, 8]))
+    with pytest.raises(UserError, match=r"12 images .* micro-batches of 8\. choose a divisor of 12"):
+        split_batch(settings(batch=24, workers=2, micro_batch=8))

@@ -19,6 +19,10 @@ class Denoiser(nn.Module):
     Args:
         components: the model; its UNet (and text encoder) are trained in place.
         settings: prediction, min_snr_gamma, gradient_checkpointing, and what is trained.
+
+    Attributes:
+        shares_text: whether the UNet is given each distinct caption once. How many there are differs from step to step, so
+            whoever compiles the UNet for fixed shapes sets this to False.
     """
 
     def __init__(self, components: Components, settings: ModelSettings) -> None:
@@ -29,7 +33,7 @@ class Denoiser(nn.Module):
         if settings.trains_text_encoder:
             self.text_encoder = components.text_encoder.train()
             choose_trained(self.text_encoder, settings.text_encoder_training)
-        self._shares_text = quicken(self.unet)
+        self.shares_text = quicken(self.unet)
         if settings.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
             if self.text_encoder is not None:
@@ -39,7 +43,9 @@ class Denoiser(nn.Module):
         # No buffer: DeepSpeed turns buffers to bfloat16, in which 1 - abar loses the first timesteps.
         self._alphas = alphas(components.scheduler)
 
-    def forward(self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor, rows: Tensor) -> Tensor:
+    def forward(
+        self, latents: Tensor, noise: Tensor, timesteps: Tensor, text: Tensor, rows: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """The objective, a float32 scalar: the mean over rows, so that equal micro-batches average to their batch's.
 
         Args:
@@ -48,18 +54,28 @@ class Denoiser(nn.Module):
             timesteps: (B,) int64.
             text: tokens (u, L) int64 when the text encoder is trained, else its embeddings (u, L, d).
             rows: (B,) int64, each image's row in `text`.
+            weights: (B,) float32, times which each image counts; None: once.
         """
         table = self._alphas.to(latents.device)
         embeddings = text if self.text_encoder is None else self.text_encoder(text)[0]
         noisy = add_noise(latents, noise, timesteps, table)
         dtype = self.unet.dtype
-        if self._shares_text:
+        if self.shares_text:
             predicted = self.unet(
                 noisy.to(dtype), timesteps, embeddings.to(dtype), cross_attention_kwargs={"rows": rows}
             ).sample
         else:
             predicted = self.unet(noisy.to(dtype), timesteps, embeddings[rows].to(dtype)).sample
-        return loss(predicted, latents, noise, timesteps, alphas=table, prediction=self.prediction, gamma=self.gamma)
+        return loss(
+            predicted,
+            latents,
+            noise,
+            timesteps,
+            alphas=table,
+            prediction=self.prediction,
+            gamma=self.gamma,
+            weights=weights,
+        )
 
     def blank(self, rows: int, device: torch.device) -> tuple[Tensor, ...]:
         """Arguments of `forward` for so many rows, all zero, no caption shared: no batch of this length takes more memory."""

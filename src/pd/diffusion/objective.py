@@ -49,8 +49,8 @@ class Batch:
         return len(self.indices)
 
     def part(self, start: int, stop: int) -> "Batch":
-        """Rows start to stop: a worker's share, or a micro-batch."""
-        rows = slice(start, stop)
+        """Rows start to stop: a worker's share, or a micro-batch. Beyond the last row that one is repeated."""
+        rows = slice(start, stop) if stop <= len(self) else torch.arange(start, stop).clamp(max=len(self) - 1)
         spread = None if self.spread is None else self.spread[rows]
         return Batch(self.indices[rows], self.timesteps[rows], self.noise[rows], self.drop[rows], self.variant[rows], spread)
 
@@ -130,9 +130,11 @@ def loss(
     alphas: Tensor,
     prediction: Literal["v_prediction", "epsilon"],
     gamma: float | None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Weighted mean squared error of a prediction: a scalar, the mean of `row_errors`."""
-    return row_errors(predicted, latents, noise, timesteps, alphas=alphas, prediction=prediction, gamma=gamma).mean()
+    """Weighted mean squared error of a prediction: a scalar, the mean of `row_errors`, times `weights` (B,) where given."""
+    errors = row_errors(predicted, latents, noise, timesteps, alphas=alphas, prediction=prediction, gamma=gamma)
+    return errors.mean() if weights is None else (errors * weights).mean()
 
 
 def row_errors(

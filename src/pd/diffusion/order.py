@@ -80,10 +80,13 @@ class Order:
         return epochs * self.windows + windows, within
 
 
-def share(step: int, batch: int, rank: int = 0, world: int = 1) -> Rows:
-    """The positions, (batch / world,) int64, that a rank visits in a step of `batch` rows."""
-    each = batch // world
-    return step * batch + rank * each + np.arange(each)
+def share(step: int, batch: int, rank: int = 0, each: int | None = None) -> Rows:
+    """The positions, (each,) int64, that a rank visits in a step of `batch` rows.
+
+    Ranks take `each` rows in turn (None: all). Where that is more than there are, the batch's last row is visited again.
+    """
+    each = each or batch
+    return step * batch + np.minimum(rank * each + np.arange(each), batch - 1)
 
 
 @lru_cache(maxsize=4)

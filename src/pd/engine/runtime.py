@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import gcd, lcm
 from typing import Any
 
 from pd.config import ModelSettings
@@ -158,32 +157,36 @@ def split_batch(settings: ModelSettings, workers: int | None = None) -> int:
         workers: how many there are; None: as many as the settings allow.
 
     Raises:
-        UserError: the batch does not divide evenly among every number of workers that the settings allow. Uneven parts
-            would weigh images unequally.
+        UserError: the batch does not divide evenly among a fixed number of workers, or their share into micro-batches; or
+            there are more workers than images. (Among a number that changes it need not: see `rank_rows`.)
     """
     low, high = max(1, settings.min_workers), max(1, settings.max_workers)
-    allowed = range(low, high + 1)
-    uneven = [number for number in allowed if settings.batch % number]
-    if uneven:
-        multiple = lcm(*allowed)
-        narrower = "" if low == high else f", or narrow workers = [{low}, {high}]"
+    batch, micro = settings.batch, settings.micro_batch
+    if high > batch or (low == high and batch % high):
         raise UserError(
-            f"a batch of {settings.batch} does not divide among {uneven[0]} workers",
-            where=f"batch = {settings.batch}",
-            fix=f"set batch: {-(-settings.batch // multiple) * multiple}{narrower}",
+            f"a batch of {batch} does not divide among {high} workers",
+            where=f"batch = {batch}",
+            fix=f"set batch: {-(-batch // high) * high}" + ("" if low == high else f", or at most {batch} workers"),
         )
-    micro = settings.micro_batch
-    if isinstance(micro, int):
-        shares = [settings.batch // number for number in allowed]
-        broken = [share for share in shares if share % micro]
-        if broken:
-            raise UserError(
-                f"{broken[0]} images per worker and step do not divide into micro-batches of {micro}",
-                where=f"micro_batch = {micro}",
-                fix=f"choose a divisor of {gcd(*shares)}",
-            )
-        return micro
-    return settings.batch // (workers or high)
+    if not isinstance(micro, int):
+        return rank_rows(settings, workers or high)
+    if low == high and batch // high % micro:
+        raise UserError(
+            f"{batch // high} images per worker and step do not divide into micro-batches of {micro}",
+            where=f"micro_batch = {micro}",
+            fix=f"choose a divisor of {batch // high}",
+        )
+    return micro
+
+
+def rank_rows(settings: ModelSettings, workers: int) -> int:
+    """Rows of each of so many workers in a step: the same number for all, though the batch may not divide among them.
+
+    So many that they hold the whole batch; what is too many is a row that is repeated and counts for nothing, fewer than
+    `workers * micro_batch` of them.
+    """
+    multiple = settings.micro_batch if isinstance(settings.micro_batch, int) else 1
+    return -(-settings.batch // (workers * multiple)) * multiple
 
 
 def unwrap(error: BaseException) -> UserError | None:

@@ -143,7 +143,9 @@ def _power(audit: Mapping[str, Any]) -> str:
     if measure(dig(audit, "arms", "filtered", "membership", "loss", "auc")) and not measure(
         dig(audit, "arms", "filtered", "membership", "likelihood_ratio", "auc")
     ):
-        told.append("Whose pictures were used in training was asked of the loss alone, which misses much; it may be told by more.")
+        told.append(
+            "Whose pictures were used in training was asked of the loss alone, which misses much; it may be told by more."
+        )
     return " ".join(told)
 
 

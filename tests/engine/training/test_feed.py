@@ -23,7 +23,7 @@ from pd.diffusion.latents import shard_path
 from pd.diffusion.order import share
 from pd.diffusion.tokenizer import tokenize
 from pd.diffusion.variants import Variants
-from pd.engine.runtime import connect
+from pd.engine.runtime import connect, rank_rows
 from pd.engine.training import encode as train_encode
 from pd.engine.training import feed as train_feed
 from pd.engine.training import ground as train_ground
@@ -119,6 +119,16 @@ def test_ranks_together_see_what_one_sees_from_any_step_on(tmp_path: Path, windo
             torch.testing.assert_close(torch.cat([row[at] if at < 3 else row[3][row[4]] for row in rows]), expected)
 
 
+def test_where_a_batch_does_not_divide_among_ranks_each_row_counts_once_and_the_rest_not_at_all(tmp_path: Path) -> None:
+    parts = prepared(job := job_in(tmp_path, workers=[1, 4]), 8)
+    ((latents, noise, *_),) = Feed(job, Rank(0, 1), parts).micro_batches(3, BATCH)  # type: ignore[arg-type]
+    four = [batches(Feed(job, Rank(rank, 4), parts), range(3, 4), 2)[0] for rank in range(4)]  # type: ignore[arg-type]
+    weights = torch.cat([given[5] for given in four])
+    assert weights.tolist() == pytest.approx([8 / 6] * 6 + [0, 0])
+    for at, whole in ((0, latents), (1, noise)):
+        assert torch.equal(torch.cat([given[at] for given in four])[:BATCH], whole)
+
+
 def test_rows_are_the_images_captions_and_variants_that_are_drawn(tmp_path: Path) -> None:
     parts = prepared(job := job_in(tmp_path, caption_dropout=0.5, crop=0.5, crop_variants=2), 8)
     latents = open_latents(job)
@@ -180,19 +190,19 @@ def test_a_frozen_text_encoder_runs_here_when_its_embeddings_were_too_many(
 
 
 def test_blocks_of_a_stream_are_each_ranks_rows_in_turn() -> None:
-    part = Part(start=3, stop=10, chunk=3, world=2, batch=4)
+    part = Part(start=3, stop=10, chunk=3, world=2, batch=4, each=2)
     assert part.blocks == 6
     assert [list(part.steps_of(block)) for block in range(6)] == [[3, 4, 5]] * 2 + [[6, 7, 8]] * 2 + [[9]] * 2
 
 
 def test_a_stream_has_a_bounded_number_of_blocks_of_a_few_megabytes() -> None:
-    small = Part.starting(0, 900, world=1, batch=64, row_bytes=4096)
+    small = Part.starting(0, 900, world=1, batch=64, each=64, row_bytes=4096)
     assert (small.start, small.stop, small.chunk, small.blocks) == (0, 900, 16, 57)
-    large = Part.starting(5, 10**6, world=128, batch=2048, row_bytes=2**16)
+    large = Part.starting(5, 10**6, world=128, batch=2048, each=16, row_bytes=2**16)
     assert large.chunk == 4
     assert large.stop == 5 + 4 * 64
     assert large.blocks == 128 * 64
-    huge = Part.starting(0, 10, world=1, batch=64, row_bytes=2**24)
+    huge = Part.starting(0, 10, world=1, batch=64, each=64, row_bytes=2**24)
     assert huge.chunk == 1
 
 
@@ -204,8 +214,9 @@ def streamed(job: Job, parts: Components, world: int, steps: range) -> list[list
         try:
             worker = Rank(rank, world, meeting)
             feed = Feed(job, worker, parts)  # type: ignore[arg-type]
-            feed._source = Stream(job, worker, open_latents(job), 1000)  # type: ignore[arg-type]
-            found[rank] = batches(feed, steps, BATCH // world)
+            each = rank_rows(job.settings, world)
+            feed._source = Stream(job, worker, open_latents(job), 1000, each)  # type: ignore[arg-type]
+            found[rank] = batches(feed, steps, each)
         except BaseException as error:
             errors.append(error)
 
@@ -226,6 +237,7 @@ def streamed(job: Job, parts: Components, world: int, steps: range) -> list[list
         pytest.param(1, 5, {}, marks=pytest.mark.exhaustive),
         pytest.param(2, 0, {"flip": False}, marks=pytest.mark.exhaustive),
         (2, 5, {}),
+        pytest.param(4, 5, {"workers": [1, 4]}, marks=pytest.mark.exhaustive, id="uneven"),
     ],
 )
 def test_a_stream_gives_what_a_reader_reads(
@@ -239,7 +251,7 @@ def test_a_stream_gives_what_a_reader_reads(
     for rank in range(world):
         reader = Feed(job, Rank(rank, world), parts)  # type: ignore[arg-type]
         assert isinstance(reader._source, Reader)
-        assert same(found[rank], batches(reader, range(start, 12), BATCH // world))
+        assert same(found[rank], batches(reader, range(start, 12), rank_rows(job.settings, world)))
 
 
 def test_rows_out_of_order_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,11 +259,11 @@ def test_rows_out_of_order_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
     class End:
         def iter_batches(self, **_: Any) -> list[Any]:
-            feeder = Feeder(job, Part(0, 12, 1, 1, BATCH), 1000)
+            feeder = Feeder(job, Part(0, 12, 1, 1, BATCH, BATCH), 1000)
             return [feeder({"block": np.array([step])}) for step in (0, 2)]
 
     monkeypatch.setattr(train_stream, "_start", lambda *_: [End()])
-    stream = Stream(job, Rank(0, 1), open_latents(job), 1000)  # type: ignore[arg-type]
+    stream = Stream(job, Rank(0, 1), open_latents(job), 1000, BATCH)  # type: ignore[arg-type]
     expected = Feed(job, Rank(0, 1), parts)._source.take(0, drawn_variants(job, 0))  # type: ignore[arg-type]
     assert np.array_equal(stream.take(0, drawn_variants(job, 0))["mean"], expected["mean"])
     with pytest.raises(RuntimeError, match=r"out of order: rank 0 of 1 got position \[12\] in step 1 where \[6\] was due"):

@@ -123,3 +123,12 @@ def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_l
     expected = bare_loop(settings(**lora))
     for stage in plans(None):
         assert apart(weights(tmp_path / stage / "model"), expected) < OTHER_RANKS, f"stage {stage}"
+
+
+def test_ranks_among_whom_a_batch_does_not_divide_train_as_one(tmp_path: Path) -> None:
+    spawn(1, tmp_path, {"one": (ELASTIC, None)})
+    three = {"three": ({"workers": [1, 3], **ELASTIC}, None), "cut": ({"workers": [1, 3], "zero_stage": 2, **ELASTIC}, None)}
+    spawn(3, tmp_path, three | {"cut in parts": ({"workers": [1, 3], "zero_stage": 1, "micro_batch": 2, **ELASTIC}, None)})
+    for name in (*three, "cut in parts"):
+        assert curve(tmp_path / name) == pytest.approx(curve(tmp_path / "one"), abs=1e-5), name
+        assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "one" / "model")) < OTHER_RANKS, name

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from bare_loop import bare_loop
+from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from small_training import DATA, SEED, apart, pictures, settings, train, weights
-from torch import Tensor
+from torch import Tensor, nn
 
 from pd.diffusion import autoencoder
 from pd.diffusion.components import build
@@ -48,6 +49,27 @@ def test_it_trains_as_a_bare_torch_loop_does(tmp_path: Path, changes: dict[str, 
 def test_a_compiled_unet_trains_the_same_weights(tmp_path: Path, whole: dict[str, Tensor]) -> None:
     train(tmp_path, settings(compile="on"))
     assert apart(weights(tmp_path / "out"), whole) < 1e-4
+
+
+def test_a_compiled_unet_is_compiled_once_however_many_captions_a_step_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        compiled.append(graph)
+        return graph.forward
+
+    def compile_and_count(self: nn.Module, **how: Any) -> None:
+        nn.Module.compile(self, backend=count, **how)
+
+    monkeypatch.setattr(UNet2DConditionModel, "compile", compile_and_count)
+    torch.compiler.reset()
+    train(tmp_path, settings(compile="on", batch=3))
+    seen = len(compiled)
+    torch.compiler.reset()
+    train(tmp_path / "one", settings(compile="on", batch=3, steps=1))
+    assert 0 < seen == len(compiled) - seen
 
 
 def test_bf16_stays_near_fp32(tmp_path: Path, whole: dict[str, Tensor]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
+from pd.engine.runtime import rank_rows
 from pd.engine.training.checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
 from pd.engine.training.flat import flatten
 from pd.engine.training.partition import Piece, masters, pieces, stage_of
@@ -46,7 +47,7 @@ class TrainEngine:
             model=module,
             optimizer=_adamw(self._flat.mine, settings) if self._flat else None,
             model_parameters=trained,  # the frozen ones get no gradients and no state
-            config=_config(settings, self.stage, micro_batch, size, device),
+            config=_config(settings, self.stage, micro_batch, size, device, distributed.get_world_size()),
             dist_init_required=False,
         )
         if self._flat:  # DeepSpeed would take the gradients one by one, and forget them after the step
@@ -54,6 +55,7 @@ class TrainEngine:
             self.engine.zero_grad = self._flat.zero_grad
         # ZeRO 3 gathers each layer's weights as it comes: nothing whole to compile.
         if settings.compile == "on" or (settings.compile == "auto" and device.type != "cpu" and self.stage < 3):
+            module.shares_text = False  # one shape for every step: else each number of captions is compiled anew
             module.unet.compile(dynamic=False)  # in place: the names of parameters stay
         self.ema = Ema(self._masters(), settings.ema)
 
@@ -191,13 +193,15 @@ def _shape(parameter: Tensor) -> torch.Size:
     return getattr(parameter, "ds_shape", parameter.shape)
 
 
-def _config(settings: ModelSettings, stage: int, micro_batch: int, size: int, device: torch.device) -> dict[str, Any]:
+def _config(
+    settings: ModelSettings, stage: int, micro_batch: int, size: int, device: torch.device, world: int
+) -> dict[str, Any]:
     """DeepSpeed's settings. bf16 is autocast over float32 weights: they and their average keep their precision."""
     offload = {"device": "cpu", "pin_memory": device.type != "cpu"} if settings.offload == "optimizer" else None
     # DeepSpeed's own Adam compiles itself with ninja when it is first used
     adamw = {"type": "AdamW", "params": {"torch_adam": True, **_adamw_settings(settings)}}
     return {
-        "train_batch_size": settings.batch,
+        "train_batch_size": world * rank_rows(settings, world),
         "train_micro_batch_size_per_gpu": micro_batch,
         # At stage 0 `training.flat` has clipped the gradients; DeepSpeed would clip them to 1 where it is told nothing.
         "gradient_clipping": settings.clip_norm if stage else 0.0,

@@ -37,6 +37,7 @@ class Part:
         chunk: steps of a block; the last ones may have fewer.
         world: ranks.
         batch: rows of a step, over all ranks.
+        each: rows of each rank, as `share` counts them.
     """
 
     start: int
@@ -44,12 +45,13 @@ class Part:
     chunk: int
     world: int
     batch: int
+    each: int
 
     @classmethod
-    def starting(cls, step: int, steps: int, *, world: int, batch: int, row_bytes: int) -> "Part":
+    def starting(cls, step: int, steps: int, *, world: int, batch: int, each: int, row_bytes: int) -> "Part":
         """A stream from a step on, to the last or as far as its blocks are few enough."""
-        chunk = max(1, BLOCK_BYTES // (batch // world * row_bytes))
-        return cls(step, min(steps, step + chunk * max(BLOCKS // world, CHUNKS)), chunk, world, batch)
+        chunk = max(1, BLOCK_BYTES // (each * row_bytes))
+        return cls(step, min(steps, step + chunk * max(BLOCKS // world, CHUNKS)), chunk, world, batch, each)
 
     @property
     def blocks(self) -> int:
@@ -81,16 +83,16 @@ class Feeder:
         (block,) = asked["block"].tolist()
         rank = block % self._part.world
         steps = self._part.steps_of(block)
-        positions = np.concatenate([share(step, self._part.batch, rank, self._part.world) for step in steps])
+        positions = np.concatenate([share(step, self._part.batch, rank, self._part.each) for step in steps])
         variants = np.concatenate([self._variants(step, rank) for step in steps])
         return to_table({"position": positions, **self._latents.take(self._order, positions, variants)})
 
     def _variants(self, step: int, rank: int) -> Rows:
-        each = self._part.batch // self._part.world
+        each = self._part.each
         if self._latents.variants == 1:
             return np.zeros(each, np.int64)
         batch = drawn(self._job, self._latents, self._order, step, self._timesteps)
-        return batch.variant[rank * each : (rank + 1) * each].numpy()
+        return batch.part(rank * each, (rank + 1) * each).variant.numpy()
 
 
 class Stream:
@@ -101,10 +103,11 @@ class Stream:
         worker: this rank.
         latents: the cache, of which only the shape is read here.
         timesteps: length of the noise schedule.
+        each: rows of each rank in a step.
     """
 
-    def __init__(self, job: Job, worker: Worker, latents: Latents, timesteps: int) -> None:
-        self._job, self._worker, self._latents, self._timesteps = job, worker, latents, timesteps
+    def __init__(self, job: Job, worker: Worker, latents: Latents, timesteps: int, each: int) -> None:
+        self._job, self._worker, self._latents, self._timesteps, self._each = job, worker, latents, timesteps, each
         self._part: Part | None = None
         self._tables: Iterator[pa.Table] = iter(())
 
@@ -117,7 +120,7 @@ class Stream:
         if self._part is None or step == self._part.stop:
             self._open(step)
         found = from_table(next(self._tables))
-        due = share(step, self._job.settings.batch, self._worker.rank, self._worker.world)
+        due = share(step, self._job.settings.batch, self._worker.rank, self._each)
         got = found.pop("position")
         if not np.array_equal(got, due):
             raise RuntimeError(
@@ -130,11 +133,9 @@ class Stream:
         """Start the next stream, on rank 0, and tell the others of it."""
         batch, world = self._job.settings.batch, self._worker.world
         row_bytes = 4 * int(np.prod(self._latents.shape)) * len(self._latents.kinds)
-        part = Part.starting(step, self._job.settings.steps, world=world, batch=batch, row_bytes=row_bytes)
+        part = Part.starting(step, self._job.settings.steps, world=world, batch=batch, each=self._each, row_bytes=row_bytes)
         ends = self._worker.agree(_start(self._job, part, self._timesteps) if self._worker.rank == 0 else None)
-        batches = ends[self._worker.rank].iter_batches(
-            batch_size=batch // world, batch_format="pyarrow", prefetch_batches=AHEAD
-        )
+        batches = ends[self._worker.rank].iter_batches(batch_size=self._each, batch_format="pyarrow", prefetch_batches=AHEAD)
         self._part, self._tables = part, iter(batches)
 
 
