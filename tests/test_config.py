@@ -66,6 +66,9 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
         ("teacher: {adapter: lora}", "teacher: lora (train_unet and train_text_encoder) adapts what a base has learned"),
         ("teacher: {train_text_encoder: lora}", "teacher: lora (train_text_encoder)"),
         ("teacher: {train_unet: frozen}", "random weights: name a base"),
+        ("student: {prediction: epsilon}", "set zero_terminal_snr: false, or prediction: v_prediction"),
+        ("student: {autoencoder: base}", "there is no base: name one, or set autoencoder: bundled"),
+        ("student: {revision: v1}", "revision = v1 is of a base on the hub, and there is no base"),
         ("teacher: {offload: optimizer, zero_stage: 0}", "set zero_stage to 1, 2 or 3"),
         (
             "sweep: {constraints: [excess_high below 0.02]}",

@@ -207,6 +207,22 @@ def test_one_stage_alone_says_which_of_its_needs_are_not_of_these_settings(run: 
     assert "`audit` is used as it is (audit.samples changed from 64 to 32)" in " ".join(done.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (("student.batch=9", "student.workers=2"), "student, batch = 9: a batch of 9 does not divide among 2 workers"),
+        (("student.base=nowhere/at/all",), "student, base = nowhere/at/all: no such folder"),
+        (("teacher.micro_batch=7",), "teacher, micro_batch = 7: "),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_the_first_stage(tmp_path: Path, wrong: tuple[str, ...], says: str) -> None:
+    done = again(tmp_path / "runs" / "smoke", *wrong)
+    assert done.returncode == 2
+    assert says in " ".join(done.stderr.split())
+    assert "ingest" not in done.stderr
+    assert not (tmp_path / "runs" / "smoke").exists()
+
+
 def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
     model = digest_folder(run / "release" / "model")
     audit = (run / "release" / "audit.json").read_bytes()

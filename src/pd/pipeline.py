@@ -18,6 +18,7 @@ from pd import __version__
 from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
+from pd.engine.runtime import split_batch
 from pd.errors import UserError
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
@@ -67,6 +68,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
         if only:
             _name_stale_needs(wanted, settings, reporter)
         try:
+            _refuse_models(wanted, settings, run)
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
@@ -123,6 +125,28 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
                 where=str(run.root),
                 fix="choose another `name`, or delete the folder if you are done with it",
             )
+
+
+def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> None:
+    """What can be told of trainings to come is told before the first stage: a student comes days after its teacher."""
+    for name, model in (("teacher", settings.teacher), ("student", settings.student)):
+        stage = BY_NAME[name]
+        if stage not in wanted or _why_run(stage, run, settings) is None:
+            continue
+        try:
+            split_batch(model)
+            if model.base is not None:
+                from pd.diffusion import pretrained  # brings diffusers
+
+                pretrained.check(pretrained.locate(model.base, model.revision))
+        except UserError as error:
+            raise UserError(error.what, where=f"{name}, {error.where}", fix=error.fix) from None
+
+
+def _why_run(stage: Stage, run: Run, settings: Settings) -> str | None:
+    """Why a stage must run (again), as things are now; None: it is done."""
+    record = read_record(run.record(stage.name))
+    return why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
 
 
 def _lies_in(root: Path, source: Path) -> bool:

@@ -75,9 +75,9 @@ def test_channels_that_do_not_fit_are_refused(base: Path, data: DataSettings, va
 
 
 def test_a_missing_base_is_refused(data: DataSettings, tmp_path: Path) -> None:
-    refused(data, "there is no base", autoencoder="base")
     refused(data, "no such folder", base=str(tmp_path / "nowhere"), autoencoder="base")
     refused(data, "no model_index.json", base=str(tmp_path), autoencoder="base")
+    refused(data, "a folder has no revisions", base=str(tmp_path), revision="v1", autoencoder="base")
 
 
 def test_a_hub_id_without_a_network_is_one_clear_error(data: DataSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,11 +14,6 @@ def test_the_last_timestep_has_no_signal_and_sampling_starts_there() -> None:
     assert schedule.alphas(schedule.build(ModelSettings(zero_terminal_snr=False)))[-1] > 0.004
 
 
-def test_noise_prediction_at_zero_snr_is_refused() -> None:
-    with pytest.raises(UserError, match="set zero_terminal_snr: false"):
-        schedule.build(ModelSettings(prediction="epsilon"))
-
-
 def test_a_base_keeps_its_betas_and_must_predict_the_same() -> None:
     base = DPMSolverMultistepScheduler(beta_schedule="linear", beta_start=0.001, beta_end=0.01, prediction_type="epsilon")
     kept = schedule.build(ModelSettings(prediction="epsilon", zero_terminal_snr=False), base)

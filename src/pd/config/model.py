@@ -144,6 +144,15 @@ class ModelSettings(Section):
             )
         if self.base is None and trained["train_unet"] == "frozen":
             raise ValueError("train_unet = frozen leaves a UNet of random weights: name a base, or train it in full")
+        if self.base is None and self.autoencoder == "base":
+            raise ValueError("autoencoder = base, and there is no base: name one, or set autoencoder: bundled")
+        if self.base is None and self.revision is not None:
+            raise ValueError(f"revision = {self.revision} is of a base on the hub, and there is no base: name one")
+        if self.zero_terminal_snr and self.prediction == "epsilon":
+            raise ValueError(
+                "a network that predicts noise (prediction = epsilon) learns nothing where everything is noise: "
+                "set zero_terminal_snr: false, or prediction: v_prediction"
+            )
         if 0 < self.gpus_per_worker < 1 and self.max_workers > 1:
             raise ValueError(
                 f"gpus_per_worker = {self.gpus_per_worker:g} would put workers on the same GPU, and NCCL refuses that: "

@@ -54,8 +54,6 @@ def build(model: ModelSettings, data: DataSettings, seed: int, vae: AutoencoderK
     if (vae is not None) != (model.autoencoder == "train"):
         raise ValueError("an autoencoder is handed over when, and only when, the settings say `autoencoder: train`")
     base = None if model.base is None else pretrained.read(pretrained.locate(model.base, model.revision))
-    if base is None and model.autoencoder == "base":
-        raise UserError("there is no base", where="autoencoder = base", fix="name a base, or set autoencoder: bundled")
     scheduler = schedule.build(model, base.scheduler if base else None)
     if vae is None:
         vae = base.vae if base and model.autoencoder == "base" else autoencoder.bundled(data.mode, data.size)

@@ -55,10 +55,12 @@ def locate(base: str, revision: str | None = None) -> Path:
     """The folder of a base: itself, or the hub's, downloaded once.
 
     Raises:
-        UserError: there is no such folder or repository, or the hub cannot be reached.
+        UserError: there is no such folder or repository, or the hub cannot be reached; a folder has no revisions.
     """
     folder = Path(base).expanduser()
     if folder.is_dir():
+        if revision is not None:
+            raise UserError("a folder has no revisions", where=f"revision = {revision}, base = {base}", fix="leave it empty")
         return folder
     if not HUB_ID.fullmatch(base):
         raise UserError("no such folder", where=f"base = {base}", fix="name a diffusers folder or a hub id 'owner/name'")
@@ -81,15 +83,24 @@ def locate(base: str, revision: str | None = None) -> Path:
         raise UserError(f"the hub gave no answer ({type(error).__name__})", where=where, fix="try again later") from None
 
 
-def read(folder: Path) -> Parts:
-    """The parts of a folder in the layout of diffusers' StableDiffusionPipeline.
+def check(folder: Path) -> None:
+    """What can be told of a base before it is loaded.
 
     Raises:
-        UserError: another layout, a part is missing, broken or another class, or weights are not safetensors.
+        UserError: another layout than StableDiffusionPipeline's, a part is missing, or weights are not safetensors.
     """
     _check_index(folder)
     for part, name in WEIGHTS.items():
         _check_weights(folder / part, name)
+
+
+def read(folder: Path) -> Parts:
+    """The parts of a folder in the layout of diffusers' StableDiffusionPipeline.
+
+    Raises:
+        UserError: as `check`, or a part is broken or another class.
+    """
+    check(folder)
     with quiet():
         unet, vae, text_encoder = (_model(folder, part) for part in WEIGHTS)
     tokenizer = _tokenizer(folder)

@@ -32,14 +32,8 @@ def build(settings: ModelSettings, base: DPMSolverMultistepScheduler | None = No
         base: the scheduler of the base that is fine-tuned, whose betas are kept.
 
     Raises:
-        UserError: noise is to be predicted where there is nothing but noise, or the base predicts something else.
+        UserError: the base predicts something else.
     """
-    if settings.zero_terminal_snr and settings.prediction == "epsilon":
-        raise UserError(
-            "a network that predicts noise learns nothing where everything is noise",
-            where="zero_terminal_snr = true, prediction = epsilon",
-            fix="set zero_terminal_snr: false, or prediction: v_prediction",
-        )
     if base is not None and base.config.prediction_type != settings.prediction:
         raise UserError(
             f"the base predicts {base.config.prediction_type}",
