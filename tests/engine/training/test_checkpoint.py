@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pd.engine.training.checkpoint import AVERAGE, KINDS, WEIGHTS, Checkpoint, write, write_client
+from pd.engine.training.checkpoint import AVERAGE, KINDS, WEIGHTS, Checkpoint, newest, write, write_client
 from pd.engine.training.engine import take_weights
 from pd.engine.training.partition import Piece
 from pd.errors import UserError
@@ -81,6 +81,18 @@ def test_a_module_takes_the_weights_in_its_shapes_and_not_what_is_frozen(tmp_pat
     take_weights(module, Checkpoint(tmp_path / "c"))
     assert torch.equal(module.third, whole(WEIGHTS)["third"].view(3, 4))
     assert torch.equal(module.frozen, torch.zeros(2))
+
+
+def test_the_newest_checkpoint_is_the_one_of_most_steps_that_is_whole(tmp_path: Path) -> None:
+    for name, step in (("a", 9), ("b", 7), ("c", 8), ("d", 6)):
+        write_all(tmp_path / name, 2)
+        write_client(tmp_path / name, {"step": step, "parts": 2})
+    (tmp_path / "a" / "rank_1.safetensors").unlink()
+    whole_file = (tmp_path / "c" / "rank_0.safetensors").read_bytes()
+    (tmp_path / "c" / "rank_0.safetensors").write_bytes(whole_file[:-4])
+    (tmp_path / "e").mkdir()
+    assert newest(tmp_path.iterdir()) == tmp_path / "b"
+    assert newest([tmp_path / "a", tmp_path / "nowhere"]) is None
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:

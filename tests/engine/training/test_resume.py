@@ -1,6 +1,7 @@
 """A training goes on after every kind of death, and one that is finished is not repeated."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ from small_training import (
     LONG,
     SEED,
     apart,
+    job_folder,
     pictures,
     records,
     resumed_at,
@@ -60,6 +62,47 @@ def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path, whole:
         train(tmp_path, chosen)
     assert [record["step"] for record in records(tmp_path)[before:]] == [2, 3, 4, 5, 6]
     assert apart(weights(tmp_path / "out"), whole) == 0.0
+
+
+def test_it_goes_on_in_this_process_from_what_workers_left(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    train_until(tmp_path, settings(), 3)
+    (kept,) = job_folder(tmp_path).glob("local_*")
+    kept.rename(kept.with_name("checkpoint_2026-11-29_06-00-00.000000"))  # as Ray Train names them
+    train(tmp_path, settings())
+    assert resumed_at(tmp_path) == [2]
+    assert apart(weights(tmp_path / "out"), whole) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_workers_go_on_from_what_this_process_left(tmp_path: Path, whole: dict[str, Tensor]) -> None:
+    train_until(tmp_path, settings(), 3)
+    train(tmp_path, settings(workers=1))
+    assert resumed_at(tmp_path) == [2]
+    assert apart(weights(tmp_path / "out"), whole) < 1e-5
+
+
+def test_a_training_keeps_its_precision_on_another_machine(
+    tmp_path: Path, whole: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pd.engine.training.loop.resolve", lambda precision, device: "fp32")
+    train_until(tmp_path, settings(precision="auto"), 3)
+    monkeypatch.setattr("pd.engine.training.loop.resolve", lambda precision, device: "bf16")
+    facts = train(tmp_path, settings(precision="auto"))
+    assert facts["precision"] == "fp32"
+    assert apart(weights(tmp_path / "out"), whole) == 0.0
+
+
+def test_a_base_counts_by_its_weights(tmp_path: Path, base: Path) -> None:
+    chosen, images = settings(base=str(base), autoencoder="base"), pictures()
+    moved = shutil.copytree(base, tmp_path / "moved")
+    name = name_of(chosen, DATA, images, SEED)
+    assert name_of(settings(base=str(moved), autoencoder="base"), DATA, images, SEED) == name
+    weights_file = moved / "unet" / "diffusion_pytorch_model.safetensors"
+    held = bytearray(weights_file.read_bytes())
+    held[-1] ^= 1
+    weights_file.write_bytes(held)
+    assert name_of(settings(base=str(moved), autoencoder="base"), DATA, images, SEED) != name
 
 
 def test_a_finished_training_is_not_repeated_and_keeps_no_private_cache(tmp_path: Path) -> None:

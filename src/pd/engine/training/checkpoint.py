@@ -22,6 +22,7 @@ from pd.errors import UserError
 WEIGHTS, AVERAGE, MOMENT_1, MOMENT_2 = "weights", "average", "moment_1", "moment_2"
 KINDS = (WEIGHTS, AVERAGE, MOMENT_1, MOMENT_2)
 _CLIENT = "client.json"
+_PARTS = "rank_*.safetensors"
 
 
 def write(folder: Path, rank: int, held: Mapping[str, list[Tensor]], pieces: Iterable[Piece]) -> None:
@@ -44,6 +45,22 @@ def write(folder: Path, rank: int, held: Mapping[str, list[Tensor]], pieces: Ite
 def write_client(folder: Path, client: Mapping[str, Any]) -> None:
     """Write what is not a tensor; one rank does."""
     (folder / _CLIENT).write_text(json.dumps(client), encoding="utf-8")
+
+
+def newest(folders: Iterable[Path]) -> Path | None:
+    """The checkpoint with the most steps behind it, of those that are whole; None: none is."""
+    found = [(steps, folder) for folder in folders if (steps := _steps(folder)) is not None]
+    return max(found)[1] if found else None
+
+
+def _steps(folder: Path) -> int | None:
+    """How many steps lie behind a checkpoint; None: a rank's part is missing or cut off."""
+    try:
+        client = Checkpoint(folder).client
+        parts = len(list(folder.glob(_PARTS)))
+        return int(client["step"]) if parts == client.get("parts", parts) else None
+    except (UserError, KeyError):
+        return None
 
 
 class _Run(NamedTuple):
@@ -73,7 +90,7 @@ class Checkpoint:
         self._runs: dict[tuple[str, str], list[_Run]] = defaultdict(list)
         try:
             self.client: dict[str, Any] = json.loads((folder / _CLIENT).read_text(encoding="utf-8"))
-            self._files: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob("rank_*.safetensors"))]
+            self._files: list[Any] = [safe_open(path, framework="pt") for path in sorted(folder.glob(_PARTS))]
             for number, file in enumerate(self._files):
                 for key in file.keys():  # noqa: SIM118 - it is no mapping
                     kind, name, start = key.split(":")

@@ -98,10 +98,11 @@ class TrainEngine:
     def save(self, folder: Path, client: dict[str, Any]) -> None:
         """Write this rank's part of a checkpoint. All ranks call it; `Checkpoint.client` is what is given here."""
         rank = distributed.get_rank()
+        whole = bool(self._flat and not self._flat.parted)  # every rank has the same
         if rank == 0:
-            write_client(folder, client)
-        if rank > 0 and self._flat and not self._flat.parted:
-            return  # every rank has the same
+            write_client(folder, {**client, "parts": 1 if whole else distributed.get_world_size()})
+        if rank > 0 and whole:
+            return
         steps = [self._moments(master) for master in self._masters()]
         held = {
             WEIGHTS: self._masters(),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings, digest_of
 from pd.diffusion.data import TrainingData
+from pd.store.files import digest_folder
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
 _OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
-_OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing"}
+_OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing", "base", "revision"}
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,20 @@ def common(captions: Iterable[str], most: int = 16) -> tuple[str, ...]:
 def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int) -> str:
     """The folder's name: equal names make equal models, and may go on from each other's checkpoints.
 
-    How the work is laid out does not count: a checkpoint is read by any number of workers, at any ZeRO stage.
+    How the work is laid out does not count: a checkpoint is read by any number of workers, at any ZeRO stage. Of a base its
+    weights count, not where they lie or what they are called.
+
+    Raises:
+        UserError: there is no such base.
     """
+    base = {}
+    if settings.base is not None:
+        from pd.diffusion.pretrained import locate  # brings diffusers
+
+        base = {"base": digest_folder(locate(settings.base, settings.revision))}
     return digest_of(
         {
+            **base,
             "settings": settings.model_dump(mode="json", exclude=_OPERATIONAL),
             "data": {"size": data.size, "mode": data.mode},
             "images": images.fingerprint(),

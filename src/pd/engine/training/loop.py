@@ -58,10 +58,13 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
     log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell, tracker)
     finished = False
     try:
-        precision = worker.agree(resolve(job.settings.precision, worker.device))  # also where machines differ
+        checkpoint = _last_checkpoint(job, worker)
+        # Also where machines differ: within one attempt, and from one attempt to the next.
+        before = checkpoint.client.get("precision") if checkpoint else None
+        precision = before or worker.agree(resolve(job.settings.precision, worker.device))
         job = replace(job, settings=job.settings.model_copy(update={"precision": precision}))
         components = _on_first(worker, lambda: prepare(job, worker.device, log)) or rebuild(job)
-        _Training(job, worker, components, log).run()
+        _Training(job, worker, components, log, checkpoint).run()
         finished = True
     except UserError as error:
         return error
@@ -92,13 +95,24 @@ def _on_first(worker: Worker, work: Callable[[], Value]) -> Value | None:
     return value
 
 
+def _last_checkpoint(job: Job, worker: Worker) -> Checkpoint | None:
+    folder = worker.latest()
+    if folder is None:
+        return None
+    checkpoint = Checkpoint(folder)
+    if checkpoint.client["job"] != job.folder.name:
+        raise checkpoint.broken("is of a training with other settings or images")
+    return checkpoint
+
+
 class _Training:
     """One rank's run through the steps."""
 
-    def __init__(self, job: Job, worker: Worker, components: Components, log: ProgressWriter) -> None:
+    def __init__(
+        self, job: Job, worker: Worker, components: Components, log: ProgressWriter, checkpoint: Checkpoint | None
+    ) -> None:
         self.job, self.settings, self.worker, self.components, self.log = job, job.settings, worker, components, log
         denoiser = Denoiser(components, self.settings)
-        checkpoint = self._last_checkpoint()
         if checkpoint is not None:
             take_weights(denoiser, checkpoint)
         self.watch: Watch | None = None
@@ -139,15 +153,6 @@ class _Training:
         speed = (steps - start) * self.settings.batch / (time.monotonic() - begin) if steps > start else None
         weights = self.engine.averaged()
         _on_first(self.worker, lambda: self._finish(weights, speed))
-
-    def _last_checkpoint(self) -> Checkpoint | None:
-        folder = self.worker.latest()
-        if folder is None:
-            return None
-        checkpoint = Checkpoint(folder)
-        if checkpoint.client["job"] != self.job.folder.name:
-            raise checkpoint.broken("is of a training with other settings or images")
-        return checkpoint
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         self.saved = int(checkpoint.client["step"])
@@ -199,6 +204,7 @@ class _Training:
         if spoilt.item():
             raise self._diverged(f"after step {done} there are weights that are not finite")
         client = {"job": self.job.folder.name, "step": done, "losses": self.losses.state()}
+        client["precision"] = self.settings.precision
         self.worker.checkpoint(done, lambda folder: self.engine.save(folder, client))
         self.saved = done
         _keep_watched(self.job, self.worker)

@@ -10,10 +10,15 @@ import torch
 from torch import distributed
 
 from pd.config.mirrored import is_mirrored
+from pd.engine.training.checkpoint import newest
 from pd.store.mirror import pull, push, remove
 
 SaveCheckpoint = Callable[[Path], None]
 """Writes this rank's part of a checkpoint into a folder; called by all ranks."""
+
+
+_LOCAL, _RAYS = "local_*", "checkpoint_*"
+"""Checkpoints of a training in this process, and Ray Train's (its `StorageContext` names them so)."""
 
 
 class Worker(Protocol):
@@ -73,12 +78,17 @@ class RayWorker:
         import ray.train
 
         checkpoint = ray.train.get_checkpoint()
-        if checkpoint and is_mirrored(self._folder):
+        if is_mirrored(self._folder):
+            if not checkpoint:
+                return None
             held = self._folder / "partial" / f"resumed-{self.rank}"
             shutil.rmtree(held, ignore_errors=True)
             return Path(checkpoint.to_directory(held))
-        # The storage is a mounted folder (`RunConfig.storage_path`), so the checkpoint can be read where it lies.
-        return Path(checkpoint.path) if checkpoint else None
+        # The storage is a mounted folder (`RunConfig.storage_path`), so the checkpoint can be read where it lies; as can what
+        # this training left when it ran in a process of its own.
+        found = [Path(checkpoint.path)] if checkpoint else []
+        ours = newest([*found, *self._folder.glob(_LOCAL)]) if self.rank == 0 else None
+        return self.agree(ours)  # type: ignore[no-any-return]
 
     def told_to_leave(self) -> bool:
         if not self._watched:
@@ -122,11 +132,10 @@ class LocalWorker:
 
     def latest(self) -> Path | None:
         pull(self._folder)
-        kept = self._kept()
-        return kept[-1] if kept else None
+        return newest([*self._kept(), *self._folder.glob(_RAYS)])
 
     def told_to_leave(self) -> bool:
         return False
 
     def _kept(self) -> list[Path]:
-        return sorted(self._folder.glob("local_*"))
+        return sorted(self._folder.glob(_LOCAL))
