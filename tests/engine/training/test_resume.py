@@ -32,6 +32,7 @@ from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
 from pd.engine.training.job import name_of
 from pd.engine.training.train import train_model
+from pd.engine.training.worker import LocalWorker
 from pd.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -187,3 +188,19 @@ def test_what_the_user_did_wrong_comes_out_of_the_workers(tmp_path: Path) -> Non
     long = TrainingData(images.images, ["word " * 100, *images.captions[1:]])
     with pytest.raises(UserError, match="more than 77 tokens"):
         train_model(settings(workers=1), DATA, long, tmp_path / "out", tmp_path / "work", SEED)
+
+
+def test_a_notice_is_looked_for_oftener_where_steps_are_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def look(self: LocalWorker) -> bool:
+        asked.append(False)
+        return False
+
+    monkeypatch.setattr(LocalWorker, "told_to_leave", look)
+    train(tmp_path / "quick", settings(steps=14, checkpoint_every=100))
+    assert len(asked) == 1
+    asked.clear()
+    monkeypatch.setattr("pd.engine.training.loop.NOTICE_S", 1e-6)
+    train(tmp_path / "slow", settings(steps=14, checkpoint_every=100))
+    assert len(asked) == 12  # at every step from the second on, but the last, which is kept anyway

@@ -35,6 +35,9 @@ from pd.store.mirror import pull, push
 
 LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
 NOTICE_EVERY = 10  # steps between two looks for a notice that a machine will be taken away: all ranks wait for each other
+NOTICE_S = 5.0  # or, where steps are long, about so many seconds: clouds give 30 to 120
+
+WARM = 2  # steps after which the time of a step is first looked at; those take longer than others
 
 Value = TypeVar("Value")
 
@@ -95,6 +98,11 @@ def _on_first(worker: Worker, work: Callable[[], Value]) -> Value | None:
     return value
 
 
+def _looks_every(seconds: float) -> int:
+    """Steps between two looks for a notice, where a step takes so many seconds."""
+    return max(1, min(NOTICE_EVERY, int(NOTICE_S / max(seconds, 1e-9))))
+
+
 def _last_checkpoint(job: Job, worker: Worker) -> Checkpoint | None:
     folder = worker.latest()
     if folder is None:
@@ -138,10 +146,15 @@ class _Training:
         begin = time.monotonic()
         if self.watch:
             self.watch.start()
+        timed, notice_every = time.monotonic(), NOTICE_EVERY
         for step in range(start, steps):
             self.unseen.append(self._step(step))
             done = step + 1
-            keep = done == steps or done % every == 0 or (done % NOTICE_EVERY == 0 and self.worker.told_to_leave())
+            if done - start in (WARM, NOTICE_EVERY):
+                before, timed = timed, time.monotonic()
+                taken = WARM if done - start == WARM else NOTICE_EVERY - WARM
+                notice_every = self.worker.agree(_looks_every((timed - before) / taken))
+            keep = done == steps or done % every == 0 or (done % notice_every == 0 and self.worker.told_to_leave())
             if keep or done % self.look_every == 0:
                 self._look(done)
             if keep and not self.losses.rising:
