@@ -7,6 +7,7 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
+from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.progress import Progress
 from pd.report.verify import write_lineage
@@ -43,6 +44,8 @@ def train_student(
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
+    for line in stopped_trainings(run.work / "student", settings.student):
+        context.reporter.say(f"  {line}")
     connect(settings.address, run)
     with (
         write_folder(run.model) as folder,

@@ -4,6 +4,7 @@ from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
+from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
@@ -17,6 +18,8 @@ def execute(context: Context) -> Facts:
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:
         context.reporter.say(f"  {changed} captions are shared by too few people, or say nothing: made general, or from labels")
+    for line in stopped_trainings(run.work / "teacher", settings.teacher):
+        context.reporter.say(f"  {line}")
     connect(settings.address, run)
     with (
         write_folder(run.teacher) as folder,

@@ -31,6 +31,7 @@ from torch import Tensor
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
 from pd.engine.training.job import name_of
+from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.engine.training.worker import LocalWorker
 from pd.errors import UserError
@@ -128,6 +129,17 @@ def test_other_data_settings_or_seed_is_another_training(tmp_path: Path) -> None
     }
     assert len(names) == 4
     assert name_of(settings(checkpoint_every=5), DATA, images, 7) in names
+
+
+def test_a_stopped_training_of_other_settings_is_named(tmp_path: Path) -> None:
+    train_until(tmp_path, settings(), 3)
+    work = tmp_path / "work"
+    assert not list(stopped_trainings(work, settings(workers=2, checkpoint_every=7)))
+    (line,) = stopped_trainings(work, settings(learning_rate=0.5, steps=9))
+    assert "stopped at step 3" in line
+    assert "learning_rate was 0.001, now 0.5, steps was 6, now 9; it is in" in line
+    train(tmp_path, settings())
+    assert not list(stopped_trainings(work, settings(learning_rate=0.5)))
 
 
 def wait_for_second_checkpoint(folder: Path, alive: Callable[[], bool]) -> None:

@@ -10,8 +10,8 @@ from pd.diffusion.data import TrainingData
 from pd.store.files import digest_folder
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
-_OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
-_OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing", "base", "revision"}
+OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
+OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing", "base", "revision"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, s
     return digest_of(
         {
             **base,
-            "settings": settings.model_dump(mode="json", exclude=_OPERATIONAL),
+            "settings": settings.model_dump(mode="json", exclude=OPERATIONAL),
             "data": {"size": data.size, "mode": data.mode},
             "images": images.fingerprint(),
             "seed": seed,

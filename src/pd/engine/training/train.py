@@ -24,6 +24,7 @@ from pd.engine.training.handover import hand_over
 from pd.engine.training.job import Job, common, name_of
 from pd.engine.training.metrics import TrainingMeters
 from pd.engine.training.progress import Tell
+from pd.engine.training.stopped import note_settings
 from pd.engine.training.tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
@@ -92,6 +93,7 @@ def train_model(
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(job)
+            note_settings(folder, settings)
         if not (job.prepared.exists() or committed(job.prepared)):
             hand_over(images, job.inputs)
         if settings.workers == 0:
