@@ -1,6 +1,7 @@
 """Joining Ray, sharing its machine out, and errors brought home."""
 
 import math
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import ray
 
 from pd.config import ModelSettings
-from pd.engine.ray_start import check_tls
+from pd.engine.ray_start import check_tls, own_folder, started_here
 from pd.engine.runtime import _even_share, connect, preflight_train, rank_rows, split_batch, unwrap
 from pd.errors import LeakError, UserError
 
@@ -73,6 +74,34 @@ def test_tls_without_its_files_is_refused_at_once(monkeypatch: pytest.MonkeyPatc
     for name in ("RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT"):
         monkeypatch.setenv(name, str(tmp_path / "tls.crt"))
     check_tls()
+
+
+def test_a_cluster_that_somebody_else_names_is_not_joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    assert started_here() is None
+    (tmp_path / "ray").mkdir()
+    named = tmp_path / "ray" / "ray_current_cluster"  # in a folder where everybody may write
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        named.write_text(f"{address}\n")
+        assert started_here() == address
+        own = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: own + 1)
+        assert started_here() is None
+        monkeypatch.setattr(os, "getuid", lambda: own)
+        named.rename(tmp_path / "named")
+        named.symlink_to(tmp_path / "named")
+        assert started_here() is None
+    named.unlink()
+    os.mkfifo(named)
+    assert started_here() is None  # and does not wait for a writer
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_folder_of_a_ray_of_ones_own_is_closed_to_others() -> None:
+    node = ray._private.worker._global_node
+    assert Path(node.get_session_dir_path()).parent == own_folder()
+    assert own_folder().parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.usefixtures("cluster")

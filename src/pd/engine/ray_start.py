@@ -2,31 +2,80 @@
 
 import atexit
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 import signal
 import socket
+import stat
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pd.errors import UserError
+from pd.store.scratch import make_scratch
 
 STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compressed images pass through it, no tensors
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 KNOCK_S = 10.0  # for a cluster's head to let itself be connected to
+_TRIES, _PAUSE_S = 5, 0.05
+_OWN: list[Path] = []  # folders of the Ray that this process has started, if it has; the last is in use
 
 
 def started_here() -> str | None:
     """Address of the cluster that `ray start` last started on this machine, if it is still there."""
-    temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-    with contextlib.suppress(OSError):
-        address = Path(temporary, "ray", "ray_current_cluster").read_text(encoding="utf-8").strip()
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        address = _own_text(_temporary() / "ray" / "ray_current_cluster").strip()
         knock(address)
         return address or None
     return None
+
+
+def own_folder() -> Path:
+    """Where a Ray of our own keeps its sessions: nobody else gets there, and it is gone when the process ends.
+
+    Ray lets everybody write to this folder and what is in it, whatever the umask: who may enter could plant sockets and code.
+    So it lies in one that Ray does not know.
+    """
+    if not _OWN or not _OWN[-1].exists():  # Ray would make it anew, for everybody
+        # Held until the process is gone: Ray may still be at it when everything else has ended.
+        _OWN.append(make_scratch("pd-ray-", _temporary())[0])
+        atexit.register(_end_own)
+    return _OWN[-1] / "r"  # short: what lies in it are sockets, whose paths have at most 107 characters
+
+
+def _end_own() -> None:
+    """Take our Ray down, and its folder away; where the process is left in a hurry, `leave_ray` does it otherwise."""
+    sys.modules["ray"].shutdown()
+    _remove_own()
+
+
+def _remove_own() -> None:
+    for folder in _OWN:
+        for _ in range(_TRIES):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            time.sleep(_PAUSE_S)  # a process that is about to go has just written something
+
+
+def _own_text(path: Path) -> str:
+    """The text of a file that this user wrote; OSError otherwise: everybody may write into the folder where Ray has it."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "not this user's", str(path))
+        return file.read()
+
+
+def _temporary() -> Path:
+    """The folder in which Ray has its own."""
+    of_linux = os.environ.get("TMPDIR") if sys.platform.startswith("linux") else None
+    return Path(os.environ.get("RAY_TMPDIR") or of_linux or "/tmp")
 
 
 def knock(address: str | None) -> None:
@@ -112,12 +161,14 @@ def leave_ray() -> None:
     import psutil
 
     atexit.unregister(sys.modules["ray"].shutdown)
+    atexit.unregister(_end_own)
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):  # it may be gone
             if child.name() == "raylet":
                 child.suspend()
                 for started in child.children(recursive=True):
                     started.kill()
+    _remove_own()
 
 
 @contextlib.contextmanager

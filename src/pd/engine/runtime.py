@@ -10,7 +10,17 @@ from pd.config.mirrored import is_mirrored
 from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
-from pd.engine.ray_start import check_tls, knock, our_exit, our_sigterm, shut_in, started_here, store_bytes, without_stderr
+from pd.engine.ray_start import (
+    check_tls,
+    knock,
+    our_exit,
+    our_sigterm,
+    own_folder,
+    shut_in,
+    started_here,
+    store_bytes,
+    without_stderr,
+)
 from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.store.run import Run
@@ -79,6 +89,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
                 log_to_driver=False,
                 logging_level="ERROR",
                 runtime_env=_runtime_env() if joins else None,
+                _temp_dir=None if joins else str(own_folder()),
             )
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
