@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from pd.config import ClusterSettings
+from pd.config import ClusterSettings, ModelSettings
 from pd.progress import Progress
 
 LOOK_S = 2.0
 
 
 @contextmanager
-def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Progress) -> Iterator[None]:
+def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Progress, cpus: float = 1.0) -> Iterator[None]:
     """Keep room for so many workers in the cluster for as long as the context lasts; does nothing without `wait_minutes`.
 
     An autoscaler starts machines for what is asked for, and takes them away again when nobody does. When time is up
@@ -22,6 +22,7 @@ def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Prog
         workers: how many; at least one is asked for.
         gpus: of each.
         progress: called while it waits.
+        cpus: of each.
     """
     if not cluster.wait_minutes:
         yield
@@ -30,10 +31,10 @@ def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Prog
     from ray.autoscaler.sdk import request_resources
 
     workers = max(workers, 1)
-    request_resources(bundles=[{"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}] * workers)
+    request_resources(bundles=[{"CPU": cpus, "GPU": gpus} if gpus else {"CPU": cpus}] * workers)
     try:
         end = time.monotonic() + 60 * cluster.wait_minutes
-        while (found := room(_resources(ray.nodes()), gpus)) < workers and time.monotonic() < end:
+        while (found := room(_resources(ray.nodes()), gpus, cpus)) < workers and time.monotonic() < end:
             progress(found, workers, {"waiting for": "machines"})
             time.sleep(LOOK_S)
         yield
@@ -41,10 +42,17 @@ def machines(cluster: ClusterSettings, workers: int, gpus: float, progress: Prog
         request_resources(bundles=[])
 
 
-def room(nodes: Sequence[Mapping[str, float]], gpus: float) -> int:
-    """How many workers fit, of one CPU and so many GPUs; a worker lies on one machine."""
-    held = [(node.get("CPU", 0.0), node.get("GPU", 0.0)) for node in nodes]
-    return sum(min(int(cpu), int(gpu / gpus + 1e-9)) if gpus else int(cpu) for cpu, gpu in held)
+def machines_for(cluster: ClusterSettings, model: ModelSettings, progress: Progress) -> AbstractContextManager[None]:
+    """The same for the workers of a training; nothing where it runs in this process."""
+    if not model.max_workers:
+        return nullcontext()
+    return machines(cluster, model.min_workers, model.gpus_per_worker, progress, model.cpus_per_worker or 1.0)
+
+
+def room(nodes: Sequence[Mapping[str, float]], gpus: float, cpus: float = 1.0) -> int:
+    """How many workers fit, of so many GPUs and CPUs; a worker lies on one machine."""
+    held = [(int(node.get("CPU", 0.0) / cpus + 1e-9), node.get("GPU", 0.0)) for node in nodes]
+    return sum(min(fit, int(gpu / gpus + 1e-9)) if gpus else fit for fit, gpu in held)
 
 
 def _resources(nodes: Sequence[Mapping[str, object]]) -> list[Mapping[str, float]]:

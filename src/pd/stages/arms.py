@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pd.dataset.synthetic import SyntheticDataset
-from pd.engine.machines import machines
+from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.stages.base import Context, Facts
 from pd.stages.student import train_student
@@ -25,7 +25,7 @@ def execute(context: Context) -> Facts:
         with (
             write_folder(run.arm(arm)) as folder,
             context.reporter.task(arm) as progress,
-            machines(settings.cluster, settings.student.min_workers, settings.student.gpus_per_worker, progress),
+            machines_for(settings.cluster, settings.student, progress),
         ):
             images = _candidates(run, arm, context.seed(arm))
             work = run.work / "arms" / arm

@@ -7,6 +7,7 @@ from pathlib import Path
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.diffusion.data import TrainingData
+from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.train import train_model
 from pd.stages.base import Context
@@ -36,6 +37,6 @@ def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path
         images = TrainingData(half.images, captions_of(half, settings))
         named = f"shadow {shadow + 1} of {settings.audit.shadows}"
         with tempfile.TemporaryDirectory(prefix="model-", dir=work) as folder:
-            with context.reporter.task(named) as progress:
+            with context.reporter.task(named) as progress, machines_for(settings.cluster, model, progress):
                 train_model(model, settings.data, images, Path(folder), work, context.seed("shadow", shadow), progress)
             yield Path(folder), people

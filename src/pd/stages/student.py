@@ -5,7 +5,7 @@ from pathlib import Path
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
-from pd.engine.machines import machines
+from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
@@ -50,7 +50,7 @@ def execute(context: Context) -> Facts:
     with (
         write_folder(run.model) as folder,
         context.reporter.task("student") as progress,
-        machines(settings.cluster, settings.student.min_workers, settings.student.gpus_per_worker, progress),
+        machines_for(settings.cluster, settings.student, progress),
     ):
         kept = SyntheticDataset.open(run.data)
         facts = train_student(

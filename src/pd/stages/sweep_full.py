@@ -12,6 +12,8 @@ import numpy as np
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.machines import machines
+from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.engine.sweep import climb
 from pd.filters.calibration import find_thresholds
@@ -85,7 +87,12 @@ def full_trials(context: Context, judge: Judge, crossfit: CrossFit, cheap: Seque
         prompts={k: _prompts(context, k) for k in named["prompt_k"]},
         folder=folder,
     )
-    with context.reporter.task("students") as progress:
+    connect(settings.address)
+    # Ray Tune asks for the machines of all trials, once there is one for the first, and while one is at work.
+    with (
+        context.reporter.task("students") as progress,
+        machines(settings.cluster, 1, asked.gpus_per_trial, progress, asked.cpus_per_trial),
+    ):
         found, searcher = climb(
             full_trial,
             course,
@@ -163,7 +170,11 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
     out = work / "pools" / f"guidance-{guidance:g}"
     real = PrivateDataset.read(run.dataset)
     thresholds = find_thresholds(judge.measured, settings.reid.calibration, settings.filter)
-    with context.reporter.task(f"guidance {guidance:g}") as progress:
+    connect(settings.address)
+    with (
+        context.reporter.task(f"guidance {guidance:g}") as progress,
+        machines(settings.cluster, asked.generate.workers, asked.generate.gpus_per_worker, progress),
+    ):
         generate(
             teacher=run.teacher,
             reid=run.reid,

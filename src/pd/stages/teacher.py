@@ -2,7 +2,7 @@
 
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
-from pd.engine.machines import machines
+from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
@@ -24,7 +24,7 @@ def execute(context: Context) -> Facts:
     with (
         write_folder(run.teacher) as folder,
         context.reporter.task("teacher") as progress,
-        machines(settings.cluster, settings.teacher.min_workers, settings.teacher.gpus_per_worker, progress),
+        machines_for(settings.cluster, settings.teacher, progress),
     ):
         return train_model(
             settings.teacher,
