@@ -3,12 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import ClientError
 from ray.job_submission import JobStatus
 from terminal import ROOT
 
@@ -22,9 +23,19 @@ class Server:
         status: how the job ends.
         code: of its process; None: it had none.
         interrupted: whether somebody presses Ctrl-C while the log is followed.
+        drops: what happens to the connection before the job's end, time after time: nothing is a clean close.
+        away: how often it does not answer whether the job has ended.
     """
 
-    def __init__(self, status: JobStatus, code: int | None, interrupted: bool = False) -> None:
+    def __init__(
+        self,
+        status: JobStatus,
+        code: int | None,
+        interrupted: bool = False,
+        drops: Sequence[Exception | None] = (),
+        away: int = 0,
+    ) -> None:
+        self._drops, self._away, self._lines = list(drops), away, 1
         self._end = SimpleNamespace(status=status, driver_exit_code=code, message="no machine\nand more")
         self._interrupted = interrupted
         self.sent: dict[str, Any] = {}
@@ -40,8 +51,21 @@ class Server:
         if self._interrupted:
             raise KeyboardInterrupt
         yield f"what {job} printed\n"
+        for line in range(1, self._lines):  # from the beginning, each time
+            yield f"line {line}\n"
+        if self._drops:
+            self._lines += 1
+            if error := self._drops[0]:
+                self._drops.pop(0)
+                raise error
 
     def get_job_info(self, job: str) -> SimpleNamespace:
+        if self._away:
+            self._away -= 1
+            raise ConnectionError("no route")
+        if self._drops:
+            self._drops.pop(0)
+            return SimpleNamespace(status=JobStatus.RUNNING)
         return self._end
 
 
@@ -84,6 +108,27 @@ def test_it_ends_as_the_job_does(
     printed = capsys.readouterr()
     assert printed.out == "what raysubmit_1 printed\n"
     assert printed.err.count(says) == 1
+
+
+def test_a_connection_that_drops_does_not_end_the_following(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    server = Server(JobStatus.FAILED, 3, drops=[None, RuntimeError("closed with 1006"), ClientError()], away=3)
+    assert submit(server, monkeypatch) == 3
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:3] == ["what raysubmit_1 printed", "line 1", "line 2"]
+    assert len(printed.out.splitlines()) == len(set(printed.out.splitlines()))
+    assert "ended as" not in printed.err
+    assert slept[:3] == [1.0, 2.0, 4.0]
+
+
+def test_a_server_that_is_gone_is_told_as_such(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert submit(Server(JobStatus.RUNNING, None, away=10**9), monkeypatch) == 2
+    said = capsys.readouterr().err
+    assert "lost sight of the job; it goes on. once the server can be reached, `ray job logs --follow raysubmit_1" in said
 
 
 def test_ctrl_c_leaves_the_job_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,9 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +20,11 @@ from pd.errors import STOPPED, UserError
 from pd.progress import Reporter
 
 if TYPE_CHECKING:
-    from ray.job_submission import JobSubmissionClient
+    from ray.job_submission import JobDetails, JobSubmissionClient
 
 SETTINGS = "settings.yaml"
 COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report")
+PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # between attempts to reach a job server that does not answer
 
 
 def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = True) -> int:
@@ -38,7 +42,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
         The job's exit code, which is `pd`'s; 130 when somebody stopped it; 0 without `follow`.
 
     Raises:
-        UserError: no job server answers, or it does not let us in.
+        UserError: no job server answers, or it does not let us in; or it does not answer any more while the job goes on.
     """
     cluster = settings.cluster
     client = _client(cluster.address)
@@ -55,11 +59,11 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
     if not follow:
         return 0
     try:
-        asyncio.run(_follow(client, job))
+        found = _until_its_end(client, job, cluster.address)
     except KeyboardInterrupt:
         reporter.say("no longer following; the job goes on")
         sys.exit(STOPPED)  # not by the caller, who would say that it was the job that stopped
-    return _exit_code(client, job, reporter)
+    return _exit_code(found, reporter)
 
 
 def _client(address: str) -> "JobSubmissionClient":
@@ -99,16 +103,55 @@ def _pack(settings: Settings, folder: Path) -> None:
     (folder / SETTINGS).write_text(text, encoding="utf-8")
 
 
-async def _follow(client: "JobSubmissionClient", job: str) -> None:
+def _until_its_end(client: "JobSubmissionClient", job: str, address: str) -> "JobDetails":
+    """Show a job's log until it has ended, through connections that drop.
+
+    Raises:
+        UserError: the server has not answered for a minute.
+    """
+    from aiohttp import ClientError
+
+    shown, pauses = _Shown(), iter(PAUSES_S)
+    while True:
+        try:
+            with suppress(RuntimeError, OSError, ClientError):  # the connection dropped: is there still a server?
+                asyncio.run(_follow(client, job, shown))
+            found = client.get_job_info(job)
+            if found.status.is_terminal():
+                return found
+            pauses = iter(PAUSES_S)
+        except (RuntimeError, OSError):
+            pass
+        pause = next(pauses, None)
+        if pause is None:
+            raise UserError(
+                "lost sight of the job; it goes on",
+                where=f"cluster.address = {address}",
+                fix=f"once the server can be reached, `ray job logs --follow {job} --address {address}` shows it again",
+            )
+        time.sleep(pause)
+
+
+@dataclass
+class _Shown:
+    """How many characters of a log have been shown: who asks again is told all from the beginning."""
+
+    count: int = 0
+
+
+async def _follow(client: "JobSubmissionClient", job: str, shown: _Shown) -> None:
+    told = 0
     async for lines in client.tail_job_logs(job):
-        sys.stdout.write(lines)
+        new = lines[max(0, shown.count - told) :]
+        told += len(lines)
+        shown.count = max(shown.count, told)
+        sys.stdout.write(new)
         sys.stdout.flush()
 
 
-def _exit_code(client: "JobSubmissionClient", job: str, reporter: Reporter) -> int:
+def _exit_code(found: "JobDetails", reporter: Reporter) -> int:
     from ray.job_submission import JobStatus
 
-    found = client.get_job_info(job)
     if found.status == JobStatus.STOPPED:
         return STOPPED
     if found.driver_exit_code is None:  # it never began, or its machine is gone
