@@ -158,3 +158,24 @@ def test_a_place_in_a_bucket_is_written_as_it_was_read(key):
     with pytest.raises(UserError, match="credentials do not belong in a URL") as refused:
         parse_settings({}, [f"{key}=s3://key:hush@bucket/x"])
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [("tracking.mlflow", "MLFLOW_TRACKING_PASSWORD"), ("cluster.address", "RAY_AUTH_TOKEN")],
+)
+@pytest.mark.parametrize("url", ["https://me:hunter2@host:5000", "http://hunter2@host", "http://me:hun/hunter2@host"])
+def test_credentials_in_addresses_are_refused_and_not_repeated(key: str, instead: str, url: str) -> None:
+    with pytest.raises(UserError, match=f"{key}: credentials do not belong in an address.*{instead}") as refused:
+        parse_settings({}, [f"{key}={url}"])
+    assert "hunter2" not in str(refused.value)
+    section = key.partition(".")[0]
+    with pytest.raises(UserError, match=f"{section} = ") as refused:  # where no address is expected
+        parse_settings({section: url})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_addresses_without_credentials_are_taken() -> None:
+    taken = parse_settings({"tracking": {"mlflow": "http://host:5000/a"}, "cluster": {"address": "https://host:8265"}})
+    assert (taken.tracking.mlflow, taken.cluster.address) == ("http://host:5000/a", "https://host:8265")
+    assert parse_settings({"tracking": {"mlflow": "some@folder"}}).tracking.mlflow == "some@folder"

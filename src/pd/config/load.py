@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from pd.config.settings import Settings, section_keys
 from pd.config.yaml_text import LONGEST_FILE, Unfit, parse_yaml
 from pd.errors import UserError
+
+_CREDENTIALS = re.compile(r"://[^@'\"]*@")
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
@@ -119,7 +122,7 @@ def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> U
     tail = f" (and {more} more)" if more else ""
     if own and isinstance(first.get("input"), dict):  # about keys that do not go together, which it names
         return UserError(f"{key}: {own}{tail}", where=where)
-    value = repr(first.get("input"))
+    value = _CREDENTIALS.sub("://***@", repr(first.get("input")))
     if len(value) > 60:
         value = value[:57] + "..."
     says = str(own) if own else first["msg"][0].lower() + first["msg"][1:]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
@@ -14,6 +14,14 @@ from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
 from pd.config.sweep import SweepSettings
+from pd.errors import UserError
+
+
+def _without_credentials(value: str | None, key: str, fix: str) -> str | None:
+    """The address; raises UserError, which does not repeat it, where a name or a password is in it: settings are kept."""
+    if value and "@" in value.partition("://")[2]:
+        raise UserError("credentials do not belong in an address", where=key, fix=fix)
+    return value
 
 
 class TrackingSettings(Section):
@@ -21,6 +29,13 @@ class TrackingSettings(Section):
 
     mlflow: str | None = Field(None, description="an MLflow server's address, or a folder; empty: none (needs mlflow-skinny)")
     experiment: Annotated[str, Field(min_length=1)] = Field("pd", description="the MLflow experiment; each training is a run")
+
+    @field_validator("mlflow")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        return _without_credentials(
+            value, "tracking.mlflow", "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
 
 
 class ClusterSettings(Section):
@@ -32,6 +47,13 @@ class ClusterSettings(Section):
     wait_minutes: Annotated[float, Field(ge=0)] = Field(
         0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
     )
+
+    @field_validator("address")
+    @classmethod
+    def _no_credentials(cls, value: str) -> str | None:
+        return _without_credentials(
+            value, "cluster.address", "set RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) instead, or reach it by an ssh tunnel"
+        )
 
 
 class Settings(Section):
