@@ -41,6 +41,42 @@ def test_in_a_job_relative_paths_are_below_the_shared_home_and_absolute_ones_sta
     assert submission_id() == "raysubmit_1"
 
 
+def test_in_a_job_weights_and_bases_that_are_there_are_below_the_shared_home(job: Path) -> None:
+    for name in ("sd", "tower.safetensors"):
+        (job / name).touch()
+    given = {
+        "teacher": {"base": "sd"},
+        "student": {"base": "owner/name"},
+        "reid": {"backbone": "open_clip:ViT-B-32", "weights": "tower.safetensors"},
+        "tracking": {"mlflow": "figures"},
+        "audit": {
+            "adherence": "open_clip:ViT-B-32/tower.safetensors",
+            "attackers": [
+                "imagenet",
+                "open_clip:ViT-B-32/laion2b_s34b_b79k",
+                "torchvision:resnet18/tower.safetensors",
+                "network:runs/other/private/reid",
+                "onnx:/net.onnx",
+            ],
+        },
+    }
+    settings = settle(parse_settings(given))
+    assert (settings.teacher.base, settings.student.base) == (f"{job}/sd", "owner/name")
+    assert settings.reid.weights == f"{job}/tower.safetensors"
+    assert settings.audit.adherence == f"open_clip:ViT-B-32/{job}/tower.safetensors"
+    assert settings.audit.attackers == (
+        "imagenet",
+        "open_clip:ViT-B-32/laion2b_s34b_b79k",
+        f"torchvision:resnet18/{job}/tower.safetensors",
+        f"network:{job}/runs/other/private/reid",
+        "onnx:/net.onnx",
+    )
+    assert settings.tracking.mlflow == f"{job}/figures"
+    assert settle(settings) == settings
+    server = settle(parse_settings({"reid": {"weights": "openai"}, "tracking": {"mlflow": "http://host:5000"}}))
+    assert (server.reid.weights, server.tracking.mlflow) == ("openai", "http://host:5000")
+
+
 def test_a_sweep_finds_the_run_of_a_settings_file_where_a_job_keeps_runs(job: Path) -> None:
     assert settings_of_run(ROOT / "configs" / "smoke.yaml").run_dir == job / "runs" / "smoke"
 

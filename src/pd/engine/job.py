@@ -8,6 +8,7 @@ from typing import Any
 
 import pd
 from pd.config import Settings
+from pd.config.base import Section
 from pd.config.mirrored import is_mirrored
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many; torch does not look at it
@@ -43,8 +44,8 @@ def submission_id() -> str | None:
 def settle(settings: Settings) -> Settings:
     """The settings as a job must read them: elsewhere they stay as they are.
 
-    A job works in a copy of what was submitted, which Ray deletes, so relative paths of the run and of the data are those
-    below PD_HOME, or below the home folder where that is not set.
+    A job works in a copy of what was submitted, which Ray deletes, so relative paths are those below PD_HOME, or below the
+    home folder where that is not set. A name that may also be a hub id or a tag is a path where there is such a file.
     """
     if not in_job():
         return settings
@@ -53,7 +54,44 @@ def settle(settings: Settings) -> Settings:
     if data.path is not None and not is_mirrored(data.path):
         data = data.model_copy(update={"path": home / data.path})
     runs = settings.runs if is_mirrored(settings.runs) else home / settings.runs
-    return settings.model_copy(update={"runs": runs, "data": data})
+    bases = {name: _below(home, getattr(settings, name), "base") for name in ("teacher", "student")}
+    audit = {
+        "attackers": tuple(_weights(home, name) for name in settings.audit.attackers),
+        "adherence": settings.audit.adherence and _weights(home, settings.audit.adherence),
+    }
+    mlflow = settings.tracking.mlflow
+    if mlflow and ":" not in mlflow and mlflow != "databricks":
+        mlflow = str(home / mlflow)
+    return settings.model_copy(
+        update={
+            "runs": runs,
+            "data": data,
+            **bases,
+            "reid": _below(home, settings.reid, "weights"),
+            "audit": settings.audit.model_copy(update=audit),
+            "tracking": settings.tracking.model_copy(update={"mlflow": mlflow}),
+        }
+    )
+
+
+def _below(home: Path, section: Section, key: str) -> Section:
+    """The section with a path that is there below `home` instead of what may be the name of something else."""
+    return section.model_copy(update={key: _there(home, getattr(section, key))})
+
+
+def _there(home: Path, name: str | None) -> str | None:
+    return str(home / name) if name and (home / name).exists() else name
+
+
+def _weights(home: Path, attacker: str) -> str:
+    """An attacker's name with its weights as an absolute path, where they are a file or a folder."""
+    kind, _, place = attacker.partition(":")
+    if kind in ("network", "onnx") and place:
+        return f"{kind}:{home / place}"
+    if kind in ("open_clip", "torchvision"):
+        architecture, slash, file = place.partition("/")
+        return f"{kind}:{architecture}{slash}{_there(home, file)}"
+    return attacker
 
 
 def search_path() -> list[str]:
