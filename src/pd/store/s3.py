@@ -13,7 +13,8 @@ _ATTEMPTS = 5
 _AWS_ERROR = re.compile(r"AWS Error ([A-Z_]+)(?: \(HTTP status (\d+)\))?")
 _NO_BUCKET = re.compile(r"Bucket '.*' not found")  # so says resolve_s3_region
 _DENIED = re.compile(r"DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CLIENT|CREDENTIAL")
-_AWAY = re.compile(r"NETWORK|TIMEOUT|UNAVAILABLE|SLOW_DOWN|THROTTL")
+_BUSY = re.compile(r"SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL")
+_AWAY = re.compile(r"NETWORK|TIMEOUT")
 
 
 def s3_filesystem(bucket: str) -> fs.FileSystem:
@@ -44,6 +45,8 @@ def explained(text: str) -> tuple[str, str] | None:
     code, status = found.groups()
     if _DENIED.search(code) or status in ("401", "403"):
         return "no permission", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or the instance's role"
+    if _BUSY.search(code) or (status or "").startswith("5") or status == "429" or "SlowDown" in text:
+        return "the server is busy, or fails", "run the same command again: what was finished is kept"
     if _AWAY.search(code):
         return "the server cannot be reached", "check the network and AWS_ENDPOINT_URL"
     kind = f"{code}, HTTP {status}" if status else code
