@@ -1,17 +1,20 @@
 """Private images in a bucket become what the same files become that lie here, and leave nothing behind."""
 
 import csv
+import os
 
 import pytest
 from bucket import BUCKET
 
 from pd.config import parse_settings
-from pd.config.mirrored import in_words
+from pd.config.mirrored import SCRATCH, in_words
 from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.readers import bucket
 from pd.errors import UserError
+from pd.store.atomic import make_folder
 from pd.store.files import digest_folder
 from pd.store.places import Place
+from pd.store.scratch import make_scratch
 
 
 @pytest.fixture
@@ -89,6 +92,20 @@ def test_a_name_that_leads_out_is_refused(tmp_path):
         with pytest.raises(UserError, match=rf"s3://{BUCKET}/evil: an object's name leads out"):
             bucket._target(place, name, tmp_path)
     assert bucket._target(place, "p/x.png", tmp_path) == tmp_path / "p" / "x.png"
+
+
+def test_what_a_killed_one_fetched_goes_before_and_what_a_living_one_did_stays(s3, home, people):
+    s3.upload(people())
+    make_folder(home)
+    left, lock = make_scratch(SCRATCH, home)
+    (left / "face.png").touch()
+    asked = data("folder", f"s3://{BUCKET}/people")
+    with bucket.fetched(asked):
+        assert (left / "face.png").exists()
+    os.close(lock)  # as at the end of its process, however that came
+    with bucket.fetched(asked):
+        assert not left.exists()
+    assert list(home.iterdir()) == []
 
 
 def test_nothing_there(home, tmp_path):

@@ -1,7 +1,6 @@
 """Private images at `s3://`: fetched into a scratch of this machine for as long as they are read, then gone from it."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from pd.errors import UserError
 from pd.store.atomic import disk_errors, make_folder
 from pd.store.paths import leads_away
 from pd.store.places import Place
+from pd.store.scratch import scratch
 
 _AT_ONCE = 16  # requests
 _PART = 2**23
@@ -24,7 +24,9 @@ _PART = 2**23
 
 @contextmanager
 def fetched(settings: DataSettings) -> Iterator[DataSettings]:
-    """The same settings with a path on a disk. Of a file that is larger than an image may be, a little too much is fetched.
+    """The same settings with a path on a disk. What a killed `pd` has fetched and left goes before.
+
+    Of a file that is larger than an image may be, a little too much is fetched.
 
     Raises:
         UserError: there is nothing, the server cannot be reached or refuses, or the disk is full.
@@ -35,10 +37,10 @@ def fetched(settings: DataSettings) -> Iterator[DataSettings]:
     place = Place.parse(as_written(settings.path))
     home = mirror_home()
     make_folder(home)
-    with disk_errors(home), tempfile.TemporaryDirectory(prefix=SCRATCH, dir=home) as scratch:
+    with disk_errors(home), scratch(SCRATCH, home) as aside:
         # Named by where it comes from, as folders of the mirror are: so it is shown in messages.
         whole, _, name = place.path.rpartition("/") if place.is_file else (place.path, "", "")
-        folder = Path(scratch, quote(whole, safe=""))
+        folder = Path(aside, quote(whole, safe=""))
         folder.mkdir()
         if place.is_file:
             _fetch_manifest(Place.parse(f"s3://{whole}"), name, folder, settings)
