@@ -7,7 +7,7 @@ import pytest
 from terminal import pd
 
 from pd.config import parse_settings
-from pd.stages.plan import Need, as_json, plan
+from pd.stages.plan import Need, as_json, needs_table, plan
 from pd.stages.probe import Rates, Training, _busy
 
 RATES = Rates(
@@ -55,6 +55,18 @@ def test_work_over_rate_shared_by_workers() -> None:
     assert needs["audit"].device_hours == pytest.approx(
         4.0
     )  # two arms, of which nobody has samples, on four cores; the released data are there
+
+
+def test_shadow_models_are_trainings_and_an_autoencoder_that_is_fitted_is_named() -> None:
+    settings = parse_settings({"teacher": {**MODEL, "autoencoder": "train"}, "audit": {"shadows": 16}})
+    needs = by_stage(plan(settings, RATES))
+    assert needs["shadows"].images == 16 * needs["teacher"].images
+    assert needs["shadows"].device_hours == pytest.approx(32.0)
+    assert needs["shadows"].bytes == needs["teacher"].bytes + 15 * 4e6  # each keeps its weights, one its checkpoints
+    caption = str(needs_table(settings, RATES, list(needs.values())).caption)
+    assert "the fitting of an autoencoder before each training (teacher)" in caption
+    assert "shadows" not in by_stage(plan(SETTINGS, RATES))
+    assert "autoencoder" not in str(needs_table(SETTINGS, RATES, plan(SETTINGS, RATES)).caption)
 
 
 def test_without_a_gpu_hours_are_of_cores_and_what_is_not_known_is_named() -> None:

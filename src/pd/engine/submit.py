@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 SETTINGS = "settings.yaml"
-COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report")
+COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report", "plan")
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # between attempts to reach a job server that does not answer
 
 

@@ -67,6 +67,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         Need("filter", "core", how.candidates, None, 1, None, None, 2 * candidates, "the scores are there: minutes at most"),
         _trained("student", settings.student, rates.student, rates),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
+        *([_shadows(settings, rates)] if settings.audit.shadows else []),
         _need("audit", "core", cores, samples, rates.sampled_here, samples * rates.image_bytes, why=why.get("audit")),
     ]
 
@@ -89,10 +90,16 @@ def _need(
     return Need(stage, device, images, rate, workers, hours * devices, hours / workers, held, why)
 
 
-def _trained(stage: str, model: ModelSettings, found: Training, rates: Rates) -> Need:
+def _shadows(settings: Settings, rates: Rates) -> Need:
+    """As many trainings as there are shadow models, of which each keeps its weights."""
+    return _trained("shadows", settings.teacher, rates.teacher, rates, settings.audit.shadows)
+
+
+def _trained(stage: str, model: ModelSettings, found: Training, rates: Rates, times: int = 1) -> Need:
+    """The need of so many trainings, one after the other."""
     gpu = rates.gpu and model.gpus_per_worker > 0
-    held = (CHECKPOINTS * TRAINING_BYTES + 4) * (found.parameters or 0)
-    images = model.steps * model.batch
+    held = (CHECKPOINTS * TRAINING_BYTES + 4 * times) * (found.parameters or 0)
+    images = model.steps * model.batch * times
     # Without GPUs the probe took all of this machine, whose cores the workers would share.
     workers, devices = (max(1, model.max_workers), model.gpus_per_worker) if gpu else (1, rates.cores)
     return _need(stage, "gpu" if gpu else "core", devices, images, found.images_per_s, held, workers=workers, why=found.why)
@@ -151,6 +158,9 @@ def _notes(settings: Settings, rates: Rates, needs: Sequence[Need]) -> list[str]
     wanted = settings.teacher.gpus_per_worker or settings.student.gpus_per_worker or settings.generate.gpus_per_worker
     if wanted and not rates.gpu:
         notes.append("the settings ask for GPUs and there is none here: plan where they are")
+    fitted = [name for name in ("teacher", "student") if getattr(settings, name).autoencoder == "train"]
+    if fitted:
+        notes.append(f"not in the sums: the fitting of an autoencoder before each training ({' and '.join(fitted)})")
     return notes
 
 
