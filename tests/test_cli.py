@@ -111,6 +111,23 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
             "NCCL refuses that",
         ),
         "a GPU and a half": ([*run, "--set", "generate.gpus_per_worker=1.5"], "a part of one GPU"),
+        "a slash short": ([*run, "--set", "runs=s3:/bucket/runs"], "a slash is missing. write s3://bucket/runs"),
+        "real images in a bucket": (
+            ["filter", "--real", "s3://bucket/people", "--synthetic", "s3://bucket/made", "--out", str(tmp / "out")],
+            "--real: this cannot lie in a bucket",
+        ),
+        "figures in a bucket": (
+            ["audit", "--real", str(tmp / "empty"), "--synthetic", str(tmp / "empty"), "--out", "s3://bucket/a.json"],
+            "--out: this cannot lie in a bucket",
+        ),
+        "decisions in a bucket": (
+            ["filter", "--real", str(tmp / "empty"), "--synthetic", str(tmp / "empty"), "--out", "s3://bucket/out"],
+            "--out: this cannot lie in a bucket",
+        ),
+        "synthetic images a slash short": (
+            ["filter", "--real", str(tmp / "empty"), "--synthetic", "s3:/bucket/made", "--out", str(tmp / "out")],
+            "a slash is missing. write s3://bucket/made",
+        ),
         "status of nothing": (["status", tmp / "empty"], "no run in this folder"),
     }
 

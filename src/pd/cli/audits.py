@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pd.cli.app import ConfigFile, Overrides, Synthetic, app, run_stage, settings_of_run
 from pd.config import load_settings
-from pd.config.mirrored import mirrored_run
+from pd.config.mirrored import mirrored_run, require_disk
 from pd.errors import LeakError, UserError
 from pd.progress import Reporter, shown
 
@@ -33,6 +33,8 @@ def filter_(
     `pd filter --real people/ --synthetic samples/ --out decisions/`;
     `pd filter --real people/ --synthetic s3://bucket/samples --out decisions/`
     """
+    for option, path in (("--real", real), ("--out", out)):
+        require_disk(option, path)
     if real or synthetic or out:
         if config or not (real and synthetic and out):
             raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
@@ -67,6 +69,8 @@ def audit(
     `pd audit --real people/ --synthetic samples/ --out audit.json`;
     `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.02`
     """
+    for option, path in (("--real", real), ("--out", out)):
+        require_disk(option, path)
     if real or synthetic or fail_above:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
@@ -157,6 +161,7 @@ def compare(
     """
     from pd.stages.compare import compare_runs, compare_table
 
+    require_disk("--html", html)
     rows = compare_runs(runs)
     if html:
         from pd.report.compare import write_comparison

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pd.cli.app import ConfigFile, Overrides, app, settings_from, settings_of_run
 from pd.config import Settings, commented_yaml, load_settings
+from pd.config.mirrored import require_disk
 from pd.errors import UserError
 from pd.progress import Reporter, shown
 
@@ -62,7 +63,8 @@ def plan(
 ) -> None:
     """Say what a run will need, by stage, before anyone pays for it: GPU or core hours, time and storage.
 
-    Reads some of the images, and trains and samples the settings' own models for some seconds, on this machine.
+    Reads some of the images, and trains and samples the settings' own models for some seconds, on this machine; with
+    `pd submit --stage plan` on the one where the cluster's jobs begin.
 
     Example: `pd plan configs/faces.yaml`
     """
@@ -70,7 +72,7 @@ def plan(
     from pd.stages.plan import plan as reckon
     from pd.stages.probe import measure
 
-    settings = load_settings(config, set_ or ())
+    settings = settings_from(config, set_)
     rates = measure(settings, Reporter())
     needs = reckon(settings, rates)
     if json_:
@@ -90,6 +92,7 @@ def init(
     """
     from pd.store.atomic import disk_errors
 
+    require_disk("PATH", path)
     if path.exists() and not force:
         raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
     with disk_errors(path):

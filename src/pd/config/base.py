@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from pd.config.mirrored import as_written, mirrored
+from pd.config.mirrored import as_written, check_slashes, mirrored
 
 
 def _anywhere(value: object) -> object:
+    if isinstance(value, str):
+        check_slashes(value)
     return mirrored(value) if isinstance(value, str) and "://" in value else value
 
 

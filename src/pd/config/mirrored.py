@@ -50,6 +50,19 @@ def bucket_and_prefix(text: str) -> list[str]:
     return parts
 
 
+def check_slashes(text: str) -> None:
+    """Raise UserError for `s3:/bucket`, which would be a folder on this disk."""
+    if text.startswith("s3:/") and not text.startswith("s3://"):
+        whole = "s3://" + "/".join(bucket_and_prefix(f"s3://{text.removeprefix('s3:/')}"))
+        raise UserError("a slash is missing", where=text, fix=f"write {whole}")
+
+
+def require_disk(option: str, path: Path | None) -> None:
+    """Raise UserError for an option's path that somebody typed as `s3://`, of which Typer leaves one slash."""
+    if path is not None and path.parts[:1] == ("s3:",):
+        raise UserError("this cannot lie in a bucket", where=option, fix="name a path on a disk; docs/storage.md says what can")
+
+
 def mirrored(text: str) -> MirrorPath:
     """Where this machine mirrors `s3://bucket/prefix`; raises UserError as `bucket_and_prefix` does."""
     name = quote("/".join(bucket_and_prefix(text)), safe="")

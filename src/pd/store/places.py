@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pyarrow as pa
 from pyarrow import fs
 
-from pd.config.mirrored import bucket_and_prefix
+from pd.config.mirrored import bucket_and_prefix, check_slashes
 from pd.errors import UserError
 from pd.progress import printable
 from pd.store.paths import inside, leads_away, plain, walk
@@ -57,8 +57,9 @@ class Place:
         """A place from `s3://bucket/prefix` or a local path.
 
         Raises:
-            UserError: another scheme, no bucket, or credentials in the URL (which is then not repeated).
+            UserError: another scheme, no bucket, a missing slash, or credentials in the URL (which is then not repeated).
         """
+        check_slashes(text)
         if "://" not in text:
             return cls(text, str(Path(text).absolute()), False)
         return cls(text.rstrip("/"), "/".join(bucket_and_prefix(text)), True)
