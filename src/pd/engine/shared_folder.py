@@ -9,8 +9,15 @@ from pd.store.atomic import disk_errors
 PATIENCE = 60.0  # seconds for a node to answer; one that does not may be going, and proves nothing
 
 
-def check_shared(folder: Path) -> None:
+RUNS = "set `runs` to a folder on storage that all of them mount at the same path (in a job, PD_HOME may name it)"
+
+
+def check_shared(folder: Path, fix: str = RUNS) -> None:
     """Let every living node look for a file that is put into the folder now. On a single machine there is nothing to ask.
+
+    Args:
+        folder: made where it is not there.
+        fix: what to do where a node does not see it.
 
     Raises:
         UserError: a node does not see it.
@@ -44,7 +51,7 @@ def check_shared(folder: Path) -> None:
         raise UserError(
             f"{blind} of the cluster's {len(nodes)} machines do not see this folder",
             where=str(folder),
-            fix="set `runs` to a folder on storage that all of them mount at the same path (in a job, PD_HOME may name it)",
+            fix=fix,
         )
 
 

@@ -12,10 +12,12 @@ import numpy as np
 from pd.audit.run import audit
 from pd.config import Settings, parse_settings
 from pd.dataset.decode import quiet
-from pd.dataset.foreign import Found, list_images, part, read_images
+from pd.dataset.foreign import Found, Listing, list_images, part, read_images
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.runtime import connect
+from pd.engine.shared_folder import check_shared
 from pd.engine.stream.candidates import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
@@ -26,6 +28,7 @@ from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
+from pd.store.scratch import scratch
 
 
 def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
@@ -47,34 +50,44 @@ def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[st
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="pd-filter-") as scratch:
-        folder = Path(scratch)
-        data = _read(settings, folder / "dataset", reporter)
-        reid = folder / "reid"
-        reporter.say("training the re-identification network on the members")
-        measured = prepare(data, settings, reid, reporter)
-        reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
-        thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
-        for line in unkept(measured, settings.reid.calibration, settings.filter):
-            reporter.say(f"  {line}")
-        reporter.say("scoring the synthetic images")
-        with reporter.task("images") as progress:
-            facts = score_images(
-                source=source,
-                images=images,
-                reid=reid,
-                gallery=reid,
-                data=settings.data,
-                settings=settings.generate,
-                out=folder / "scored",
-                address=settings.address,
-                progress=progress,
-                foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
-            )
-        for line in facts["bad"]:
-            reporter.say(f"  set aside: {line}")
-        with reporter.task("filter") as progress:
-            return apply_filter(folder / "scored", out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
+    with scratch("pd-filter-", Path(tempfile.gettempdir())) as here:
+        data = _read(settings, here / "dataset", reporter)
+        connect(settings.address)
+        # Workers on other machines read the network and write the scores; the images are this one's alone.
+        with scratch(".pd-filter-", out.absolute().parent) as beside:
+            check_shared(beside, "name an --out on storage that all of them mount at the same path")
+            return _filtered(data, images, source, beside, out, settings, reporter)
+
+
+def _filtered(
+    data: PrivateDataset, images: Listing, source: Place, folder: Path, out: Path, settings: Settings, reporter: Reporter
+) -> Mapping[str, Any]:
+    """Train the network in a folder that all nodes see, score the images there, and decide."""
+    reid = folder / "reid"
+    reporter.say("training the re-identification network on the members")
+    measured = prepare(data, settings, reid, reporter)
+    reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+    thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
+    for line in unkept(measured, settings.reid.calibration, settings.filter):
+        reporter.say(f"  {line}")
+    reporter.say("scoring the synthetic images")
+    with reporter.task("images") as progress:
+        facts = score_images(
+            source=source,
+            images=images,
+            reid=reid,
+            gallery=reid,
+            data=settings.data,
+            settings=settings.generate,
+            out=folder / "scored",
+            address=settings.address,
+            progress=progress,
+            foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
+        )
+    for line in facts["bad"]:
+        reporter.say(f"  set aside: {line}")
+    with reporter.task("filter") as progress:
+        return apply_filter(folder / "scored", out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
 
 
 def audit_folders(
@@ -96,8 +109,8 @@ def audit_folders(
     if out and out.is_dir():
         raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
     samples = _draw(Place.parse(synthetic), settings, reporter)
-    with tempfile.TemporaryDirectory(prefix="pd-audit-") as scratch:
-        data = _read(settings, Path(scratch) / "dataset", reporter)
+    with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
+        data = _read(settings, here / "dataset", reporter)
     with reporter.task("audit") as progress:
         figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
     if out:
