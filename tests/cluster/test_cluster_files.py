@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import yaml
 from terminal import ROOT
 
 from pd import __version__
+from pd.config import load_settings
 from pd.engine.submit import COMMANDS
 
 CLUSTER = ROOT / "cluster"
@@ -91,6 +93,17 @@ def test_token_tls_shared_memory_and_rights_of_pods(name: str) -> None:
             assert not container["securityContext"]["allowPrivilegeEscalation"]
     gpus = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]
     assert gpus["requests"]["nvidia.com/gpu"] == gpus["limits"]["nvidia.com/gpu"] == 1
+
+
+def test_a_run_asks_for_the_machines_that_are_not_there_yet_and_is_repeated_for_a_lost_head_alone() -> None:
+    job = documents("rayjob.yaml")[0]["spec"]
+    assert not any(group["replicas"] for group in job["rayClusterSpec"]["workerGroupSpecs"])
+    words = job["entrypoint"].split()
+    assert words[:2] == ["pd", "run"]
+    overrides = [override for option, override in pairwise(words) if option == "--set"]
+    settings = load_settings(ROOT / "configs" / "smoke.yaml", overrides)
+    assert settings.cluster.wait_minutes >= 10  # of a machine with a GPU that is not even started
+    assert job["backoffLimit"] == 1
 
 
 def test_dashboard_and_job_server_listen_on_loopback_alone() -> None:
