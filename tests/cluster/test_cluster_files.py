@@ -16,7 +16,7 @@ import yaml
 from terminal import ROOT
 
 from pd import __version__
-from pd.config import load_settings
+from pd.config import ModelSettings, load_settings
 from pd.engine.submit import COMMANDS
 
 CLUSTER = ROOT / "cluster"
@@ -153,6 +153,39 @@ def test_the_image_is_pinned_and_not_roots() -> None:
         assert name.startswith("--") or (ROOT / name).exists(), name
     allowed = {line[1:] for line in (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     assert {name for name in copied if not name.startswith("--")} == allowed
+
+
+def installed() -> set[str]:
+    """Debian's packages in the image that runs."""
+    text = (CLUSTER / "Dockerfile").read_text().rpartition("\nFROM ")[2].replace("\\\n", " ")
+    found = re.search(r"apt-get install ([^&]+)", text)
+    assert found
+    return {word for word in found[1].split() if not word.startswith("-")}
+
+
+def test_the_head_can_start_machines_of_the_provider() -> None:
+    settings = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
+    assert settings["provider"]["type"] == "aws"
+    head = Path(ray.__file__).parent / "autoscaler" / "_private"  # what runs there, in the image
+    assert "import boto3" in (head / "aws" / "config.py").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert any(line.startswith("boto3") for line in extras["aws"])
+    assert "boto3" in PINNED
+    assert re.search(r"^RUN pip install .*'\.\[aws\]'$", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)
+    assert {"openssh-client", "rsync"} <= installed()
+    assert "[aws]" in (CLUSTER / "README.md").read_text()  # for `ray up` on one's own machine
+
+
+def test_the_storage_of_aws_belongs_to_whom_the_container_runs_as() -> None:
+    uid = re.findall(r"^USER (\d+)$", (CLUSTER / "Dockerfile").read_text(), re.MULTILINE)[0]
+    commands = yaml.safe_load((CLUSTER / "aws.yaml").read_text())["initialization_commands"]
+    mounted = next(number for number, command in enumerate(commands) if "mount -t nfs4" in command)
+    assert f"sudo chown {uid}:{uid} /shared" in commands[mounted + 1 :]
+
+
+def test_the_image_has_a_compiler_for_torch_compile() -> None:
+    assert ModelSettings().compile == "auto"  # on, where there is a GPU
+    assert {"gcc", "g++", "libc6-dev"} <= installed()
 
 
 @pytest.mark.parametrize("script", sorted(CLUSTER.glob("*.sh")), ids=lambda path: path.name)
