@@ -3,8 +3,10 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import tomllib
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import jsonschema
 import pytest
 import ray
 import yaml
+from ray._private.ray_constants import get_runtime_env_default_excludes
+from ray._private.runtime_env.packaging import _zip_files
 from terminal import ROOT
 
 from pd import __version__
@@ -35,6 +39,15 @@ def cluster_of(name: str) -> dict[str, Any]:
 
 KUBERNETES = ["raycluster.yaml", "rayjob.yaml"]
 JOBS = sorted(path for path in (ROOT / "ray_jobs").glob("*.py"))
+
+
+UPLOADED = ("src", "configs", "ray_jobs")
+
+
+def tracked(*names: str) -> list[str]:
+    """Files of the repository, below these names."""
+    listed = subprocess.run(["git", "ls-files", *names], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split()
 
 
 @pytest.mark.parametrize("name", KUBERNETES)
@@ -225,12 +238,23 @@ def test_there_is_a_job_for_each_command_that_a_cluster_is_for() -> None:
     assert there - {"job", "pipeline", "sweep"} <= set(COMMANDS)
 
 
-def test_the_upload_leaves_data_and_runs_behind() -> None:
-    ignored = (ROOT / ".rayignore").read_text().split("\n")
-    assert {".git", ".venv", "/runs", "/data", "/tests"} <= set(ignored)
-    wanted = [ROOT / name for name in ("src", "configs", "ray_jobs")]
-    size = sum(path.stat().st_size for folder in wanted for path in folder.rglob("*") if path.is_file())
-    assert size < 20e6
+def test_the_upload_takes_code_and_settings_and_nothing_else(tmp_path: Path) -> None:
+    checkout, upload = tmp_path / "checkout", tmp_path / "upload.zip"
+    for name in tracked(".rayignore", ".gitignore", "README.md", "tests/conftest.py", *UPLOADED):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, checkout / name)
+    for name in [
+        "mine.yaml",
+        *("people/a/1.png", "x/1.png", "mine.csv", "images.parquet", "release.tar", "runs/a/b.png", "data/1.png"),
+        *(".env", ".ssh/id", "src/pd/.env", "src/1.png", "configs/people/1.png", "configs/mine.csv", "ray_jobs/1.png"),
+        *("people.yaml/1.png", "src/pd/__pycache__/x.pyc"),
+    ]:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("planted")
+    _zip_files(str(checkout), get_runtime_env_default_excludes(), str(upload), include_gitignore=True)
+    with zipfile.ZipFile(upload) as packed:
+        assert set(packed.namelist()) == {"mine.yaml", *tracked(*UPLOADED)}
+        assert sum(member.file_size for member in packed.infolist()) < 20e6
 
 
 def test_the_grafana_dashboard_asks_for_metrics_that_there_are() -> None:
