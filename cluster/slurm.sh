@@ -20,6 +20,7 @@ umask 077
 config=${1:?usage: sbatch cluster/slurm.sh SETTINGS [--set KEY=VALUE ...]}
 shift
 port=${PD_RAY_PORT:-6379}
+wait_s=${PD_RAY_WAIT_S:-300} # for all nodes to have joined
 secrets=$(mktemp -d "$SLURM_SUBMIT_DIR/.pd-$SLURM_JOB_ID-XXXXXX")
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
@@ -62,7 +63,17 @@ fi
 cluster/node-cert.sh node "$secrets/ca" "$secrets/driver" "$(hostname)" "$address"
 export RAY_TLS_SERVER_CERT=$secrets/driver/tls.crt RAY_TLS_SERVER_KEY=$secrets/driver/tls.key
 export RAY_ADDRESS=$address:$port
-until [ "$(ray status 2>/dev/null | grep -c ' node_')" -ge "${#nodes[@]}" ]; do
+begun=$((others > 0 ? 2 : 1))
+end=$((SECONDS + wait_s))
+joined() { timeout 60 ray status 2>/dev/null | grep -c ' node_' || true; }
+until [ "$(joined)" -ge "${#nodes[@]}" ]; do
+  if [ "$(jobs -rp | wc -l)" -lt "$begun" ]; then
+    echo "slurm.sh: Ray has ended on a node that was to start it; what it said stands above" >&2
+    exit 1
+  elif [ "$SECONDS" -ge "$end" ]; then
+    echo "slurm.sh: $(joined) of ${#nodes[@]} nodes have joined after $wait_s s (PD_RAY_WAIT_S); what they said stands above" >&2
+    exit 1
+  fi
   sleep 5
 done
 
