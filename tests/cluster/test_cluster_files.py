@@ -102,10 +102,29 @@ def test_token_tls_shared_memory_and_rights_of_pods(name: str) -> None:
         assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
         assert env["PD_HOME"] == mounts["shared"]
         assert pod["securityContext"]["runAsNonRoot"]
-        for container in [*pod["initContainers"], *pod["containers"]]:
-            assert not container["securityContext"]["allowPrivilegeEscalation"]
+        for container in [*pod["initContainers"], *pod["containers"], cluster["autoscalerOptions"]]:
+            assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     gpus = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]
     assert gpus["requests"]["nvidia.com/gpu"] == gpus["limits"]["nvidia.com/gpu"] == 1
+
+
+@pytest.mark.parametrize("name", KUBERNETES)
+def test_the_network_policy_admits_the_cluster_prometheus_and_a_jobs_submitter(name: str) -> None:
+    resource, policy = documents(name)
+    ports = {
+        port["name"]: port["containerPort"]
+        for port in cluster_of(name)["headGroupSpec"]["template"]["spec"]["containers"][0]["ports"]
+    }
+    rules = policy["spec"]["ingress"]
+    assert "ports" not in rules[0]  # among itself
+    doors = [(rule["from"][0], rule["ports"][0]["port"]) for rule in rules[1:]]
+    namespaces = {port: peer["namespaceSelector"]["matchLabels"] for peer, port in doors if "namespaceSelector" in peer}
+    assert namespaces[ports["metrics"]] == {"kubernetes.io/metadata.name": "monitoring"}
+    pods = [(peer["podSelector"]["matchLabels"], port) for peer, port in doors if "podSelector" in peer]
+    if name == "rayjob.yaml":  # the labels that KubeRay gives to a submitter are its Job's, and not its pod's
+        assert pods == [(resource["spec"]["submitterPodTemplate"]["metadata"]["labels"], ports["dashboard"])]
+    else:
+        assert pods == []
 
 
 def test_a_run_asks_for_the_machines_that_are_not_there_yet_and_is_repeated_for_a_lost_head_alone() -> None:
