@@ -31,7 +31,8 @@ cluster/node-cert.sh ca "$secrets/ca"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$secrets/token RAY_USAGE_STATS_ENABLED=0
 export RAY_USE_TLS=1 RAY_TLS_CA_CERT=$secrets/ca/ca.crt
 
-# What a node runs: a certificate of its own, then Ray. The dashboard and the job server answer on the head alone.
+# What a node runs: a certificate of its own, then Ray. The dashboard answers on the head's loopback alone; Ray's agents take jobs on
+# every node, from who has the token (see README.md).
 cat >"$secrets/node.sh" <<'NODE'
 set -eu
 own=$1/$(hostname)

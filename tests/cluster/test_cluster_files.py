@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 import ray
 import yaml
-from ray._private.ray_constants import get_runtime_env_default_excludes
+from ray._private.ray_constants import DEFAULT_DASHBOARD_AGENT_LISTEN_PORT, get_runtime_env_default_excludes
 from ray._private.runtime_env.packaging import _zip_files
 from terminal import ROOT
 
@@ -152,6 +152,19 @@ def test_dashboard_and_job_server_listen_on_loopback_alone() -> None:
     for line in starts:
         assert "--dashboard-host=127.0.0.1" in line, line
     assert "0.0.0.0" not in "".join(path.read_text() for path in CLUSTER.rglob("*") if path.is_file())
+
+
+def test_the_job_server_that_stays_open_is_told_of() -> None:
+    dashboard = Path(ray.__file__).parent / "dashboard"
+    route = "/api/job_agent/jobs/"
+    assert f'@routes.post("{route}")' in (dashboard / "modules" / "job" / "job_agent.py").read_text()
+    server = (dashboard / "http_server_agent.py").read_text()
+    assert "ssl_context" not in server  # once it has TLS, say so
+    assert server.count("aiohttp.web.TCPSite(") == 2  # the node's address and loopback; no option leaves the first out
+    for page in (CLUSTER / "README.md", ROOT / "docs" / "threat-model.md"):
+        text = page.read_text()
+        assert f"`{route}`" in text
+        assert f"port\n{DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}" in text or f"port {DEFAULT_DASHBOARD_AGENT_LISTEN_PORT}" in text
 
 
 def test_no_secret_is_in_a_file() -> None:
