@@ -1,14 +1,21 @@
 """Joining Ray, sharing its machine out, and errors brought home."""
 
+import contextlib
 import math
 import os
 import socket
+import ssl
+import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from ray.exceptions import AuthenticationError
+from terminal import ROOT
 
 from pd.config import ModelSettings
 from pd.engine.ray_start import check_tls, own_folder, started_here
@@ -61,6 +68,77 @@ def test_a_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match=r"Ray did not start .*nobody there"):
         connect()
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [AuthenticationError("no token was found"), RuntimeError("Unauthenticated: RPC error: InvalidAuthToken: missing")],
+)
+def test_a_cluster_that_refuses_the_token_is_not_one_that_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("Failed to connect to Ray cluster") from refusal
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(
+        UserError, match=r"address = nowhere: the Ray cluster wants another token\. set RAY_AUTH_MODE=token and"
+    ):
+        connect("nowhere")
+
+
+@contextmanager
+def head(tls: Path | None) -> Iterator[str]:
+    """Address of a server that answers as Ray's head does, with the certificate in this folder or without TLS."""
+
+    def answer(server: socket.socket) -> None:
+        with contextlib.suppress(OSError), server.accept()[0] as first, first:  # the knock
+            pass
+        with contextlib.suppress(OSError), server.accept()[0] as second:
+            if tls:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(tls / "tls.crt", tls / "tls.key")
+                context.wrap_socket(second, server_side=True).recv(1)
+            else:
+                second.sendall(bytes.fromhex("000000040000000000"))  # HTTP/2's settings, as gRPC begins
+                second.recv(1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "says"),
+    [
+        ("one", None, "the Ray cluster speaks TLS alone. set RAY_USE_TLS=1 with RAY_TLS_SERVER_CERT"),
+        (None, "one", "the Ray cluster has no TLS, and RAY_USE_TLS asks for it"),
+        ("one", "two", "the Ray cluster's certificate is not signed by RAY_TLS_CA_CERT"),
+        ("one", "one", "no Ray cluster answers"),
+        (None, None, "no Ray cluster answers"),
+    ],
+)
+def test_tls_on_one_side_alone_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, theirs: str | None, ours: str | None, says: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise ConnectionError("as far as TLS all is well")
+
+    tool = str(ROOT / "cluster" / "node-cert.sh")
+    for name in {theirs, ours} - {None}:
+        subprocess.run([tool, "ca", str(tmp_path / f"ca {name}")], check=True)
+        subprocess.run([tool, "node", str(tmp_path / f"ca {name}"), str(tmp_path / str(name))], check=True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    if ours:
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        for part, file in (("SERVER_CERT", "tls.crt"), ("SERVER_KEY", "tls.key"), ("CA_CERT", "ca.crt")):
+            monkeypatch.setenv(f"RAY_TLS_{part}", str(tmp_path / ours / file))
+    with head(tmp_path / theirs if theirs else None) as address, pytest.raises(UserError, match=f"address = {address}: {says}"):
+        connect(address)
 
 
 def test_tls_without_its_files_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,11 +27,13 @@ class LocalCluster:
 
     Attributes:
         server: address of its job server.
+        address: of its head.
         home: PD_HOME of its nodes.
         environment: what a client needs to be let in.
     """
 
     server: str
+    address: str
     home: Path
     environment: Mapping[str, str]
 
@@ -80,7 +82,7 @@ def local_cluster(nodes: int, cpus: int | None = None) -> Iterator[LocalCluster]
                     )
                 )
             _wait(environment | {"RAY_ADDRESS": gcs}, len(started), started[-1], folder)
-        yield LocalCluster(f"http://127.0.0.1:{dashboard}", folder / "home", environment)
+        yield LocalCluster(f"http://127.0.0.1:{dashboard}", gcs, folder / "home", environment)
     finally:
         for process in reversed(started):
             _end(process)

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -46,6 +47,23 @@ def test_a_job_ends_as_pd_does_and_says_why(cluster: LocalCluster) -> None:
     refused = cluster.run("pd", "submit", "configs/smoke.yaml", "--set", "teacher.stepz=1")
     assert refused.returncode == 2
     assert "submitted" not in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"RAY_AUTH_TOKEN": "0" * 64}, "the Ray cluster wants another token"),
+        ({"RAY_AUTH_MODE": "disabled"}, "the Ray cluster wants another token"),
+        ({"RAY_USE_TLS": "0"}, "the Ray cluster speaks TLS alone"),
+    ],
+    ids=["another token", "no token", "no TLS"],
+)
+def test_who_may_not_join_is_told_why(cluster: LocalCluster, changes: dict[str, str], says: str) -> None:
+    outsider = replace(cluster, environment=dict(cluster.environment) | changes)
+    join = f"from pd.engine.runtime import connect; connect({cluster.address!r})"
+    assert f"UserError: address = {cluster.address}: {says}" in outsider.run("python", "-c", join, timeout=120).stderr
+    assert cluster.run("python", "-c", join).returncode == 0
 
 
 @pytest.mark.exhaustive

@@ -1,6 +1,8 @@
 """Ray, started quietly; what the cluster has; and errors brought home from workers."""
 
 import os
+import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
 from pd.engine.ray_start import (
+    KNOCK_S,
     check_tls,
     knock,
     our_exit,
@@ -65,8 +68,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         run: what is to be worked on. All machines must see it, and it is told where the cluster's dashboard is.
 
     Raises:
-        UserError: there is no cluster at the address, Ray cannot start here, TLS is asked for without its files, or a machine
-            does not see the run's folder.
+        UserError: there is no cluster at the address, or one with another token, or TLS is on one side alone; Ray cannot start
+            here, TLS is asked for without its files, or a machine does not see the run's folder.
     """
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -82,6 +85,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
     check_tls()
     try:
         knock(joins)
+        _agree_on_tls(joins)
         with without_stderr(), our_exit(), our_sigterm(), not_interrupting():
             found = ray.init(
                 address=joins or "local",
@@ -91,6 +95,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
                 runtime_env=_runtime_env() if joins else None,
                 _temp_dir=None if joins else str(own_folder()),
             )
+    except UserError:
+        raise
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
     if run is not None:
@@ -99,7 +105,55 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
             check_shared(run.work)
 
 
+def _agree_on_tls(address: str | None) -> None:
+    """Refuse a cluster at `host:port` that has TLS where this process has none, or the reverse: Ray would wait for minutes.
+
+    Raises:
+        UserError: TLS is on one side alone, or the cluster's certificate is not of our CA.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    where, ours = f"address = {address}", os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true")
+    files = "RAY_TLS_SERVER_CERT, RAY_TLS_SERVER_KEY and RAY_TLS_CA_CERT"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # names are for Ray to compare
+    context.set_alpn_protocols(["h2"])
+    if ours:
+        context.load_verify_locations(os.environ["RAY_TLS_CA_CERT"])
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S) as plain, context.wrap_socket(plain):
+            theirs = True
+    except ssl.SSLCertVerificationError:
+        raise UserError(
+            "the Ray cluster's certificate is not signed by RAY_TLS_CA_CERT",
+            where=where,
+            fix=f"set {files} to the cluster's own",
+        ) from None
+    except OSError as error:
+        if getattr(error, "reason", None) != "WRONG_VERSION_NUMBER":  # what an answer without TLS looks like; else let Ray try
+            return
+        theirs = False
+    if theirs and not ours:
+        raise UserError("the Ray cluster speaks TLS alone", where=where, fix=f"set RAY_USE_TLS=1 with {files}, as on its nodes")
+    if ours and not theirs:
+        raise UserError(
+            "the Ray cluster has no TLS, and RAY_USE_TLS asks for it", where=where, fix="unset it, or start all with it"
+        )
+
+
 def _not_connected(address: str | None, error: Exception) -> UserError:
+    from ray.exceptions import AuthenticationError
+
+    # A head that refuses the token is to Ray one that it does not reach; only the text of the cause says why.
+    if address and any(isinstance(each, AuthenticationError) or "InvalidAuthToken" in str(each) for each in wrapped(error)):
+        return UserError(
+            "the Ray cluster wants another token",
+            where=f"address = {address}",
+            fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to what the cluster was started with",
+        )
     if address:
         return UserError(
             f"no Ray cluster answers ({type(error).__name__})",
