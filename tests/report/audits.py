@@ -10,6 +10,15 @@ def around(value, width, n=1024):
     return between(value, value - width, min(value + width, 1.0), n)
 
 
+CLOSEST = {
+    "attacker": "whitened",
+    "samples": 250,
+    "by_attacker": [[f"c{i:06d}", f"real{i:03d}", 0.9 - i / 100] for i in range(8)],
+    "by_pixels": [[f"c{i:06d}", f"real{i:03d}", 0.6 - i / 100] for i in range(10, 18)],
+    "people": [[f"s{i}", 9 - i, 0.9 - i / 100, f"real{i:03d}"] for i in range(1, 6)],
+}
+
+
 def every_attack(audit):
     """The same audit with the attacks that need models, the filter's curves, its cost by people and fingerprints."""
     arms = {arm: {**entry, **_attacks(arm, entry)} for arm, entry in audit["arms"].items()}
@@ -63,6 +72,7 @@ def _attacks(arm, entry):
             else {**_guessing(0.5 + leak / 3), "shadows": 8},
         },
         "adherence": {"score": around(0.243, 0.004), "model": "ViT-B-32"},
+        **({"closest": CLOSEST} if arm == "kept" else {}),
     }
 
 

@@ -67,6 +67,23 @@ def test_dangers_are_the_most_alike(report_data, tmp_path):
         assert f"{table.ids[best]} → {table.nearest[best]}" in text
 
 
+def test_what_was_kept_is_shown_by_what_the_filter_did_not_decide_by(whole_data, tmp_path):
+    text = render(whole_data, tmp_path)
+    table, closest = whole_data.candidates, whole_data.audit["arms"]["kept"]["closest"]
+    for name, image, likeness in (*closest["by_attacker"], *closest["by_pixels"]):
+        assert re.search(rf'<span class="score">{likeness:.4f}</span> .*kept</span>\n.*{name} → {image}<', text)
+    kept = int(np.argmax(np.where(table.keep, table.scores, -np.inf)))
+    assert f"{table.ids[kept]} → " not in text  # the filter's own favourite: no attacker named it
+    assert "Those most like a member to whitened, the attacker that finds most, of the 250 kept candidates" in text
+    assert "pass for them to whitened" in text
+    dropped = int(np.argmax(np.where(table.keep, -np.inf, table.scores)))
+    assert f"{table.ids[dropped]} → {table.nearest[dropped]}" in text
+
+
+def test_without_an_attack_on_the_data_it_is_said_that_the_filter_ranks_itself(report_data, tmp_path):
+    assert "shows nothing of what it is blind to" in render(report_data, tmp_path)
+
+
 def test_data_are_escaped(report_data, tmp_path):
     table = dataclasses.replace(
         report_data.candidates,

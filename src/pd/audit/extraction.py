@@ -165,6 +165,13 @@ class _Relative:
         return Nearest.in_blocks(lambda part: self.likeness(part, others), len(self.rows), len(others))
 
 
+def nearest_pictures(samples: Pixels, members: Pixels) -> Nearest:
+    """The member's picture that each sample comes nearest to; likeness 1: the same picture, about 0: any other."""
+    rows, gallery = tiles(samples), tiles(members)
+    found = _Relative.of(rows, gallery).nearest(gallery)
+    return Nearest(1 + found.score, found.row)
+
+
 def least(samples: int) -> int:
     """Samples that make a clique among so many of one prompt."""
     return min(max(math.ceil(samples * _OF_FIVE_HUNDRED / 500), _LEAST), _OF_FIVE_HUNDRED)

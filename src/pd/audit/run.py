@@ -10,6 +10,7 @@ from pd.audit import disclosure, reid_figures
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.choose import choose_attackers
+from pd.audit.closest import closest
 from pd.audit.quality import Quality
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
@@ -31,6 +32,7 @@ def audit(
     seed: int,
     progress: Progress = silent,
     kept: npt.NDArray[np.bool_] | None = None,
+    shown: str | None = None,
 ) -> Json:
     """Attack and measure each arm.
 
@@ -44,6 +46,7 @@ def audit(
         seed: the run's: the same as the filter's, so that both agree which half is whose.
         progress: called after each attack or measure.
         kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
+        shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
         {"arms": {arm: {"n", "reid", "extraction", "attributes", "utility", "fidelity", "coverage"}}, "less_than": {arm: ...},
@@ -77,6 +80,8 @@ def audit(
         count.one(f"power on {name}")
         arm["extraction"] = disclosure.extraction(subjects, samples)
         arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
+        if name == shown:
+            arm["closest"] = closest(subjects, samples, worst, by_attacker[worst])
         count.one(f"extraction and attributes of {name}")
         result["arms"][name] = arm | quality.of(samples, kept if name == "teacher" else None)
         count.one(f"quality of {name}")

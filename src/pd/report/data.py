@@ -31,7 +31,7 @@ class Candidates:
         nearest: id of the real image each resembles most.
         keep: (N,) bool.
         reasons: why it was dropped; empty for kept ones.
-        images: id -> encoded image; only those that are shown are needed (see `dangerous`).
+        images: id -> encoded image; only those that are shown are needed (see `dangerous` and `pd.report.risk.Closest`).
     """
 
     ids: Sequence[str]

@@ -17,7 +17,7 @@ from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
-from pd.report.risk import Risk, at_risk, concentration
+from pd.report.risk import Closest, Risk, at_risk, concentration
 from pd.report.steps import steps
 from pd.report.sweeps import sweep_chart, sweep_choice
 from pd.report.table import audit_table
@@ -135,7 +135,7 @@ def _counted(data: ReportData) -> Mapping[str, Any]:
 def _private(data: ReportData) -> dict[str, Any]:
     """What only the custodian's report shows; where the audit has no curves or counts, those that the run's scores give."""
     candidates = data.candidates
-    kept, dropped = dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS)
+    closest = Closest.of(data.audit)
     people = at_risk(candidates, data.identity_of, data.threshold)
     return {
         "data": data,
@@ -144,12 +144,19 @@ def _private(data: ReportData) -> dict[str, Any]:
             (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
             for arm in ("teacher", "filtered", "kept")
         ],
-        "dangers": [
-            ("kept", "Kept, and so in the release", [_danger(data, i) for i in kept]),
-            ("dropped", "Dropped by the filter", [_danger(data, i) for i in dropped]),
-        ],
+        "dangers": _dangers(data, closest),
         "strangers_cost": forests.strangers_cost(data.audit),
         "people": [_person(data, one) for one in people[:SHOWN_PEOPLE]],
+        "closest": closest,
+        "closest_people": [
+            {
+                "identity": identity,
+                "picture": picture_uri(data.real.get(image), 64),
+                "taken": taken,
+                "likeness": f"{likeness:.4f}",
+            }
+            for identity, taken, likeness, image in (closest.people if closest else ())
+        ],
         "concentration": concentration(people),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
         "own_thresholds": curves.threshold_curves(
@@ -191,16 +198,53 @@ def _sheet(data: ReportData, arm: str) -> str | None:
     return contact_sheet(list(data.samples.get(arm, ()))[:SHOWN_SAMPLES])
 
 
-def _danger(data: ReportData, row: int) -> dict[str, Any]:
+def _dangers(data: ReportData, closest: Closest | None) -> list[dict[str, Any]]:
+    """Rows of pictures, each with the measure that it was chosen by."""
     table = data.candidates
-    name, nearest = table.ids[row], table.nearest[row]
+    kept, dropped = dangerous(table.scores, table.keep, SHOWN_DANGERS)
+    ranked = {
+        kind: [_danger(data, table.ids[i], table.nearest[i], float(table.scores[i]), table.reasons[i]) for i in rows]
+        for kind, rows in (("kept", kept), ("dropped", dropped))
+    }
+    by_filter = {
+        "kind": "dropped",
+        "title": "Dropped by the filter",
+        "measure": "Chosen by the likeness that the filter's own network gives.",
+        "rows": ranked["dropped"],
+    }
+    if closest is None:
+        blind = (
+            "Chosen by the likeness that the filter's own network gives, which shows nothing of what it is blind to. An audit "
+            "with kept in audit.arms has attackers choose."
+        )
+        return [{"kind": "kept", "title": "Kept, and so in the release", "measure": blind, "rows": ranked["kept"]}, by_filter]
+    looked = f"of the {closest.samples:,} kept candidates that the audit attacked"
+    return [
+        {
+            "kind": "kept",
+            "title": "Kept, and so in the release: by an attacker",
+            "measure": f"Those most like a member to {closest.attacker}, the attacker that finds most, {looked}. It "
+            "had no part in the filter.",
+            "rows": [_danger(data, *row) for row in closest.by_attacker],
+        },
+        {
+            "kind": "kept",
+            "title": "Kept, and so in the release: by pixels",
+            "measure": f"Those nearest to a member's picture by the distance that finds copies, {looked}: 1 is the same "
+            "picture, about 0 any other.",
+            "rows": [_danger(data, *row) for row in closest.by_pixels],
+        },
+        by_filter,
+    ]
+
+
+def _danger(data: ReportData, name: str, nearest: str, score: float, reason: str = "") -> dict[str, Any]:
     return {
         "id": name,
         "nearest": nearest,
-        "score": f"{float(table.scores[row]):.4f}",  # one digit more than the threshold is told in, which it may be close to
-        "keep": bool(table.keep[row]),
-        "reason": table.reasons[row],
-        "image": picture_uri(table.images.get(name)),
+        "score": f"{score:.4f}",  # one digit more than the threshold is told in, which it may be close to
+        "reason": reason,
+        "image": picture_uri(data.candidates.images.get(name)),
         "real": picture_uri(data.real.get(nearest)),
     }
 

@@ -7,9 +7,10 @@ What is let through, and why it is safe:
 - what the filter costs by label: drop rates of candidates, whose labels come from prompts that several people share;
 - how unevenly the filter's cost falls on people (one Gini coefficient), and how many members are resembled at all.
 
-What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), usefulness and drop rates
-by the labels of real people (`utility.subgroups`, `filter.cost.strangers_by_label`: a rare value may be one person's), and
-whatever is not named here. The list says what may go, not what may not, so that a figure nobody has thought of stays at home.
+What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), which pictures and people
+the released data come closest to (`closest`), usefulness and drop rates by the labels of real people (`utility.subgroups`,
+`filter.cost.strangers_by_label`: a rare value may be one person's), and whatever is not named here. The list says what may go,
+not what may not, so that a figure nobody has thought of stays at home.
 """
 
 import math

@@ -17,7 +17,7 @@ from pd.filters.calibration import read_measurements
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
-from pd.report.risk import at_risk
+from pd.report.risk import Closest, at_risk
 from pd.stages.base import Context, Facts
 from pd.stages.graph import BY_NAME
 from pd.store.lineage import Record, read_record
@@ -53,10 +53,13 @@ def _report_data(context: Context, run: Run) -> ReportData:
     real = PrivateDataset.read(run.dataset)
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
-    candidates = _candidates(run)
+    audit = _audit(run)
+    closest = Closest.of(audit)
+    candidates = _candidates(run, closest.candidates if closest else set())
     identity_of = dict(zip(real.ids, real.identities, strict=True))
     shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
     shown |= {one.image for one in at_risk(candidates, identity_of, counts["threshold"])[:SHOWN_PEOPLE]}
+    shown |= closest.real if closest else set()
     members, strangers = real.members(), real.holdout()
     return ReportData(
         run=settings.name,
@@ -69,7 +72,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
             bad_images=sum(records["ingest"].facts["bad"].values()),
         ),
         settings=settings.model_dump(mode="json"),
-        audit=_audit(run),
+        audit=audit,
         candidates=candidates,
         threshold=counts["threshold"],
         real=_images(run.dataset.glob("*.parquet"), shown),
@@ -97,13 +100,13 @@ def _audit(run: Run) -> dict[str, Any]:
     return found
 
 
-def _candidates(run: Run) -> Candidates:
-    """Decisions on all candidates, and the pictures of those that are shown."""
+def _candidates(run: Run, closest: set[str]) -> Candidates:
+    """Decisions on all candidates, and the pictures of those that are shown: these closest ones, and what the filter ranks."""
     files = sorted(run.candidates.glob("*.parquet"))
     table = pa.concat_tables([pq.read_table(file, columns=["id", "score", "nearest", "keep", "reason"]) for file in files])
     scores, keep = table["score"].to_numpy(), table["keep"].to_numpy()
     ids = table["id"].to_pylist()
-    shown = {ids[i] for rows in dangerous(scores, keep, SHOWN_DANGERS) for i in rows}
+    shown = closest | {ids[i] for rows in dangerous(scores, keep, SHOWN_DANGERS) for i in rows}
     return Candidates(
         ids=ids,
         scores=np.asarray(scores, np.float32),
