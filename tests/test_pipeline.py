@@ -97,9 +97,10 @@ def test_the_audit_says_what_the_filter_catches_and_whom_it_costs(smoke: Path) -
     whole = json.loads((smoke / "private" / "audit.json").read_text())
     found = whole["filter"]
     for curves in (found["curves"], found["near_copy"]["curves"]):
-        assert set(curves["sensitivity"]) == {"member", "jittered", "round_trip"}
+        assert set(curves["sensitivity"]) == {"member", "jittered", "round_trip", "other_photo"}
         assert len(curves["thresholds"]) == len(curves["specificity"]) == len(curves["kept"])
     assert found["at_chosen"]["sensitivity"]["member"]["value"] == 1  # at any threshold: a member image is its own likeness
+    assert 0 < found["at_chosen"]["sensitivity"]["other_photo"]["value"] < 1  # not itself: the gallery leaves it out
     assert found["at_chosen"]["specificity"]["n"] == 100  # the audit half alone
     assert {"kappa", "why"} & set(found["consistency"])
     assert set(found["cost"]["by_label"]) <= {"beard", "glasses", "moustache"}

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from pd.config import ReidSettings
+from pd.dataset.images import mirrored
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.gallery import build_gallery, load_gallery
 from pd.filters.near_copy import POSES
-from pd.filters.scorer import Scorer, scorer_digest
-from pd.reid.network import build, save, save_all
+from pd.filters.scorer import Scorer, likest, scorer_digest
+from pd.reid.embed import embed
+from pd.reid.network import build, load, save, save_all
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +104,20 @@ def test_a_gallery_for_other_networks_is_refused(faces, folder, tmp_path):
     save_all(networks, tmp_path)
     with pytest.raises(UserError, match="2 networks, but a gallery for 1"):
         Scorer(tmp_path, folder)
+
+
+def test_a_member_image_is_compared_with_all_but_itself(faces, folder):
+    """The same as with a gallery that never held it."""
+    members, rows = faces.members(), np.array([0, 57, 199])
+    scores = Scorer(folder, folder).score(members.images[rows], rows)
+    whole = load_gallery(folder)
+    for place, row in enumerate(rows):
+        image, others = members.images[row : row + 1], np.arange(len(members)) != row
+        plain, turned = (embed(load(folder), image, mirror=mirror) for mirror in (False, True))
+        score, at = likest(whole.reid[0].where(others), plain, turned)
+        assert scores.score[place] == pytest.approx(score[0], abs=1e-6)
+        assert scores.nearest[place] == np.array(members.ids)[others][at[0]]
+        plain, turned = (whole.detector.compare(describe(one)) for one in (image, mirrored(image)))
+        near_copy, _ = likest(whole.near_copy.where(np.repeat(others, len(POSES))), plain, turned)
+        assert scores.near_copy[place] == pytest.approx(near_copy[0], abs=1e-6)
+        assert scores.score[place] < 0.9999

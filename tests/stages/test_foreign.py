@@ -15,7 +15,10 @@ from terminal import PD, ROOT, pd
 from pd.config import DataSettings, Settings
 from pd.dataset.readers.choose import open_source
 from pd.dataset.splits import holdout_identities
+from pd.errors import UserError
+from pd.progress import Reporter
 from pd.seeds import derive
+from pd.stages.foreign import filter_folders
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +67,24 @@ def test_copies_of_members_are_dropped_and_strangers_stay(people: Path, members:
     # The threshold lets a stranger be dropped in 1 of 20 by each of two detectors, on other people than these.
     assert np.mean([row["keep"] for row in strangers]) >= 0.7
     assert {row["reason"] for row in copies if not row["keep"]} <= {"reid", "near_copy"}
+    tested = json.loads((out / "_figures.json").read_text())["at_chosen"]
+    assert set(tested["sensitivity"]) == {"member", "jittered", "other_photo"}
+    assert tested["sensitivity"]["member"]["value"] == 1
+    assert tested["sensitivity"]["jittered"]["low"] > 0.8
+    assert tested["specificity"]["n"] == 100  # pictures of strangers who set no threshold
+    for told in ("Jittered copies caught", "Other photos of members caught", "Strangers let pass"):
+        assert told in done.stdout
+
+
+@pytest.mark.parametrize(("there", "said"), [("_figures.json", "no image in this folder"), ("notes.txt", "other things")])
+def test_only_a_folder_of_decisions_is_written_over(there: str, said: str, people: Path, tmp_path: Path) -> None:
+    out, real = tmp_path / "out", tmp_path / "real"
+    out.mkdir()
+    real.mkdir()
+    (out / "part-00000.parquet").touch()
+    (out / there).touch()
+    with pytest.raises(UserError, match=said):
+        filter_folders(real, str(people), out, (), Reporter())
 
 
 def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, members: set[str], tmp_path: Path) -> None:

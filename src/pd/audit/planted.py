@@ -7,7 +7,8 @@ from pd.dataset.images import Mode, Pixels, from_tensor, to_tensor
 from pd.reid.augment import blur, jpeg, move, noise, tone
 
 KINDS = ("member", "jittered", "round_trip", "other_photo")
-"""Member images themselves; jittered copies; through an autoencoder and back; photos of members that no gallery holds."""
+"""Member images themselves; jittered copies; through an autoencoder and back; photos of members that the
+gallery does not hold."""
 
 
 def jittered(images: Pixels, times: int, mode: Mode, seed: int) -> Pixels:

@@ -39,9 +39,11 @@ def filter_(
         if config or not (real and synthetic and out):
             raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
         from pd.stages.foreign import filter_folders
+        from pd.stages.summary import tested_table
 
-        counts = filter_folders(real, synthetic, out, set_ or (), Reporter())
-        Console().print(f"kept {counts['kept']} of {counts['candidates']}: {shown(str(out))}", soft_wrap=True)
+        found = filter_folders(real, synthetic, out, set_ or (), Reporter())
+        Console().print(tested_table(found))
+        Console().print(f"kept {found['kept']} of {found['candidates']}: {shown(str(out))}", soft_wrap=True)
     elif config:
         run_stage("filter", config, set_)
     else:

@@ -71,18 +71,24 @@ class Scorer:
                 fix="build it again: pd reid",
             )
 
-    def score(self, images: NDArray[np.uint8]) -> Scores:
-        """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum."""
+    def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> Scores:
+        """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum.
+
+        Args:
+            images: to score.
+            own: (N,) of images that are in the gallery, which one each is: that one is not compared with. None: all are.
+        """
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
             return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8))
         (score, member), *others = (
-            likest(gallery, embed(network, images), embed(network, images, mirror=True))
+            likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
             for network, gallery in zip(self._networks, self._members.reid, strict=True)
         )
         further = np.stack([like for like, _ in others], axis=1) if others else np.zeros((len(images), 0), np.float32)
         described, compare = describe(images), self._members.detector.compare
-        near_copy, pose = likest(self._members.near_copy, compare(described), compare(describe(mirrored(images))))
+        turned = compare(describe(mirrored(images)))
+        near_copy, pose = likest(self._members.near_copy, compare(described), turned, own, len(POSES))
         return Scores(score, self._names(member), near_copy, self._names(pose // len(POSES)), further, sketches(described))
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
@@ -90,7 +96,11 @@ class Scorer:
 
 
 def likest(
-    gallery: Gallery | ShardedGallery, plain: NDArray[np.float32], turned: NDArray[np.float32]
+    gallery: Gallery | ShardedGallery,
+    plain: NDArray[np.float32],
+    turned: NDArray[np.float32],
+    own: NDArray[np.int64] | None = None,
+    each: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The larger of the likenesses of images and their mirror images, (N,) each, and the gallery rows they are with.
 
@@ -98,9 +108,22 @@ def likest(
         gallery: what they are compared with.
         plain: (N, d) float32, unit rows of the images.
         turned: (N, d) float32, unit rows of their mirror images.
+        own: (N,) an image of the gallery for each, whose rows do not count; None: all do.
+        each: rows that an image has in the gallery.
     """
-    (one, at_one), (two, at_two) = gallery.nearest(plain), gallery.nearest(turned)
+    (one, at_one), (two, at_two) = (_nearest(gallery, rows, own, each) for rows in (plain, turned))
     return np.maximum(one, two), np.where(two > one, at_two, at_one)
+
+
+def _nearest(
+    gallery: Gallery | ShardedGallery, rows: NDArray[np.float32], own: NDArray[np.int64] | None, each: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The best row of each query, but for those of its own image."""
+    if own is None:
+        return gallery.nearest(rows)
+    scores, index = gallery.top_k(rows, each + 1)  # one more than are its own
+    best = np.arange(len(rows)), (index // each != own[:, None]).argmax(axis=1)
+    return scores[best], index[best]
 
 
 def scorer_digest(reid_folder: Path, gallery_folder: Path) -> str:

@@ -111,6 +111,7 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
             "near-copies",
         ),
         "at_chosen": at_chosen(audit),
+        "other_photos": words.dig(audit, "filter", "at_chosen", "sensitivity", "other_photo") is not None,
         "consistency": consistency(audit),
         "cost": forests.cost(audit),
         "gini": gini(audit),

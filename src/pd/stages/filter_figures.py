@@ -1,10 +1,13 @@
 """What the filter catches, whom it takes along and who pays for it: the part `filter` of `audit.json`."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,7 +16,7 @@ from pd.audit.estimate import Estimate
 from pd.audit.planted import jittered
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
-from pd.config import FilterSettings
+from pd.config import FilterSettings, Settings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
@@ -27,8 +30,7 @@ Json = dict[str, Any]
 def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -> Json:
     """Test the filter with planted leaks and with people whom it has not seen, and read off who pays for it.
 
-    The strangers are the audit half of the hold-out people: the calibration half set the thresholds. Photos of members that
-    no gallery holds are none here, since the gallery holds all; `benchmarks/planted.py` keeps some aside.
+    The strangers are the audit half of the hold-out people: the calibration half set the thresholds.
 
     Args:
         context: of a run whose filter is done.
@@ -43,26 +45,14 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     limits = Thresholds(**{**counts["thresholds"], "further": tuple(counts["thresholds"]["further"])})
     members, strangers = real.members(), real.holdout_half("audit", settings.seed)
-    most, seed = settings.audit.planted, context.seed("audit", "planted")
-    rows = np.sort(np.random.default_rng(seed).permutation(len(members))[:most])
-    times = max(most // len(rows), 1)
-    who = [members.identities[row] for row in rows]
-    planted = {
-        "member": (members.images[rows], who),
-        "jittered": (
-            jittered(members.images[rows], times, settings.data.mode, seed),
-            [name for name in who for _ in range(times)],
-        ),
-        "round_trip": (round_trip[rows], who),
-    }
+    seed = context.seed("audit", "planted")
     detect = _Detectors(Scorer(run.reid, run.reid), limits, settings.filter)
-    leaks = {kind: detect.images(images) for kind, (images, _) in planted.items()}
+    leaks, people = _plant(detect, members, settings, seed, round_trip)
     unknown = detect.images(strangers.images)
     table = pa.concat_tables([_scored(file) for file in sorted(run.candidates.glob("*.parquet"))])
     made = detect.table(table)
     dropped = ~np.asarray(table["keep"].to_numpy(), bool)
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
-    people = {kind: names for kind, (_, names) in planted.items()}
     figures = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
     for name, place in (("reid", figures), ("near_copy", figures.setdefault("near_copy", {}))):
         by_kind = {kind: found[name] for kind, found in leaks.items()}
@@ -78,15 +68,59 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     return figures
 
 
+def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Settings, seed: int) -> Json:
+    """How a filter without a run does as it is set, tested as `filter_figures` does but for round trips: there is no teacher.
+
+    Args:
+        real: members and hold-out people.
+        reid: holds the filter's networks and the members' gallery.
+        limits: its thresholds.
+        settings: of the filter and of the test.
+        seed: of what is planted.
+
+    Returns:
+        `sensitivity` by kind of planted leak, and `specificity`.
+    """
+    strangers, detect = real.holdout_half("audit", settings.seed), _Detectors(Scorer(reid, reid), limits, settings.filter)
+    leaks, people = _plant(detect, real.members(), settings, seed)
+    caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
+    return at_point(caught, people, detect.dropped(detect.images(strangers.images)), strangers.identities).as_json()
+
+
+def _plant(
+    detect: "_Detectors", members: PrivateDataset, settings: Settings, seed: int, round_trip: Pixels | None = None
+) -> tuple[dict[str, dict[str, Likeness]], dict[str, list[str]]]:
+    """Kind of leak -> what both detectors say of it, and whose image each is.
+
+    As `other_photo` each image of who has several is compared with the gallery but for itself. The networks have learned from
+    it, which flatters a little; `benchmarks/planted.py` keeps photos from both.
+    """
+    most = settings.audit.planted
+    rows = np.sort(np.random.default_rng(seed).permutation(len(members))[:most])
+    times = max(most // len(rows), 1)
+    images, who = members.images[rows], [members.identities[row] for row in rows]
+    copies = detect.images(jittered(images, times, settings.data.mode, seed))
+    found = {"member": detect.images(images), "jittered": copies}
+    people = {"member": who, "jittered": [name for name in who for _ in range(times)]}
+    if round_trip is not None:
+        found["round_trip"], people["round_trip"] = detect.images(round_trip[rows]), who
+    has = Counter(members.identities)
+    others = rows[[has[name] > 1 for name in who]]
+    if len(others) and len(has) > 1:
+        found["other_photo"] = detect.images(members.images[others], others)
+        people["other_photo"] = [members.identities[row] for row in others]
+    return found, people
+
+
 class _Detectors:
     """The filter's two likenesses, `reid` and `near_copy`, of images or of rows that are scored already."""
 
     def __init__(self, scorer: Scorer, limits: Thresholds, settings: FilterSettings) -> None:
         self._scorer, self._limits, self._settings = scorer, limits, settings
 
-    def images(self, images: Pixels) -> dict[str, Likeness]:
-        """Of (N, H, W, C) uint8."""
-        found = self._scorer.score(images)
+    def images(self, images: Pixels, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
+        """Of (N, H, W, C) uint8; with `own`, of member images, each compared with all but itself."""
+        found = self._scorer.score(images, own)
         return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy}
 
     def table(self, table: pa.Table) -> dict[str, Likeness]:
@@ -120,7 +154,7 @@ def _consistency(detect: _Detectors, table: pa.Table, near_copy: Likeness, seed:
     """Agreement of filters that have one of the networks each, and all of them the near-copy detector; and of the networks."""
     alone = detect.each_network(table)
     if len(alone) < 2:
-        return {"why": "one network only: with reid.networks of 2 and more, their filters are compared"}
+        return {"why": "one network only; reid.networks=3 trains three of different seeds, and their filters are compared"}
     copies = detect.dropped({"reid": np.full(len(table), -np.inf, np.float32), "near_copy": near_copy})
     whole, networks = consistency(alone | copies, seed=seed), consistency(alone, seed=seed)
     if whole is None:

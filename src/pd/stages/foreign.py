@@ -26,9 +26,12 @@ from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
+from pd.stages.filter_figures import at_work
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch
+
+_FIGURES = "_figures.json"
 
 
 def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
@@ -37,16 +40,19 @@ def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[st
     Args:
         real: a folder with one sub-folder per identity (or a manifest, with `--set data.reader=manifest`).
         synthetic: images, Parquet files or tar shards, nested or not, in a folder or at `s3://`.
-        out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more.
+        out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more, and
+            of `_figures.json`, what is returned (readers of Parquet pass over names that begin so).
         overrides: settings, as `key=value`.
         reporter: tells what is going on.
 
     Returns:
-        `candidates`, `kept`, `threshold`, `dropped`.
+        `candidates`, `kept`, `threshold`, `dropped`, and `at_chosen`: how the filter does on planted copies of members'
+        pictures and on strangers.
     """
     settings, source = _settings(real, overrides), Place.parse(synthetic)
     images = list_images(source)
-    if out.exists() and (not out.is_dir() or any(path.suffix != ".parquet" for path in out.iterdir())):
+    ours = out.is_dir() and all(path.suffix == ".parquet" or path.name == _FIGURES for path in out.iterdir())
+    if out.exists() and not ours:
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +93,13 @@ def _filtered(
     for line in facts["bad"]:
         reporter.say(f"  set aside: {line}")
     with reporter.task("filter") as progress:
-        return apply_filter(folder / "scored", out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
+        scored = folder / "scored"
+        counts = apply_filter(scored, out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
+    reporter.say("testing the filter with planted copies and strangers")
+    tested = at_work(data, reid, thresholds, settings, derive(settings.seed, "audit", "planted"))
+    figures = {**counts, "at_chosen": tested}
+    write_json(out / _FIGURES, figures)
+    return figures
 
 
 def audit_folders(

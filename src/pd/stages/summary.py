@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pd.progress import shown
+from pd.report.costs import at_chosen
 from pd.report.findings import RELEASED
 from pd.report.forests import arms_of
 from pd.report.verdict import verdict
@@ -71,6 +72,16 @@ def measures_table(arm: Mapping[str, Any]) -> Table:
         "all but the last three: beyond what the same gives of hold-out people; membership inference and fingerprints need the "
         "model (pd run, pd fingerprint)"
     )
+    return table
+
+
+def tested_table(figures: Mapping[str, Any]) -> Table:
+    """What a filter catches and lets pass as it is set, with intervals."""
+    table = Table(title="the filter, tested at the thresholds in use")
+    for heading in ("what", "share", "95 % interval"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for row in at_chosen({"filter": figures}):
+        table.add_row(*map(shown, row))
     return table
 
 
