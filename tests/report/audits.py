@@ -56,6 +56,10 @@ def _attacks(arm, entry):
                 "beard": _advantage(0.02),
             },
         },
+        "utility": {
+            **entry["utility"],
+            "subgroups": {"glasses": {"0": around(0.86 - leak / 9, 0.05, 140), "1": around(0.7, 0.1, 60)}},
+        },
         "coverage": {
             "identities": around(1 - leak / 2, 0.05, 20),
             "precision": around(0.62, 0.03),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pd.report.data import Candidates
-from pd.report.html import render_report
+from pd.report.html import render_release_report, render_report
 
 NASTY = "<script>alert('x')</script>\"&"
 
@@ -78,6 +78,18 @@ def test_what_was_kept_is_shown_by_what_the_filter_did_not_decide_by(whole_data,
     assert "pass for them to whitened" in text
     dropped = int(np.argmax(np.where(table.keep, -np.inf, table.scores)))
     assert f"{table.ids[dropped]} → {table.nearest[dropped]}" in text
+
+
+def test_usefulness_by_subgroups_is_told_at_home_alone(whole_data, tmp_path):
+    text = render(whole_data, tmp_path)
+    table = text[text.index('<table id="subgroups"') :].split("</table>")[0]
+    assert re.findall(r"<th scope=.row.>(.*?)</th>", table) == ["glasses = 0", "glasses = 1"]
+    figure = whole_data.audit["arms"]["filtered"]["utility"]["subgroups"]["glasses"]["0"]
+    assert f"{figure['value']:.3f}<" in table
+    assert f"{figure['low']:.3f} to {figure['high']:.3f}" in table
+    page = render_release_report("faces", whole_data.audit, whole_data.settings, tmp_path / "release.html").read_text()
+    assert 'id="subgroups"' not in page
+    assert 'id="subgroups"' not in render(dataclasses.replace(whole_data, audit={}), tmp_path)
 
 
 def test_without_an_attack_on_the_data_it_is_said_that_the_filter_ranks_itself(report_data, tmp_path):

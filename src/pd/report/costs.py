@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pd.report.curves import KINDS
+from pd.report.forests import SHORT, arms_of
 from pd.report.plots import interval
 from pd.report.steps import REASONS
 from pd.report.words import dig, is_number, measure
@@ -42,6 +43,22 @@ def consistency(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     ]
     drawn = [(label, interval(label, "", entry, "decimal")) for label, entry in rows]
     return [(label, row.text, row.interval) for label, row in drawn if row]
+
+
+def subgroups(audit: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]] | None:
+    """Columns, and (group, [(figure, interval)]): what arms and real images are worth for hold-out people who have a label."""
+    arms = [(SHORT.get(arm, arm), dig(audit, "arms", arm, "utility", "subgroups")) for arm in arms_of(audit)]
+    told = [
+        (name, found)
+        for name, found in (*arms, ("Real images", dig(audit, "real", "utility", "subgroups")))
+        if isinstance(found, Mapping)
+    ]
+    groups = dict.fromkeys((label, value) for _, found in told for label, values in found.items() for value in values)
+    rows = []
+    for label, value in groups:
+        drawn = [interval("", "", dig(found, label, value), "decimal") for _, found in told]
+        rows.append((f"{label} = {value}", [(row.text, row.interval) if row else ("", "") for row in drawn]))
+    return ([name for name, _ in told], rows) if rows else None
 
 
 def gini(audit: Mapping[str, Any]) -> float | None:

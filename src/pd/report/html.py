@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pd.report import curves, forests, words
-from pd.report.costs import at_chosen, consistency, drops, gini
+from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
@@ -64,7 +64,7 @@ def render_release_report(
     """
     shown = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
     page = environment().get_template("release.html.j2")
-    nothing: dict[str, Any] = {"people": [], "strangers_cost": None, "own_thresholds": None, "sweep": None, "sweep_choice": ""}
+    nothing = {**dict.fromkeys(("strangers_cost", "subgroups", "own_thresholds", "sweep")), "sweep_choice": ""}
     write_bytes(out, page.render(**_shared(run, public_audit(audit)), **nothing, settings=shown, created=created).encode())
     return out
 
@@ -147,6 +147,7 @@ def _private(data: ReportData) -> dict[str, Any]:
         ],
         "dangers": _dangers(data, closest),
         "strangers_cost": forests.strangers_cost(data.audit),
+        "subgroups": subgroups(data.audit),
         "people": [_person(data, one) for one in people[:SHOWN_PEOPLE]],
         "closest": closest,
         "closest_people": [
