@@ -77,6 +77,11 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
         ("sweep: {constraints: [exces <= 0.02]}", "no figure 'exces'; did you mean 'excess'?"),
         ("sweep: {prefer: keep}", "did you mean 'kept'?"),
         ("sweep: {objectives: [kept, loss]}", "no figure 'loss'"),
+        (
+            "sweep: {constraints: [copies <= 0.02]}",
+            "no figure 'copies'; a search measures excess, excess_low, excess_high, utility, utility_low, utility_high, kept, "
+            "coverage, balance",
+        ),
         ("sweep: {reid_quantile: [0.9, 0.5]}", "write [from, to] with from <= to"),
     ],
 )

@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from pd.cli import app
 from pd.errors import UserError
-from pd.stages.compare import compare_runs
+from pd.report.compare import compare
+from pd.stages.compare import compare_runs, compare_table
 
 AUDIT = {
     "arms": {"filtered": {"n": 9, "reid": {"attacker": "[red]x", "excess": {"value": 0.1, "low": 0.0, "high": 0.2, "n": 9}}}},
@@ -36,6 +38,19 @@ def test_table_json_and_page(runs, tmp_path):
     assert [row["run"] for row in rows] == list(map(str, runs))  # of one name: told apart by their paths
     assert rows[0]["excess"] == {"value": 0.1, "low": 0.0, "high": 0.2}
     assert "<title>Comparison of" in page.read_text()
+
+
+def test_80_columns_hold_five_arms():
+    arms = ("teacher", "filtered", "kept", "random_drop", "unfiltered")
+    copies = {"excess": {"value": 0.0431, "low": 0.0212, "high": 0.2755}}
+    entry = {**AUDIT["arms"]["filtered"], "extraction": {"copies": copies}, "n": 1024}
+    with (console := Console(width=80)).capture() as captured:
+        console.print(compare_table(compare({"run": {"arms": dict.fromkeys(arms, entry)}})))
+    lines = captured.get().splitlines()
+    assert any(all(arm in line for arm in arms) for line in lines)
+    (told,) = (line for line in lines if line.startswith("Copies"))
+    assert told.split() == ["Copies", *["4.3", "%"] * 5]
+    assert any(line.split() == ["2.1..28"] * 5 for line in lines)
 
 
 @pytest.mark.parametrize(

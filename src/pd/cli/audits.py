@@ -156,7 +156,7 @@ def compare(
     json_: Annotated[bool, typer.Option("--json", help="print JSON, a row for each arm, instead of the table")] = False,
     html: Annotated[Path | None, typer.Option(help="write a page with the table and plots of the intervals")] = None,
 ) -> None:
-    """Set arms and runs side by side: leak, usefulness, coverage, share kept, membership inference.
+    """Set arms and runs side by side: every leak that was looked for, usefulness, coverage, share kept, power.
 
     Examples: `pd compare runs/faces runs/strict --html compare.html`;
     `pd compare runs/faces --json`

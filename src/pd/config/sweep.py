@@ -87,5 +87,6 @@ class SweepSettings(Section):
 
 def _check_figure(name: str) -> None:
     if name not in FIGURES:
-        near = difflib.get_close_matches(name, FIGURES, n=1, cutoff=0.0)
-        raise ValueError(f"no figure '{name[:40]}'; did you mean '{near[0]}'?")
+        near = difflib.get_close_matches(name, FIGURES, n=1)
+        mend = f"did you mean '{near[0]}'?" if near else f"a search measures {', '.join(FIGURES)}"
+        raise ValueError(f"no figure '{name[:40]}'; {mend}")

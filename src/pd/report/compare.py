@@ -17,6 +17,11 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     "coverage": ("Members represented", "percent"),
     "kept": ("Kept", "percent"),
     "membership": ("Membership (AUC)", "decimal"),
+    "extracted": ("Extracted", "percent"),
+    "copies": ("Copies", "percent"),
+    "attribute": ("Attribute, worst", "decimal"),
+    "hidden_half": ("Half-hidden pictures", "decimal"),
+    "detectable": ("Leak it would find", "percent"),
 }
 """What is compared -> its heading, and whether it is told in percent."""
 
@@ -31,6 +36,7 @@ class Compared:
         samples: how many were attacked; None: not told.
         attacker: the worst.
         figures: measure -> value, and low and high where there is an interval; those measured alone.
+        blind: whether the audit would have found no leak, however large (`detectable` has no figure then).
     """
 
     run: str
@@ -38,14 +44,24 @@ class Compared:
     samples: int | None
     attacker: str
     figures: Mapping[str, Mapping[str, float]]
+    blind: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For machines: every measure, None where there is no figure."""
         figures = {name: dict(self.figures[name]) if name in self.figures else None for name in MEASURES}
-        return {"run": self.run, "arm": self.arm, "samples": self.samples, "attacker": self.attacker, **figures}
+        return {
+            "run": self.run,
+            "arm": self.arm,
+            "samples": self.samples,
+            "attacker": self.attacker,
+            **figures,
+            "blind": self.blind,
+        }
 
     def cell(self, name: str) -> tuple[str, str]:
         """(figure, interval) of a measure in words; empty where there is none."""
+        if name == "detectable" and self.blind:
+            return "none", ""
         row = interval("", "", self.figures.get(name), MEASURES[name][1])
         return (row.text, row.interval) if row else ("", "")
 
@@ -70,6 +86,11 @@ def _compared(run: str, arm: str, audit: Mapping[str, Any]) -> Compared:
         "kept": _kept(arm, audit),
         # As for re-identification, the attack that finds most is told.
         "membership": max((figure for figure in attacks if figure), key=lambda figure: figure["value"], default=None),
+        "extracted": measure(dig(entry, "extraction", "excess")),
+        "copies": measure(dig(entry, "extraction", "copies", "excess")),
+        "attribute": measure(dig(entry, "attributes", "by_label", str(dig(entry, "attributes", "worst")), "advantage")),
+        "hidden_half": measure(dig(entry, "attributes", "hidden_half", "advantage")),
+        "detectable": measure(dig(entry, "reid", "power", "detectable")),
     }
     return Compared(
         run,
@@ -77,6 +98,7 @@ def _compared(run: str, arm: str, audit: Mapping[str, Any]) -> Compared:
         int(samples) if is_number(samples) else None,
         str(dig(entry, "reid", "attacker") or ""),
         {name: figure for name, figure in found.items() if figure},
+        dig(entry, "reid", "power", "blind") is True,
     )
 
 
@@ -104,6 +126,8 @@ def write_comparison(rows: Sequence[Compared], out: Path) -> Path:
         "excess": ("excess re-identification (0 %: learned nobody)", 0.0),
         "utility": ("AUC on real hold-out images (0.5: guessing)", 0.5),
         "membership": ("AUC of membership inference (0.5: guessing)", 0.5),
+        "copies": ("copies of members' pictures, beyond what strangers give (0 %: none)", 0.0),
+        "hidden_half": ("half-hidden pictures guessed better of members than of strangers (0: no better)", 0.0),
     }
     forests = []
     for name, (axis, reference) in axes.items():

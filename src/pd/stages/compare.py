@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pd.config.mirrored import mirrored_run
 from pd.errors import UserError
 from pd.progress import printable
 from pd.report.compare import MEASURES, Compared, compare
+from pd.report.words import decimal, in_hundred
 from pd.store.mirror import pull
 from pd.store.run import Run
 
@@ -31,27 +33,30 @@ def compare_runs(paths: Sequence[Path]) -> list[Compared]:
     return compare({name: _read(path) for name, path in zip(_names(paths), paths, strict=True)})
 
 
-_WIDTHS = {"arm": 11, "excess": 10, "utility AUC": 12, "coverage": 10, "kept": 7, "member AUC": 12, "attacker": 10}
-
-
 def compare_table(rows: Sequence[Compared]) -> Group:
-    """The rows for a terminal, a table for each run, all of one width: 80 columns hold them. Intervals stand below figures."""
+    """For a terminal: a table for each run, a measure a row and an arm a column; 80 columns hold five arms."""
     parts: list[RenderableType] = []
     for run in dict.fromkeys(row.run for row in rows):
+        arms = [row for row in rows if row.run == run]
         table = Table(title=f"[bold]{_shown(run)}[/]", title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=0)
-        for heading, width in _WIDTHS.items():
-            words = heading in ("arm", "attacker")
-            table.add_column(heading, justify="left" if words else "right", width=width, overflow="fold")
-        for row in (row for row in rows if row.run == run):
-            figures = [f"{text}\n[dim]{_short(ends)}[/]" if ends else text or "-" for text, ends in map(row.cell, MEASURES)]
-            table.add_row(_shown(row.arm), *figures, _shown(row.attacker) or "-")
+        table.add_column("", width=20)
+        for row in arms:
+            table.add_column(_shown(row.arm), justify="right", width=11, overflow="fold")
+        for name, (heading, _) in MEASURES.items():
+            table.add_row(heading, *(_told(row, name) for row in arms))
+        table.add_row("Attacker", *(_shown(row.attacker) or "-" for row in arms))
+        table.add_row("Samples", *("-" if row.samples is None else f"{row.samples:,}" for row in arms))
         parts += [table, ""]
     return Group(*parts, "[dim]below each figure: its 95 % interval[/]")
 
 
-def _short(ends: str) -> str:
-    """'1.0 to 5.0 %' -> '1.0..5.0'."""
-    return ends.removesuffix(" %").replace(" to ", "..")
+def _told(row: Compared, name: str) -> str:
+    """A figure, and below it its interval in as few digits as tell it."""
+    text, figure = row.cell(name)[0] or "-", row.figures.get(name, {})
+    if "low" not in figure:
+        return text
+    short = in_hundred if MEASURES[name][1] == "percent" else partial(decimal, digits=2)
+    return f"{text}\n[dim]{short(figure['low'])}..{short(figure['high'])}[/]"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
