@@ -65,6 +65,29 @@ def test_an_error_of_a_trial_comes_home_as_one_line(tmp_path: Path) -> None:
     assert not list((tmp_path / "sweep" / RECORDS).glob("*.json"))
 
 
+def breaks_once(folder: Path, config: Mapping[str, Any], rung: int) -> dict[str, Any]:
+    with (folder / "log").open("a") as file:
+        file.write(f"{config['at']}\n")
+    if config["at"] == 1 and not (folder / "mended").exists():
+        raise UserError("this trial is bad", where="here")
+    return {"value": config["at"]}
+
+
+def test_of_a_sweep_with_a_failed_trial_that_one_alone_is_run_again(tmp_path: Path) -> None:
+    configs = [{"at": at} for at in range(4)]
+
+    def sweep() -> list[Mapping[str, Any]]:
+        return run_grid(breaks_once, tmp_path, configs, tmp_path / "sweep", cpus=1, address=None, progress=silent)
+
+    with pytest.raises(UserError, match="this trial is bad"):
+        sweep()
+    assert ran(tmp_path) == Counter("0123")
+    (tmp_path / "mended").touch()
+    assert sweep() == [{"value": at} for at in range(4)]
+    assert ran(tmp_path) == Counter("01123")
+    assert len(list((tmp_path / "sweep").glob("grid-*"))) == 1  # Tune went on with its experiment: it began no other
+
+
 def steps_up(shared: list[int], config: Mapping[str, Any], rung: int) -> dict[str, Any]:
     return {"steps": shared[rung], "merit": config["x"], "kind": config["kind"]}
 
