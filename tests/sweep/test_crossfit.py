@@ -73,6 +73,14 @@ def test_member_pictures_leak_and_the_audits_people_do_not() -> None:
     assert none.excess.low <= 0 <= none.excess.high
 
 
+def test_resamples_draw_the_same_members_and_other_strangers_in_each_fold() -> None:
+    one, two = CrossFit.fit(dataset(holdout=12), SETTINGS, 50, SEED).folds["thumbnails"]
+    (members, strangers), (same, others) = one.drawn, two.drawn
+    np.testing.assert_array_equal(members, same)
+    assert strangers.shape == others.shape
+    assert (strangers[1:] != others[1:]).any(axis=1).mean() > 0.5  # by index
+
+
 def test_a_crowd_is_resampled_in_bunches(monkeypatch: pytest.MonkeyPatch) -> None:
     real = dataset(holdout=20)
     plain = CrossFit.fit(real, SETTINGS, 50, SEED).look(real.images)

@@ -93,8 +93,8 @@ class CrossFit:
         one, two = (people.where([who in part for who in people.identities]) for part in parts)
         members, folds = real.members(), dict[str, list[Fold]]()
         for name in settings.attackers:
-            for learns, judges in ((one, two), (two, one)):
-                folds.setdefault(name, []).append(_fold(name, members, learns, judges, settings, resamples, seed))
+            for at, (learns, judges) in enumerate(((one, two), (two, one))):
+                folds.setdefault(name, []).append(_fold(name, at, members, learns, judges, settings, resamples, seed))
                 progress(sum(map(len, folds.values())), 2 * len(settings.attackers), {"attacker": name})
         return cls(folds)
 
@@ -131,6 +131,7 @@ def words_of(real: PrivateDataset, seed: int) -> str:
 
 def _fold(
     name: str,
+    at: int,
     members: PrivateDataset,
     learns: PrivateDataset,
     judges: PrivateDataset,
@@ -143,10 +144,11 @@ def _fold(
     fitted.fit(learns.images, learns.identities, seed=learning, steps=settings.attacker_steps)
     known, strange = Embedded.of(fitted, members.images), Embedded.of(fitted, judges.images)
     member, stranger = _bunches(members.identities, _MEMBERS), _bunches(judges.identities, _STRANGERS)
-    # The members are the same in every fold and to every attacker, and so are the resamples of them.
+    # The members are the same in every fold and to every attacker, and so are the resamples of them. The strangers of the two
+    # folds are different people, drawn independently: their chance averages out.
     drawn = (
         _drawn(member, resamples, derive(seed, "sweep", "members")),
-        _drawn(stranger, resamples, derive(seed, "sweep", name)),
+        _drawn(stranger, resamples, derive(seed, "sweep", name, at)),
     )
     alpha = settings.alpha or default_alpha(len(judges))
     weight = drawn[1][:, stranger].astype(np.float64)
