@@ -65,6 +65,15 @@ def test_what_is_written_of_a_sweep(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o077 for path in result.folder.iterdir()} == {0}
 
 
+@pytest.mark.parametrize(
+    "rule", ["prefer=utility", 'constraints=["utility_low >= 0.6"]', 'objectives=["utility", "kept"]', None]
+)
+def test_it_is_said_where_the_audit_tests_on_those_who_chose(rule: str | None, tmp_path: Path) -> None:
+    (worth,) = (line for line in concluded(tmp_path, *([f"sweep.{rule}"] if rule else [])).words if "looks better" in line)
+    assert "measures the leak on others" in worth
+    assert ("utility on all hold-out people, among them those who chose it" in worth) == (rule is not None)
+
+
 def test_where_no_trial_will_do_the_least_bad_one_is_given_and_it_is_said(tmp_path: Path) -> None:
     result = concluded(tmp_path, 'sweep.constraints=["excess_high <= 0.01", "kept >= 0.2"]')
     assert not result.keeps

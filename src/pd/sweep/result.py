@@ -98,9 +98,12 @@ def conclude(rows: list[Row], settings: Settings, facts: Mapping[str, Any], fold
 
 def _worth(chosen: Row, settings: Settings) -> list[str]:
     """What the chosen trial's figures are worth, and what they cost."""
+    asked = settings.sweep
+    figures = (asked.prefer, *asked.objectives, *(Constraint.parse(text).name for text in asked.constraints))
+    same = ", but utility on all hold-out people, among them those who chose it"
     words = [
-        "the best of many looks better than it is: these figures are from the people who chose it, and the audit of a run "
-        "with these settings is from others"
+        "the best of many looks better than it is: these figures are from the people who chose it; the audit of a run with "
+        f"these settings measures the leak on others{same if any(name.startswith('utility') for name in figures) else ''}"
     ]
     if chosen["kind"] == "cheap":
         words.append("excess and utility are of the kept candidates themselves, not of a student that learned from them")
