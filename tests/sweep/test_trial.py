@@ -3,7 +3,7 @@ from dataclasses import asdict
 import pytest
 
 from pd.config import parse_settings
-from pd.sweep.trial import Trial, choices, draw_trials
+from pd.sweep.trial import Trial, choices, draw_trials, without_effect
 
 
 def test_the_first_trial_is_the_settings_as_they_are() -> None:
@@ -45,6 +45,15 @@ def test_one_network_has_no_vote_and_full_trials_have_guidance() -> None:
     assert choices(settings, full=False)["guidance"] == [1.0]
     assert choices(settings, full=True)["guidance"] == [1.0, 2.0]
     assert choices(settings, full=True)["candidates"] == [100, 3072]
+
+
+def test_what_is_asked_for_and_cannot_be_tried_is_said() -> None:
+    asked = ["sweep.prompt_k=[1,2,3,5]", "sweep.guidance=[1.0,2.0]", "sweep.candidates=[100]"]
+    small, *rest = without_effect(parse_settings({}, asked))
+    assert small.startswith("sweep.prompt_k: 1, 2 not tried: the candidates show captions of 3 people or more")
+    assert [line.split(": ")[0] for line in rest] == ["sweep.guidance", "sweep.candidates"]
+    assert without_effect(parse_settings({}, [*asked, "sweep.full=2"])) == [small]
+    assert without_effect(parse_settings({}, ["sweep.prompt_k=[3,5]", "sweep.guidance=[1.0]"])) == []
 
 
 @pytest.mark.parametrize("detectors", ["both", "reid", "near_copy", "neither"])

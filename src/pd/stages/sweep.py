@@ -24,7 +24,7 @@ from pd.sweep.cached import Cached
 from pd.sweep.crossfit import CrossFit, words_of
 from pd.sweep.judge import Judge, Views
 from pd.sweep.result import Result, conclude
-from pd.sweep.trial import Trial, choices, draw_trials
+from pd.sweep.trial import Trial, choices, draw_trials, without_effect
 from pd.sweep.usefulness import Usefulness
 from pd.sweep.views import read_views, write_views
 
@@ -40,7 +40,8 @@ def execute(context: Context) -> Result:
     work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
     real = PrivateDataset.read(run.dataset)
     people = words_of(real, settings.seed)
-    say(f"  {people}")
+    for line in (people, *without_effect(settings)):
+        say(f"  {line}")
     judge, crossfit = _prepare(context, real, work)
     if settings.filter.near_duplicate is not None:
         say("  near-duplicates are left to the filter: fewer candidates will be kept than trials say")

@@ -77,6 +77,21 @@ def choices(settings: Settings, *, full: bool) -> dict[str, list[Any]]:
     }
 
 
+def without_effect(settings: Settings) -> list[str]:
+    """Lines for people: what `sweep` asks for and a search like this one cannot try."""
+    asked, made = settings.sweep, settings.generate
+    lines = []
+    if few := [k for k in asked.prompt_k if k < made.prompt_k]:
+        lines.append(
+            f"sweep.prompt_k: {', '.join(map(str, few))} not tried: the candidates show captions of {made.prompt_k} people or "
+            "more (generate.prompt_k)"
+        )
+    for name, values, own in (("guidance", asked.guidance, made.guidance), ("candidates", asked.candidates, made.candidates)):
+        if not asked.full and set(values) - {own}:
+            lines.append(f"sweep.{name}: not tried: other candidates take full trials, --full 8")
+    return lines
+
+
 def draw_trials(settings: Settings) -> list[Trial]:
     """The cheap trials: the settings as they are, then points of a Halton sequence.
 
