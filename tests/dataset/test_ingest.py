@@ -287,9 +287,20 @@ def test_rgb(people, settings, photo, out):
     root = people(n=6, each=1)
     for i in range(6):
         photo(i, 16, 16, "RGB").save(root / f"p{i}" / "0.png")
-    ingest(settings(path=root, mode="rgb"), 1, out)
+    report = ingest(settings(path=root, mode="rgb"), 1, out)
     data = PrivateDataset.read(out)
     assert np.array_equal(data.images[2], np.asarray(photo(2, 16, 16, "RGB")))
+    assert (report.coloured, report.shrunk) == (0, 0)
+
+
+def test_what_size_and_mode_take_away_is_counted(people, settings, photo, out):
+    root = people(n=6, each=1)  # 20 x 20, grey
+    for i in range(3):
+        photo(i, 16, 16, "RGB").save(root / f"p{i}" / "0.png")
+    photo(3, 16, 16).convert("RGB").save(root / "p3" / "0.png")  # grey, whatever its file says
+    report = ingest(settings(path=root), 1, out)
+    assert (report.coloured, report.shrunk) == (3, 2)
+    assert report.facts()["split_drawn"] is True
 
 
 def test_images_smaller_than_the_size_are_counted_and_far_smaller_ones_are_bad(people, settings, photo, out, tmp_path):

@@ -14,11 +14,13 @@ from pd.config.mirrored import mirrored_run, require_disk
 from pd.errors import LeakError, UserError
 from pd.progress import Reporter, shown
 
+_REAL = "real images: a folder with one sub-folder per identity, or a manifest (CSV, Parquet)"
+
 
 @app.command("filter")
 def filter_(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    real: Annotated[Path | None, typer.Option(help=_REAL)] = None,
     synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
     set_: Overrides = None,
@@ -26,7 +28,8 @@ def filter_(
     """Decide which candidates stay: those of a run, or anybody's images.
 
     With --real, --synthetic and --out no model is trained but the re-identification network. The real images are split, by
-    identity, into members and hold-out strangers that calibrate the threshold. `OUT/*.parquet` has the columns
+    identity, into members and hold-out strangers that calibrate the threshold; they are compared at 32x32 pixels, grey (for
+    larger or coloured ones add `--set data.size=64 --set data.mode=rgb`). `OUT/*.parquet` has the columns
     `id, seed, prompt, image, score, nearest, keep, reason`; `id` is the file's path.
 
     Examples: `pd filter configs/faces.yaml`;
@@ -53,7 +56,7 @@ def filter_(
 @app.command()
 def audit(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    real: Annotated[Path | None, typer.Option(help="folder of real images, one sub-folder per identity")] = None,
+    real: Annotated[Path | None, typer.Option(help=_REAL)] = None,
     synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
     fail_above: Annotated[
@@ -65,7 +68,8 @@ def audit(
     """Attack the arms of a run, or anybody's synthetic images, and write the figures.
 
     With --real and --synthetic the real identities are split into members (those that the images were made from) and
-    strangers; name them yourself with a manifest's `split` column (`--set data.reader=manifest`).
+    strangers by lot; name them yourself with a manifest's `split` column. Images are compared at 32x32 pixels, grey: for
+    larger or coloured ones add `--set data.size=64 --set data.mode=rgb`.
 
     Examples: `pd audit configs/faces.yaml`;
     `pd audit --real people/ --synthetic samples/ --out audit.json`;
@@ -73,7 +77,7 @@ def audit(
     """
     for option, path in (("--real", real), ("--out", out)):
         require_disk(option, path)
-    if real or synthetic or fail_above:
+    if real or synthetic:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
         from pd.stages.foreign import audit_folders
@@ -88,9 +92,15 @@ def audit(
         arm = figures["arms"]["synthetic"]
         Console().print(measures_table(arm))
         Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
-        for line in check_limits(arm, limits, split_drawn=real.is_dir()):
+        for line in check_limits(arm, limits, split_drawn=figures["images"]["split_drawn"]):
             Console().print(line, soft_wrap=True)
     elif config:
+        if fail_above:
+            fix = "give --real and --synthetic, such as a run's people and its release/data"
+            raise UserError("limits are for images, not for runs", where="--fail-above", fix=fix)
+        if out:
+            fix = "leave it out: a run's figures go to private/audit.json and release/audit.json"
+            raise UserError("a run has its own place for figures", where="--out", fix=fix)
         run_stage("audit", config, set_)
     else:
         raise UserError("nothing to audit", fix="give a settings file, or --real and --synthetic")

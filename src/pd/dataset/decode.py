@@ -41,6 +41,8 @@ _BYTES_BESIDE = 16 << 20  # headers, thumbnails, colour profiles
 _LONGEST_SIDE = 65_535  # as JPEG has it; resizing needs memory by the side, 3 GB for an image of 64 million pixels in one row
 _LARGE = 8_000_000  # pixels of an image of which only one is decoded at a time
 _TWELVE_BITS = 4095
+_LOOK = 16  # pixels a side of the thumbnail that colours are looked for in
+_FAINT = 8  # grey levels between channels that JPEG may make of grey
 _MAGIC = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
 _ONE_LARGE = threading.Lock()  # threads decode side by side, and a large image takes up to 2 GB
 _CUT = re.compile(r"truncat|unexpected end|not enough image data", re.IGNORECASE)
@@ -67,12 +69,14 @@ class Decoded:
         pixels: (size, size, C) uint8.
         digest: 16 bytes that are equal for equal pictures, before resizing, whatever the file's format.
         width, height: before resizing, upright.
+        coloured: it has colours, and `data.mode` is grey.
     """
 
     pixels: Pixels
     digest: bytes
     width: int
     height: int
+    coloured: bool
 
     def enlarged(self, settings: DataSettings) -> float:
         """How many times longer the picture's sides became; of two sides the one that grew more. Below 1: it shrank."""
@@ -146,11 +150,12 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
 def _decode(data: bytes, settings: DataSettings) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.load()
-        upright = _to_mode(_eight_bits(ImageOps.exif_transpose(picture), picture.format), settings)
+        bright = _eight_bits(ImageOps.exif_transpose(picture), picture.format)
+        upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
     whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
     whole.update(upright.tobytes())
     pixels = np.asarray(_resize(upright, settings))
-    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16], *upright.size)
+    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16], *upright.size, coloured)
 
 
 def _why(data: bytes, error: Exception) -> Reason:
@@ -181,6 +186,14 @@ def _to_mode(picture: Image.Image, settings: DataSettings) -> Image.Image:
         return picture.convert("L" if settings.mode == "grey" else "RGB")
     except ValueError:
         raise BadImage("unsupported", f"colour mode {picture.mode}") from None
+
+
+def _has_colours(picture: Image.Image) -> bool:
+    """Whether grey would lose something; a grey picture that was saved as RGB has none."""
+    if picture.mode in ("1", "L", "LA"):
+        return False
+    small = np.asarray(picture.convert("RGB").resize((_LOOK, _LOOK), Image.Resampling.BOX))
+    return bool(np.ptp(small, axis=2).max() > _FAINT)
 
 
 def _resize(picture: Image.Image, settings: DataSettings) -> Image.Image:

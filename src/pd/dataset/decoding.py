@@ -24,14 +24,16 @@ class Good:
         id: 16 hex digits that name it, from its identity and its path (or its bytes, where it has no path).
         png: the resized image.
         digest: equal for equal pictures.
-        enlarged: it was smaller than `data.size`.
+        growth: how many times longer its sides became; below 1: it was larger than `data.size`.
+        coloured: it had colours, and `data.mode` is grey.
     """
 
     row: Row
     id: str
     png: bytes
     digest: bytes
-    enlarged: bool
+    growth: float
+    coloured: bool
 
 
 def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterator[Good | BadRow]:
@@ -58,7 +60,7 @@ def _one(row: Row, settings: DataSettings) -> Good | BadRow:
         return BadRow(row.name, row.number, bad.reason, bad.detail)
     key = row.key if row.key is not None else f"sha256:{sha256(data).hexdigest()}"
     name = sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
-    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth > 1)
+    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth, decoded.coloured)
 
 
 def _result(item: Future[Good | BadRow] | BadRow) -> Good | BadRow:

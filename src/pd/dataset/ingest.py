@@ -74,6 +74,9 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         ignored=source.ignored,
         default_captions=default_captions,
         enlarged=intake.enlarged,
+        shrunk=intake.shrunk,
+        coloured=intake.coloured,
+        split_drawn=not source.has_split,
         labels=list(source.labels),
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
@@ -118,12 +121,16 @@ class _Intake:
         bad: images that cannot be used.
         images: identity -> images that can be decoded and are no duplicates.
         enlarged: how many of these were smaller than `data.size`.
+        shrunk: how many were larger.
+        coloured: how many had colours that `data.mode` takes away.
         splits: identity -> the split column's word.
     """
 
     bad: list[BadRow] = field(default_factory=list)
     images: Counter[str] = field(default_factory=Counter)
     enlarged: int = 0
+    shrunk: int = 0
+    coloured: int = 0
     splits: dict[str, str] = field(default_factory=dict)
 
 
@@ -149,7 +156,9 @@ def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Prog
                 continue
             seen[item.digest] = f"row {row.number}" if row.number is not None else plain(row.name)
             intake.images[row.identity] += 1
-            intake.enlarged += item.enlarged
+            intake.enlarged += item.growth > 1
+            intake.shrunk += item.growth < 1
+            intake.coloured += item.coloured
             if intake.images[row.identity] < settings.min_images:
                 few[row.identity].append((row.name, row.number))
             else:

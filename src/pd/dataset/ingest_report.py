@@ -22,6 +22,9 @@ class IngestReport:
         ignored: files that are no images by their name, by suffix.
         default_captions: images without a caption of their own.
         enlarged: images smaller than `data.size`, which became up to twice as large.
+        shrunk: images larger than `data.size`.
+        coloured: images that `data.mode` made grey.
+        split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
     """
 
@@ -32,6 +35,9 @@ class IngestReport:
     ignored: Mapping[str, int]
     default_captions: int
     enlarged: int
+    shrunk: int
+    coloured: int
+    split_drawn: bool
     labels: Sequence[str]
 
     def facts(self) -> dict[str, object]:
@@ -44,6 +50,9 @@ class IngestReport:
             "ignored_files": sum(self.ignored.values()),
             "default_captions": self.default_captions,
             "enlarged": self.enlarged,
+            "shrunk": self.shrunk,
+            "coloured": self.coloured,
+            "split_drawn": self.split_drawn,
             "labels": list(self.labels),
         }
 

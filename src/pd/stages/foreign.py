@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from pd.audit.run import audit
-from pd.config import Settings, parse_settings
+from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import quiet
 from pd.dataset.foreign import Found, Listing, list_images, part, read_images
 from pd.dataset.ingest import ingest
+from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.runtime import connect
@@ -38,7 +39,7 @@ def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[st
     """Filter somebody's images against real people.
 
     Args:
-        real: a folder with one sub-folder per identity (or a manifest, with `--set data.reader=manifest`).
+        real: a folder with one sub-folder per identity, or a manifest.
         synthetic: images, Parquet files or tar shards, nested or not, in a folder or at `s3://`.
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more, and
             of `_figures.json`, what is returned (readers of Parquet pass over names that begin so).
@@ -57,7 +58,7 @@ def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[st
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with scratch("pd-filter-", Path(tempfile.gettempdir())) as here:
-        data = _read(settings, here / "dataset", reporter)
+        data, _ = _read(settings, here / "dataset", reporter)
         connect(settings.address)
         # Workers on other machines read the network and write the scores; the images are this one's alone.
         with scratch(".pd-filter-", out.absolute().parent) as beside:
@@ -115,16 +116,24 @@ def audit_folders(
         reporter: tells what is going on.
 
     Returns:
-        As `release/audit.json`, with the one arm `synthetic`.
+        As `release/audit.json`, with the one arm `synthetic`, and in `images` how these were compared: `size`, `mode`, how
+        many real ones were `shrunk` or lost their colours (`coloured`), and whether members were drawn by lot (`split_drawn`).
     """
     settings = _settings(real, overrides)
     if out and out.is_dir():
         raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
     samples = _draw(Place.parse(synthetic), settings, reporter)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
-        data = _read(settings, here / "dataset", reporter)
+        data, report = _read(settings, here / "dataset", reporter)
     with reporter.task("audit") as progress:
         figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
+    figures["images"] = {
+        "size": settings.data.size,
+        "mode": settings.data.mode,
+        "shrunk": report.shrunk,
+        "coloured": report.coloured,
+        "split_drawn": report.split_drawn,
+    }
     if out:
         write_json(out, figures)
     return figures
@@ -157,11 +166,25 @@ def _settings(real: Path, overrides: Sequence[str]) -> Settings:
     return parse_settings({"data": {"reader": reader, "path": str(real)}}, overrides, where="--set")
 
 
-def _read(settings: Settings, folder: Path, reporter: Reporter) -> PrivateDataset:
+def _read(settings: Settings, folder: Path, reporter: Reporter) -> tuple[PrivateDataset, IngestReport]:
+    """The real images, and what came in."""
     with reporter.task("real images") as progress:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         report = ingest(settings.data, derive(settings.seed, "split"), folder, progress)
     for line in report.lines():
         reporter.say(f"  {line}")
-    return PrivateDataset.read(folder)
+    reporter.say(f"  {_compared(settings.data, report)}")
+    return PrivateDataset.read(folder), report
+
+
+def _compared(data: DataSettings, report: IngestReport) -> str:
+    """At what size and in which mode images are compared, and what that takes from the real ones."""
+    text = f"images are compared at {data.size}x{data.size} pixels, {data.mode}"
+    lost = [f"{report.shrunk} of the real ones are larger"] if report.shrunk else []
+    lost += [f"{report.coloured} have colours"] if report.coloured else []
+    if not lost:
+        return text
+    mend = [f"--set data.size={2 * data.size}"] if report.shrunk else []
+    mend += ["--set data.mode=rgb"] if report.coloured else []
+    return f"{text}; {' and '.join(lost)}, where a leak may lie that is not seen so: {' '.join(mend)}"

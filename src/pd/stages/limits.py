@@ -63,15 +63,18 @@ def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
         if value > limit:
             raise LeakError(f"{name} is {value:.4f}, above {limit:g}", where="--fail-above", fix="do not share these images")
     power, known = arm["reid"]["power"], strangers_known(arm)
-    of_excess = [limit for name, limit in limits.items() if name.startswith("excess")]
-    if not of_excess:
-        return [known] if known else []
+    told = [known] if known else []
+    if not limits:
+        return told
     if known and split_drawn:
         raise UserError(known, where="--fail-above", fix="say who was a member: a manifest with a `split` column")
     if power["blind"]:
         raise UserError(power["words"], where="--fail-above", fix="more real people or other attackers are needed")
-    little = f"Below the limit of {min(of_excess):g}; but that is less than this audit finds reliably."
-    return [*([known] if known else []), *([little] if power["detectable"] > min(of_excess) else [])]
+    # A limit on the lower end asks for a leak that is found, whose size the sentence on power tells.
+    unseen = [limit for name, limit in limits.items() if name in ("excess", "excess_high") and limit < power["detectable"]]
+    if unseen:
+        told.append(f"Below the limit of {min(unseen):g}; but that is less than this audit finds reliably.")
+    return told
 
 
 def strangers_known(arm: Mapping[str, Any]) -> str:
