@@ -1,10 +1,15 @@
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from pd.audit import reid_figures
+from pd.audit.attack import Attacked
+from pd.audit.estimate import Estimate
+from pd.audit.reidentification import Reidentification
 from pd.audit.run import audit
 from pd.config import AuditSettings
 from pd.dataset.images import Pixels, from_tensor, to_tensor
@@ -51,7 +56,21 @@ def test_the_headline_is_the_worst_attacker(figures: dict[str, Any]) -> None:
         by = reid["by_attacker"]
         assert set(by) == {"thumbnails", "whitened"}
         assert reid["excess"]["value"] == max(found["excess"]["value"] for found in by.values())
-        assert {key: reid[key] for key in by[reid["attacker"]]} == by[reid["attacker"]]
+        assert reid["excess"]["high"] == max(found["excess"]["high"] for found in by.values())
+        own = by[reid["attacker"]]
+        assert {key: reid[key] for key in own} == own | {"excess": own["excess"] | {"high": reid["excess"]["high"]}}
+
+
+def test_the_headline_ends_where_the_highest_interval_of_any_attacker_ends() -> None:
+    def attacked(value: float, low: float, high: float) -> Attacked:
+        rate, nobody = Estimate(0.1, 0.0, 0.2, 10), np.zeros(0, bool)
+        found = Reidentification(rate, rate, Estimate(value, low, high, 10), rate, 1, nobody, np.zeros(0))
+        return cast(Attacked, SimpleNamespace(found=found))
+
+    found = reid_figures.figures({"sure": attacked(0.05, 0.02, 0.08), "unsure": attacked(0.01, -0.2, 0.3)})
+    assert found["attacker"] == "sure"
+    assert found["excess"] == {"value": 0.05, "low": 0.02, "high": 0.3, "n": 10}
+    assert found["by_attacker"]["sure"]["excess"]["high"] == 0.08
 
 
 def test_the_figures_are_plain_json_without_names(figures: dict[str, Any], orl: PrivateDataset) -> None:

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from pd.audit.disclosure import extraction
 from pd.audit.extraction import Extraction, extract, least
+from pd.audit.subjects import Subjects
+from pd.config import AuditSettings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
 
 SEED = 7
 
@@ -46,6 +50,19 @@ def test_a_memorised_picture_is_caught(orl: PrivateDataset) -> None:
     # The same where each prompt has had only some of them, but not where each has had too few to be a lump.
     assert found(orl, samples, [f"{i % 3}" for i in range(130)]).images == 1
     assert found(orl, samples, [f"{i % 20}" for i in range(130)]).images == 0
+
+
+def test_too_few_samples_of_each_prompt_are_no_all_clear(orl: PrivateDataset) -> None:
+    planted = noisy(orl.members().images[5:6], 60)
+    for each, blind in ((60, False), (3, False), (2, True)):
+        prompts = [f"{i // each}" for i in range(60)]
+        samples = SyntheticDataset(list(map(str, range(60))), planted, prompts, {})
+        figures = extraction(Subjects(orl, AuditSettings(bootstrap=200), SEED), samples)
+        assert ("excess" in figures, "why" in figures) == (not blind, blind)
+        assert figures["copies"]["excess"]["value"] > 0.9
+        if not blind:
+            assert figures["excess"]["value"] > 0.9
+    assert "60 samples of 30 prompts" in figures["why"]
 
 
 def test_a_memorised_stranger_is_the_controls(orl: PrivateDataset) -> None:

@@ -8,9 +8,9 @@ from pd.report import forests
 def test_each_attack_has_a_row_for_each_arm_that_was_attacked(report_data):
     audit = every_attack(report_data.audit)
     assert [row.label for row in forests.extraction(audit).rows][:3] == [
-        "Teacher, members",
-        "Teacher, strangers",
-        "Teacher, copies",
+        "Teacher, repeated",
+        "Teacher, repeated, strangers’",
+        "Teacher, copies less strangers’",
     ]
     found = forests.membership(audit)
     assert (found.reference, found.form, len(found.rows)) == (0.5, "decimal", 5)  # the released data are no model

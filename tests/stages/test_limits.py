@@ -74,6 +74,12 @@ def test_members_were_drawn_by_lot_wherever_nobody_named_them(tmp_path: Path, mo
     audit(None, named, str(people), None, ["excess=1"], list(QUICK))
 
 
+def test_what_was_not_measured_keeps_no_limit() -> None:
+    unmeasured = arm(0.0) | {"extraction": {"why": "too few samples of each prompt"}}
+    with pytest.raises(UserError, match="extraction was not measured: too few samples of each prompt"):
+        check_limits(unmeasured, {"extraction": 0.02})
+
+
 @pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--fail-above"):

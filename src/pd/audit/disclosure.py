@@ -6,7 +6,7 @@ import numpy as np
 
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
-from pd.audit.extraction import extract
+from pd.audit.extraction import extract, too_few
 from pd.audit.subjects import Subjects
 from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
-    """What is generated over and over, and is a member's picture."""
+    """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone."""
     members, strangers = subjects.members, subjects.strangers
     found = extract(
         samples.images[:],
@@ -27,15 +27,20 @@ def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
         bootstrap=subjects.settings.bootstrap,
         seed=derive(subjects.seed, "audit", "extraction"),
     )
+    beside = {
+        "copies": found.copies.as_json(),
+        "prompts": found.prompts,
+        "samples_per_prompt": len(samples) / found.prompts,
+    }
+    if why := too_few(samples.prompts):
+        return {"why": why, **beside}
     return {
         "extracted": found.extracted.as_json(),
         "control": found.control.as_json(),
         "excess": found.excess.as_json(),
-        "copies": found.copies.as_json(),
         "images_extracted": found.images,
         "cliques": found.cliques,
-        "prompts": found.prompts,
-        "samples_per_prompt": len(samples) / found.prompts,
+        **beside,
     }
 
 

@@ -172,6 +172,22 @@ def nearest_pictures(samples: Pixels, members: Pixels) -> Nearest:
     return Nearest(1 + found.score, found.row)
 
 
+def too_few(prompts: Sequence[str]) -> str:
+    """Why nothing that is made again and again could be found; empty where it could.
+
+    Args:
+        prompts: what each sample was asked to show.
+    """
+    count = np.bincount(number(prompts))
+    able = int(count[count >= _LEAST].sum())
+    if 2 * able >= len(prompts):
+        return ""
+    return (
+        f"{len(prompts)} samples of {len(count)} prompts, {able} of them of prompts that have {_LEAST} or more: a "
+        "picture that is made again and again could not be seen"
+    )
+
+
 def least(samples: int) -> int:
     """Samples that make a clique among so many of one prompt."""
     return min(max(math.ceil(samples * _OF_FIVE_HUNDRED / 500), _LEAST), _OF_FIVE_HUNDRED)

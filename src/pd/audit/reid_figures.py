@@ -1,4 +1,9 @@
-"""Excess re-identification as the JSON of `audit.json`: the worst attacker is the headline."""
+"""Excess re-identification as the JSON of `audit.json`: the worst attacker is the headline.
+
+Its value is a maximum over the attackers, and so somewhat large; its interval begins where that attacker's own does, and ends
+where the highest of all attackers' does, because an attacker of a smaller value may be the less sure of it. Whichever attacker
+truly finds most, its own interval ends no higher than that.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +25,7 @@ def worst(by_attacker: ByAttacker) -> str:
 
 
 def figures(by_attacker: ByAttacker) -> Json:
-    """The worst attacker's figures, and everybody's."""
+    """The worst attacker's figures, its excess with the highest end of all, and everybody's."""
     everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
     return _headline(by_attacker, everybody)
 
@@ -62,7 +67,9 @@ def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
 
 def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json]) -> Json:
     name = worst(by_attacker)
-    return {"attacker": name, **everybody[name], "by_attacker": dict(everybody)}
+    highest = max(found["excess"]["high"] for found in everybody.values())
+    headline = everybody[name] | {"excess": everybody[name]["excess"] | {"high": highest}}
+    return {"attacker": name, **headline, "by_attacker": dict(everybody)}
 
 
 def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:

@@ -28,20 +28,27 @@ def kind_of(arm: str) -> str:
 
 
 def reidentification(audit: Mapping[str, Any]) -> Forest | None:
-    """Excess re-identification of each arm by its worst attacker."""
+    """Excess re-identification of each arm by its worst attacker, up to the highest end of all attackers' intervals."""
     rows = [interval(ARMS.get(arm, arm), kind_of(arm), dig(audit, "arms", arm, "reid", "excess")) for arm in arms_of(audit)]
-    return _forest("reid", "Excess re-identification", "excess re-identification (0 %: learned nobody)", rows)
+    return _forest(
+        "reid",
+        "Excess re-identification",
+        "excess by the worst attacker, up to the highest end of all (0 %: learned nobody)",
+        rows,
+    )
 
 
 def extraction(audit: Mapping[str, Any]) -> Forest | None:
-    """Extracted training images of each arm, beside the same count of strangers' images, and copies beyond strangers'."""
+    """Samples of each arm that are a member's picture again and again, beside a stranger's, and copies beyond strangers'."""
     rows = []
     for arm in arms_of(audit):
         found = dig(audit, "arms", arm, "extraction")
-        rows.append(interval(f"{SHORT.get(arm, arm)}, members", kind_of(arm), dig(found, "extracted")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, strangers", "control", dig(found, "control")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), dig(found, "copies", "excess")))
-    return _forest("extraction", "Share of training images extracted", "share extracted (strangers: by accident)", rows)
+        rows.append(interval(f"{SHORT.get(arm, arm)}, repeated", kind_of(arm), dig(found, "extracted")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, repeated, strangers’", "control", dig(found, "control")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, copies less strangers’", kind_of(arm), dig(found, "copies", "excess")))
+    return _forest(
+        "extraction", "Share of samples that are a training image again", "share of samples (of strangers: by accident)", rows
+    )
 
 
 def membership(audit: Mapping[str, Any]) -> Forest | None:

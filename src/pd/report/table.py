@@ -114,7 +114,13 @@ def _reid(entries: list[Any]) -> list[Row]:
         _row("Attacker", "the one that finds most", entries, attacker),
         _row("Main rate", "samples that look like a member", entries, rate("main")),
         _row("Control rate", "samples that look like a stranger, by the same rule", entries, rate("control")),
-        _row("Excess", "main less control: what the model gives away", entries, rate("excess"), strong=True),
+        _row(
+            "Excess",
+            "main less control: what the model gives away, up to the highest end of all attackers",
+            entries,
+            rate("excess"),
+            strong=True,
+        ),
         _row("Members resembled", "people whom at least one sample is taken for", entries, _people),
         _row("Smallest leak it would have seen", "excess found 4 times of 5 with so many people", entries, _power),
     ]

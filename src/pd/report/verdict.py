@@ -106,7 +106,9 @@ def _sure(audit: Mapping[str, Any]) -> str:
 
 def _most(who: str, figure: Mapping[str, float], first: bool) -> str:
     most, least = in_hundred(max(figure["high"], 0.0)), in_hundred(figure["low"])
-    samples = f"With 95 % confidence at most {most} in 100 samples of the {who} re-identify a person beyond chance"
+    samples = (
+        f"With 95 % confidence at most {most} in 100 samples of the {who} re-identify a person beyond chance, by any attacker"
+    )
     text = samples if first else f"Of the {who}, at most {most} in 100 do"
     if figure["low"] <= 0:
         return f"{text}; less than that is not ruled out."

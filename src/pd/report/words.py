@@ -79,7 +79,7 @@ def duration(seconds: float) -> str:
 
 
 def excess(audit: Mapping[str, Any], arm: str) -> dict[str, float] | None:
-    """Excess re-identification of an arm by its worst attacker."""
+    """Excess re-identification of an arm by its worst attacker; `high` is the highest of all attackers'."""
     return measure(dig(audit, "arms", arm, "reid", "excess"))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pd.errors import LeakError, UserError
+from pd.report.words import dig, why
 
 # What may be limited, and where an arm's figures hold it.
 _MEASURES: Mapping[str, tuple[str, ...]] = {
@@ -54,12 +55,15 @@ def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
 
     Raises:
         LeakError: a figure lies above its limit.
-        UserError: passing would mean nothing: the audit was blind, or samples look like the strangers that were drawn.
+        UserError: passing would mean nothing: the audit was blind, a figure was not measured, or samples look like the
+            strangers that were drawn.
     """
     for name, limit in limits.items():
-        value: Any = arm
-        for key in _MEASURES[name]:
-            value = value[key]
+        value = dig(arm, *_MEASURES[name])
+        if value is None:
+            raise UserError(
+                f"{name} was not measured: {why(arm, _MEASURES[name][0])}", where="--fail-above", fix=f"leave {name} out"
+            )
         if value > limit:
             raise LeakError(f"{name} is {value:.4f}, above {limit:g}", where="--fail-above", fix="do not share these images")
     power, known = arm["reid"]["power"], strangers_known(arm)

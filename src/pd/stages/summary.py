@@ -56,17 +56,20 @@ def measures_table(arm: Mapping[str, Any]) -> Table:
     for heading in ("measure", "value", "95 % interval", "n"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     rows = {f"excess re-identification, {name}": found["excess"] for name, found in arm["reid"]["by_attacker"].items()}
-    rows["extracted: made again and again, a member's"] = arm["extraction"]["excess"]
+    repeated, covered = "extracted: made again and again, a member's", arm["coverage"]
+    reasons = {repeated: arm["extraction"].get("why", "")}
+    rows[repeated] = arm["extraction"].get("excess")
     rows["copies of members' pictures"] = arm["extraction"]["copies"]["excess"]
     rows["half-hidden pictures completed"] = arm["attributes"]["hidden_half"]["advantage"]
-    covered = arm["coverage"]
     rows |= {
         "members represented": covered.get("identities"),
         "precision": covered.get("precision"),
         "recall": covered.get("recall"),
     }
     for name, found in rows.items():
-        ends = f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(covered.get("why", "")))
+        ends = (
+            f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(reasons.get(name) or covered.get("why", "")))
+        )
         table.add_row(shown(name), f"{found['value']:.3f}" if found else "-", ends, str(found["n"]) if found else "-")
     table.caption = (
         "all but the last three: beyond what the same gives of hold-out people; membership inference and fingerprints need the "
