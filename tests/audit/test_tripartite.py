@@ -48,6 +48,8 @@ def test_agreement_is_sklearns_mean_over_pairs() -> None:
     assert found.kappa.value == pytest.approx(np.mean([cohen_kappa_score(dropped[a], dropped[b]) for a, b in pairs]))
     assert found.jaccard.value == pytest.approx(np.mean([jaccard_score(dropped[a], dropped[b]) for a, b in pairs]))
     assert found.kappa.low < found.kappa.value < found.kappa.high
+    of_pairs = [cohen_kappa_score(dropped[a], dropped[b]) for a, b in pairs]
+    assert found.kappa_of_pairs == pytest.approx((min(of_pairs), max(of_pairs)))
     assert found.seeds == 3
 
 

@@ -119,7 +119,7 @@ def _filter(threshold):
         "near_copy": {
             "curves": {"thresholds": [0.8, 0.9, 1.0], "sensitivity": {"member": [1, 1, 1]}, "specificity": [0, 0.9, 1]}
         },
-        "consistency": {"kappa": around(0.83, 0.03), "jaccard": around(0.81, 0.03), "seeds": 5},
+        "consistency": {"kappa": around(0.83, 0.03), "jaccard": around(0.81, 0.03), "kappa_of_pairs": [0.79, 0.86], "seeds": 5},
         "cost": {
             "by_label": {
                 "glasses": {"0": around(0.55, 0.02, 400), "1": around(0.74, 0.03, 200)},

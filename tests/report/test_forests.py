@@ -3,6 +3,7 @@
 from audits import between, every_attack
 
 from pd.report import forests
+from pd.report.costs import consistency
 
 
 def test_each_attack_has_a_row_for_each_arm_that_was_attacked(report_data):
@@ -29,3 +30,9 @@ def test_nothing_measured_is_no_plot():
     for attack in (forests.reidentification, forests.extraction, forests.membership, forests.attributes, forests.cost):
         assert attack({}) is None
         assert attack({"arms": {"filtered": {"membership": {"why": "no"}}}, "filter": {"cost": {"why": "no"}}}) is None
+
+
+def test_agreement_of_filters_says_what_its_interval_is_over_and_how_pairs_differ(report_data):
+    told = consistency(every_attack(report_data.audit))
+    assert told[0][0] == "Cohen's kappa of keep and drop; interval over candidates"
+    assert ("Cohen's kappa of single pairs of filters", "0.790 to 0.860", "") in told

@@ -104,19 +104,32 @@ def at_point(
 class Consistency:
     """Agreement of filters that differ in their seeds alone, mean over pairs of them.
 
+    The intervals are of these very filters on other candidates. How far a pair of other seeds may be from the mean, the spread
+    of the pairs shows.
+
     Attributes:
         kappa: Cohen's, of the decisions.
         jaccard: of the sets of what is dropped.
+        kappa_of_pairs: the least and the largest of any pair.
+        jaccard_of_pairs: the same.
         seeds: how many filters.
     """
 
     kappa: Estimate
     jaccard: Estimate
+    kappa_of_pairs: tuple[float, float]
+    jaccard_of_pairs: tuple[float, float]
     seeds: int
 
     def as_json(self) -> dict[str, Any]:
         """For `audit.json`."""
-        return {"kappa": self.kappa.as_json(), "jaccard": self.jaccard.as_json(), "seeds": self.seeds}
+        return {
+            "kappa": self.kappa.as_json(),
+            "jaccard": self.jaccard.as_json(),
+            "kappa_of_pairs": list(self.kappa_of_pairs),
+            "jaccard_of_pairs": list(self.jaccard_of_pairs),
+            "seeds": self.seeds,
+        }
 
 
 def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
@@ -133,19 +146,24 @@ def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
     patterns, count = np.unique(dropped, axis=1, return_counts=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(n, count / n, size=_RESAMPLES)
-    (kappa, kappas), (jaccard, jaccards) = zip(_agreement(patterns, count[None]), _agreement(patterns, drawn), strict=True)
-    return Consistency(from_draws(float(kappa[0]), kappas, n), from_draws(float(jaccard[0]), jaccards, n), len(dropped))
+    of_pairs = _agreement(patterns, count[None])
+    kappa, jaccard = (
+        from_draws(float(pairs.mean()), draws.mean(axis=0), n)
+        for pairs, draws in zip(of_pairs, _agreement(patterns, drawn), strict=True)
+    )
+    kappas, jaccards = ((float(pairs.min()), float(pairs.max())) for pairs in of_pairs)
+    return Consistency(kappa, jaccard, kappas, jaccards, len(dropped))
 
 
 def _agreement(patterns: Decisions, counts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Mean kappa and Jaccard index of all pairs for each row of counts: scikit-learn's numbers, for all resamples at once.
+    """Kappa and Jaccard index of each pair for each row of counts: scikit-learn's numbers, for all resamples at once.
 
     Args:
         patterns: (S, P) bool, what each filter says of each kind of candidate.
         counts: (B, P) how many candidates are of each kind.
 
     Returns:
-        (B,) each, NaN where a resample does not define them.
+        (pairs, B) each, NaN where a resample does not define them.
     """
     part = counts / counts.sum(axis=1, keepdims=True)
     kappa, jaccard = [], []
@@ -155,7 +173,7 @@ def _agreement(patterns: Decisions, counts: npt.NDArray[np.int64]) -> tuple[Floa
         with np.errstate(invalid="ignore", divide="ignore"):
             kappa.append((1 - either + both - by_chance) / (1 - by_chance))
             jaccard.append(both / either)
-    return np.mean(kappa, axis=0), np.mean(jaccard, axis=0)
+    return np.array(kappa), np.array(jaccard)
 
 
 def _below(scores: Scores, thresholds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pd.report.curves import KINDS
 from pd.report.forests import SHORT, arms_of
 from pd.report.plots import interval
 from pd.report.steps import REASONS
-from pd.report.words import dig, is_number, measure
+from pd.report.words import decimal, dig, is_number, measure
 
 
 def drops(audit: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -34,7 +34,7 @@ def at_chosen(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def consistency(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, figure, interval) of how filters of other seeds agree with each other."""
+    """(what, figure, interval) of how filters of other seeds agree: over candidates, and from pair to pair of filters."""
     found = dig(audit, "filter", "consistency")
     rows = [
         ("Cohen's kappa of keep and drop", dig(found, "kappa")),
@@ -42,7 +42,11 @@ def consistency(audit: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Cohen's kappa of the networks alone", dig(found, "networks", "kappa")),
     ]
     drawn = [(label, interval(label, "", entry, "decimal")) for label, entry in rows]
-    return [(label, row.text, row.interval) for label, row in drawn if row]
+    told = [(f"{label}; interval over candidates", row.text, row.interval) for label, row in drawn if row]
+    pairs = dig(found, "kappa_of_pairs")
+    if isinstance(pairs, list) and len(pairs) == 2 and all(map(is_number, pairs)):
+        told.append(("Cohen's kappa of single pairs of filters", " to ".join(map(decimal, pairs)), ""))
+    return told
 
 
 def subgroups(audit: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[tuple[str, str]]]]] | None:

@@ -72,7 +72,11 @@ _ARM = {
     "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
 }
 _CURVES = {"thresholds": NUMBERS, "sensitivity": {"*": NUMBERS}, "specificity": NUMBERS, "kept": NUMBERS}
-_AGREEMENT = {"kappa": _ESTIMATE, "jaccard": _ESTIMATE, "seeds": NUMBER}
+_AGREEMENT = {
+    **dict.fromkeys(("kappa", "jaccard"), _ESTIMATE),
+    **dict.fromkeys(("kappa_of_pairs", "jaccard_of_pairs"), NUMBERS),
+    "seeds": NUMBER,
+}
 _FILTER = {
     **dict.fromkeys(("candidates", "kept", "threshold", "chosen"), NUMBER),
     "dropped": {"*": NUMBER},
