@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+import torch
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
@@ -32,3 +34,18 @@ def test_a_disk_that_fills_is_told_as_such_whoever_wrote(tmp_path: Path) -> None
     for full in (OSError(28, "No space left on device"), SafetensorError("Error: No space left on device (os error 28)")):
         found = explained(WorkerGroupError("one failed", {0: RayActorError(), 1: full}), tmp_path)
         assert str(found).startswith(f"{tmp_path}: cannot write: No space left on device. make room")
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        torch.OutOfMemoryError("no room"),
+        torch.AcceleratorError("CUDA error: out of memory"),  # no room for CUDA itself: somebody else has it
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_gpu_whose_memory_is_too_small_is_told_as_such(tmp_path: Path, short: RuntimeError) -> None:
+    others = RuntimeError("Connection closed by peer")
+    found = explained(WorkerGroupError("two failed", {0: others, 1: short}), tmp_path)
+    assert isinstance(found, UserError)
+    assert str(found).startswith("the training does not fit into the GPU's memory. set micro_batch lower")

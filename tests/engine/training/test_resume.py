@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import ray
+import torch
 from small_training import (
     DATA,
     LONG,
@@ -216,3 +218,32 @@ def test_a_notice_is_looked_for_oftener_where_steps_are_long(tmp_path: Path, mon
     monkeypatch.setattr("pd.engine.training.loop.NOTICE_S", 1e-6)
     train(tmp_path / "slow", settings(steps=14, checkpoint_every=100))
     assert len(asked) == 12  # at every step from the second on, but the last, which is kept anyway
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_one_worker_short_of_memory_ends_the_training_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its neighbour waits for it in a collective, for half an hour if nobody ends it."""
+    attempts = tmp_path / "attempts"
+    attempts.mkdir()
+
+    def on_worker(config: dict[str, Any]) -> UserError | None:
+        from ray.train import get_context
+
+        from pd.engine.training.engine import TrainEngine
+        from pd.engine.training.train import _on_worker
+
+        rank = get_context().get_world_rank()
+        (attempts / f"{rank} {os.getpid()}").touch()
+
+        def full(*given: object) -> None:
+            raise torch.OutOfMemoryError("no room")
+
+        if rank == 1:
+            TrainEngine.micro_step = full
+        return _on_worker(config)
+
+    monkeypatch.setattr("pd.engine.training.train._on_worker", on_worker)
+    with pytest.raises(UserError, match="does not fit into the GPU's memory"):
+        train(tmp_path, settings(workers=2, cpus_per_worker=0.5))
+    assert sorted(path.name[0] for path in attempts.iterdir()) == ["0", "1"]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pd.diffusion import autoencoder
 from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
+from pd.engine.training.engine import TrainEngine
 from pd.engine.training.job import name_of
 from pd.engine.training.train import train_model
 from pd.errors import UserError
@@ -108,6 +109,15 @@ def test_divergence_stops_with_the_step_and_the_last_good_checkpoint(tmp_path: P
         train(tmp_path, settings(learning_rate=1e25, warmup=0, schedule="constant", clip_norm=1e9))
     assert caught.value.where == "learning_rate = 1e+25"
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_does_not_fit_into_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(TrainEngine, "micro_step", full)
+    with pytest.raises(UserError, match="does not fit into the GPU's memory"):
+        train(tmp_path, settings())
 
 
 @pytest.mark.parametrize(

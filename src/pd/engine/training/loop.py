@@ -18,6 +18,7 @@ from pd.diffusion.export import export
 from pd.diffusion.precision import resolve
 from pd.engine.training.checkpoint import Checkpoint
 from pd.engine.training.engine import TrainEngine, take_weights
+from pd.engine.training.failures import out_of_memory
 from pd.engine.training.feed import Feed
 from pd.engine.training.ground import rebuild
 from pd.engine.training.inputs import prepare
@@ -71,6 +72,11 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
         finished = True
     except UserError as error:
         return error
+    except RuntimeError as error:
+        # One rank of several must raise it: only then does Ray know, and end the others, which wait for this one.
+        if worker.world == 1 and (refusal := out_of_memory(error)):
+            return refusal
+        raise
     finally:
         log.close(finished)
         _keep_watched(job, worker)

@@ -192,6 +192,8 @@ def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from pd.engine.training.no_restart import NoRestart
+
     settings = job.settings
     resources = {"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {})
     return TorchTrainer(
@@ -208,6 +210,7 @@ def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
             name=job.folder.name,
             **_storage(job),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            callbacks=[NoRestart()],
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
         ),
