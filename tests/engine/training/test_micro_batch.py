@@ -63,6 +63,15 @@ def test_what_does_not_fit_even_alone_is_refused() -> None:
         largest_that_fits(limited(settings(), 0), settings(), 12, 1, CPU)
 
 
+def test_weights_alone_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Limited, device: torch.device) -> None:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Limited, "to", full)
+    with pytest.raises(UserError, match=r"not even one image .* fit"):
+        largest_that_fits(limited(settings(), 12), settings(), 12, 1, CPU)
+
+
 def test_the_rank_with_the_least_memory_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     def with_another(found: Tensor, operation: distributed.ReduceOp) -> None:
         assert operation == distributed.ReduceOp.MIN

@@ -42,7 +42,6 @@ def largest_that_fits(denoiser: Denoiser, settings: ModelSettings, share: int, w
     Raises:
         UserError: not even one image fits, on some rank.
     """
-    denoiser.to(device)
     mine = next((rows for rows in _divisors(share) if _fits(denoiser, settings, rows, world, device)), 0)
     if world > 1:
         smallest = torch.tensor(mine, device=device)
@@ -62,9 +61,13 @@ def _divisors(number: int) -> Iterator[int]:
 
 
 def _fits(denoiser: Denoiser, settings: ModelSettings, rows: int, world: int, device: torch.device) -> bool:
-    """Whether forward and backward of so many rows succeed beside what training will hold then. It leaves no trace."""
+    """Whether forward and backward of so many rows succeed beside what training will hold then.
+
+    It leaves no trace, but moves the denoiser to the device.
+    """
     gpus = [device] if device.type != "cpu" else []
     try:
+        denoiser.to(device)
         held = torch.empty(_held_later(denoiser, settings, world), dtype=torch.uint8, device=device)
         with torch.random.fork_rng(gpus, device_type=device.type if gpus else "cuda"):
             for _ in range(2):  # the second time gradients are there already, as for all micro-batches but the first
