@@ -7,8 +7,18 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
+from rich.progress import Task as Bar
+from rich.table import Column
+from rich.text import Text
 
 from pd.config.mirrored import in_words
 from pd.events import event
@@ -57,22 +67,29 @@ class Reporter:
         if self.console.is_terminal:
             with Bars(
                 TextColumn("{task.description:>12}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[info]}"),
+                BarColumn(bar_width=8, table_column=Column(no_wrap=True)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TimeElapsedColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(no_wrap=True)),
+                _Figures(),
                 console=self.console,
                 transient=True,
             ) as bars:
                 bar = bars.add_task(name, total=None, info="")
 
                 def draw(done: int, total: int, info: Mapping[str, object]) -> None:
-                    bars.update(bar, completed=done, total=total or None, info=shown(_words(info)))
+                    bars.update(bar, completed=done, total=total or None, info=printable(_words(info)))
 
                 yield draw
         else:
             yield _Lines(self, name)
+
+
+class _Figures(ProgressColumn):
+    """What is worth watching, on one line. It alone is cut where the terminal is too narrow, at its end."""
+
+    def render(self, task: Bar) -> Text:
+        return Text(task.fields["info"], no_wrap=True, overflow="ellipsis")
 
 
 class _Recorded:

@@ -1,5 +1,7 @@
 """Figures of a training: speed, MFU, memory; and the end of one whose loss runs away."""
 
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from rich.console import Console
 from small_training import DATA, job_folder, settings, train, train_until, weights
 
 from pd.diffusion import divergence
@@ -15,8 +18,10 @@ from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.flops import TrainingFlops
 from pd.engine.training import watch as train_watch
 from pd.engine.training.engine import TrainEngine
+from pd.engine.training.train import _show
 from pd.engine.training.watch import Watch, memory_used, watch
 from pd.errors import UserError
+from pd.progress import Reporter
 
 CPU = torch.device("cpu")
 
@@ -61,11 +66,24 @@ def test_a_training_reports_all_figures(tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     facts = train(tmp_path, settings(), lambda step, steps, figures: told.append(dict(figures)))
     shown = told[-1]
-    assert set(shown) == {"loss", "images/s", "mfu", "memory"}
+    assert set(shown) == {"loss", "lr", "grad", "images/s", "mfu", "memory"}
+    assert re.fullmatch(r"\d\.\de-0\d", shown["lr"])
+    assert float(shown["grad"]) > 0
     assert shown["mfu"].endswith("%")
     assert shown["memory"].endswith(" GB")
     assert 0 < facts["mfu"] < 3  # relative to a matrix product on the same processor, which others may have been using
     assert 0.1 < facts["memory_gb"] < 1000
+
+
+def test_what_matters_of_them_fits_into_a_hundred_columns() -> None:
+    out = io.StringIO()
+    figures = {"loss": 0.012345, "learning_rate": 0.001, "gradient_norm": 0.5213, "images_per_s": 363.94}
+    record = {"step": 1234, "steps": 2000, **figures, "mfu": 0.21, "memory_gb": 12.34}
+    with Reporter(Console(file=out, width=100, force_terminal=True, color_system=None)).task("teacher") as tell:
+        _show(record, tell)
+    line = re.findall(r"teacher[^\r\n]* 1234/2000 [^\r\n]*", out.getvalue())[-1]
+    assert "loss 0.01235  lr 1.0e-03  grad 0.52  images/s 363.9" in line
+    assert len(f"{'teacher':>12}{line.removeprefix('teacher')}") <= 100
 
 
 class RunsAway:

@@ -34,15 +34,17 @@ from pd.store.s3 import s3_filesystem
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
-# What the terminal shows of a record, and how: a glance, not a table.
+# What the terminal shows of a record, and how: a glance, not a table. A narrow terminal cuts the last ones.
 SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "phase": ("phase", str),
     "loss": ("loss", float),
+    "samples": ("samples", str),
+    "mlflow": ("mlflow", str),
+    "learning_rate": ("lr", "{:.1e}".format),
+    "gradient_norm": ("grad", "{:.2g}".format),
     "images_per_s": ("images/s", float),
     "mfu": ("mfu", "{:.0%}".format),
     "memory_gb": ("memory", "{:.1f} GB".format),
-    "samples": ("samples", str),
-    "mlflow": ("mlflow", str),
 }
 _GIVEN_UP: set[Path] = set()  # trainings for which no machine came: their threads wait in Ray as long as this process lives
 REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
