@@ -43,6 +43,28 @@ def worker_killed_while_training(root: Path) -> Result:
     return _judged(root, expected, ended, seconds, plain)
 
 
+def worker_hangs_while_training(root: Path) -> Result:
+    """One worker is stopped and answers nobody; the other waits for it."""
+    os.environ["RAY_TRAIN_WORKER_HEALTH_CHECK_TIMEOUT_S"] = "15"  # ten minutes are too long to watch here
+    expected = _undisturbed(root)
+    stopped: list[psutil.Process] = []
+
+    def stop() -> None:
+        stopped.append(_workers()[-1])
+        stopped[0].suspend()
+
+    with cluster(nodes=2):
+        plain, _ = run(lambda: train(root / "plain", settings(**LONG, **TWO)))
+        struck = _when_checkpointed(root / "out", stop)
+        try:
+            seconds, ended = run(lambda: train(root / "out", settings(**LONG, **TWO)))
+        finally:
+            with suppress(IndexError, psutil.Error):  # Ray should have ended it
+                stopped[0].kill()
+        struck()
+    return _judged(root, expected, ended, seconds, plain)
+
+
 def workers_killed_again_and_again(root: Path) -> Result:
     """More often than they are started again: one error, after which the same command finishes."""
     expected = _undisturbed(root)
@@ -202,8 +224,6 @@ def _judged(root: Path, expected: dict[str, Tensor], ended: str, seconds: float,
     return {
         "faults": faults,
         "survived": faults if same else 0,
-        "rows_lost": 0,
-        "rows_doubled": 0,
         "time_lost": round(max(seconds - plain, 0.0), 1),
         "ended": f"{ended}; weights apart {distance:.1e}",
     }
