@@ -102,6 +102,20 @@ def test_it_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: P
     assert not list(temporary.iterdir())
 
 
+def test_a_temporary_folder_with_a_long_name_is_reached_by_a_short_one(tmp_path: Path) -> None:
+    temporary = tmp_path / "with a name that is too long for sockets"
+    temporary.mkdir()
+    process, _, session = started(tmp_path, temporary)
+    assert len(str(session)) < 64
+    assert session.resolve().is_relative_to(temporary)
+    assert session.parent.parent.stat().st_mode & 0o777 == 0o700
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert not session.parent.parent.exists()
+    assert list(temporary.iterdir()) == []
+
+
 def test_what_a_killed_one_leaves_is_swept_by_the_next(tmp_path: Path, temporary: Path) -> None:
     process, _, session = started(tmp_path, temporary)
     family = psutil.Process(process.pid).children(recursive=True)

@@ -23,6 +23,7 @@ STORE_BYTES = 2**30  # object store of a cluster that we start: blocks of compre
 SMALL_STORE_BYTES = 2**28  # ... when /dev/shm is smaller than even this, Ray keeps the store in a file under /tmp
 KNOCK_S = 10.0  # for a cluster's head to let itself be connected to
 _TRIES, _PAUSE_S = 5, 0.05
+_LONGEST = 38  # bytes of the folder's path: Ray's sockets lie 66 deeper, and the system takes 103
 _OWN: list[Path] = []  # folders of the Ray that this process has started, if it has; the last is in use
 
 
@@ -44,8 +45,13 @@ def own_folder() -> Path:
     if not _OWN or not _OWN[-1].exists():  # Ray would make it anew, for everybody
         # Held until the process is gone: Ray may still be at it when everything else has ended.
         _OWN.append(make_scratch("pd-ray-", _temporary())[0])
+        if len(os.fsencode(_OWN[-1])) > _LONGEST:
+            there = _OWN[-1] / "r"
+            there.mkdir()
+            _OWN.append(make_scratch("pd-ray-", Path("/tmp"))[0])
+            (_OWN[-1] / "r").symlink_to(there)
         atexit.register(_end_own)
-    return _OWN[-1] / "r"  # short: what lies in it are sockets, whose paths have at most 107 characters
+    return _OWN[-1] / "r"
 
 
 def _end_own() -> None:
