@@ -9,7 +9,7 @@ from PIL import Image
 
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage
-from pd.dataset.foreign import fingerprint, list_images, read_images
+from pd.dataset.foreign import fingerprint, list_images, read_images, read_texts
 from pd.errors import UserError
 from pd.store.places import Place
 
@@ -216,3 +216,39 @@ def test_bad_sources(tmp_path):
     (tmp_path / "a.png").write_bytes(_png(1))
     with pytest.raises(UserError, match="one kind"):
         _list(tmp_path)
+
+
+def _texts(source, rows=None):
+    images = _list(source)
+    prompts, labels = read_texts(Place.parse(str(source)), images if rows is None else images.take(rows))
+    return prompts, {name: [None if value != value else value for value in values.tolist()] for name, values in labels.items()}
+
+
+def test_prompts_and_labels_that_lie_beside_images_in_parquet(tmp_path):
+    images = [_png(row) for row in range(5)]
+    table = {"image": images, "prompt": ["a", None, "c", "d", "e"], "label.beard": [True, False, None, True, True]}
+    pq.write_table(pa.table(table | {"label.who": ["x"] * 5}), tmp_path / "a.parquet", row_group_size=2)
+    pq.write_table(pa.table({"image": images, "prompt": [1] * 5, "label.age": [9] * 5}), tmp_path / "b.parquet")
+    assert _texts(tmp_path, [0, 1, 2, 4, 5]) == (
+        ["a", "", "c", "e", ""],
+        {"age": [None, None, None, None, 9.0], "beard": [1.0, 0.0, None, 1.0, None]},
+    )
+
+
+def test_captions_beside_images_in_tar_shards(tmp_path):
+    texts = [
+        ("0.txt", b"a caption"),
+        ("1.json", b'{"prompt": "of json"}'),
+        ("2.json", b"[" * 9000),
+        ("3.txt", b"x" * (1 << 17)),
+    ]
+    _tar(tmp_path / "s.tar", [*[(f"{i}.png", _png(i)) for i in range(5)], *texts])
+    assert _texts(tmp_path) == (["a caption", "of json", "", "", ""], {})
+
+
+def test_images_in_a_folder_have_no_prompts_and_too_many_labels_are_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(_png(1))
+    assert _texts(tmp_path) == ([""], {})
+    pq.write_table(pa.table({"image": [_png(1)], **{f"label.{n}": [1] for n in range(1001)}}), tmp_path / "many.parquet")
+    with pytest.raises(UserError, match="1001 columns of labels"):
+        _texts(tmp_path / "many.parquet")

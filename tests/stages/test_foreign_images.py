@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
-from small_people import QUICK, reporter, small_people
+import numpy as np
+from PIL import Image
+from small_people import QUICK, manifest_of, reporter, small_people
 
+from pd.dataset.synthetic import SyntheticDataset
 from pd.stages.foreign import audit_folders
 
 
@@ -19,3 +22,24 @@ def test_what_the_size_and_the_mode_take_away_is_said_and_kept(tmp_path: Path) -
     talk, said = reporter()
     audit_folders(people, str(people), None, [*QUICK, "data.size=48", "data.mode=rgb"], talk)
     assert "images are compared at 48x48 pixels, rgb\n" in said.getvalue()
+
+
+def test_a_releases_data_are_audited_with_their_prompts_and_labels(tmp_path: Path) -> None:
+    """Utility, label disclosure and extraction by prompt are asked of `release/data` as the run's own audit asks them."""
+    people = small_people(tmp_path / "people", each=4)
+    real = manifest_of(people, ",beard", ",0")
+    lines = real.read_text().splitlines()
+    rows = [row[:-1] + str(number % 2) for number, row in enumerate(lines[1:])]
+    real.write_text("\n".join([lines[0], *rows]) + "\n")
+    pixels = np.stack([np.asarray(Image.open(people / row.split(",")[0]))[..., None] for row in rows])
+    beards = np.array([float(row[-1]) for row in rows])
+    prompts = [f"a face {'with' if beard else 'without'} a beard" for beard in beards]
+    ids = [str(number) for number in range(len(rows))]
+    SyntheticDataset(ids, pixels, prompts, {"beard": beards}).write(tmp_path / "data")
+    found = audit_folders(real, str(tmp_path / "data"), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    assert set(found["utility"]["labels"]) == {"beard"}
+    assert set(found["attributes"]["by_label"]) | set(found["attributes"]["skipped"]) == {"beard"}
+    assert found["extraction"]["prompts"] == 2
+    bare = audit_folders(real, str(people), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    assert bare["utility"]["why"] == "the samples have no labels"
+    assert bare["extraction"]["prompts"] == 1

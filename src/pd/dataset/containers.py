@@ -2,21 +2,26 @@
 
 import io
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.dataset.decode import SUFFIXES
-from pd.dataset.parquet_rows import DAMAGE, count_rows, holds_bytes, row_batches
+from pd.dataset.parquet_rows import DAMAGE, count_rows, holds_bytes, holds_text, row_batches
 from pd.dataset.readers.source import plain
 from pd.errors import UserError
 from pd.store.places import Place
 
 _BESIDE = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)  # headers of the next
 _LONGEST_NAME = 1 << 20  # bytes of such a header; tarfile reads it whole
+LABEL = "label."  # of columns
+LONGEST_PROMPT = 10_000  # characters that are read
+_MOST_LABELS = 1000
 _BUFFER = {False: 1 << 13, True: 1 << 20}  # bytes read at once for tar headers; a bucket takes as long for one as for many
 
 
@@ -42,16 +47,52 @@ def read_rows(place: Place, name: str, rows: Sequence[int]) -> Iterator[bytes]:
     Raises:
         UserError: the file is damaged inside, or has fewer rows than it said.
     """
+    for batch in _batches(place, name, rows, ["image"]):
+        for value in batch:
+            image = value["image"]
+            yield (image.get("bytes") if isinstance(image, dict) else image) or b""
+
+
+def read_words(place: Place, name: str, rows: Sequence[int]) -> Iterator[tuple[str, dict[str, float]]]:
+    """What ascending rows say beside their images: `prompt`, empty where there is none, and numbers by `label.NAME`.
+
+    Raises:
+        UserError: the file is damaged inside, has fewer rows than it said, or too many columns of labels.
+    """
+    with _readable(place, name), place.open(name) as file:
+        fields = list(pq.ParquetFile(file).schema_arrow)
+    found = Counter(field.name for field in fields)
+    once = [field for field in fields if found[field.name] == 1]
+    prompts = [field.name for field in once if field.name == "prompt" and holds_text(field.type)]
+    labels = [field.name for field in once if field.name.startswith(LABEL) and _is_number(field.type)]
+    if len(labels) > _MOST_LABELS:
+        what = f"{len(labels)} columns of labels; at most {_MOST_LABELS} are read"
+        raise UserError(what, where=where(place, name), fix="leave some out")
+    if not (prompts or labels):
+        yield from (("", {}) for _ in rows)
+        return
+    for batch in _batches(place, name, rows, [*prompts, *labels]):
+        for value in batch:
+            numbers = {key.removeprefix(LABEL): value[key] for key in labels}
+            prompt = value["prompt"] if prompts else None
+            yield (prompt or "")[:LONGEST_PROMPT], {key: float(number) for key, number in numbers.items() if number is not None}
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
+
+
+def _batches(place: Place, name: str, rows: Sequence[int], columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]:
+    """Ascending rows, some at a time."""
     given = 0
     with _readable(place, name), place.open(name) as file:
         parquet, first = pq.ParquetFile(file), 0
         for group in range(parquet.num_row_groups):
             after = first + parquet.metadata.row_group(group).num_rows
             here = [row for row in rows if first <= row < after]
-            for batch in row_batches(parquet, ["image"], [group]) if here else ():
+            for batch in row_batches(parquet, columns, [group]) if here else ():
                 asked = [row - first for row in here if first <= row < first + len(batch)]
-                for value in batch.column(0).take(pa.array(asked, pa.int64())).to_pylist():
-                    yield (value.get("bytes") if isinstance(value, dict) else value) or b""
+                yield batch.take(pa.array(asked, pa.int64())).to_pylist()
                 given, first = given + len(asked), first + len(batch)
                 if first > here[-1]:
                     break
@@ -85,8 +126,13 @@ class _Header(tarfile.TarInfo):
         return found
 
 
-def members(place: Place, name: str) -> dict[str, tuple[int, int]]:
+def members(place: Place, name: str, suffixes: Sequence[str] = SUFFIXES) -> dict[str, tuple[int, int]]:
     """Where the images of a tar shard begin, and how long they are. Plain files only: no links, no holes.
+
+    Args:
+        place: where the shard lies.
+        name: of the shard.
+        suffixes: of the files that are looked for, where it is not images.
 
     Raises:
         UserError: it cannot be read as tar, or holds a name twice.
@@ -104,7 +150,7 @@ def members(place: Place, name: str) -> dict[str, tuple[int, int]]:
                 path = PurePosixPath(member.name)
                 if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
                     continue
-                if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+                if path.suffix.lower() not in suffixes or path.name.startswith("."):
                     continue
                 if member.name in found:
                     what = f"holds '{plain(member.name)}' twice"

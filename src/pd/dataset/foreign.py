@@ -3,19 +3,22 @@
 They lie in image folders, in Parquet, or in tar shards as WebDataset writes them; on this machine or in an S3 bucket.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pd.config import DataSettings, digest_of
-from pd.dataset.containers import members, read_rows, rows_in
+from pd.dataset.containers import LONGEST_PROMPT, members, read_rows, read_words, rows_in
 from pd.dataset.decode import SUFFIXES, BadImage, decode, largest_file, load
 from pd.dataset.images import Pixels
 from pd.dataset.readers.source import plain, utf8
@@ -23,6 +26,7 @@ from pd.errors import UserError
 from pd.store.places import Place
 
 _CONTAINERS = (".parquet", ".tar")
+_LONGEST_TEXT = 1 << 16  # bytes of a file beside an image
 _AT_ONCE = 8  # images fetched from a bucket side by side: each is a wait of some 50 ms
 
 Found = tuple[str, Pixels | BadImage]
@@ -105,6 +109,64 @@ def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterat
             yield name, bad
 
 
+def read_texts(place: Place, images: Listing) -> tuple[list[str], dict[str, npt.NDArray[np.float64]]]:
+    """What lies beside the images: prompts, empty where there is none, and labels, NaN where missing.
+
+    Of Parquet the columns `prompt` and `label.NAME` of numbers; of tar shards what `NAME.txt`, or `prompt` or `caption` of
+    `NAME.json`, says of `NAME.png`; of image files nothing.
+
+    Args:
+        place: as for `list_images`.
+        images: some of what that listed.
+
+    Raises:
+        UserError: a file cannot be read any more, or has too many labels.
+    """
+    prompts: list[str] = []
+    labels: list[dict[str, float]] = []
+    for kind, group in groupby(range(len(images)), key=lambda row: _kind(images.names[row])):
+        rows = list(group)
+        if kind.endswith(".parquet"):
+            for prompt, numbers in read_words(place, kind, [int(_split(images.names[row])[1]) for row in rows]):
+                prompts.append(prompt)
+                labels.append(numbers)
+        else:
+            found = _captions(place, kind, [_split(images.names[row])[1] for row in rows]) if kind else [""] * len(rows)
+            prompts += found
+            labels += [{}] * len(rows)
+    names = sorted({name for numbers in labels for name in numbers})
+    return prompts, {name: np.array([numbers.get(name, np.nan) for numbers in labels]) for name in names}
+
+
+def _captions(place: Place, shard: str, images: Sequence[str]) -> list[str]:
+    """What a tar shard says of some of its images."""
+    spots = members(place, shard, (".txt", ".json"))
+    stems = [name[: -len(PurePosixPath(name).suffix)] for name in images]
+    with place.open(shard) as file:
+
+        def said(row: int) -> str:
+            for suffix in (".txt", ".json"):
+                begins, length = spots.get(stems[row] + suffix, (0, 0))
+                if 0 < length <= _LONGEST_TEXT and (text := _prompt(file.read_at(length, begins), suffix)):
+                    return text[:LONGEST_PROMPT]
+            return ""
+
+        return list(_map(place, said, range(len(images))))
+
+
+def _prompt(data: bytes, suffix: str) -> str:
+    """The prompt in a text or JSON file; empty where it holds none."""
+    text = data.decode(errors="replace").strip()
+    if suffix == ".txt":
+        return text
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    words = (found.get(key) for key in ("prompt", "caption")) if isinstance(found, dict) else ()
+    return next((word for word in words if isinstance(word, str)), "")
+
+
 def part(found: Iterable[Found], settings: DataSettings) -> tuple[list[str], Pixels, list[str]]:
     """Good images and bad ones apart.
 
@@ -155,7 +217,7 @@ def _kind(name: str) -> str:
     return file if inside else ""
 
 
-def _map(place: Place, read: Callable[[int], bytes | BadImage], rows: Sequence[int]) -> Iterator[bytes | BadImage]:
+def _map(place: Place, read: Callable[[int], Any], rows: Sequence[int]) -> Iterator[Any]:
     """What `read` gives for each row, in order; from a bucket a few side by side, no more than those in memory."""
     if not place.remote:
         yield from map(read, rows)

@@ -12,7 +12,7 @@ import numpy as np
 from pd.audit.run import audit
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import quiet
-from pd.dataset.foreign import Found, Listing, list_images, part, read_images
+from pd.dataset.foreign import Found, Listing, list_images, part, read_images, read_texts
 from pd.dataset.ingest import ingest
 from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
@@ -140,17 +140,21 @@ def audit_folders(
 
 
 def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDataset:
-    """`audit.samples` of somebody's images; those that cannot be read are named and left out."""
+    """`audit.samples` of somebody's images, with prompts and labels where these lie beside them; bad ones are left out."""
     images = list_images(source)
     rows = np.sort(np.random.default_rng(settings.seed).permutation(len(images))[: settings.audit.samples])
+    drawn = images.take(rows)
     with quiet(), reporter.task("images") as progress:
-        found = read_images(source, images.take(rows), settings.data)
+        found = read_images(source, drawn, settings.data)
         good, pixels, bad = part(_counted(found, len(rows), progress), settings.data)
     for line in bad:
         reporter.say(f"  set aside: {line}")
     if not good:
         raise UserError("no usable image", where=str(source))
-    return SyntheticDataset(good, pixels, [""] * len(good), {})
+    prompts, labels = read_texts(source, drawn)
+    at = {name: row for row, name in enumerate(drawn.names)}
+    kept = [at[name] for name in good]
+    return SyntheticDataset(good, pixels, [prompts[row] for row in kept], {name: told[kept] for name, told in labels.items()})
 
 
 def _counted(found: Iterable[Found], total: int, progress: Progress) -> Iterator[Found]:
