@@ -1,5 +1,6 @@
 """Audit: sample and attack every arm, and write what leaks to `private/audit.json`; what of that is public, to `release/`."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder
 from pd.diffusion.export import load
+from pd.errors import UserError
+from pd.reid.network import network_folders
 from pd.report.public import public_audit
 from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
@@ -22,11 +25,15 @@ from pd.stages.membership import infer_membership
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
+from pd.store.files import digest_file
 from pd.store.run import Run
+
+_WEIGHTS = "model.safetensors"  # of a network that `pd reid` wrote
 
 
 def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
+    refuse_own_networks(settings.audit.attackers, run.reid)
     real = PrivateDataset.read(run.dataset)
     prompts = prompts_of(real, settings)
     arms: dict[str, SyntheticDataset] = {}
@@ -54,6 +61,27 @@ def execute(context: Context) -> Facts:
     write_json(run.audit, figures)
     write_json(run.release_audit, public_audit(figures))
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
+
+
+def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:
+    """A filter that is judged by its own network looks safe by construction.
+
+    Args:
+        attackers: as settings name them.
+        reid: the networks of the run's filter.
+
+    Raises:
+        UserError: an attacker `network:PATH` has the very weights of one of these.
+    """
+    own = {digest_file(file) for folder in network_folders(reid) if (file := folder / _WEIGHTS).is_file()}
+    for name in attackers:
+        kind, _, path = name.partition(":")
+        if kind == "network" and (file := Path(path, _WEIGHTS)).is_file() and digest_file(file) in own:
+            raise UserError(
+                f"'{name}' is the filter's own network, which its samples were chosen by",
+                where="audit.attackers",
+                fix="name one of another run, with another seed or other people",
+            )
 
 
 def _kept(run: Run) -> npt.NDArray[np.bool_]:

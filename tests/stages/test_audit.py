@@ -1,0 +1,18 @@
+"""What the audit refuses before it begins."""
+
+from pathlib import Path
+
+import pytest
+
+from pd.errors import UserError
+from pd.stages.audit import refuse_own_networks
+
+
+def test_the_filters_own_network_is_no_attacker(tmp_path: Path) -> None:
+    for name, weights in (("reid", b"first"), ("reid/voter-002", b"second"), ("copy", b"second"), ("other", b"third")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(weights)
+    refuse_own_networks(["imagenet", f"network:{tmp_path / 'other'}"], tmp_path / "reid")
+    for name in ("reid", "copy"):
+        with pytest.raises(UserError, match="is the filter's own network"):
+            refuse_own_networks([f"network:{tmp_path / name}"], tmp_path / "reid")
