@@ -33,3 +33,10 @@ def test_nothing_is_guessed():
 def test_an_interval_that_is_missing_has_no_length():
     (only,) = reidentification({"arms": {"filtered": {"reid": {"excess": {"value": 0.1}}}}}).rows
     assert (only.low, only.high, only.kind) == (0.1, 0.1, "released")
+
+
+def test_kid_says_that_its_ends_are_the_spread_of_subsets():
+    kid = {"value": 0.01, "low": 0.0, "high": 0.02, "n": 2048, "subset": 200, "features": "some features"}
+    table = audit_table({"arms": {"filtered": {"fidelity": {"kid": kid}}}})
+    (cell,) = next(row for group in table.groups for row in group.rows if row.label.startswith("KID")).cells
+    assert cell.note == "n = 2,048; spread of subsets of 200"

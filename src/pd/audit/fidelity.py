@@ -21,7 +21,8 @@ class Fidelity:
 
     Attributes:
         fid: Frechet distance, biased upward by small n; the interval, by jackknife, is of its expectation at these n.
-        kid: kernel distance, unbiased; the interval holds 95 % of its values on random subsets.
+        kid: kernel distance, unbiased; low to high hold 95 % of its values on random subsets, which is no interval of
+            their mean: it does not narrow as images grow more.
         subset: images in a subset.
     """
 

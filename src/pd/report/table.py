@@ -225,8 +225,10 @@ def _fidelity(entries: list[Any]) -> list[Row]:
     def of(key: str) -> Callable[[Any], Cell]:
         def cell(entry: Any) -> Cell:
             value = dig(entry, "fidelity", key)
-            count = dig(value, "n")
-            return _cell(value, decimal, f"n = {int(count):,}" if is_number(count) else "")
+            count, subset = dig(value, "n"), dig(value, "subset")
+            note = f"n = {int(count):,}" if is_number(count) else ""
+            # Subsets do not grow with n, so that their spread is no interval of the mean.
+            return _cell(value, decimal, f"{note}; spread of subsets of {int(subset):,}" if is_number(subset) else note)
 
         return cell
 
