@@ -1,18 +1,25 @@
 """The pages in Debian's chromium, at desktop and phone width."""
 
+import base64
 import itertools
 import json
 import shutil
+from dataclasses import asdict
 
+import numpy as np
 import pytest
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from pd.config import parse_settings
 from pd.report.compare import compare, write_comparison
 from pd.report.html import render_release_report, render_report
+from pd.sweep.result import conclude
+from pd.sweep.trial import draw_trials
 
 pytestmark = pytest.mark.browser
 
@@ -49,8 +56,24 @@ def pages(whole_data, report_data, tmp_path_factory):
         "before": render_report(report_data, folder / "before.html"),  # an audit of before the attacks on models
         "release": render_release_report("faces", whole_data.audit, whole_data.settings, folder / "release.html"),
         "compare": write_comparison(compare(audits), folder / "compare.html"),
+        "sweep": searched(folder),
     }
     return {name: path.as_uri() for name, path in made.items()}
+
+
+def searched(folder):
+    """The page of a search of 40 trials."""
+    settings = parse_settings({}, ["sweep.trials=40", "reid.networks=3", "sweep.prompt_k=[5]"])
+    rows = []
+    for number, trial in enumerate(draw_trials(settings)):
+        kept = 0.2 + number / 50
+        leak, useful = kept**2 / 3, 0.6 + kept / 5
+        figures = {"kept": kept, "excess": leak, "excess_low": leak - 0.04, "excess_high": leak + 0.05, "coverage": 1 - leak}
+        figures |= {"balance": 0.7, "attacker": "imagenet", "utility": useful, "utility_low": useful - 0.1}
+        rows.append(
+            {"number": number, "kind": "cheap", "steps": None, **asdict(trial), **figures, "utility_high": useful + 0.1}
+        )
+    return conclude(rows, settings, {"people": "attackers learned from some"}, folder / "sweep").folder / "sweep.html"
 
 
 def look(browser, width, page):
@@ -73,8 +96,29 @@ def opened(browser, width, pages):
 
 
 @pytest.fixture(params=["report", "before", "release", "compare"])
+def plotted(request, browser, width, pages):
+    return look(browser, width, pages[request.param])
+
+
+@pytest.fixture(params=["report", "before", "release", "compare", "sweep"])
 def each(request, browser, width, pages):
     return look(browser, width, pages[request.param])
+
+
+def test_a_picture_of_the_whole_page_shows_it_and_nothing_beside_it(each, width, tmp_path):
+    assert each.execute_script("return document.scrollingElement.scrollWidth <= innerWidth")
+    assert each.execute_script("return innerWidth") == width
+    height = each.execute_script("return document.documentElement.scrollHeight")
+    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    shot = each.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+    file = tmp_path / "page.png"
+    file.write_bytes(base64.b64decode(shot["data"]))
+    pixels = np.asarray(Image.open(file).convert("L"), np.float32)
+    assert pixels.shape == (height, width)
+    assert all(len(np.unique(part)) > 20 for part in np.array_split(pixels, 4))  # from top to bottom there is something
+    busy = pixels.std(axis=1) > 1
+    assert busy.mean() > 0.3
+    assert max(sum(1 for _ in run) for there, run in itertools.groupby(busy) if not there) < 200  # no hole
 
 
 def test_it_fits_and_says_nothing_is_wrong(each):
@@ -103,7 +147,7 @@ def test_the_warning_is_the_first_thing_seen(opened):
 
 def test_every_image_is_there(opened):
     sizes = opened.execute_script("return [...document.images].map(i => [i.complete, i.naturalWidth, i.clientWidth])")
-    assert len(sizes) == 45
+    assert len(sizes) == 66
     assert all(done and natural > 0 and shown > 30 for done, natural, shown in sizes)
 
 
@@ -122,10 +166,10 @@ def test_tables_have_headers_and_captions(each):
     assert len(each.find_elements(By.CSS_SELECTOR, "td.number")) > 20
 
 
-def test_one_plot_of_each_is_drawn_and_its_text_can_be_read(each):
-    shown = [svg for svg in each.find_elements(By.CSS_SELECTOR, ".plot svg") if svg.is_displayed()]
-    assert len(shown) == len(each.find_elements(By.CSS_SELECTOR, ".plot")) > 2
-    heights = each.execute_script(
+def test_one_plot_of_each_is_drawn_and_its_text_can_be_read(plotted):
+    shown = [svg for svg in plotted.find_elements(By.CSS_SELECTOR, ".plot svg") if svg.is_displayed()]
+    assert len(shown) == len(plotted.find_elements(By.CSS_SELECTOR, ".plot")) > 2
+    heights = plotted.execute_script(
         "return arguments[0].flatMap(s => [...s.querySelectorAll('text')].map(t => t.getBoundingClientRect().height))",
         shown,
     )
@@ -134,7 +178,7 @@ def test_one_plot_of_each_is_drawn_and_its_text_can_be_read(each):
     outside = "const p = arguments[0].getBoundingClientRect(); return [...arguments[0].querySelectorAll('text')].filter("
     outside += "t => {const b = t.getBoundingClientRect(); return b.left < p.left - 1 || b.right > p.right + 1 || b.bottom >"
     outside += " p.bottom + 1}).map(t => t.textContent)"
-    assert [each.execute_script(outside, svg) for svg in shown] == [[]] * len(shown)
+    assert [plotted.execute_script(outside, svg) for svg in shown] == [[]] * len(shown)
 
 
 def test_pointing_at_a_plot_shows_its_figures(opened):
@@ -145,6 +189,24 @@ def test_pointing_at_a_plot_shows_its_figures(opened):
         ActionChains(opened).move_to_element(spot.find_elements(By.CSS_SELECTOR, "rect, circle")[0]).perform()
         seen = "return [...document.querySelectorAll('.tip')].filter(t => getComputedStyle(t).visibility == 'visible')"
         assert opened.execute_script(seen) == [spot.find_element(By.CSS_SELECTOR, ".tip")], svg.get_attribute("aria-label")
+
+
+def test_captions_are_read_without_scrolling_their_tables(each):
+    beyond = "return [...document.querySelectorAll('caption')].filter(c => c.offsetParent && "
+    beyond += "c.getBoundingClientRect().right > innerWidth).map(c => c.textContent)"
+    assert each.execute_script(beyond) == []
+
+
+def test_the_keyboard_shows_the_figures_of_rows_and_marks(opened):
+    spots = [spot for spot in opened.find_elements(By.CSS_SELECTOR, ".plot .hit[tabindex]") if spot.is_displayed()]
+    assert len(spots) > 20
+    seen = "return [...document.querySelectorAll('.tip')].filter(t => getComputedStyle(t).visibility == 'visible')"
+    opened.execute_script("arguments[0].focus()", spots[0])
+    for spot in spots[:3]:
+        assert opened.switch_to.active_element == spot
+        assert opened.execute_script(seen) == [spot.find_element(By.CSS_SELECTOR, ".tip")]
+        assert len(spot.get_attribute("aria-label")) > 5
+        ActionChains(opened).send_keys(Keys.TAB).perform()
 
 
 def test_the_keyboard_gets_everywhere(opened):

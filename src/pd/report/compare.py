@@ -11,19 +11,24 @@ from pd.report.plots import Forest, interval
 from pd.report.words import ARMS, dig, is_number, measure
 from pd.store.atomic import write_bytes
 
-MEASURES: Mapping[str, tuple[str, str]] = {
+LEAKS: Mapping[str, tuple[str, str]] = {
     "excess": ("Excess", "percent"),
+    "copies": ("Copies", "percent"),
+    "extracted": ("Extracted", "percent"),
+    "membership": ("Membership (AUC)", "decimal"),
+    "attribute": ("Attribute, worst", "decimal"),
+    "hidden_half": ("Half-hidden pictures", "decimal"),
+}
+"""What may leak -> its heading, and whether it is told in percent."""
+
+MEASURES: Mapping[str, tuple[str, str]] = {
+    **LEAKS,
+    "detectable": ("Leak it would find", "percent"),
     "utility": ("Utility (AUC)", "decimal"),
     "coverage": ("Members represented", "percent"),
     "kept": ("Kept", "percent"),
-    "membership": ("Membership (AUC)", "decimal"),
-    "extracted": ("Extracted", "percent"),
-    "copies": ("Copies", "percent"),
-    "attribute": ("Attribute, worst", "decimal"),
-    "hidden_half": ("Half-hidden pictures", "decimal"),
-    "detectable": ("Leak it would find", "percent"),
 }
-"""What is compared -> its heading, and whether it is told in percent."""
+"""All that is compared, likewise."""
 
 
 @dataclass(frozen=True)
@@ -124,10 +129,10 @@ def write_comparison(rows: Sequence[Compared], out: Path) -> Path:
     runs = list(dict.fromkeys(row.run for row in rows))
     axes = {
         "excess": ("excess re-identification (0 %: learned nobody)", 0.0),
-        "utility": ("AUC on real hold-out images (0.5: guessing)", 0.5),
+        "copies": ("copies, beyond what strangers give (0 %: none)", 0.0),
         "membership": ("AUC of membership inference (0.5: guessing)", 0.5),
-        "copies": ("copies of members' pictures, beyond what strangers give (0 %: none)", 0.0),
-        "hidden_half": ("half-hidden pictures guessed better of members than of strangers (0: no better)", 0.0),
+        "hidden_half": ("advantage (0: no better than strangers')", 0.0),
+        "utility": ("AUC on real hold-out images (0.5: guessing)", 0.5),
     }
     forests = []
     for name, (axis, reference) in axes.items():
@@ -145,11 +150,8 @@ def write_comparison(rows: Sequence[Compared], out: Path) -> Path:
             title = f"{MEASURES[name][0]} of each arm, with 95 % intervals"
             forests.append((MEASURES[name][0], Forest(name, title, axis, found, MEASURES[name][1], reference)))
     page = environment().get_template("compare.html.j2")
-    text = page.render(
-        rows=[(row, [row.cell(name) for name in MEASURES]) for row in rows],
-        headings=[heading for heading, _ in MEASURES.values()],
-        runs=runs,
-        forests=forests,
-    )
+    rest = [name for name in MEASURES if name not in LEAKS]
+    tables = [("leaks", "What leaks", list(LEAKS)), ("rest", "How sure that is, and what it costs", rest)]
+    text = page.render(rows=rows, tables=tables, headings=MEASURES, runs=runs, forests=forests)
     write_bytes(out, text.encode())
     return out

@@ -1,6 +1,7 @@
 """The picture of a sweep: what is kept against what leaks, a dot a trial."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from pd.sweep.rule import Constraint
 Row = Mapping[str, Any]
 
 
-def draw(rows: Sequence[Row], constraints: Sequence[Constraint], path: Path) -> None:
-    """Write a PNG of kept share against excess re-identification; colours are coverage, lines are constraints on the two."""
+def draw(rows: Sequence[Row], constraints: Sequence[Constraint], path: Path | BytesIO, narrow: bool = False) -> None:
+    """Write a PNG of kept share against excess re-identification; colours are coverage, lines are constraints on the two.
+
+    Narrow, it is of a phone's width, where the text of a wide one could not be read.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5.2), layout="constrained")
+    figure = Figure(figsize=(4, 5.2) if narrow else (8, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     shown = [row for row in rows if row["excess"] is not None]
@@ -24,7 +28,8 @@ def draw(rows: Sequence[Row], constraints: Sequence[Constraint], path: Path) -> 
             x, y, colour = ([row[key] for row in some] for key in ("kept", "excess", "coverage"))
             dots = axes.scatter(x, y, c=colour, vmin=0, vmax=1, cmap="viridis_r", marker=marker, s=22, label=name, zorder=2)
     if shown:
-        figure.colorbar(dots, ax=axes, label="coverage (share of members that the kept set resembles)")
+        what = "coverage" if narrow else "coverage (share of members that the kept set resembles)"
+        figure.colorbar(dots, ax=axes, label=what, location="bottom" if narrow else "right")
     best = [row for row in shown if row["pareto"]]
     if best:
         x, y = ([row[key] for row in best] for key in ("kept", "excess"))

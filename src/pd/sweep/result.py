@@ -92,7 +92,7 @@ def conclude(rows: list[Row], settings: Settings, facts: Mapping[str, Any], fold
         write_json(target / "sweep.json", told)
         (target / "chosen.yaml").write_text(_settings_file(trial, settings, words), encoding="utf-8")
         draw(rows, constraints, target / "sweep.png")
-        write_page(rows, choice.keeps, [*words, str(facts["people"])], target / "sweep.png", target / "sweep.html")
+        write_page(rows, constraints, choice.keeps, [*words, str(facts["people"])], target / "sweep.html")
     return Result(rows, asked.objectives, choice.keeps, words, folder)
 
 
