@@ -93,6 +93,18 @@ def test_the_released_data_are_audited_as_they_are_released(smoke: Path) -> None
     assert found["extraction"]["copies"]["excess"]["n"] == len(samples)
 
 
+def test_the_report_shows_what_attackers_find_closest_in_the_release_and_the_release_does_not(smoke: Path) -> None:
+    closest = json.loads((smoke / "private" / "audit.json").read_text())["arms"]["kept"]["closest"]
+    released = set(pq.read_table(smoke / "release" / "data", columns=["id"])["id"].to_pylist())
+    page = (smoke / "private" / "report.html").read_text()
+    for name, image, _ in (*closest["by_attacker"], *closest["by_pixels"]):
+        assert name in released
+        assert f'alt="Generated candidate {name}"' in page  # its picture was found
+        assert f'alt="Real image {image}, the nearest to candidate {name}"' in page
+    assert closest["people"][0][0] in page
+    assert "closest" not in (smoke / "release" / "audit.json").read_text()
+
+
 def test_the_audit_says_what_the_filter_catches_and_whom_it_costs(smoke: Path) -> None:
     whole = json.loads((smoke / "private" / "audit.json").read_text())
     found = whole["filter"]

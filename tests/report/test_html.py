@@ -92,6 +92,12 @@ def test_usefulness_by_subgroups_is_told_at_home_alone(whole_data, tmp_path):
     assert 'id="subgroups"' not in render(dataclasses.replace(whole_data, audit={}), tmp_path)
 
 
+def test_one_network_has_no_consistency_and_the_way_to_it_is_told(report_data, tmp_path):
+    why = {"consistency": {"why": "one network only; reid.networks=3 trains three"}}
+    text = render(dataclasses.replace(report_data, audit={**report_data.audit, "filter": why}), tmp_path)
+    assert "Consistency was not measured: one network only; reid.networks=3 trains three" in text
+
+
 def test_without_an_attack_on_the_data_it_is_said_that_the_filter_ranks_itself(report_data, tmp_path):
     assert "shows nothing of what it is blind to" in render(report_data, tmp_path)
 
