@@ -210,6 +210,14 @@ def test_more_workers_than_cpus_are_refused_with_the_numbers() -> None:
     assert (shared.cpus, shared.threads) == (0.5, 1)
 
 
+def test_parts_of_a_cpu_are_counted_as_ray_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, each, fit in ((2.0, 0.1, 20), (1.0, 0.2, 5), (2.0, 0.3, 6)):
+        monkeypatch.setattr(ray, "nodes", lambda has=cpus: [{"Alive": True, "Resources": {"CPU": has}}])
+        preflight_train(settings(workers=fit, batch=fit, cpus_per_worker=each))
+        with pytest.raises(UserError, match=rf"set workers to at most {fit},"):
+            preflight_train(settings(workers=fit + 1, batch=fit + 1, cpus_per_worker=each))
+
+
 @pytest.mark.usefixtures("cluster")
 def test_of_a_range_the_fewest_must_fit_and_the_most_that_fit_share() -> None:
     has = int(ray.cluster_resources()["CPU"])

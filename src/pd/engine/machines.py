@@ -51,8 +51,13 @@ def machines_for(cluster: ClusterSettings, model: ModelSettings, progress: Progr
 
 def room(nodes: Sequence[Mapping[str, float]], gpus: float, cpus: float = 1.0) -> int:
     """How many workers fit, of so many GPUs and CPUs; a worker lies on one machine."""
-    held = [(int(node.get("CPU", 0.0) / cpus + 1e-9), node.get("GPU", 0.0)) for node in nodes]
-    return sum(min(fit, int(gpu / gpus + 1e-9)) if gpus else fit for fit, gpu in held)
+    held = [(parts(node.get("CPU", 0.0), cpus), node.get("GPU", 0.0)) for node in nodes]
+    return sum(min(fit, parts(gpu, gpus)) if gpus else fit for fit, gpu in held)
+
+
+def parts(held: float, each: float) -> int:
+    """How many parts of size `each` a machine holds. Twenty of 0.1 make 2, though 2 // 0.1 is 19."""
+    return int(held / each + 1e-9)
 
 
 def _resources(nodes: Sequence[Mapping[str, object]]) -> list[Mapping[str, float]]:

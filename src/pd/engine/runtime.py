@@ -12,6 +12,7 @@ from pd.config.mirrored import is_mirrored
 from pd.engine.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
+from pd.engine.machines import parts
 from pd.engine.ray_start import (
     KNOCK_S,
     check_tls,
@@ -311,12 +312,12 @@ def _even_share(cpus: list[float], gpus: list[float], workers: int, each_gpu: fl
 
 def _fits(held: list[float], each: float) -> int:
     """How many parts of size `each` the nodes hold; a part lies on one node."""
-    return sum(int(node // each) for node in held)
+    return sum(parts(node, each) for node in held)
 
 
 def _fits_both(cpus: list[float], gpus: list[float], each_cpu: float, each_gpu: float) -> int:
     return sum(
-        min(int(cpu // each_cpu), int(gpu // each_gpu)) if each_gpu else int(cpu // each_cpu)
+        min(parts(cpu, each_cpu), parts(gpu, each_gpu)) if each_gpu else parts(cpu, each_cpu)
         for cpu, gpu in zip(cpus, gpus, strict=True)
     )
 

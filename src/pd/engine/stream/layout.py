@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pd.engine.machines import parts
 from pd.errors import UserError
 
 ACTOR_CPUS = 0.8  # an actor computes on one thread; the rest of its CPU is what Ray Data's own tasks may hold
@@ -59,10 +60,10 @@ def _alone(node: Mapping[str, float]) -> int:
 
 def _sharing(node: Mapping[str, float]) -> int:
     """Actors that take turns on the node's CPUs, beside the slot."""
-    return math.floor((node.get("CPU", 0.0) - SLOT) / SHARED_CPUS + 1e-9)
+    return parts(node.get("CPU", 0.0) - SLOT, SHARED_CPUS)
 
 
 def _fits(node: Mapping[str, float], gpus_per_worker: float, by_cpu: int) -> int:
     """Actors that fit on a node: as many as its CPUs and its GPUs allow."""
-    by_gpu = math.floor(node.get("GPU", 0.0) / gpus_per_worker + 1e-9) if gpus_per_worker else by_cpu
+    by_gpu = parts(node.get("GPU", 0.0), gpus_per_worker) if gpus_per_worker else by_cpu
     return max(min(by_cpu, by_gpu), 0)
