@@ -8,7 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,11 +221,19 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
         sizes={path.relative_to(run.root).as_posix(): size_of(path) for path in paths},
         seconds=round(seconds, 2),
         facts=dict(facts),
-        versions={"privacy-distillation": __version__, **{name: version(name) for name in VERSIONED}},
+        versions={"privacy-distillation": __version__, **{name: _version(name) for name in VERSIONED}},
     ).write(run.record(stage.name))
     commit_stage(stage, run, settings)
     say(f"{stage.name}: done in {seconds:.0f} s  " + "  ".join(f"{k} {_short(v)}" for k, v in facts.items() if _small(v)))
     return True
+
+
+def _version(package: str) -> str:
+    """Its version; sampling needs no DeepSpeed, and is done where there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _refuse_missing_needs(stage: Stage, run: Run) -> None:
