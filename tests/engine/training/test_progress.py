@@ -61,9 +61,11 @@ def test_a_training_writes_every_figure_of_every_report(tmp_path: Path, monkeypa
     train(tmp_path, settings(steps=3))
     reported = [record for record in records(tmp_path) if "loss" in record]
     assert [record["step"] for record in reported] == [1, 2, 3]
-    names = {"loss", "learning_rate", "gradient_norm", "images_per_s", "mfu", "memory_gb"}
+    names = {"loss", "loss_step", "learning_rate", "gradient_norm", "images_per_s", "mfu", "memory_gb"}
     assert all(set(record) == names | {"step", "steps"} for record in reported)
     assert all(record[name] > 0 for record in reported for name in names)
+    for last, record in enumerate(reported, start=1):
+        assert record["loss"] == pytest.approx(sum(earlier["loss_step"] for earlier in reported[:last]) / last)
     found = events(job_folder(tmp_path) / "tensorboard")
     for record in reported:
         for name in names:

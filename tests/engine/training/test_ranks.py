@@ -62,9 +62,9 @@ def spawned(rank: int, world: int, store: Path, folder: Path, plans: Plans) -> N
 
 
 def curve(folder: Path) -> dict[int, float]:
-    """Step -> mean loss of the steps up to it; where a step was taken twice, as it was the last time."""
+    """Step -> its loss; where a step was taken twice, as it was the last time."""
     lines = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss"] for line in lines if "loss" in line}
+    return {line["step"]: line["loss_step"] for line in lines if "loss_step" in line}
 
 
 def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path) -> None:

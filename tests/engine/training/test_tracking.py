@@ -41,7 +41,7 @@ def test_figures_and_settings_arrive_and_nothing_else(tmp_path: Path, folder: Tr
     assert run.data.params["learning_rate"] == "0.001"
     assert run.data.params["seed"] == str(SEED)
     reported = [record for record in records(tmp_path) if "loss" in record]
-    names = {"loss", "learning_rate", "gradient_norm", "images_per_s", "mfu", "memory_gb"}
+    names = {"loss", "loss_step", "learning_rate", "gradient_norm", "images_per_s", "mfu", "memory_gb"}
     assert {name for name in run.data.metrics if name.startswith("training/")} == {f"training/{name}" for name in names}
     client = MlflowClient(tracking_uri=(tmp_path / "tracked").as_uri())
     history = client.get_metric_history(run.info.run_id, "training/loss")

@@ -239,6 +239,7 @@ class _Training:
     def _report(self, done: int, watch: Watch) -> None:
         figures: dict[str, Any] = {
             "loss": self.losses.mean,
+            "loss_step": self.losses.recent[-1],  # of this step; on a GPU, of the newest that was looked at
             "learning_rate": self.engine.rate(done - 1),
             "gradient_norm": self.engine.gradient_norm(),
             **watch.figures(),
