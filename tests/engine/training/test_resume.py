@@ -14,7 +14,9 @@ import psutil
 import pytest
 import ray
 import torch
+from diffusers import StableDiffusionPipeline
 from small_training import (
+    CAPTIONS,
     DATA,
     LONG,
     SEED,
@@ -171,6 +173,11 @@ def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long
     assert resumed_at(tmp_path)
     assert resumed_at(tmp_path)[0] >= 5
     assert apart(weights(tmp_path / "out"), long) < 1e-4
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "out", local_files_only=True)  # whole, and free of pd
+    pipeline.set_progress_bar_config(disable=True)
+    drawn = pipeline(CAPTIONS[1], num_inference_steps=2, generator=torch.Generator().manual_seed(0), output_type="np").images
+    assert drawn.shape == (1, DATA.size, DATA.size, 3)
+    assert drawn.std() > 0.01
 
 
 @pytest.mark.exhaustive
