@@ -14,8 +14,9 @@ from torch import multiprocessing
 from pd.diffusion.objective import draw
 from pd.engine.training.job import Job
 from pd.engine.training.loop import train_loop
+from pd.engine.training.worker import LocalWorker
 
-pytestmark = [pytest.mark.exhaustive, pytest.mark.usefixtures("one_thread")]
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 ELASTIC = {"steps": 20, "checkpoint_every": 5, "batch": 8}
@@ -40,6 +41,17 @@ def spawn(world: int, folder: Path, plans: Plans) -> None:
 def spawned(rank: int, world: int, store: Path, folder: Path, plans: Plans) -> None:
     """One process of `spawn`."""
     join(rank, world, store)
+    take(folder, plans)
+
+
+def here(folder: Path, plans: Plans) -> None:
+    """Run trainings in this process."""
+    LocalWorker(folder)  # makes it a rank
+    take(folder, plans)
+
+
+def take(folder: Path, plans: Plans) -> None:
+    """Run trainings as one of the ranks that there are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)  # every step is told
         for name, (changes, last) in plans.items():
@@ -63,10 +75,36 @@ def spawned(rank: int, world: int, store: Path, folder: Path, plans: Plans) -> N
 
 def curve(folder: Path) -> dict[int, float]:
     """Step -> its loss; where a step was taken twice, as it was the last time."""
-    lines = [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
-    return {line["step"]: line["loss_step"] for line in lines if "loss_step" in line}
+    return {record["step"]: record["loss_step"] for record in told(folder) if "loss_step" in record}
 
 
+def resumed(folder: Path) -> list[int]:
+    """Steps behind the checkpoints that a training went on from."""
+    return [record["step"] for record in told(folder) if record.get("phase") == "resumed"]
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_exactly_as_they_were_and_others_as_nearly_as_sums_can(tmp_path: Path) -> None:
+    two = {"zero_stage": 2, "workers": 2}
+    spawn(2, tmp_path, {"whole": (two, None), "resumed": (two, 3), "two to one": (two, 3)})
+    here(tmp_path, {"two to one": ({}, None), "one to two": ({}, 3)})
+    spawn(2, tmp_path, {"resumed": (two, None), "one to two": (two | {"zero_stage": 1}, None)})
+    whole, model = curve(tmp_path / "whole"), weights(tmp_path / "whole" / "model")
+    assert whole.keys() == set(range(1, 7))
+    assert resumed(tmp_path / "resumed") == [2]
+    assert curve(tmp_path / "resumed") == whole
+    assert apart(weights(tmp_path / "resumed" / "model"), model) == 0.0
+    for name in ("two to one", "one to two"):
+        assert resumed(tmp_path / name) == [2], name
+        assert curve(tmp_path / name) == pytest.approx(whole, abs=1e-5), name
+        assert apart(weights(tmp_path / name / "model"), model) < OTHER_RANKS, name
+
+
+@pytest.mark.exhaustive
 def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path) -> None:
     def plans(last: int | None) -> Plans:
         return {str(stage): ({"zero_stage": stage, "workers": 2, "micro_batch": 2}, last) for stage in range(4)}
@@ -76,14 +114,14 @@ def test_two_ranks_train_and_resume_at_every_zero_stage_as_a_bare_torch_loop_doe
     spawn(2, tmp_path, plans(None))
     expected = bare_loop(settings())
     for stage in plans(None):
-        lines = (tmp_path / stage / "progress.jsonl").read_text().splitlines()
-        assert [json.loads(line)["step"] for line in lines if "resumed" in line] == [2]
+        assert resumed(tmp_path / stage) == [2]
         assert apart(weights(tmp_path / stage / "model"), expected) < OTHER_RANKS, f"stage {stage}"
         uninterrupted = curve(tmp_path / ("whole 1" if stage == "1" else "whole 2"))
         assert uninterrupted.keys() == set(range(1, 7))
         assert curve(tmp_path / stage) == pytest.approx(uninterrupted, abs=1e-5), f"stage {stage}"
 
 
+@pytest.mark.exhaustive
 def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stage(tmp_path: Path) -> None:
     first = {
         "two to one": ({"zero_stage": 2, "workers": 2, **ELASTIC}, 12),
@@ -112,6 +150,7 @@ def test_a_training_goes_on_with_another_number_of_workers_and_another_zero_stag
         assert apart(weights(tmp_path / name / "model"), weights(tmp_path / "whole" / "model")) < OTHER_RANKS, name
 
 
+@pytest.mark.exhaustive
 def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_loop_does(tmp_path: Path, base: Path) -> None:
     lora = {"base": str(base), "autoencoder": "base", "adapter": "lora", "lora_rank": 2}
 
@@ -125,6 +164,7 @@ def test_two_ranks_adapt_a_base_and_resume_at_every_zero_stage_as_a_bare_torch_l
         assert apart(weights(tmp_path / stage / "model"), expected) < OTHER_RANKS, f"stage {stage}"
 
 
+@pytest.mark.exhaustive
 def test_ranks_among_whom_a_batch_does_not_divide_train_as_one(tmp_path: Path) -> None:
     spawn(1, tmp_path, {"one": (ELASTIC, None)})
     three = {"three": ({"workers": [1, 3], **ELASTIC}, None), "cut": ({"workers": [1, 3], "zero_stage": 2, **ELASTIC}, None)}
