@@ -10,8 +10,8 @@ def test_each_attack_has_a_row_for_each_arm_that_was_attacked(report_data):
     audit = every_attack(report_data.audit)
     assert [row.label for row in forests.extraction(audit).rows][:3] == [
         "Teacher, repeated",
-        "Teacher, repeated, strangers’",
-        "Teacher, copies less strangers’",
+        "Teacher, strangers’",
+        "Teacher, copies",
     ]
     found = forests.membership(audit)
     assert (found.reference, found.form, len(found.rows)) == (0.5, "decimal", 5)  # the released data are no model

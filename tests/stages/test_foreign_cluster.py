@@ -51,6 +51,8 @@ def test_workers_use_nothing_else_of_this_machine(people: Path, tmp_path: Path, 
     monkeypatch.setattr(foreign, "unkept", lambda *_: [])
     monkeypatch.setattr(foreign, "score_images", score)
     monkeypatch.setattr(foreign, "apply_filter", lambda *_, **__: {})
+    monkeypatch.setattr(foreign, "at_work", lambda *_: {})
+    (tmp_path / "decisions").mkdir()
     foreign.filter_folders(people, str(people), tmp_path / "decisions", (), Reporter())
     for name in ("reid", "gallery", "out"):
         assert used[name].parent.parent == tmp_path

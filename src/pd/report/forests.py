@@ -33,7 +33,7 @@ def reidentification(audit: Mapping[str, Any]) -> Forest | None:
     return _forest(
         "reid",
         "Excess re-identification",
-        "excess by the worst attacker, up to the highest end of all (0 %: learned nobody)",
+        "excess by the worst attacker (0 %: learned nobody)",
         rows,
     )
 
@@ -44,10 +44,10 @@ def extraction(audit: Mapping[str, Any]) -> Forest | None:
     for arm in arms_of(audit):
         found = dig(audit, "arms", arm, "extraction")
         rows.append(interval(f"{SHORT.get(arm, arm)}, repeated", kind_of(arm), dig(found, "extracted")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, repeated, strangers’", "control", dig(found, "control")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, copies less strangers’", kind_of(arm), dig(found, "copies", "excess")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, strangers’", "control", dig(found, "control")))
+        rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), dig(found, "copies", "excess")))
     return _forest(
-        "extraction", "Share of samples that are a training image again", "share of samples (of strangers: by accident)", rows
+        "extraction", "Share of samples that are a training image again", "share of samples; of copies, beyond strangers’", rows
     )
 
 
