@@ -9,7 +9,8 @@ of their own, one after the other, several times; medians of images a second, th
 
 * `diffusers`: as diffusers' text-to-image example does it. Pictures are decoded and scaled by a DataLoader, autoencoder and
   text encoder run in the loop, both frozen.
-* `bare`: a torch loop on latents and text embeddings that lie in memory, with pd's network and objective.
+* `bare`: a torch loop on latents and text embeddings that lie in memory, with pd's network and objective, and the allocator
+  that pd's workers have: what is left between the two is Ray's and DeepSpeed's.
 * `pd`: `pd.engine.training`: Ray Train, DeepSpeed, cached inputs. With one worker on all threads, one on a single thread, and
   two on a thread each, as `configs/faces.yaml` has it.
 
@@ -49,8 +50,10 @@ from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
 from pd.diffusion.precision import resolve
+from pd.engine.allocator import keeping_memory
 
 SEED = 7
+UNET = "small"  # the example's
 WARM = 30  # steps left out at the start: Ray starts processes of its own beside the first ones
 CORES = len(os.sched_getaffinity(0))
 ARMS = {
@@ -65,7 +68,7 @@ ARMS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
-    parser.add_argument("--unet", choices=("tiny", "small", "medium"), default="small")
+    parser.add_argument("--unet", choices=("tiny", "small", "medium"), default=UNET)
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="auto: the example's")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=64)
@@ -89,18 +92,20 @@ def main() -> None:
             speeds[name].append(found["images_per_s"])
             if name == "pd":
                 mfu.append(found["mfu"])
-    report(arguments, float(np.median(mfu or [0.0])), speeds)
+    report(arguments, mfu, speeds)
 
 
 def alone(arm: str) -> dict[str, float]:
     """Run one arm in a process of its own."""
-    done = subprocess.run([sys.executable, *sys.argv, "--arm", arm], capture_output=True, text=True, check=False)
+    environment = os.environ | (keeping_memory() if arm == "bare" else {})
+    command = [sys.executable, *sys.argv, "--arm", arm]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         sys.exit(f"{arm} failed:\n{done.stderr[-3000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def report(arguments: argparse.Namespace, mfu: float, every: dict[str, list[float]]) -> None:
+def report(arguments: argparse.Namespace, mfu: list[float], every: dict[str, list[float]]) -> None:
     speed = {name: float(np.median(values)) for name, values in every.items()}
     table = Table(title=f"{arguments.unet} UNet, {arguments.size} px, batch {arguments.batch}, {arguments.precision}")
     for heading in ("", "images/s", "runs"):
@@ -119,13 +124,14 @@ def report(arguments: argparse.Namespace, mfu: float, every: dict[str, list[floa
         "vs_diffusers": ratio("pd_2_workers", "diffusers"),
         "ray_overhead": ratio("pd", "bare"),
         "scaling_2": ratio("pd_2_workers", "pd_1_thread"),
-        "mfu": round(mfu, 3),
+        "mfu": round(float(np.median(mfu)), 3) if mfu else None,
         "images_per_s": speed,
         "runs": every,
     }
     shape = {name: getattr(arguments, name) for name in ("unet", "precision", "size", "batch", "steps", "repeats")}
-    usual = arguments.precision == resolve("auto", torch.device("cpu"))
-    store("training" if usual else f"training_{arguments.precision}", figures | shape)
+    unusual = [arguments.precision] if arguments.precision != resolve("auto", torch.device("cpu")) else []
+    unusual += [arguments.unet] if arguments.unet != UNET else []
+    store("_".join(["training", *unusual]), figures | shape)
 
 
 def run(arm: str, arguments: argparse.Namespace) -> dict[str, float]:
@@ -164,6 +170,8 @@ def through_pd(chosen: ModelSettings, images: TrainingData, shape: Any, work: Pa
         if before["step"] >= WARM:
             steps = record["step"] - before["step"]
             seconds, taken = seconds + steps * chosen.batch / record["images_per_s"], taken + steps
+    if not taken:
+        sys.exit(f"no two reports, a second apart, lie between step {WARM} and the last: set --steps above {chosen.steps}")
     return {"images_per_s": chosen.batch * taken / seconds, "mfu": float(np.median([record["mfu"] for record in told[1:]]))}
 
 
