@@ -146,7 +146,8 @@ def _power(audit: Mapping[str, Any]) -> str:
         dig(audit, "arms", "filtered", "membership", "likelihood_ratio", "auc")
     ):
         told.append(
-            "Whose pictures were used in training was asked of the loss alone, which misses much; it may be told by more."
+            "Whose pictures were used in training was asked of the loss alone, which misses much; shadow models (audit.shadows)"
+            " may tell."
         )
     return " ".join(told)
 
