@@ -32,16 +32,17 @@ Plans = dict[str, tuple[dict[str, Any], int | None]]
 """Trainings, each in a folder of its name: settings, and the step in which all ranks die."""
 
 
-def spawn(world: int, folder: Path, plans: Plans) -> None:
-    """Run trainings in so many plain processes."""
+def spawn(world: int, folder: Path, *plans: Plans) -> None:
+    """Run trainings in so many plain processes, one set after another."""
     with tempfile.TemporaryDirectory() as store:
         multiprocessing.spawn(spawned, (world, Path(store) / "store", folder, plans), nprocs=world)
 
 
-def spawned(rank: int, world: int, store: Path, folder: Path, plans: Plans) -> None:
+def spawned(rank: int, world: int, store: Path, folder: Path, plans: tuple[Plans, ...]) -> None:
     """One process of `spawn`."""
     join(rank, world, store)
-    take(folder, plans)
+    for some in plans:
+        take(folder, some)
 
 
 def here(folder: Path, plans: Plans) -> None:
@@ -90,9 +91,10 @@ def told(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_two_ranks_go_on_exactly_as_they_were_and_others_as_nearly_as_sums_can(tmp_path: Path) -> None:
     two = {"zero_stage": 2, "workers": 2}
-    spawn(2, tmp_path, {"whole": (two, None), "resumed": (two, 3), "two to one": (two, 3)})
-    here(tmp_path, {"two to one": ({}, None), "one to two": ({}, 3)})
-    spawn(2, tmp_path, {"resumed": (two, None), "one to two": (two | {"zero_stage": 1}, None)})
+    here(tmp_path, {"one to two": ({}, 3)})
+    first: Plans = {"whole": (two, None), "resumed": (two, 3), "two to one": (two, 3)}
+    spawn(2, tmp_path, first, {"resumed": (two, None), "one to two": (two | {"zero_stage": 1}, None)})
+    here(tmp_path, {"two to one": ({}, None)})
     whole, model = curve(tmp_path / "whole"), weights(tmp_path / "whole" / "model")
     assert whole.keys() == set(range(1, 7))
     assert resumed(tmp_path / "resumed") == [2]
