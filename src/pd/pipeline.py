@@ -131,7 +131,7 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
     """What can be told of trainings to come is told before the first stage: a student comes days after its teacher."""
     for name, model in (("teacher", settings.teacher), ("student", settings.student)):
         stage = BY_NAME[name]
-        if stage not in wanted or _why_run(stage, run, settings) is None:
+        if stage not in wanted or _why_run(stage, read_record(run.record(name)), run, settings) is None:
             continue
         try:
             split_batch(model)
@@ -143,9 +143,8 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
             raise UserError(error.what, where=f"{name}, {error.where}", fix=error.fix) from None
 
 
-def _why_run(stage: Stage, run: Run, settings: Settings) -> str | None:
+def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:
     """Why a stage must run (again), as things are now; None: it is done."""
-    record = read_record(run.record(stage.name))
     return why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
 
 
@@ -163,7 +162,7 @@ def states(settings: Settings) -> list[StageState]:
     stale: set[str] = set()
     for stage in STAGES:
         record = read_record(run.record(stage.name))
-        why = why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
+        why = _why_run(stage, record, run, settings)
         behind = [need for need in stage.needs if need in stale]
         if why is None and behind:
             why = f"`{behind[0]}` must run first"
