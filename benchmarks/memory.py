@@ -8,8 +8,8 @@ Each layout trains two steps of one UNet from scratch, float32, by `pd.engine.tr
 steps, which is when most is held: the bytes of all live tensors, told apart into weights, optimiser (moments, and ZeRO's copy
 of the weights), average, and the rest, which are gradients and ZeRO's buckets. Beside them, the peak of its resident memory
 less what the process had before it began: allocation, activations, and the moment in which a worker builds the whole model
-before ZeRO cuts it up, are in that. Ranks allocate as pd's workers do (`pd.engine.allocator`), and each takes its rows one by
-one, so that gradients add up, which stage 1 does with all of them and stage 2 with its part.
+before ZeRO cuts it up, are in that. Ranks allocate as pd's workers do (`pd.engine.cpu.allocator`), and each takes its rows one
+by one, so that gradients add up, which stage 1 does with all of them and stage 2 with its part.
 
 Stage 0 is weighed as it is on GPUs and on several machines. Ranks on CPUs of one machine share their weights there, and each
 steps a part of them: together they then hold what those of stage 1 do.
@@ -42,8 +42,8 @@ from plain_ranks import Plain, give_inputs, join
 from small_training import DATA, SEED, pictures, settings
 
 from pd.diffusion.presets import UNETS
-from pd.engine.allocator import keeping_memory
-from pd.engine.training import flat as train_flat
+from pd.engine.cpu import flat as train_flat
+from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.training import loop as train_loop
 from pd.engine.training.engine import TrainEngine
 from pd.engine.training.job import Job

@@ -50,7 +50,7 @@ from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
 from pd.diffusion.precision import resolve
-from pd.engine.allocator import keeping_memory
+from pd.engine.cpu.allocator import keeping_memory
 
 SEED = 7
 UNET = "small"  # the example's

@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers.models.upsampling import Upsample2D
 
-from pd.diffusion.cell_upsample import CellUpsample
+from pd.diffusion.cpu.cell_upsample import CellUpsample
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (1, 5)])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from pd.diffusion.fast_unet import FastUNet
+from pd.diffusion.cpu.fast_unet import FastUNet
 
 CPU = torch.device("cpu")
 TEXTS = [torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(text)) for text in range(3)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pd.diffusion.training_conv import Convolution, convolve_in_bfloat16
+from pd.diffusion.cpu.training_conv import Convolution, convolve_in_bfloat16
 
 
 @pytest.mark.parametrize("side", [4, 8, 12])  # patches by product, and too large for it

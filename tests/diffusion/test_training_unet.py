@@ -5,7 +5,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from pd.diffusion.components import Components
-from pd.diffusion.training_unet import quicken
+from pd.diffusion.cpu.training_unet import quicken
 
 ROWS = torch.tensor([2, 0, 1, 1, 0, 0])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pd.engine.allocator import keeping_memory
+from pd.engine.cpu.allocator import keeping_memory
 
 
 def test_a_process_with_these_variables_uses_jemalloc(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from pd.engine.cores import interrupting, keep_to_own_cores, not_interrupting
+from pd.engine.cpu.cores import interrupting, keep_to_own_cores, not_interrupting
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no threads to cores")
 

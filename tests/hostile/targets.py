@@ -27,8 +27,8 @@ from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.progress import Reporter, shown
+from pd.release.checks import judge
 from pd.report.card import write_card
-from pd.report.checks import judge
 from pd.report.data import Candidates, Counts, ReportData
 from pd.report.html import render_report
 from pd.stages.verify import checks_table

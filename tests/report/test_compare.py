@@ -2,8 +2,8 @@
 
 from audits import every_attack
 
+from pd.release.pages import page_fault
 from pd.report.compare import compare, write_comparison
-from pd.report.release_pages import page_fault
 
 NASTY = "<script>alert(1)</script>"
 

@@ -2,9 +2,9 @@
 
 from releases import private_dataset
 
+from pd.release.pages import page_fault
+from pd.release.real_names import RealNames
 from pd.report.html import render_release_report
-from pd.report.real_names import RealNames
-from pd.report.release_pages import page_fault
 
 
 def test_it_is_made_of_public_figures_alone(whole_data, tmp_path, faces, captions):

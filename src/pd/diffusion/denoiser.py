@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from pd.config import ModelSettings
 from pd.diffusion.adapter import choose_trained
 from pd.diffusion.components import Components
+from pd.diffusion.cpu.training_unet import quicken
 from pd.diffusion.objective import add_noise, loss
 from pd.diffusion.schedule import alphas
-from pd.diffusion.training_unet import quicken
 
 
 class Denoiser(nn.Module):

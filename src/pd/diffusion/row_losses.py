@@ -18,8 +18,8 @@ from pd.dataset.images import Pixels
 from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
+from pd.diffusion.cpu.fast_unet import FastUNet
 from pd.diffusion.export import load
-from pd.diffusion.fast_unet import FastUNet
 from pd.diffusion.objective import add_noise, row_errors
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.schedule import alphas

@@ -15,8 +15,8 @@ from pd.dataset.images import Mode, Pixels, from_tensor
 from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
+from pd.diffusion.cpu.fast_unet import FastUNet
 from pd.diffusion.export import load
-from pd.diffusion.fast_unet import FastUNet
 from pd.diffusion.precision import resolve
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.tokenizer import tokenize

@@ -9,7 +9,7 @@ from typing import Any
 
 from pd.config import ModelSettings
 from pd.config.mirrored import is_mirrored
-from pd.engine.cores import not_interrupting
+from pd.engine.cpu.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
 from pd.engine.machines import parts

@@ -28,7 +28,7 @@ def _besides(settings: Settings) -> str:
 
 def _released(settings: Settings) -> str:
     """Changes when anything in `release/` does, by name, size or time: what was put there since the last proof is looked at."""
-    from pd.report.release_files import entries
+    from pd.release.files import entries
 
     release = Run(settings.run_dir).release
     if (there := listing(release)) is not None:

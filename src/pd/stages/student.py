@@ -10,7 +10,7 @@ from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.progress import Progress
-from pd.report.verify import write_lineage
+from pd.release.verify import write_lineage
 from pd.stages.base import Context, Facts
 from pd.store.atomic import write_folder
 

@@ -12,7 +12,7 @@ from pd.config.mirrored import mirrored_run
 from pd.dataset.images import Pixels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
-from pd.report.verify import Check, VerifyReport, verify
+from pd.release.verify import Check, VerifyReport, verify
 from pd.stages.base import Context, Facts
 from pd.store.mirror import pull, pull_all
 from pd.store.run import Run

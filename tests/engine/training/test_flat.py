@@ -8,8 +8,8 @@ import torch
 from torch import distributed, nn
 from torch.multiprocessing.spawn import spawn
 
-from pd.engine.training import shared_memory as train_shared_memory
-from pd.engine.training.flat import FlatWeights, SharedWeights, flatten
+from pd.engine.cpu import shared_memory as train_shared_memory
+from pd.engine.cpu.flat import FlatWeights, SharedWeights, flatten
 
 LIMIT = 0.5
 

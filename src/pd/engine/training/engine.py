@@ -15,9 +15,9 @@ from torch import Tensor, distributed, nn
 from pd.config import ModelSettings
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
+from pd.engine.cpu.flat import flatten
 from pd.engine.runtime import rank_rows
 from pd.engine.training.checkpoint import AVERAGE, MOMENT_1, MOMENT_2, WEIGHTS, Checkpoint, write, write_client
-from pd.engine.training.flat import flatten
 from pd.engine.training.partition import Piece, masters, pieces, stage_of
 
 BETAS = (0.9, 0.99)

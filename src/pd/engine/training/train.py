@@ -13,8 +13,8 @@ import torch
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
 from pd.diffusion.data import TrainingData
-from pd.engine.allocator import keeping_memory
-from pd.engine.cores import interrupting, keep_to_own_cores
+from pd.engine.cpu.allocator import keeping_memory
+from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.stream.watch import Stranded
 from pd.engine.training.board import reader_of

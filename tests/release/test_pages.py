@@ -2,7 +2,7 @@
 
 import pytest
 
-from pd.report.release_pages import page_fault
+from pd.release.pages import page_fault
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pd.diffusion.cell_upsample import CellUpsample
+from pd.diffusion.cpu.cell_upsample import CellUpsample
 
 _BLOCKS = {"DownBlock2D", "CrossAttnDownBlock2D", "UpBlock2D", "CrossAttnUpBlock2D"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pd.report.real_names import RealNames
+from pd.release.real_names import RealNames
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from pd.dataset.images import encode_png
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
-from pd.report import weight_lineage
+from pd.release import lineage as weight_lineage
+from pd.release.verify import BYTES, CAPTIONS, NAMES, PIXELS, REID, verify
 from pd.report.public import public_audit
-from pd.report.verify import BYTES, CAPTIONS, NAMES, PIXELS, REID, verify
 
 LINEAGE, PUBLIC = weight_lineage.NAME, weight_lineage.PUBLIC
 EXPECTED = "only files that belong in a release"

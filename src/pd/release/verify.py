@@ -15,13 +15,13 @@ from pd.config import DataSettings
 from pd.dataset.decode import BadImage, Decoded, decode
 from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
-from pd.report.checks import Check, VerifyReport, judge
-from pd.report.rare_captions import RareCaptions
-from pd.report.real_images import RealImages
-from pd.report.real_names import RealNames
-from pd.report.release_files import check_files, text_files
-from pd.report.release_images import Found, images_in, png_fault, prompts_in, table_faults
-from pd.report.weight_lineage import check_lineage, tensor_digest, write_lineage
+from pd.release.checks import Check, VerifyReport, judge
+from pd.release.files import check_files, text_files
+from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
+from pd.release.lineage import check_lineage, tensor_digest, write_lineage
+from pd.release.rare_captions import RareCaptions
+from pd.release.real_images import RealImages
+from pd.release.real_names import RealNames
 
 __all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
 

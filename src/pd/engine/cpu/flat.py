@@ -9,8 +9,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, distributed, nn
 
+from pd.engine.cpu.shared_memory import shared_between_ranks
 from pd.engine.training.partition import Piece
-from pd.engine.training.shared_memory import shared_between_ranks
 
 
 class FlatWeights:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.dataset.schema import IMAGE
-from pd.report.release_files import entries
+from pd.release.files import entries
 
 _IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*|GIF8", re.DOTALL)
 _BATCH = 256

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pd.report.rare_captions import RareCaptions
+from pd.release.rare_captions import RareCaptions
 
 PUBLIC, RARE, STRANGER = "a photo of a face", "a photo of a face with a scar", "a photo of a blue hat"
 

@@ -14,8 +14,8 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pd.diffusion.fast_unet import is_usual
-from pd.diffusion.training_conv import convolve_in_bfloat16
+from pd.diffusion.cpu.fast_unet import is_usual
+from pd.diffusion.cpu.training_conv import convolve_in_bfloat16
 
 
 def quicken(unet: UNet2DConditionModel) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pd.report.checks import Check, judge
-from pd.report.release_pages import page_fault
+from pd.release.checks import Check, judge
+from pd.release.pages import page_fault
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 _ALLOWED = re.compile(

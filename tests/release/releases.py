@@ -10,9 +10,9 @@ from pd.dataset.images import encode_png
 from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE, image_schema
 from pd.dataset.synthetic import SyntheticDataset
+from pd.release.lineage import write_lineage
 from pd.report.card import write_card
 from pd.report.html import render_release_report
-from pd.report.weight_lineage import write_lineage
 from pd.store.atomic import write_folder, write_json
 
 FILES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import ModelSettings
-from pd.report.checks import Check, judge
-from pd.report.release_files import COMPONENTS, header
+from pd.release.checks import Check, judge
+from pd.release.files import COMPONENTS, header
 from pd.store.atomic import write_json
 from pd.store.files import digest_file, digest_folder
 

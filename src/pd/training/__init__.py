@@ -1,0 +1,1 @@
+"""What a training is, without Ray: a task, its settings, the loop, checkpoints."""
