@@ -106,7 +106,7 @@ class Task(Protocol):
         """The module before its training, a function of the task alone. What is trained has `requires_grad`."""
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        """A rank's part of the global batch of a step: a function of (task, step). The global batch is the same for any `world`."""
+        """A rank's part of the global batch of a step: a function of (task, step), the same global batch for any `world`."""
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
         """Scalars by name; `loss` is minimised, the others are shown.
