@@ -163,7 +163,17 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "reid": ("networks", "dim", "steps", "calibration"),
     "teacher": ("unet", "steps", "batch", "prediction"),
     "generate": ("candidates", "sampler_steps", "guidance", "prompt_k", "balance_prompts"),
-    "filter": ("prompt", "reid", "vote", "near_copy", "near_copy_quantile", "duplicate", "near_duplicate"),
+    "filter": (
+        "prompt",
+        "reid",
+        "vote",
+        "near_copy",
+        "near_copy_quantile",
+        "families",
+        "family_quantile",
+        "duplicate",
+        "near_duplicate",
+    ),
     "student": ("unet", "steps", "batch", "prediction"),
     "audit": ("arms", "samples", "alpha", "bootstrap", "attacker_steps", "utility_steps"),
 }
