@@ -16,7 +16,7 @@ dL_meta/dV = -a d/dV <dL(theta; W + V)/dtheta, g>; the inner product is the deri
 The paper's step sizes and sizes of the meta set and groups are not at hand: those here are ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,17 @@ class Coupled(nn.Module):
     def __init__(self, first: Crowd, second: Crowd) -> None:
         super().__init__()
         self.networks = nn.ModuleList([first, second])
+
+    def each(self) -> Iterator[tuple[int, Crowd]]:
+        """Both, with their numbers."""
+        for k, network in enumerate(self.networks):
+            assert isinstance(network, Crowd)
+            yield k, network
+
+
+def _coupled(module: nn.Module) -> Coupled:
+    assert isinstance(module, Coupled)
+    return module
 
 
 class CccTask(Task):
@@ -93,8 +104,9 @@ class CccTask(Task):
 
     def build(self) -> nn.Module:
         classes = len(self.votes.classes)
-        made = [build(shape(self.inputs), classes, self.seed + k, self.width) for k in range(2)]
-        return Coupled(*(Crowd(network, len(self.votes.annotators), classes) for network in made))
+        first, second = (build(shape(self.inputs), classes, self.seed + k, self.width) for k in range(2))
+        annotators = len(self.votes.annotators)
+        return Coupled(Crowd(first, annotators, classes), Crowd(second, annotators, classes))
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
         found = self.by_image.share(self.inputs, self.seed, step, self.size, rank, world)
@@ -109,12 +121,12 @@ class CccTask(Task):
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
         losses = []
-        for k, crowd in enumerate(module.networks):
+        for k, crowd in _coupled(module).each():
             offset = torch.zeros_like(crowd.matrices)
             if step >= self.warmup:
                 group = self.group[k].to(offset.device)
-                meta = batch[f"meta_inputs_{k}"], batch[f"meta_class_{k}"]
-                offset = correction(crowd, batch, group, self.groups, *meta, ranks)[group]
+                meta_inputs, meta_class = batch[f"meta_inputs_{k}"], batch[f"meta_class_{k}"]
+                offset = correction(crowd, batch, group, self.groups, meta_inputs, meta_class, ranks)[group]
             losses.append(votes_loss(crowd.classifier(batch["inputs"]), crowd.matrices + offset, batch))
         return {"loss": losses[0] + losses[1]}
 
@@ -122,7 +134,7 @@ class CccTask(Task):
         """At the end of every epoch from the warm-up's last on: groups and meta sets of the next."""
         if step + 1 < self.warmup or (step + 1) % self.epoch:
             return
-        for k, crowd in enumerate(module.networks):
+        for k, crowd in _coupled(module).each():
             found = confusions(crowd.matrices.detach()).cpu().numpy()
             self.group[k] = torch.from_numpy(grouped(found, self.groups, self.seed))
             rows, chosen = distilled(predict(crowd.classifier, self.inputs), self.by_image, found)
@@ -138,11 +150,11 @@ class CccTask(Task):
     def export(self, module: nn.Module, folder: Path) -> Facts:
         from safetensors.torch import save_file
 
-        both = [predict(crowd.classifier, self.inputs) for crowd in module.networks]
-        matrices = torch.stack([confusions(crowd.matrices.detach()).cpu() for crowd in module.networks]).mean(0)
+        both = [predict(crowd.classifier, self.inputs) for _, crowd in _coupled(module).each()]
+        matrices = torch.stack([confusions(crowd.matrices.detach()).cpu() for _, crowd in _coupled(module).each()]).mean(0)
         held = {"probabilities": torch.from_numpy(np.mean(both, axis=0)), "confusions": matrices.contiguous()}
         save_file(held, folder / "labels.safetensors")
-        for k, crowd in enumerate(module.networks):
+        for k, crowd in _coupled(module).each():
             part = folder / f"network-{k}"
             part.mkdir()
             save_classifier(crowd.classifier, shape(self.inputs), len(self.votes.classes), self.width, part)
@@ -182,7 +194,7 @@ def correction(
     along = dict(zip(ahead, torch.autograd.grad(meta, list(ahead.values())), strict=True))
     fixed = {name: value.detach() for name, value in weights.items()}
     with torch.no_grad():
-        at, moved = jvp(logits, (fixed,), (along,))
+        at, moved = jvp(logits, (fixed,), (along,))  # type: ignore[misc]
     at = at.detach().requires_grad_()
     offset = torch.zeros(groups, *matrices.shape[1:], device=matrices.device, requires_grad=True)
     (slope,) = torch.autograd.grad(votes_loss(at, matrices + offset[group], batch), at, create_graph=True)

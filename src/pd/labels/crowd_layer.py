@@ -116,9 +116,11 @@ class CrowdLayerTask(Task):
         return self.by_image.share(self.inputs, self.seed, step, self.size, rank, world)
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
+        assert isinstance(module, Crowd)
         return {"loss": votes_loss(module.classifier(batch["inputs"]), module.matrices, batch)}
 
     def export(self, module: nn.Module, folder: Path) -> Facts:
+        assert isinstance(module, Crowd)
         save_crowd(module, predict(module.classifier, self.inputs), folder)
         save_classifier(module.classifier, shape(self.inputs), len(self.votes.classes), self.width, folder)
         return {}
@@ -129,7 +131,7 @@ def confusions(matrices: Tensor, offset: Tensor | None = None) -> Tensor:
     return (matrices if offset is None else matrices + offset).softmax(dim=2)
 
 
-def save_crowd(module: nn.Module, probabilities: npt.NDArray[np.float32], folder: Path) -> None:
+def save_crowd(module: Crowd, probabilities: npt.NDArray[np.float32], folder: Path) -> None:
     """Write what was learned of images and annotators, for `pd.labels.fit`."""
     held = {"probabilities": torch.from_numpy(probabilities), "confusions": confusions(module.matrices.detach()).cpu()}
     save_file({name: value.contiguous() for name, value in held.items()}, folder / "labels.safetensors")

@@ -5,6 +5,7 @@ Memory is that of the votes, the posteriors and the confusion matrices; a step t
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from pd.labels.majority import majority
 from pd.labels.result import Floats, Labelled
@@ -63,18 +64,16 @@ def agrees_by_chance(votes: Votes) -> bool:
     return float(excess.sum()) < 2 * spread
 
 
-def _maximise(votes: Votes, posterior: Floats, has: np.ndarray) -> tuple[Floats, Floats]:
+def _maximise(votes: Votes, posterior: Floats, has: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """The prior, (C,), and P(said | truth) as (A, said, truth): each annotator's columns sum to one over what he said."""
     classes = len(votes.classes)
     cells = votes.annotator * classes + votes.label
     size = len(votes.annotators) * classes
-    errors = np.stack(
-        [np.bincount(cells, weights=posterior[votes.image, c], minlength=size) for c in range(classes)], axis=1
-    ).reshape(len(votes.annotators), classes, classes)
+    by_class = [np.bincount(cells, weights=posterior[votes.image, c], minlength=size) for c in range(classes)]
+    errors = np.stack(by_class, axis=1).reshape(len(votes.annotators), classes, classes).astype(np.float64)
     said = (np.bincount(cells, minlength=size) > 0).reshape(len(votes.annotators), classes, 1)
     errors = np.where(said, np.maximum(errors, TINY), 0.0)
-    errors /= errors.sum(axis=1, keepdims=True)
-    return np.maximum(posterior[has].mean(axis=0), TINY), errors
+    return np.maximum(posterior[has].mean(axis=0), TINY), errors / errors.sum(axis=1, keepdims=True)
 
 
 def _expect(votes: Votes, prior: Floats, errors: Floats) -> tuple[Floats, float]:
@@ -93,7 +92,7 @@ def _expect(votes: Votes, prior: Floats, errors: Floats) -> tuple[Floats, float]
     return likelihood / total, float((highest + np.log(total)).sum())
 
 
-def _bound(votes: Votes, posterior: Floats, prior: Floats, errors: Floats, has: np.ndarray) -> float:
+def _bound(votes: Votes, posterior: Floats, prior: Floats, errors: Floats, has: npt.NDArray[np.bool_]) -> float:
     """The evidence lower bound, with the prior counted once a vote (as crowd-kit, whose stopping point is kept so)."""
     said = np.log(np.maximum(errors, np.finfo(np.float64).tiny))
     total = 0.0
