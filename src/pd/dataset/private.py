@@ -98,7 +98,7 @@ class PrivateDataset:
             splits=[self.splits[i] for i in index],
             captions=[self.captions[i] for i in index],
             labels={name: values[index] for name, values in self.labels.items()},
-            texts={name: [values[i] for i in index] for name, values in self.texts.items()},
+            texts={name: [values[int(i)] for i in index] for name, values in self.texts.items()},
         )
 
     def members(self) -> "PrivateDataset":
