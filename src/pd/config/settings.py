@@ -14,6 +14,7 @@ from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
+from pd.config.release import ReleaseSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -72,6 +73,7 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -81,6 +83,8 @@ class Settings(Section):
         lacking = [name for name in self.filter.families if name not in self.reid.spaces]
         if lacking:
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        if self.teacher.stop == "private":
+            raise ValueError("teacher.stop = private: a teacher is meant to learn people; only a student can stop so")
         return self
 
     @property

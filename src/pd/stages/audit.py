@@ -44,7 +44,7 @@ def execute(context: Context) -> Facts:
                 with reporter.task(f"{arm} samples") as progress:
                     samples = sample_model(_model(run, arm), prompts, settings, context.seed("samples"), progress)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
-                files = sorted((run.data if arm == "kept" else run.generated).glob("*.parquet"))
+                files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
                 samples = replace(samples, images=samples.images[:])
             samples.write(folder / arm)
@@ -97,6 +97,11 @@ def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:
             )
 
 
+def _data(run: Run, settings: Settings) -> Path:
+    """The images that are to be released."""
+    return run.student_data if settings.release.data == "student" else run.kept
+
+
 def _kept(run: Run) -> npt.NDArray[np.bool_]:
     """Which candidates the filter keeps; the first of them are the teacher's samples."""
     tables = [pq.read_table(file, columns=["keep"]) for file in sorted(run.candidates.glob("*.parquet"))]
@@ -105,7 +110,7 @@ def _kept(run: Run) -> npt.NDArray[np.bool_]:
 
 def _model(run: Run, arm: str) -> Path:
     """An arm's diffusers folder."""
-    return {"teacher": run.teacher, "filtered": run.model}.get(arm) or run.arm(arm)
+    return {"teacher": run.teacher, "filtered": run.student}.get(arm) or run.arm(arm)
 
 
 def _round_trip(model: Path, images: Pixels, settings: Settings) -> Pixels:

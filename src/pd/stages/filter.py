@@ -24,7 +24,7 @@ def execute(context: Context) -> Facts:
             thresholds,
             settings.filter,
             prompts=prompts_of(PrivateDataset.read(run.dataset), settings).texts,
-            kept=run.data,
+            kept=run.kept,
             progress=progress,
         )
     if not counts["kept"]:
