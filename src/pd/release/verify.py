@@ -15,9 +15,9 @@ from pd.config import DataSettings
 from pd.dataset.decode import BadImage, Decoded, decode
 from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
+from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
 from pd.release.files import check_files, text_files
-from pd.release import labels, rare_words
 from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
 from pd.release.lineage import check_lineage, tensor_digest, write_lineage
 from pd.release.rare_captions import RareCaptions
