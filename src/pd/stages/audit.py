@@ -51,7 +51,17 @@ def execute(context: Context) -> Facts:
     members = real.members()
     with reporter.task("audit") as progress:
         round_trip = _round_trip(run.teacher, members.images, settings)
-        figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run), shown="kept")
+        figures = audit(
+            real,
+            arms,
+            round_trip,
+            settings.audit,
+            settings.seed,
+            progress,
+            _kept(run),
+            shown="kept",
+            voted=settings.filter.families,
+        )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
     for name, found in figures["arms"].items():
