@@ -147,7 +147,6 @@ def private_audit(real, kept, counts):
     """An audit that found something out about every label of the members, and of every value."""
     members = real.members()
     figure = between(0.2, 0.1, 0.3, len(members))
-    why = dict.fromkeys(real.labels, "no prompt says")
     guessed = {name: {"members": figure, "holdout": figure, "advantage": figure} for name in members.labels}
     cost = by_label(np.zeros(len(members), bool), members.labels)
     arm = {
