@@ -1,20 +1,20 @@
-"""A folder with one sub-folder per identity: `FOLDER/WHO/any/where/photo.png`."""
+"""A folder with one sub-folder per identity: `FOLDER/WHO/photo.png`."""
 
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
-from pd.dataset.readers.source import BadRow, Row, Source, utf8
+from pd.dataset.readers.source import BadRow, Row, Source, plain, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
 
 def folder(path: Path) -> Source:
-    """Every image below `path`; the first folder on the way to it names who it shows. Hidden files are left out.
+    """Every image below `path`; the folder that it lies in names who it shows. Hidden files are left out.
 
     Raises:
-        UserError: no such folder, one that cannot be read, or no image in it.
+        UserError: no such folder, one that cannot be read, no image in it, or folders inside those of people.
     """
     ignored: Counter[str] = Counter()
     names = list(image_names(path, ignored))
@@ -22,6 +22,7 @@ def folder(path: Path) -> Source:
         raise UserError(
             "no image in this folder", where=str(path), fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}"
         )
+    _refuse_nested(names, path)
     root = path.resolve()
 
     def rows() -> Iterator[Row | BadRow]:
@@ -38,6 +39,23 @@ def folder(path: Path) -> Source:
                 yield Row(name, None, name, file, who.strip())
 
     return Source(str(path), len(names), {}, rows, ignored=ignored)
+
+
+def _refuse_nested(names: Iterable[str], path: Path) -> None:
+    """Of two folders on the way to an image either may be a person: `p10/p10000032/x.jpg` is no picture of one "p10".
+
+    Raises:
+        UserError: there is such an image; it is named.
+    """
+    deep = {name.rpartition("/")[0]: name for name in names if name.count("/") > 1}
+    if deep:
+        first = min(deep)
+        people = len({name.partition("/")[0] for name in deep})
+        raise UserError(
+            f"folders inside the sub-folders of {people} people, such as '{plain(first)}': which of its parts names a person?",
+            where=str(path),
+            fix="write a manifest with an identity for each image (`reader: manifest`)",
+        )
 
 
 def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
