@@ -72,6 +72,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         bad=intake.bad,
         lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
+        left_out=source.left_out,
         default_captions=default_captions,
         enlarged=intake.enlarged,
         shrunk=intake.shrunk,

@@ -20,6 +20,7 @@ class IngestReport:
         bad: images set aside, in the source's order.
         lone: people with one usable image; re-identification can learn them only from altered views of it.
         ignored: files that are no images by their name, by suffix.
+        left_out: files that are not pictures of people by what they say of themselves, by kind.
         default_captions: images without a caption of their own.
         enlarged: images smaller than `data.size`, which became up to twice as large.
         shrunk: images larger than `data.size`.
@@ -33,6 +34,7 @@ class IngestReport:
     bad: Sequence[BadRow]
     lone: Sequence[str]
     ignored: Mapping[str, int]
+    left_out: Mapping[str, int]
     default_captions: int
     enlarged: int
     shrunk: int
@@ -48,6 +50,7 @@ class IngestReport:
             "bad": dict(by_reason(self.bad)),
             "identities_with_one_image": len(self.lone),
             "ignored_files": sum(self.ignored.values()),
+            "left_out": dict(self.left_out),
             "default_captions": self.default_captions,
             "enlarged": self.enlarged,
             "shrunk": self.shrunk,
@@ -74,7 +77,12 @@ class IngestReport:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:
             kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; convert DICOM first)")
+            lines.append(
+                f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
+            )
+        if self.left_out:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+            lines.append(f"left out, no pictures of people by their headers: {kinds}")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:
