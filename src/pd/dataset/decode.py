@@ -87,12 +87,12 @@ class Decoded:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings off the terminal: what they are about becomes a reason, or is harmless.
+    """Keep the decoders' warnings off the terminal: what they are about becomes a reason, or is harmless.
 
     Warning filters are global: this goes around a whole run of `decode`, outside its threads.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", module=r"PIL\.|pydicom\.|openjpeg|libjpeg")
         yield
 
 

@@ -15,6 +15,7 @@ from pd.errors import UserError
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _RLE = "1.2.840.10008.1.2.5"
+_PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")
 _MOST_FRAMES = 100_000
 _START = 132  # bytes of preamble and magic
 
@@ -80,6 +81,8 @@ def stored_frame(found: Dataset, frame: int, settings: DataSettings) -> npt.NDAr
     count = frames_in(found)
     if frame >= count:
         raise BadImage("truncated", "fewer frames than it says")
+    if str(found.get("PhotometricInterpretation")) not in _PHOTOMETRIC:
+        raise BadImage("unsupported", "a photometric interpretation that is not read")
     syntax = found.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         _check_encoded(found, frame, count, rows, columns, samples)

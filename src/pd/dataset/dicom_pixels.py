@@ -46,8 +46,6 @@ def shown(found: Dataset, stored: Values, frame: int, settings: DataSettings) ->
         return _colours(apply_color_lut(stored, found), 16)
     if stored.ndim == 3:
         return _colours(stored, int(found.get("BitsStored") or 8))
-    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise BadImage("unsupported", "a photometric interpretation that is not read")
     values = modality(found, stored, frame)
     share = voi(found, values, frame, settings, _padding(found, stored))
     grey = np.floor(np.clip(share, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)

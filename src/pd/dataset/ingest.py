@@ -79,6 +79,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         coloured=intake.coloured,
         split_drawn=not source.has_split,
         labels=list(source.labels),
+        notes=source.notes,
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
     return report

@@ -27,6 +27,7 @@ class IngestReport:
         coloured: images that `data.mode` made grey.
         split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
+        notes: what else the custodian should know, by name.
     """
 
     images: Mapping[str, int]
@@ -41,6 +42,7 @@ class IngestReport:
     coloured: int
     split_drawn: bool
     labels: Sequence[str]
+    notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
         """Figures without names, as JSON."""
@@ -62,7 +64,8 @@ class IngestReport:
     def names(self) -> dict[str, object]:
         """The images set aside and the people with one image, by name, as JSON: for the custodian only."""
         bad = [{"name": row.name, "row": row.number, "reason": row.reason, "detail": row.detail} for row in self.bad]
-        return {"bad": bad, "identities_with_one_image": list(self.lone), "ignored_files": dict(self.ignored)}
+        lone, ignored = list(self.lone), dict(self.ignored)
+        return {"bad": bad, "identities_with_one_image": lone, "ignored_files": ignored, "notes": list(self.notes)}
 
     def lines(self) -> list[str]:
         """For people at a terminal."""
@@ -87,7 +90,7 @@ class IngestReport:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:
             lines.append(f"{self.enlarged} images are smaller than data.size and were enlarged, which makes nothing sharper")
-        return lines
+        return [*lines, *self.notes]
 
 
 def by_reason(bad: Sequence[BadRow]) -> Counter[str]:

@@ -20,6 +20,7 @@ from pd.errors import UserError
 from pd.store.paths import inside, walk
 
 SUFFIXES = (".dcm", ".dicom", ".ima", ".dic")
+_BURNED_IN = "headers cannot tell whether names are burned into pictures: look at some of each device before you go on"
 _OWN = ("SOPClassUID", "Modality", "NumberOfFrames", "Rows", "Columns", "BurnedInAnnotation", "ImageType")
 _WHOLE, _PARTS = ("IS", "US", "SS", "UL", "SL", "UV", "SV", "AS"), ("DS", "FL", "FD")
 _TEXT = ("AE", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT")
@@ -74,6 +75,7 @@ def dicom(path: Path, settings: DataSettings) -> Source:
         files=tuple(root / name for name in names),
         ignored=ignored,
         left_out=left_out,
+        notes=(_BURNED_IN,),
     )
 
 

@@ -66,6 +66,7 @@ class Source:
         files: the files that decide what is read, apart from the images (fingerprints look at them).
         ignored: files that are no images by their name, counted by suffix.
         left_out: files that are not pictures of people by what they say of themselves, counted by kind.
+        notes: what whoever reads them should know.
     """
 
     where: str
@@ -77,6 +78,7 @@ class Source:
     files: tuple[Path, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def plain(name: str) -> str:
