@@ -1,4 +1,4 @@
-"""Small replicas of public layouts: names, columns and quirks as the sets' own documentation has them, without their pictures."""
+"""Small replicas of public layouts: names, columns and quirks as the sets' documentation has them, with noise for pictures."""
 
 import gzip
 import io

@@ -37,12 +37,12 @@ _NO_PICTURES = {  # beginnings of SOP classes (PS3.4, B.5)
 
 
 def dicom(path: Path, settings: DataSettings) -> Source:
-    """Every DICOM file below a folder, told by its content; of headers only what `data.columns` names is kept.
+    """Every DICOM file below a folder, told by its content; of headers what `data.columns` names is kept, no more.
 
     Reports, other files without pixels, and secondary captures are left out and counted.
 
     Raises:
-        UserError: no such folder, no DICOM file in it, a tag that does not exist or is no text or number, or pydicom is missing.
+        UserError: no such folder, no DICOM file in it, a tag that does not exist or is no text or number, or no pydicom.
     """
     require_dicom()
     if not path.is_dir():
