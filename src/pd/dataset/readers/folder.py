@@ -5,13 +5,18 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
+from pd.dataset.readers.identity import identity_of
 from pd.dataset.readers.source import BadRow, Row, Source, plain, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
 
-def folder(path: Path) -> Source:
+def folder(path: Path, identity_from: int | str | None = None) -> Source:
     """Every image below `path`; the folder that it lies in names who it shows. Hidden files are left out.
+
+    Args:
+        path: the folder.
+        identity_from: a pattern or a depth, where another part of the way names who it shows.
 
     Raises:
         UserError: no such folder, one that cannot be read, no image in it, or folders inside those of people.
@@ -22,19 +27,22 @@ def folder(path: Path) -> Source:
         raise UserError(
             "no image in this folder", where=str(path), fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}"
         )
-    _refuse_nested(names, path)
+    if identity_from is None:
+        _refuse_nested(names, path)
     root = path.resolve()
 
     def rows() -> Iterator[Row | BadRow]:
         for name in names:
             who, slash, _ = name.partition("/")
+            if identity_from is not None:
+                who = slash = identity_of(name, identity_from)
             file = inside(root, name)
             if not utf8(name):
                 yield BadRow(name, None, "unsupported", "a name that is not UTF-8")
             elif file is None:
                 yield BadRow(name, None, "outside the folder", "a link that leads out")
             elif not slash or not who.strip():
-                yield BadRow(name, None, "no identity", "not in a sub-folder")
+                yield BadRow(name, None, "no identity", "nothing on its way names who it shows")
             else:
                 yield Row(name, None, name, file, who.strip())
 
@@ -54,7 +62,7 @@ def _refuse_nested(names: Iterable[str], path: Path) -> None:
         raise UserError(
             f"folders inside the sub-folders of {people} people, such as '{plain(first)}': which of its parts names a person?",
             where=str(path),
-            fix="write a manifest with an identity for each image (`reader: manifest`)",
+            fix="say which in data.identity_from: 2 for the second folder on the way, or a pattern such as p\\d{8}",
         )
 
 
