@@ -49,7 +49,7 @@ from pd.diffusion.data import TrainingData
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
-from pd.diffusion.precision import resolve
+from pd.training.precision import resolve
 from pd.engine.cpu.allocator import keeping_memory
 
 SEED = 7
