@@ -51,6 +51,10 @@ class CalibrationSettings(Section):
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
 
 
+LAYOUT = frozenset({"workers", "gpus_per_worker", "checkpoint_every"})
+"""What of `reid` says how the work is laid out, and makes no other network."""
+
+
 class ReidSettings(Section):
     """The re-identification network that filters."""
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import torch
 
+from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.cpu.cores import interrupting
 from pd.engine.machines import parts
 from pd.engine.runtime import connect, unwrap
@@ -133,7 +134,10 @@ def _on_ray(pieces: Sequence[Piece], todo: list[int], shown: _Shown, cpus: float
     import ray
 
     _check_room(cpus, gpus)
-    work = ray.remote(_on_worker).options(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)
+    # A piece that asks for no GPU must not find one, and its memory is kept as that of other trainings on CPUs is.
+    environment = {} if gpus else {"env_vars": {**keeping_memory(), "CUDA_VISIBLE_DEVICES": ""}}
+    options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "runtime_env": environment}
+    work = ray.remote(_on_worker).options(**options)
     under_way = {work.remote(pieces[k], cpus): k for k in todo}
     stranded = Stranded(lambda: _check_room(cpus, gpus))
     try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pd.config import ReidSettings, digest_of
+from pd.config.people import LAYOUT
 from pd.config.training import TrainingSettings
 from pd.errors import UserError
 from pd.reid.augment import draw, view
@@ -21,9 +22,7 @@ from pd.training.task import Batch, Facts, Ranks, Task
 
 WEIGHT_DECAY = 0.05
 WARMUP = 0.05
-# What may change between two attempts without making another network, and what is no matter of the training.
-OPERATIONAL = {"workers", "gpus_per_worker", "checkpoint_every"}
-NOT_TRAINED = {"calibration", "networks", "spaces"}
+NOT_TRAINED = {"calibration", "networks", "spaces"}  # keys of the settings that are no matter of one network's training
 
 
 def training_settings(settings: ReidSettings) -> TrainingSettings:
@@ -142,7 +141,7 @@ class Recogniser(Contrast):
     def __init__(self, rows: Rows, identities: Sequence[str], settings: ReidSettings, seed: int, fingerprint: str) -> None:
         super().__init__(rows, identities, seed, settings.identities_per_batch, settings.images_per_identity)
         self._settings = settings
-        held = settings.model_dump(mode="json", exclude=OPERATIONAL | NOT_TRAINED)
+        held = settings.model_dump(mode="json", exclude={*LAYOUT, *NOT_TRAINED})
         self.key = digest_of(
             {"reid": held, "people": self._who.tolist(), "pixels": fingerprint, "seed": seed, "shape": list(rows.shape)}
         )
