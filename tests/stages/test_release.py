@@ -20,12 +20,12 @@ LEAK = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 100}
 def release(tmp_path: Path):
     """release(student's excess, data's excess, settings) -> the run, its release made."""
 
-    def make(student, data, **settings) -> Run:
+    def make(student_excess, data_excess, **settings) -> Run:
         run = Run(tmp_path / "run")
         for folder in (run.student, run.kept, run.student_data):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "what.txt").write_text(folder.name)
-        arms = {"filtered": {"reid": {"excess": student}}, "kept": {"reid": {"excess": data}}}
+        arms = {"filtered": {"reid": {"excess": student_excess}}, "kept": {"reid": {"excess": data_excess}}}
         run.audit.write_text(json.dumps({"arms": arms}))
         whole = Settings.model_validate({"name": "run", "runs": str(tmp_path), "release": settings})
         execute(Context(whole, run, Reporter()))
@@ -46,9 +46,7 @@ def test_what_does_not_leak_is_released_and_nothing_is_said(release):
     assert decided(run) == []
 
 
-@pytest.mark.parametrize(
-    ("student", "data", "left"), [(CLEAN, LEAK, ["model"]), (LEAK, CLEAN, ["data"]), (LEAK, LEAK, [])]
-)
+@pytest.mark.parametrize(("student", "data", "left"), [(CLEAN, LEAK, ["model"]), (LEAK, CLEAN, ["data"]), (LEAK, LEAK, [])])
 def test_a_leak_stays_in_private(release, student, data, left):
     run = release(student, data)
     assert _released(run) == left
