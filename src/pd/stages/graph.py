@@ -62,6 +62,9 @@ class Stage:
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
 PROMPTS = ("generate.prompt_k", "data.caption")
 
+# What judges generated leaks.
+LEAKS = ("audit.attacker_steps", "audit.alpha")
+
 STAGES = (
     Stage(
         name="ingest",
@@ -87,6 +90,21 @@ STAGES = (
         outputs=lambda run, settings: [run.teacher],
     ),
     Stage(
+        name="leaks",
+        doing="calibrating the filter",
+        needs=("ingest",),
+        keys=(
+            "filter.calibration",
+            "filter.families",
+            "filter.leak_share",
+            "teacher",
+            "audit.attacker_steps",
+            "audit.alpha",
+            *PROMPTS,
+        ),
+        outputs=lambda run, settings: [run.leaks],
+    ),
+    Stage(
         name="generate",
         doing="sampling the teacher and scoring the candidates",
         needs=("ingest", "reid", "teacher"),
@@ -106,7 +124,7 @@ STAGES = (
     Stage(
         name="filter",
         doing="dropping what resembles a member",
-        needs=("ingest", "reid", "generate"),
+        needs=("ingest", "reid", "leaks", "generate"),
         keys=("reid.calibration", "filter", *PROMPTS),
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.kept],
     ),

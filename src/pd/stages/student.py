@@ -13,12 +13,13 @@ from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
-from pd.filters.calibration import find_thresholds, read_measurements
+from pd.filters.calibration import read_measurements
 from pd.filters.scorer import Scorer
 from pd.filters.student_stop import choose, look, strangers_dropped, would_drop
 from pd.progress import Progress
 from pd.release.verify import write_lineage
 from pd.stages.base import Context, Facts
+from pd.stages.filter import thresholds_in
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
 from pd.stages.student_data import student_data
@@ -70,7 +71,7 @@ def take_private(context: Context, snapshots: Sequence[Path], out: Path) -> dict
     """
     run, settings = context.run, context.settings
     measured = read_measurements(run.reid)
-    thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
+    thresholds = thresholds_in(run)
     strangers = strangers_dropped(measured, settings.filter, thresholds)
     scorer, prompts = Scorer(run.reid, run.reid), prompts_of(PrivateDataset.read_words(run.dataset), settings)
     few = settings.model_copy(update={"audit": settings.audit.model_copy(update={"samples": LOOKED_AT})})

@@ -6,8 +6,8 @@ from pd.dataset.private import PrivateDataset
 from pd.engine.stream.candidates import generate
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.calibration import find_thresholds, read_measurements
 from pd.stages.base import Context
+from pd.stages.filter import thresholds_in
 from pd.stages.prompts import prompts_of
 
 
@@ -40,12 +40,11 @@ def student_data(context: Context, count: int) -> dict[str, Any]:
             address=settings.address,
             progress=progress,
         )
-    thresholds = find_thresholds(read_measurements(run.reid), settings.reid.calibration, settings.filter)
     with context.reporter.task("filter") as progress:
         counts = apply_filter(
             scored / "scored",
             scored / "decided",
-            thresholds,
+            thresholds_in(run),
             settings.filter,
             prompts=prompts.texts,
             kept=run.student_data,

@@ -99,6 +99,11 @@ class Run:
         return self.private / "kept"
 
     @property
+    def leaks(self) -> Path:
+        """What the learned spaces leave of generated leaks, by quantile."""
+        return self.private / "leaks.json"
+
+    @property
     def student(self) -> Path:
         """The student, a diffusers folder. Private until the audit has cleared it."""
         return self.private / "student"
