@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pd.config import ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
-from pd.store.mirror import listing, pull
+from pd.store.mirror import bytes_of, listing, pull
 from pd.store.run import Run
 
 
@@ -163,7 +163,10 @@ STAGES = (
         doing="releasing what does not leak",
         needs=("filter", "student", "audit"),
         keys=("release",),
-        outputs=lambda run, settings: [run.decision, *(path for path in (run.data, run.model, run.contents) if path.exists())],
+        outputs=lambda run, settings: [
+            run.decision,
+            *(path for path in (run.data, run.model, run.contents) if bytes_of(path) is not None),
+        ],
     ),
     Stage(
         name="report",
