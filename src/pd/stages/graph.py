@@ -27,6 +27,11 @@ def _besides(settings: Settings) -> str:
     return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep_result, run.fingerprints))
 
 
+def _there(*paths: Path) -> list[Path]:
+    """Those that are there, here or in the bucket: what is released depends on the audit."""
+    return [path for path in paths if path.exists() or bytes_of(path) is not None]
+
+
 def _released(settings: Settings) -> str:
     """Changes when anything in `release/` does, by name, size or time: what was put there since the last proof is looked at."""
     from pd.release.files import entries
