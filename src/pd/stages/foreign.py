@@ -75,7 +75,7 @@ def _filtered(
     reporter.say("training the re-identification network on the members")
     networks = recognisers(data.members(), settings, folder / "training", reporter)
     measured = prepare(data, networks, settings, reid)
-    reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+    reporter.say(f"  on hold-out people: {measured.verification.words()}")
     thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
     for line in unkept(measured, settings.reid.calibration, settings.filter):
         reporter.say(f"  {line}")

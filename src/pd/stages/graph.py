@@ -140,6 +140,7 @@ STAGES = (
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
         keys=(
             "audit",
+            "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
             "generate.sampler_steps",
