@@ -6,7 +6,7 @@ import pytest
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.errors import UserError
 from pd.filters.calibration import find_thresholds, measure, read_measurements, unkept, write_measurements
-from pd.filters.families import learn_spaces
+from pd.filters.families import learn_families
 from pd.filters.gallery import build_gallery
 from pd.reid.network import build, save_all
 
@@ -16,8 +16,9 @@ def measured(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reid")
     networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
     save_all(networks, folder)
-    build_gallery(networks, faces.members(), folder, learn_spaces(["whitened"], faces, seed=7))
-    return measure(networks, folder, faces, seed=7)
+    families = learn_families(["whitened"], faces, seed=7)
+    build_gallery(networks, faces.members(), folder, families)
+    return measure(networks, folder, faces, 7, families)
 
 
 def test_strangers_are_the_calibration_half(measured):

@@ -18,7 +18,7 @@ from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
-from pd.filters.families import among_members, taught_by_others
+from pd.filters.families import Family, among_members
 from pd.filters.gallery import MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.filters.scorer import Scorer, likest
@@ -63,7 +63,9 @@ class Measurements:
     families: Mapping[str, npt.NDArray[np.float32]]
 
 
-def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int) -> Measurements:
+def measure(
+    networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int, families: Sequence[Family] = ()
+) -> Measurements:
     """Measure both detectors.
 
     Args:
@@ -71,6 +73,7 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
         folder: holds them and the member gallery.
         real: members and hold-out.
         seed: the run's, which halves the hold-out people.
+        families: the learned spaces.
 
     Raises:
         UserError: fewer than 4 hold-out identities.
@@ -96,10 +99,7 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
         further_score=scores.further.T,
         further_cosines=np.array([further for further, _ in others], np.float32).reshape(len(others), len(same)),
         families={
-            space.kind: np.concatenate(
-                [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
-            )
-            for space in found.spaces
+            family.space.kind: np.concatenate([family.strangers, *among_members(family.gallery, own)]) for family in families
         },
     )
 

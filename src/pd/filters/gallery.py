@@ -10,7 +10,7 @@ from torch import nn
 
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.filters.families import EACH, both_ways, read_space, space_tensors
+from pd.filters.families import EACH, Family, read_space, space_tensors
 from pd.filters.near_copy import POSES, NearCopyDetector
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
@@ -42,14 +42,16 @@ class MemberGallery:
     ids: list[str]
 
 
-def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, spaces: Sequence[Space] = ()) -> None:
+def build_gallery(
+    networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, families: Sequence[Family] = ()
+) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
     Args:
         networks: the re-identification networks.
         members: images that no candidate may resemble.
         folder: made if need be.
-        spaces: learned spaces, in which members are looked for, too.
+        families: learned spaces, in which members are looked for, too.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
@@ -57,8 +59,8 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
     detector = NearCopyDetector.fit(members.images)
     rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
     rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
-    for space in spaces:
-        rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": both_ways(space, members.images)}
+    for family in families:
+        rows |= space_tensors(family.space) | {f"{_FAMILY}{family.space.kind}": family.gallery}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.filters.calibration import Measurements, measure, write_measurements
-from pd.filters.families import learn_spaces
+from pd.filters.families import learn_families
 from pd.filters.gallery import build_gallery
 from pd.reid.network import EmbeddingNetwork, save_all
 
@@ -24,8 +24,8 @@ def prepare(real: PrivateDataset, networks: Sequence[EmbeddingNetwork], settings
         UserError: too few people on one side.
     """
     save_all(networks, folder)
-    spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
-    build_gallery(networks, real.members(), folder, spaces)
-    measured = measure(networks, folder, real, settings.seed)
+    families = learn_families(settings.reid.spaces, real, settings.seed)
+    build_gallery(networks, real.members(), folder, families)
+    measured = measure(networks, folder, real, settings.seed, families)
     write_measurements(measured, folder)
     return measured

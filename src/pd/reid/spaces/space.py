@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -49,24 +50,30 @@ class Space:
         Raises:
             UserError: there is no image to learn from.
         """
-        if not len(images):
-            raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
-        pictures, people = views(images, identities, seed=seed, steps=steps)
-        return cls(kind, Whitening.learn(_in_blocks(kind, pictures), people))
+        return cls(kind, Whitening.learn(*taught_rows(kind, images, identities, seed=seed, steps=steps)))
 
     def embed(self, images: Pixels) -> Rows:
         """(N, k) float32 rows of unit length of (N, H, W, C) uint8; an inner product is the likeness."""
-        parts = [self._rows(images[at : at + _BLOCK]) for at in range(0, max(len(images), 1), _BLOCK)]
-        return np.concatenate(parts)
-
-    def _rows(self, images: Pixels) -> Rows:
-        if not len(images):
-            return np.zeros((0, self.whitening.matrix.shape[1]), np.float32)
-        rows = self.whitening.apply(FEATURES[self.kind](to_tensor(np.ascontiguousarray(images))))
-        # A row without direction (nothing but the mean) has no likeness: it is given the first axis, for rows have length 1.
-        rows[np.linalg.norm(rows, axis=1) < 0.5] = np.eye(1, rows.shape[1], dtype=np.float32)
-        return rows
+        return self.whitening.apply(features(self.kind, images))
 
 
-def _in_blocks(kind: str, pictures: Tensor) -> Rows:
-    return np.concatenate([FEATURES[kind](block) for block in torch.split(pictures, _BLOCK)])
+def taught_rows(
+    kind: str, images: Pixels, identities: Sequence[str], *, seed: int, steps: int = STEPS
+) -> tuple[Rows, npt.NDArray[np.int64]]:
+    """What a space of this kind learns from: (V, d) float32 features of augmented views, and who is in each, (V,).
+
+    People are numbered in the order of their names. Arguments and errors are those of `Space.learn`.
+    """
+    if not len(images):
+        raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
+    pictures, people = views(images, identities, seed=seed, steps=steps)
+    return np.concatenate([FEATURES[kind](block) for block in torch.split(pictures, _BLOCK)]), people
+
+
+def features(kind: str, images: Pixels) -> Rows:
+    """(N, d) float32, what a space of this kind projects, of (N, H, W, C) uint8."""
+    blocks = [to_tensor(np.ascontiguousarray(images[at : at + _BLOCK])) for at in range(0, max(len(images), 1), _BLOCK)]
+    if len(images):
+        return np.concatenate([FEATURES[kind](block) for block in blocks])
+    side = np.zeros((1, *images.shape[1:]), np.uint8)  # for the number of columns
+    return FEATURES[kind](to_tensor(side))[:0]
