@@ -1,4 +1,7 @@
-"""Excess re-identification as the JSON of `audit.json`: the worst attacker is the headline.
+"""Excess re-identification as the JSON of `audit.json`: the worst attacker that had no vote in the filter is the headline.
+
+A filter looks safe by construction to attackers of the families that voted in it, so these are marked and shown beside. Where
+all of them voted, the worst of all is the headline.
 
 The largest of several estimates is too large on average, so that the headline's value is corrected by what the bootstrap says
 of that. Its interval begins where the highest of all attackers' lower ends is, each at a confidence that allows for how many
@@ -6,7 +9,7 @@ they are (Bonferroni), and ends where the highest of all upper ends is: whicheve
 ends no higher than that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,18 +23,25 @@ Json = dict[str, Any]
 ByAttacker = Mapping[str, Attacked]
 
 
-def worst(by_attacker: ByAttacker) -> str:
-    """The attacker with the largest excess."""
-    return max(by_attacker, key=lambda name: by_attacker[name].found.excess.value)
+def independent(by_attacker: Mapping[str, Any], voted: Collection[str]) -> list[str]:
+    """The attackers that are not of a family that voted in the filter; all, where there is no other."""
+    return [name for name in by_attacker if name not in voted] or list(by_attacker)
 
 
-def figures(by_attacker: ByAttacker) -> Json:
-    """The worst attacker's figures, the excess of all attackers together, and everybody's."""
+def worst(by_attacker: ByAttacker, voted: Collection[str] = ()) -> str:
+    """The attacker with the largest excess, of those that had no vote."""
+    return max(independent(by_attacker, voted), key=lambda name: by_attacker[name].found.excess.value)
+
+
+def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Json:
+    """The worst attacker's figures, the excess of all that had no vote, and everybody's."""
     everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
-    return _headline(by_attacker, everybody)
+    return _headline(by_attacker, everybody, voted)
 
 
-def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
+def figures_with_power(
+    by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int, voted: Collection[str] = ()
+) -> Json:
     """The same, with what each attacker could have seen, and with `says_nothing` where the samples are like nothing real."""
     everybody: dict[str, Json] = {}
     for name, attacked in by_attacker.items():
@@ -40,10 +50,11 @@ def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *
     together = {
         name: (attacks[name].recognises, attacks[name].power(attacked.found.excess.n, seed))
         for name, attacked in by_attacker.items()
+        if name in independent(by_attacker, voted)
     }
     nothing = says_nothing({name: attacked.found for name, attacked in by_attacker.items()}, alpha)
     told = {"says_nothing": nothing} if nothing else {}
-    return {**_headline(by_attacker, everybody), "power": power_of(together), **told}
+    return {**_headline(by_attacker, everybody, voted), "power": power_of(together), **told}
 
 
 def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
@@ -70,7 +81,7 @@ def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
     return Estimate(float(np.clip(values.max() - bias, low, high)), low, high, n)
 
 
-def less_than(arms: Mapping[str, ByAttacker]) -> Json:
+def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> Json:
     """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
 
     The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
@@ -82,7 +93,7 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
     compared: Json = {}
     for name, by_attacker in arms.items():
         if name != "filtered":
-            by = worst(by_attacker)
+            by = worst(by_attacker, voted)
             more, less = by_attacker[by].found, arms["filtered"][by].found
             value = more.excess.value - less.excess.value
             estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
@@ -95,10 +106,11 @@ def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
     return {name: _ratio(kept[name].found, whole[name].found) for name in whole}
 
 
-def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json]) -> Json:
-    name = worst(by_attacker)
-    found = {one: attacked.found for one, attacked in by_attacker.items()}
+def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json], voted: Collection[str]) -> Json:
+    name = worst(by_attacker, voted)
+    found = {one: by_attacker[one].found for one in independent(by_attacker, voted)}
     together = {"excess": of_all(found).as_json(), "toward_holdout": of_all(found, -1).as_json()}
+    everybody = {one: figures | ({"voted": True} if one in voted else {}) for one, figures in everybody.items()}
     return {"attacker": name, **everybody[name], **together, "by_attacker": dict(everybody)}
 
 

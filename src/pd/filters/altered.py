@@ -64,7 +64,8 @@ class Window:
     Attributes:
         name: in files.
         down: its middle.
-        half: half of its side.
+        half: half of its height.
+        half_width: half of its width.
         blur: standard deviation, pixels of SIDE.
         gallery_blur: the same of the member pictures.
         poses: of the copy.
@@ -73,6 +74,7 @@ class Window:
     name: str
     down: float
     half: float
+    half_width: float
     blur: float
     gallery_blur: float
     poses: tuple[Pose, ...]
@@ -81,7 +83,7 @@ class Window:
         """(_GRID², 2) float32: where its points lie in a copy of this pose, right and down."""
         line = (torch.arange(_GRID) + 0.5) / _GRID * 2 - 1
         down, right = torch.meshgrid(line, line, indexing="ij")
-        at = torch.stack([self.half * right.flatten(), self.down + self.half * down.flatten()], 1)
+        at = torch.stack([self.half_width * right.flatten(), self.down + self.half * down.flatten()], 1)
         if pose.mirrored:
             at = at * torch.tensor([-1.0, 1.0])
         at = at * torch.tensor([pose.right_scale, pose.down_scale])
@@ -118,11 +120,11 @@ def _all_ways() -> tuple[Pose, ...]:
 
 _SIDES = tuple(Pose(0, mirror, 1, 1, right, down) for mirror in (False, True) for right, down in _around(0.15))
 WINDOWS = (
-    Window("middle", 0.0, 0.6, 1.4, 1.4, _fine()),
-    Window("upper", -0.62, 0.38, 1.4, 1.4, _SIDES),
-    Window("lower", 0.62, 0.38, 1.4, 1.4, _SIDES),
-    Window("small", 0.0, 0.75, 2.0, 2.3, _small()),
-    Window("blurred", 0.0, 0.7, 1.4, 2.6, _all_ways()),
+    Window("middle", 0.0, 0.55, 0.58, 1.3, 1.3, _fine()),
+    Window("upper", -0.62, 0.36, 0.75, 1.3, 1.3, _SIDES),
+    Window("lower", 0.6, 0.38, 0.75, 1.3, 1.3, _SIDES),
+    Window("small", 0.0, 0.75, 0.75, 2.0, 2.3, _small()),
+    Window("blurred", 0.0, 0.7, 0.7, 1.4, 2.6, _all_ways()),
 )
 _MOVED = (
     *(Pose(turn) for turn in (0.0, -8.0, 8.0)),
