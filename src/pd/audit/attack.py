@@ -59,10 +59,7 @@ class Attack:
         alpha: stranger rate.
         bootstrap: resamples behind each interval.
         seed: of the circles, the resampling and what is planted.
-
-    Attributes:
-        members: the member gallery, embedded; None of an attacker that has no rows.
-        strangers: the hold-out gallery, embedded.
+        embedded: both galleries; None of an attacker that has no rows.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Attack:
         embedded: tuple[Embedded, Embedded] | None = None,
     ) -> None:
         self._look, self._images = look, members.images
-        self.members, self.strangers = embedded or (None, None)
+        self._embedded = embedded
         self._member, self._stranger = number(members.identities), number(strangers.identities)
         self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
         self._power: dict[tuple[int, int], dict[str, Power]] = {}
@@ -105,6 +102,22 @@ class Attack:
             return Looked(rows, lambda part: similarity(rows[part], ours), lambda part: similarity(rows[part], theirs))
 
         return cls(look, members, strangers, alpha=alpha, bootstrap=bootstrap, seed=seed, embedded=(ours, theirs))
+
+    @property
+    def members(self) -> Embedded:
+        """The member gallery, embedded, of an attacker that embeds."""
+        return self._both[0]
+
+    @property
+    def strangers(self) -> Embedded:
+        """The hold-out gallery, embedded."""
+        return self._both[1]
+
+    @property
+    def _both(self) -> tuple[Embedded, Embedded]:
+        if self._embedded is None:
+            raise RuntimeError("this attacker has no rows")
+        return self._embedded
 
     def __call__(self, images: Pixels) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""

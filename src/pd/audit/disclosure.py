@@ -73,8 +73,6 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
         attacked: what it saw of the samples.
     """
     how = {"bootstrap": subjects.settings.bootstrap, "seed": derive(subjects.seed, "audit", "attributes")}
-    assert attack.members is not None  # of attackers that embed
-    assert attack.strangers is not None
     sides = [(subjects.members, attack.members), (subjects.strangers, attack.strangers)]
     members, strangers = (Targets(people.identities, people.labels) for people, _ in sides)
     found: dict[str, Disclosure] = {}
