@@ -169,6 +169,36 @@ class AlteredCopies:
         other._gallery = {name: torch.from_numpy(found) for name, found in other.rows.items()}
         return other
 
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """What `read` needs, by name."""
+        parts = (("axes", self.axes), ("rows", self.rows), ("levels", self.levels))
+        return {f"{part}/{name}": np.ascontiguousarray(values[name]) for part, values in parts for name in values}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, NDArray[np.float32]]) -> Self:
+        """From `tensors`. Raises KeyError where one is missing."""
+        axes, rows, levels = (
+            {window.name: tensors[f"{part}/{window.name}"] for window in WINDOWS} for part in ("axes", "rows", "levels")
+        )
+        return cls(axes, rows, levels)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        # What follows from these is larger by far, and made again in a second.
+        return type(self), (self.axes, self.rows, self.levels)
+
+    def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """(N,) float32, likeness to the likest gallery picture.
+
+        Args:
+            images: (N, H, W, C) uint8.
+            own: (N,) a picture of the gallery for each, that does not count; None: all do.
+        """
+        likeness = self.likeness(images)
+        if own is not None:
+            likeness[np.arange(len(images)), own] = -np.inf
+        found: NDArray[np.float32] = likeness.max(axis=1)
+        return found
+
     def likeness(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, M) float32: 1 where a picture holds a copy of a gallery's one, about 0 or less where it does not.
 

@@ -18,7 +18,7 @@ from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
-from pd.filters.families import among_members, taught_by_others
+from pd.filters.families import ALTERED, among_members, taught_by_others
 from pd.filters.gallery import MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.filters.scorer import Scorer, likest
@@ -100,8 +100,25 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
                 [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
             )
             for space in found.spaces
-        },
+        }
+        | _altered(found, scores.families, members, own),
     )
+
+
+def _altered(
+    found: MemberGallery,
+    families: Mapping[str, npt.NDArray[np.float32]],
+    members: PrivateDataset,
+    own: Sequence[npt.NDArray[np.bool_]],
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Likeness as altered copies of strangers to members, and of some members to all others; nothing where nobody asked."""
+    if not found.altered:
+        return {}
+    parts = [families[ALTERED]]
+    for rows in own:
+        likeness = found.altered.likeness(members.images[rows])
+        parts.append(likeness[:, ~rows].max(axis=1))
+    return {ALTERED: np.concatenate(parts)}
 
 
 def _each_of_some(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -151,7 +168,8 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     if lacking:
         raise UserError(f"'{lacking[0]}' was not measured", where="filter.families", fix="run `pd reid` again")
     families: dict[str, float] = {
-        name: calibrate(passed, measured.families[name], people=measured.people).threshold for name in filters.families
+        name: calibrate(strangers if name == ALTERED else passed, measured.families[name], people=measured.people).threshold
+        for name in filters.families
     }
     return Thresholds(reid, near_copy, tuple(further), families)
 

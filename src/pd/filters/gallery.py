@@ -10,6 +10,7 @@ from torch import nn
 
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
+from pd.filters.altered import AlteredCopies
 from pd.filters.families import EACH, both_ways, read_space, space_tensors
 from pd.filters.near_copy import POSES, NearCopyDetector
 from pd.reid.embed import embed
@@ -18,7 +19,7 @@ from pd.reid.sharded import ShardedGallery
 from pd.reid.spaces.space import Space
 
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
-_FAMILY = "family/"
+_FAMILY, _ALTERED = "family/", "altered/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,7 @@ class MemberGallery:
         spaces: the learned spaces.
         families: a gallery for each of these, EACH rows a member image.
         ids: of the member images.
+        altered: looks for altered copies of all member images, whichever part this is; None: nobody asked.
     """
 
     reid: Sequence[Gallery | ShardedGallery]
@@ -40,9 +42,17 @@ class MemberGallery:
     spaces: Sequence[Space]
     families: Sequence[Gallery | ShardedGallery]
     ids: list[str]
+    altered: AlteredCopies | None = None
 
 
-def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, spaces: Sequence[Space] = ()) -> None:
+def build_gallery(
+    networks: Sequence[nn.Module],
+    members: PrivateDataset,
+    folder: Path,
+    spaces: Sequence[Space] = (),
+    *,
+    altered: bool = False,
+) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
     Args:
@@ -50,6 +60,7 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
         members: images that no candidate may resemble.
         folder: made if need be.
         spaces: learned spaces, in which members are looked for, too.
+        altered: whether altered copies are looked for.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
@@ -59,6 +70,8 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
     rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
     for space in spaces:
         rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": both_ways(space, members.images)}
+    if altered:
+        rows |= {f"{_ALTERED}{name}": values for name, values in AlteredCopies.of(members.images[:]).tensors().items()}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -84,6 +97,8 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
             kinds = sorted(name.removeprefix(_FAMILY) for name in keys if name.startswith(_FAMILY))
             names = [name for name in keys if name.startswith("reid")]
             spaces = [read_space(kind, rows.get_tensor) for kind in kinds]
+            copies = {name.removeprefix(_ALTERED): rows.get_tensor(name) for name in keys if name.startswith(_ALTERED)}
+            altered = AlteredCopies.read(copies) if copies else None  # whole in every part: half a kilobyte an image
             detector = NearCopyDetector(rows.get_tensor("axes"))
             wanted = (*(_name(k) for k in range(len(names))), "near_copy", *(f"{_FAMILY}{kind}" for kind in kinds))
             found = [rows.get_slice(name) for name in wanted]
@@ -95,7 +110,8 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
         raise _broken(folder, error) from None
     galleries = [Gallery(one, device=device) for one in parts]
     count = len(names)
-    return MemberGallery(galleries[:count], detector, galleries[count], spaces, galleries[count + 1 :], ids[start:stop])
+    families = galleries[count + 1 :]
+    return MemberGallery(galleries[:count], detector, galleries[count], spaces, families, ids[start:stop], altered)
 
 
 def gallery_ids(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.filters.calibration import Measurements, measure, write_measurements
-from pd.filters.families import learn_spaces
+from pd.filters.families import ALTERED, learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.progress import Reporter
 from pd.reid.network import save_all
@@ -33,7 +33,7 @@ def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Re
             networks.append(train(members.images, members.identities, settings.reid, seed, progress))
     save_all(networks, folder)
     spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
-    build_gallery(networks, members, folder, spaces)
+    build_gallery(networks, members, folder, spaces, altered=ALTERED in settings.reid.spaces)
     measured = measure(networks, folder, real, settings.seed)
     write_measurements(measured, folder)
     return measured
