@@ -3,8 +3,8 @@ import pytest
 from random_people import People, people
 
 from pd.audit.circles import Circles
-from pd.audit.nearest import Nearest
 from pd.audit.estimate import share
+from pd.audit.nearest import Nearest
 from pd.audit.power import LEAKED, Power, power
 from pd.audit.recognition import Recognised
 from pd.audit.reidentification import Comparison, Reidentification, excess

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pd.audit.cost import by_identity, by_label
-from pd.audit.estimate import Estimate
 from pd.audit.disguises import disguised
+from pd.audit.estimate import Estimate
 from pd.audit.planted import KINDS, jittered
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
