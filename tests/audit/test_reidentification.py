@@ -128,7 +128,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_alpha_follows_the_strangers() -> None:
-    assert [default_alpha(n) for n in (10, 100, 250, 500, 5000)] == [0.05, 0.05, 0.02, 0.01, 0.01]
+    assert [default_alpha(n) for n in (10, 119, 120, 5000)] == [0.05, 0.05, 0.01, 0.01]
 
 
 def test_a_thousand_resamples_take_about_a_second() -> None:

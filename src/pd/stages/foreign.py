@@ -74,6 +74,8 @@ def _filtered(
     reporter.say("training the re-identification network on the members")
     measured = prepare(data, settings, reid, reporter)
     reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+    if measured.verification.doubt:
+        reporter.say(f"  {measured.verification.doubt}")
     thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
     for line in unkept(measured, settings.reid.calibration, settings.filter):
         reporter.say(f"  {line}")

@@ -11,4 +11,6 @@ def execute(context: Context) -> Facts:
     real = PrivateDataset.read(run.dataset)
     with write_folder(run.reid) as folder:
         found = prepare(real, context.settings, folder, context.reporter).verification
+    if found.doubt:
+        context.reporter.say(found.doubt)
     return {"holdout_auc": found.auc, "holdout_rank1": found.rank1, "members": len(set(real.members().identities))}
