@@ -141,7 +141,8 @@ def _covered(start: float, stop: float, grey: int) -> Way:
 
 def _morphed(images: Pixels, others: Pixels, chance: np.random.Generator) -> Pixels:
     drawn = others[chance.integers(len(others), size=len(images))]
-    return ((images.astype(np.uint16) + drawn) // 2).astype(np.uint8)
+    mean: Pixels = ((images.astype(np.uint16) + drawn) // 2).astype(np.uint8)
+    return mean
 
 
 def _sketched(images: Pixels, _: Pixels, __: np.random.Generator) -> Pixels:

@@ -277,7 +277,8 @@ def _sampled(window: Window, pixels: Tensor, poses: Sequence[Pose], blur: float)
     level = torch.stack([weight, weight * right.flatten(), weight * down.flatten()], 1)
     basis = torch.linalg.qr(level)[0]
     weighted = found * weight
-    return weighted - (weighted @ basis) @ basis.T
+    level_free: Tensor = weighted - (weighted @ basis) @ basis.T
+    return level_free
 
 
 def _map(window: Window, axes: Tensor) -> Tensor:

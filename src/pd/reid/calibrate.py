@@ -69,15 +69,15 @@ class Verification:
 
     @property
     def doubt(self) -> str:
-        """A sentence where the network hardly tells people apart by other pictures than copies; else nothing."""
+        """A sentence where the network hardly tells people apart but by copies; else nothing."""
         if self.auc is None or self.rank1 is None:
             return "No hold-out person has two pictures: whether the network recognises people is not known."
         if self.auc >= _TELLS and self.rank1 >= _FINDS:
             return ""
         return (
-            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the person in "
-            f"{100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer (reid.steps), "
-            "on larger pictures (data.size), or with other weights (reid.backbone), before a teacher is trained."
+            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the person "
+            f"in {100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer "
+            "(reid.steps), on larger pictures (data.size), or with other weights (reid.backbone), before a teacher is trained."
         )
 
 

@@ -54,7 +54,7 @@ _NOT_MEANT = "0 or less"
 
 
 def measures_table(arm: Mapping[str, Any]) -> Table:
-    """What an audit of somebody's images found, a measure a row: interval, which values are good, and what it could have seen."""
+    """What an audit of somebody's images found, a measure a row: interval, what is good, and what could have been seen."""
     table = Table(title="what the images give away, and whom they cover")
     for heading in ("measure", "value", "95 % interval", "good", "recognises of 100 copies / other pictures", "n"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
@@ -77,8 +77,8 @@ def measures_table(arm: Mapping[str, Any]) -> Table:
         value, n = (f"{found['value']:.3f}", str(found["n"])) if found else ("-", "-")
         table.add_row(shown(name), value, ends, good, seen, n)
     table.caption = (
-        "but for coverage, which tells nothing of leaks: shares beyond what the same gives of hold-out people, so that above 0 is a "
-        "leak. Membership inference and fingerprints need the model (pd run, pd fingerprint)"
+        "but for coverage, which tells nothing of leaks: shares beyond what the same gives of hold-out people, so that above 0 "
+        "is a leak. Membership inference and fingerprints need the model (pd run, pd fingerprint)"
     )
     return table
 
