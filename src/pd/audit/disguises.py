@@ -148,12 +148,14 @@ def _morphed(images: Pixels, others: Pixels, chance: np.random.Generator) -> Pix
 def _sketched(images: Pixels, _: Pixels, __: np.random.Generator) -> Pixels:
     values = images.astype(np.int64)
     edges = np.abs(np.diff(values, axis=1, append=values[:, -1:])) + np.abs(np.diff(values, axis=2, append=values[:, :, -1:]))
-    return (255 - np.clip(3 * edges, 0, 255)).astype(np.uint8)
+    found: Pixels = (255 - np.clip(3 * edges, 0, 255)).astype(np.uint8)
+    return found
 
 
 def _shuffled(images: Pixels, _: Pixels, __: np.random.Generator) -> Pixels:
     half = images.shape[1] // 2
-    return np.roll(images, (half, half), axis=(1, 2))
+    found: Pixels = np.roll(images, (half, half), axis=(1, 2))
+    return found
 
 
 def _all_at_once(images: Pixels, _: Pixels, chance: np.random.Generator) -> Pixels:

@@ -75,8 +75,8 @@ class Verification:
         if self.auc >= _TELLS and self.rank1 >= _FINDS:
             return ""
         return (
-            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the person "
-            f"in {100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer "
+            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the "
+            f"person in {100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer "
             "(reid.steps), on larger pictures (data.size), or with other weights (reid.backbone), before a teacher is trained."
         )
 
