@@ -69,6 +69,7 @@ class Window:
         blur: standard deviation, pixels of SIDE.
         gallery_blur: the same of the member pictures.
         poses: of the copy.
+        few: those that are tried where a candidate must cost little.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Window:
     blur: float
     gallery_blur: float
     poses: tuple[Pose, ...]
+    few: tuple[Pose, ...]
 
     def points(self, pose: Pose) -> Tensor:
         """(_GRID², 2) float32: where its points lie in a copy of this pose, right and down."""
@@ -118,13 +120,23 @@ def _all_ways() -> tuple[Pose, ...]:
     return tuple(Pose(one.degrees, one.mirrored, 1, 1, right, down) for one in _dihedral() for right, down in _around(0.15))
 
 
+def _few() -> tuple[Pose, ...]:
+    found = _dihedral()
+    for mirror in (False, True):
+        found += [Pose(0, mirror, 1, 1, right, down) for right, down in _around(0.18) if (right, down) != (0, 0)]
+        found += [Pose(turn, mirror) for turn in (-14, -7, 7, 14)]
+        found += [Pose(0, mirror, size, size) for size in (0.82, 1.22)]
+    return tuple(found)
+
+
 _SIDES = tuple(Pose(0, mirror, 1, 1, right, down) for mirror in (False, True) for right, down in _around(0.15))
+_BOTH = (Pose(), Pose(0, True))
 WINDOWS = (
-    Window("middle", 0.0, 0.55, 0.58, 1.3, 1.3, _fine()),
-    Window("upper", -0.62, 0.36, 0.75, 1.3, 1.3, _SIDES),
-    Window("lower", 0.6, 0.38, 0.75, 1.3, 1.3, _SIDES),
-    Window("small", 0.0, 0.75, 0.75, 2.0, 2.3, _small()),
-    Window("blurred", 0.0, 0.7, 0.7, 1.4, 2.6, _all_ways()),
+    Window("middle", 0.0, 0.55, 0.58, 1.3, 1.3, _fine(), _few()),
+    Window("upper", -0.62, 0.36, 0.75, 1.3, 1.3, _SIDES, _BOTH),
+    Window("lower", 0.6, 0.38, 0.75, 1.3, 1.3, _SIDES, _BOTH),
+    Window("small", 0.0, 0.75, 0.75, 2.0, 2.3, _small(), ()),
+    Window("blurred", 0.0, 0.7, 0.7, 1.4, 2.6, _all_ways(), tuple(_dihedral())),
 )
 _MOVED = (
     *(Pose(turn) for turn in (0.0, -8.0, 8.0)),
@@ -141,6 +153,7 @@ class AlteredCopies:
         axes: window -> (_GRID², k) float32, what its points are projected on.
         rows: window -> (M, k) float32, unit rows of the gallery's pictures; zero where a window shows nothing.
         levels: window -> (1,) float32, the likeness that a picture has to the likest of others by that window.
+        quick: tries few poses, a tenth: for a stream of candidates.
     """
 
     def __init__(
@@ -148,23 +161,28 @@ class AlteredCopies:
         axes: Mapping[str, NDArray[np.float32]],
         rows: Mapping[str, NDArray[np.float32]],
         levels: Mapping[str, NDArray[np.float32]],
+        quick: bool = False,
     ) -> None:
+        self.quick = quick
+        self._windows = [(window, poses) for window in WINDOWS if (poses := window.few if quick else window.poses)]
         self.axes, self.rows, self.levels = dict(axes), dict(rows), dict(levels)
         self._gallery = {name: torch.from_numpy(np.ascontiguousarray(found)) for name, found in rows.items()}
-        self._maps = {window.name: _map(window, torch.from_numpy(axes[window.name])) for window in WINDOWS}
+        self._maps = {one.name: _map(one, poses, torch.from_numpy(axes[one.name])) for one, poses in self._windows}
 
     @classmethod
-    def of(cls, members: NDArray[np.uint8]) -> Self:
+    def of(cls, members: NDArray[np.uint8], *, quick: bool = False) -> Self:
         """Of (M, H, W, C) uint8 pictures, M at least 1."""
         small = members[:: -(-len(members) // _ENOUGH_AXES)]
         axes = {window.name: _axes(window, _grey(small)) for window in WINDOWS}
-        found = cls(axes, _rows(axes, members), {window.name: np.zeros(1, np.float32) for window in WINDOWS})
+        levels = {window.name: np.zeros(1, np.float32) for window in WINDOWS}
+        found = cls(axes, _rows(axes, members), levels, quick)
         found.levels = found._likest_others(members[:: -(-len(members) // _ENOUGH_LEVELS)], -(-len(members) // _ENOUGH_LEVELS))
         return found
 
     def gallery(self, images: NDArray[np.uint8]) -> Self:
         """Another gallery, compared by the same axes."""
         other = object.__new__(type(self))
+        other.quick, other._windows = self.quick, self._windows
         other.axes, other.rows, other.levels, other._maps = self.axes, _rows(self.axes, images), self.levels, self._maps
         other._gallery = {name: torch.from_numpy(found) for name, found in other.rows.items()}
         return other
@@ -175,16 +193,16 @@ class AlteredCopies:
         return {f"{part}/{name}": np.ascontiguousarray(values[name]) for part, values in parts for name in values}
 
     @classmethod
-    def read(cls, tensors: Mapping[str, NDArray[np.float32]]) -> Self:
+    def read(cls, tensors: Mapping[str, NDArray[np.float32]], *, quick: bool = False) -> Self:
         """From `tensors`. Raises KeyError where one is missing."""
         axes, rows, levels = (
             {window.name: tensors[f"{part}/{window.name}"] for window in WINDOWS} for part in ("axes", "rows", "levels")
         )
-        return cls(axes, rows, levels)
+        return cls(axes, rows, levels, quick)
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         # What follows from these is larger by far, and made again in a second.
-        return type(self), (self.axes, self.rows, self.levels)
+        return type(self), (self.axes, self.rows, self.levels, self.quick)
 
     def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """(N,) float32, likeness to the likest gallery picture.
@@ -206,7 +224,7 @@ class AlteredCopies:
             images: (N, H, W, C) uint8.
         """
         found = np.empty((len(images), len(self.rows[WINDOWS[0].name])), np.float32)
-        poses = max(len(window.poses) for window in WINDOWS)
+        poses = max(len(poses) for _, poses in self._windows)
         step = max(1, _NUMBERS // (poses * found.shape[1]))
         for at in range(0, len(images), step):
             found[at : at + step] = self._likeness(images[at : at + step]).numpy()
@@ -216,13 +234,14 @@ class AlteredCopies:
         """By window, the median over each step-th gallery picture of its likeness to the likest other one."""
         if len(self.rows[WINDOWS[0].name]) < _ENOUGH:
             return self.levels
-        parts: dict[str, list[NDArray[np.float32]]] = {window.name: [] for window in WINDOWS}
+        parts: dict[str, list[NDArray[np.float32]]] = {window.name: [] for window, _ in self._windows}
         for at in range(0, len(images), 16):
             for name, likeness in self._by_window(images[at : at + 16]):
                 rows = torch.arange(len(likeness))
                 likeness[rows, (at + rows) * step] = -torch.inf
                 parts[name].append(likeness.amax(1).numpy())
-        return {name: np.array([np.median(np.concatenate(part))], np.float32) for name, part in parts.items()}
+        found = {name: np.array([np.median(np.concatenate(part))], np.float32) for name, part in parts.items()}
+        return self.levels | found
 
     def _likeness(self, images: NDArray[np.uint8]) -> Tensor:
         best = None
@@ -238,8 +257,8 @@ class AlteredCopies:
         pixels = _grey(images).flatten(1)
         pixels = pixels - pixels.mean(1, keepdim=True)
         pixels = pixels / pixels.std(1, keepdim=True).clamp_min(0.01)
-        for window in WINDOWS:
-            rows = (pixels @ self._maps[window.name]).view(len(images) * len(window.poses), -1)
+        for window, poses in self._windows:
+            rows = (pixels @ self._maps[window.name]).view(len(images) * len(poses), -1)
             length = rows.norm(dim=1).view(len(images), -1)
             strong = (_FLAT * length.amax(1, keepdim=True)).clamp_min(1e-6)
             rows = rows / torch.maximum(length, strong).view(-1, 1)
@@ -281,13 +300,11 @@ def _sampled(window: Window, pixels: Tensor, poses: Sequence[Pose], blur: float)
     return level_free
 
 
-def _map(window: Window, axes: Tensor) -> Tensor:
+def _map(window: Window, poses: Sequence[Pose], axes: Tensor) -> Tensor:
     """(SIDE², P * k): pixels to the projected windows in all poses, from what it does to single pixels."""
     single = torch.eye(SIDE**2).view(-1, 1, SIDE, SIDE)
     step = 64  # poses at a time: bounds memory
-    parts = [
-        _sampled(window, single, window.poses[at : at + step], window.blur) @ axes for at in range(0, len(window.poses), step)
-    ]
+    parts = [_sampled(window, single, poses[at : at + step], window.blur) @ axes for at in range(0, len(poses), step)]
     return torch.cat(parts, 1).flatten(1).contiguous()
 
 

@@ -71,7 +71,9 @@ def build_gallery(
     for space in spaces:
         rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": both_ways(space, members.images)}
     if altered:
-        rows |= {f"{_ALTERED}{name}": values for name, values in AlteredCopies.of(members.images[:]).tensors().items()}
+        rows |= {
+            f"{_ALTERED}{name}": values for name, values in AlteredCopies.of(members.images[:], quick=True).tensors().items()
+        }
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -98,7 +100,9 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
             names = [name for name in keys if name.startswith("reid")]
             spaces = [read_space(kind, rows.get_tensor) for kind in kinds]
             copies = {name.removeprefix(_ALTERED): rows.get_tensor(name) for name in keys if name.startswith(_ALTERED)}
-            altered = AlteredCopies.read(copies) if copies else None  # whole in every part: half a kilobyte an image
+            altered = (
+                AlteredCopies.read(copies, quick=True) if copies else None
+            )  # whole in every part: half a kilobyte an image
             detector = NearCopyDetector(rows.get_tensor("axes"))
             wanted = (*(_name(k) for k in range(len(names))), "near_copy", *(f"{_FAMILY}{kind}" for kind in kinds))
             found = [rows.get_slice(name) for name in wanted]
