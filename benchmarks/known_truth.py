@@ -97,7 +97,7 @@ def one_split(file: Path, seed: int, attackers: list[str], with_filter: bool) ->
     members, held = real.members(), real.holdout()
     strangers, learning = real.holdout_half("audit", seed), real.holdout_half("calibration", seed)
     pool, sets = build(members, held, outside, seed)
-    alpha = default_alpha(len(strangers))
+    alpha = default_alpha(strangers.identities)
     attacks: dict[str, Attack] = {}
     for name, attacker in choose_attackers(attackers).items():
         attacker.fit(learning.images, learning.identities, seed=seed, steps=200)
@@ -231,13 +231,15 @@ def by_filter(real: PrivateDataset, made: dict[str, Pixels], seed: int) -> dict[
     from pd.filters.scorer import Scorer
     from pd.progress import Reporter
     from pd.stages.filter_figures import Detectors
+    from pd.stages.recognisers import recognisers
 
     settings: Settings = parse_settings({}, [f"seed={seed}"], where="benchmark")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        measured = prepare(real, settings, folder, Reporter())
+        networks = recognisers(real.members(), settings, folder / "training", Reporter())
+        measured = prepare(real, networks, settings, folder / "reid")
         limits = find_thresholds(measured, settings.reid.calibration, settings.filter)
-        detect = Detectors(Scorer(folder, folder), limits, settings.filter)
+        detect = Detectors(Scorer(folder / "reid", folder / "reid"), limits, settings.filter)
         return {kind: float(detect.dropped(detect.images(images)).mean()) for kind, images in made.items()}
 
 

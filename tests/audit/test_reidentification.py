@@ -128,7 +128,9 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_alpha_follows_the_strangers() -> None:
-    assert [default_alpha(n) for n in (10, 119, 120, 5000)] == [0.05, 0.05, 0.01, 0.01]
+    people = [f"p{i}" for i in range(40)]
+    assert [default_alpha(people[:n]) for n in (39, 40)] == [0.05, 0.01]
+    assert default_alpha(people[:20] * 50) == 0.05  # a thousand pictures of twenty people
 
 
 def test_a_thousand_resamples_take_about_a_second() -> None:

@@ -125,7 +125,8 @@ def _few() -> tuple[Pose, ...]:
     for mirror in (False, True):
         found += [Pose(0, mirror, 1, 1, right, down) for right, down in _around(0.18) if (right, down) != (0, 0)]
         found += [Pose(turn, mirror) for turn in (-14, -7, 7, 14)]
-        found += [Pose(0, mirror, size, size) for size in (0.82, 1.22)]
+        found += [Pose(0, mirror, size, size) for size in (0.82, 1.22, 1.5)]
+        found += [Pose(0, mirror, 1, 0.75), Pose(0, mirror, 0.75, 1)]
     return tuple(found)
 
 
