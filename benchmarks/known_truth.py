@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--attackers", nargs="+", default=list(ATTACKERS))
+    parser.add_argument("--copies", type=int, default=5, help="splits in which the search for altered copies attacks, too")
     parser.add_argument("--no-filter", action="store_true", help="leave the filter's part of the disguises out")
     parser.add_argument("--work", type=Path, default=Path("known_truth.work"), help="finished splits are kept here")
     arguments = parser.parse_args()
@@ -70,9 +71,8 @@ def main() -> None:
             done = arguments.work / f"{name}-{seed}.json"
             if not done.exists():
                 started = time.time()
-                found = one_split(
-                    arguments.data / f"{name}.parquet", seed, arguments.attackers, seed == 0 and not arguments.no_filter
-                )
+                parts = (seed < arguments.copies, seed == 0 and not arguments.no_filter)
+                found = one_split(arguments.data / f"{name}.parquet", seed, arguments.attackers, *parts)
                 done.write_text(json.dumps({"data": name, "seed": seed, **found}), encoding="utf-8")
                 print(f"{name} {seed}: {time.time() - started:.0f} s", flush=True)
             rounds.append(json.loads(done.read_text(encoding="utf-8")))
@@ -91,7 +91,7 @@ class Built:
     truth: float | None
 
 
-def one_split(file: Path, seed: int, attackers: list[str], with_filter: bool) -> Json:
+def one_split(file: Path, seed: int, attackers: list[str], with_copies: bool, with_filter: bool) -> Json:
     """All sets of one split."""
     real, outside = read(file, seed)
     members, held = real.members(), real.holdout()
@@ -106,15 +106,8 @@ def one_split(file: Path, seed: int, attackers: list[str], with_filter: bool) ->
             remembered(attacker.embed, pool, lambda rows, o=ours, t=theirs: (similarity(rows, o), similarity(rows, t))),
             members, strangers, alpha=alpha, bootstrap=BOOTSTRAP, seed=seed, embedded=(ours, theirs),
         )  # fmt: skip
-    near = AlteredCopies.of(members.images)
-    others = near.gallery(strangers.images)
-
-    def both(images: Pixels) -> Rows:
-        return np.concatenate([near.likeness(images), others.likeness(images)], axis=1)
-
-    split = len(members)
-    look = remembered(both, pool, lambda rows: (rows[:, :split].copy(), rows[:, split:].copy()))
-    attacks[copies.NAME] = Attack(look, members, strangers, alpha=copies.STRANGERS, bootstrap=BOOTSTRAP, seed=seed)
+    if with_copies:
+        attacks[copies.NAME] = copies_remembered(members, strangers, pool, seed)
     found = []
     for one in sets:
         by_attacker = {name: attack(one.rows) for name, attack in attacks.items()}
@@ -124,7 +117,21 @@ def one_split(file: Path, seed: int, attackers: list[str], with_filter: bool) ->
         outcome = judge_limits(arm, {"excess": LIMIT}).outcome
         each = {name: one.found.excess.as_json() for name, one in by_attacker.items()}
         found.append({"kind": one.kind, "truth": one.truth, "excess": reid["excess"], "outcome": outcome, "each": each})
-    return {"sets": found, "disguises": disguises(real, outside, attacks, near, seed, with_filter), "alpha": alpha}
+    caught = disguises(real, outside, attacks, seed, with_filter) if with_copies else {}
+    return {"sets": found, "disguises": caught, "alpha": alpha}
+
+
+def copies_remembered(members: PrivateDataset, strangers: PrivateDataset, pool: Pixels, seed: int) -> Attack:
+    """`pd.audit.copies.copies_attack`, which looks at each picture of the pool once."""
+    ours = AlteredCopies.of(members.images)
+    theirs = ours.gallery(strangers.images)
+
+    def both(images: Pixels) -> Rows:
+        return np.concatenate([ours.likeness(images), theirs.likeness(images)], axis=1)
+
+    split = len(members)
+    look = remembered(both, pool, lambda rows: (rows[:, :split].copy(), rows[:, split:].copy()))
+    return Attack(look, members, strangers, alpha=copies.STRANGERS, bootstrap=BOOTSTRAP, seed=seed)
 
 
 def remembered(
@@ -205,9 +212,7 @@ def np_full(count: int) -> Any:
     return torch.full((count,), 1.0)
 
 
-def disguises(
-    real: PrivateDataset, outside: PrivateDataset, attacks: dict[str, Attack], near: AlteredCopies, seed: int, with_filter: bool
-) -> Json:
+def disguises(real: PrivateDataset, outside: PrivateDataset, attacks: dict[str, Attack], seed: int, with_filter: bool) -> Json:
     """Kind -> share of disguised copies that the audit, and the filter, catch."""
     members = real.members()
     rows = np.random.default_rng([seed, 2]).permutation(len(members))[:DISGUISED]
