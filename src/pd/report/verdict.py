@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pd.report.curves import KINDS
 from pd.report.findings import RELEASED, Finding, State, Told, findings_of, worst
 from pd.report.words import WITHHELD, decimal, dig, excess, in_hundred, is_number, measure
 
@@ -195,7 +196,8 @@ def _missed(audit: Mapping[str, Any]) -> list[str]:
     """Which disguised copies would have been missed, by the audit and by the filter; nothing where it was not tried."""
     told = []
     for who, keys in (("The audit", ("real", "planted")), ("The filter", ("filter", "at_chosen", "sensitivity"))):
-        kinds = {kind: figure for kind, found in (dig(audit, *keys) or {}).items() if (figure := measure(found))}
+        tried = {kind: measure(found) for kind, found in (dig(audit, *keys) or {}).items() if kind not in KINDS}
+        kinds = {kind: figure for kind, figure in tried.items() if figure}
         missed = [
             f"{kind.replace('_', ' ')} ({in_hundred(one['value'])})" for kind, one in kinds.items() if one["value"] < _CAUGHT
         ]
