@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from pd.audit.able import says_nothing
+from pd.audit.attack import Attack
+from pd.audit.attackers.thumbnails import Thumbnails
+from pd.audit.copies import copies_attack, repeated
 from pd.audit.disguises import WAYS, disguised
 from pd.dataset.private import PrivateDataset
 from pd.filters.altered import AlteredCopies
@@ -59,3 +63,38 @@ def test_every_disguise_is_a_function_of_seed(orl: PrivateDataset) -> None:
         assert one[kind].shape == images.shape
         assert one[kind].dtype == np.uint8
         assert np.array_equal(one[kind], two[kind]), kind
+
+
+@pytest.mark.parametrize("shifted", [False, True], ids=["six pictures five times", "one picture thirty times, shifted"])
+def test_what_is_made_again_is_found_though_no_clique_is_large_or_exact(orl: PrivateDataset, shifted: bool) -> None:
+    members, strangers = orl.members(), orl.holdout_half("audit", 7)
+    others = orl.holdout_half("calibration", 7).images
+    chance = np.random.default_rng(0)
+    if shifted:
+        copies_made = np.stack([np.roll(members.images[3], chance.integers(-2, 3, 2), (0, 1)) for _ in range(30)])
+    else:
+        noisy = np.repeat(members.images[::33][:6], 5, axis=0) + chance.normal(0, 4, (30, *members.images.shape[1:]))
+        copies_made = noisy.clip(0, 255).astype(np.uint8)
+    attack = copies_attack(members, strangers, bootstrap=100, seed=1)
+    found = repeated(attack(np.concatenate([copies_made, others])), bootstrap=100, seed=1)
+    assert found.hits[:30].mean() >= 0.9
+    assert found.hits[30:].mean() <= 0.05
+    assert repeated(attack(others), bootstrap=100, seed=1).excess.low <= 0
+
+
+def test_samples_unlike_anything_are_told(orl: PrivateDataset) -> None:
+    """Sketches of members pass for nobody; that says nothing of what they give away."""
+    members, strangers = orl.members(), orl.holdout_half("audit", 7)
+    attack = Attack.by(Thumbnails(), members, strangers, alpha=0.05, bootstrap=100, seed=1)
+    others = orl.holdout_half("calibration", 7).images
+    sketches = disguised(members.images, others, 1)["sketched"]
+    assert says_nothing({"thumbnails": attack(sketches).found}, 0.05)
+    assert says_nothing({"thumbnails": attack(255 - members.images).found}, 0.05)
+    assert not says_nothing({"thumbnails": attack(others).found}, 0.05)
+
+
+def test_other_pictures_are_recognised_less_than_copies(orl: PrivateDataset) -> None:
+    attack = Attack.by(Thumbnails(), orl.members(), orl.holdout_half("audit", 7), alpha=0.05, bootstrap=100, seed=1)
+    seen = attack.recognises
+    assert 0 < seen["other_pictures"].share.value <= seen["copies"].share.value
+    assert seen["other_pictures"].share.n == 100  # half of each member's ten pictures
