@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from pd.audit.power import LEAKED, POWER, Power
-from pd.audit.recognition import COPIES, OTHER_PICTURES, Recognised
+from pd.audit.recognition import COPIES, HARDLY, OTHER_PICTURES, Recognised
 from pd.audit.reidentification import Reidentification
 
 Json = dict[str, Any]
 Could = tuple[Mapping[str, Recognised], Mapping[str, Power]]
 
-_HARDLY = 0.5  # of members' other pictures: who recognises fewer is told to see copies alone; ours
 _MOST = 0.5  # of the samples that may be unlike anything; ours
 
 
@@ -51,7 +50,7 @@ def _words(power: Json) -> str:
         return f"{text}. What it sees of other pictures of a member is not known: no member has two pictures."
     other = power[OTHER_PICTURES]
     share = f"{100 * other['value']:.0f} in 100 (95 % interval {100 * other['low']:.0f} to {100 * other['high']:.0f})"
-    if "planted_other" in power and other["value"] >= _HARDLY:
+    if "planted_other" in power and other["value"] >= HARDLY:
         least = f"{100 * power['planted_other']:.1f} %"
         return f"{text}, and other pictures of the same people from {least} on; it recognises {share}."
     return f"{text}. Of other pictures of the same people it recognises {share}: copies alone could have been seen reliably."

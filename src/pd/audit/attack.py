@@ -12,7 +12,7 @@ from pd.audit.circles import Circles
 from pd.audit.estimate import number
 from pd.audit.nearest import Nearest, Similarity
 from pd.audit.power import Power, power
-from pd.audit.recognition import Recognised, recognition
+from pd.audit.recognition import COPIES, HARDLY, Recognised, recognition
 from pd.audit.reidentification import Comparison, Reidentification, excess, first_held_back
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
@@ -168,6 +168,7 @@ class Attack:
                     seed=seed,
                 )
                 for kind, found in self.recognises.items()
+                if kind == COPIES or found.share.value >= HARDLY
             }
         return self._power[samples, seed]
 

@@ -19,8 +19,8 @@ LEAKED = 5
 """On how many members the supposed leak lies. Models that remember, remember few of their pictures, over and over (Carlini et
 al., arXiv 2301.13188); and an interval that resamples people takes what lies on fewer than four for chance."""
 
-_AUDITS = 40
-_RESAMPLES = 200
+_AUDITS = 30
+_RESAMPLES = 120
 _SAMPLES = 1000  # of a simulated audit, at most: more hardly narrow an interval that people make wide
 _LEAST = 0.002  # share of samples that is tried first
 _HALVINGS = 6  # of the range from there to 1, as ratios: to a tenth of the value

@@ -18,6 +18,7 @@ from pd.audit.reidentification import first_held_back
 from pd.dataset.images import Pixels
 
 COPIES, OTHER_PICTURES = "copies", "other_pictures"
+HARDLY = 0.5  # of members' other pictures: who recognises fewer sees copies alone reliably; ours
 MOST = 300  # pictures looked for, of each kind; ours
 
 Ints = npt.NDArray[np.int64]
