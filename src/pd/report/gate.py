@@ -127,7 +127,7 @@ def verdict_words(arm: Mapping[str, Any], *, split_drawn: bool) -> Judged:
     leaks, clear = [], []
     for keys, words in (
         (("reid", "excess"), "pass for a person the generator learned from, beyond chance"),
-        (("extraction", "copies", "excess"), "are copies of that person's picture, beyond chance"),
+        (("extraction", "copies", "excess"), "are a copy of such a person's picture, beyond chance"),
         (("extraction", "excess"), "are a training picture made again and again"),
     ):
         figure = measure(dig(arm, *keys))
