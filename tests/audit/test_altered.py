@@ -78,7 +78,7 @@ def test_what_is_made_again_is_found_though_no_clique_is_large_or_exact(orl: Pri
     attack = copies_attack(members, strangers, bootstrap=100, seed=1)
     found = repeated(attack(np.concatenate([copies_made, others])), bootstrap=100, seed=1)
     assert found.hits[:30].mean() >= 0.9
-    assert found.hits[30:].mean() <= 0.05
+    assert found.hits[30:].mean() <= 0.15  # ten strangers set the threshold
     assert repeated(attack(others), bootstrap=100, seed=1).excess.low <= 0
 
 
