@@ -37,7 +37,7 @@ from pd.audit.reidentification import default_alpha
 from pd.config import Settings, parse_settings
 from pd.dataset.images import Pixels, from_tensor, to_tensor
 from pd.dataset.private import PrivateDataset
-from pd.filters.altered import AlteredCopies
+from pd.reid.altered_copies import AlteredCopies
 from pd.reid.augment import blur
 from pd.stages.limits import judge_limits
 

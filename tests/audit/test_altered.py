@@ -9,7 +9,7 @@ from pd.audit.attackers.thumbnails import Thumbnails
 from pd.audit.copies import copies_attack, repeated
 from pd.audit.disguises import WAYS, disguised
 from pd.dataset.private import PrivateDataset
-from pd.filters.altered import AlteredCopies
+from pd.reid.altered_copies import AlteredCopies
 
 _HARD = {
     "blurred to an eighth",

@@ -1,6 +1,6 @@
 """Copies of members' pictures, altered or not, as an attack; and those that are made again and again.
 
-The detector is the filter's (`pd.filters.altered`), which learns no people and so has no side; thresholds are the audit's own.
+The detector is the filter's (`pd.reid.altered_copies`), which learns no people and so has no side; thresholds are the audit's own.
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Reidentification, excess
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
-from pd.filters.altered import AlteredCopies
+from pd.reid.altered_copies import AlteredCopies
 
 NAME = "altered copies"
 

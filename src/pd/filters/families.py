@@ -17,7 +17,7 @@ from pd.reid.spaces.space import Space
 from pd.reid.spaces.whitening import Whitening
 from pd.seeds import derive
 
-ALTERED = "altered"  # a family without a space: `pd.filters.altered`
+ALTERED = "altered"  # a family without a space: `pd.reid.altered_copies`
 EACH = 2  # rows of an image in a gallery: as it is and mirrored, so that a candidate is embedded once
 
 

@@ -10,9 +10,9 @@ from torch import nn
 
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.filters.altered import AlteredCopies
 from pd.filters.families import EACH, both_ways, read_space, space_tensors
 from pd.filters.near_copy import POSES, NearCopyDetector
+from pd.reid.altered_copies import AlteredCopies
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery
