@@ -1,6 +1,7 @@
 """Copies of members' pictures, altered or not, as an attack; and those that are made again and again.
 
-The detector is the filter's (`pd.reid.altered_copies`), which learns no people and so has no side; thresholds are the audit's own.
+The detector, `pd.reid.altered_copies`, is the filter's too. It learns no people and so has no side; thresholds are the
+audit's own.
 """
 
 from dataclasses import replace
