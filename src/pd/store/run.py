@@ -114,6 +114,16 @@ class Run:
         return self.release / "report.html"
 
     @property
+    def sums(self) -> Path:
+        """The digests of all other files of the release."""
+        return self.release / "SHA256SUMS"
+
+    @property
+    def signature(self) -> Path:
+        """Of the digests, if a key was named."""
+        return self.release / "SHA256SUMS.sig"
+
+    @property
     def card(self) -> Path:
         return self.release / "README.md"
 
