@@ -62,6 +62,11 @@ class Run:
         return self.private / "sweep"
 
     @property
+    def purged(self) -> Path:
+        """What was removed of a finished run, if anything was."""
+        return self.private / "purged.json"
+
+    @property
     def report(self) -> Path:
         return self.private / "report.html"
 
