@@ -67,12 +67,10 @@ def test_a_purged_run_is_not_made_again_by_mistake(run: Run) -> None:
 
 def test_who_withdraws_is_found_in_every_run_that_learned_from_him(tmp_path: Path) -> None:
     rows = {"a": ["member", "member", "holdout"], "b": ["holdout", "member", "member"], "c": ["member"] * 3}
+    who = {"a": ["Jos\u00e9", "Jos\u00e9", "ann"], "b": ["Jos\u00e9", "ann", "ann"], "c": ["bob"] * 3}
     for name, splits in rows.items():
-        people = (
-            ["Jos\u00e9", "Jos\u00e9", "ann"] if name == "a" else ["Jos\u00e9", "ann", "ann"] if name == "b" else ["bob"] * 3
-        )
         Run(tmp_path / name).dataset.mkdir(parents=True)
-        pq.write_table(pa.table({"identity": people, "split": splits}), Run(tmp_path / name).dataset / "part-00000.parquet")
+        pq.write_table(pa.table({"identity": who[name], "split": splits}), Run(tmp_path / name).dataset / "part-00000.parquet")
     (tmp_path / "a" / "release").mkdir()
     (tmp_path / "no run").mkdir()
     found = [(one.run.name, one.split, one.images, one.released) for one in runs_with("Jose\u0301", tmp_path)]
