@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
@@ -34,7 +34,7 @@ TIMESTEPS = (25, 75, 125, 175, 225, 275, 325, 375)
 @torch.inference_mode()
 def row_losses(
     source: Components | Path,
-    images: Pixels,
+    images: Images,
     ids: Sequence[str],
     texts: Sequence[str],
     *,
@@ -48,7 +48,7 @@ def row_losses(
 
     Args:
         source: the model, which is copied, or a folder that `export` wrote.
-        images: (N, H, W, C) uint8, N at least 1.
+        images: (N, H, W, C) uint8, in memory or in files, N at least 1.
         ids: N names of the images; with the seed they fix the noise, another one for each timestep.
         texts: N captions; the empty one asks for the loss without any.
         seed: of the noise.
@@ -68,7 +68,7 @@ def row_losses(
     embedded = {text: embed(text_encoder, tokenize(parts.tokenizer, [text])) for text in dict.fromkeys(texts)}
     found = np.empty((len(images), len(timesteps)), np.float32)
     for start in range(0, len(images), batch):
-        rows = [min(row, len(images) - 1) for row in range(start, start + batch)]  # the last forward is filled up
+        rows = np.minimum(np.arange(start, start + batch), len(images) - 1)  # the last forward is filled up
         here = min(batch, len(images) - start)
         latents = autoencoder.encode(vae, images[rows], batch).to(target)
         noise = _noise(seed, [ids[row] for row in rows], (len(timesteps), *parts.latent_shape)).to(target)

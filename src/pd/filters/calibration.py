@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,11 @@ from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
 from pd.filters.gallery import load_gallery
 from pd.filters.near_copy import POSES
-from pd.filters.scorer import Scorer, likest
-from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
+from pd.filters.scorer import Scorer, likest, score_in_blocks
+from pd.reid.calibrate import Verification, calibrate, verification
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
+from pd.reid.pairs import pairs_of
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
@@ -45,6 +47,7 @@ class Measurements:
         pair_same: (P,) bool, whether a pair shows one person.
         further_score: (K - 1, N) float32, `score` by each further one of K networks.
         further_cosines: (K - 1, P) float32, `pair_cosines` of these.
+        pair_count: (K, P) int64, how many pairs each cosine of each network stands for; None: one.
     """
 
     verification: Verification
@@ -56,6 +59,7 @@ class Measurements:
     pair_same: npt.NDArray[np.bool_]
     further_score: npt.NDArray[np.float32]
     further_cosines: npt.NDArray[np.float32]
+    pair_count: npt.NDArray[np.int64] | None = None
 
 
 def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int) -> Measurements:
@@ -72,8 +76,9 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     """
     strangers = real.holdout_half("calibration", seed)
     rows = [embed(network, strangers.images) for network in networks]
-    (cosines, same), *others = (pairs_of(one, strangers.identities) for one in rows)
-    scores = Scorer(folder, folder).score(strangers.images)
+    (cosines, same, count), *others = (pairs_of(one, strangers.identities) for one in rows)
+    counts = [found for found in (count, *(further for _, _, further in others)) if found is not None]
+    scores = score_in_blocks(Scorer(folder, folder), strangers.images)
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
     stand_ins = list(_strange_members(members, folder, lacking, seed))
@@ -87,7 +92,8 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
         pair_cosines=cosines,
         pair_same=same,
         further_score=scores.further.T,
-        further_cosines=np.array([further for further, _ in others], np.float32).reshape(len(others), len(same)),
+        further_cosines=np.array([further for further, _, _ in others], np.float32).reshape(len(others), len(same)),
+        pair_count=np.stack(counts) if counts else None,
     )
 
 
@@ -117,11 +123,13 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     Re-identification's as `calibration` says; the near-copy detector's is always a stranger quantile.
     """
     reid, *further = (
-        calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)]).threshold
-        for score, cosines in [
-            (measured.score, measured.pair_cosines),
-            *zip(measured.further_score, measured.further_cosines, strict=True),
-        ]
+        calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)], count).threshold
+        for score, cosines, count in zip(
+            [measured.score, *measured.further_score],
+            [measured.pair_cosines, *measured.further_cosines],
+            [None] * (1 + len(measured.further_score)) if measured.pair_count is None else measured.pair_count,
+            strict=True,
+        )
     )
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
     near_copy = calibrate(strangers, measured.near_copy, people=measured.people).threshold
@@ -144,7 +152,7 @@ def unkept(measured: Measurements, calibration: CalibrationSettings, filters: Fi
 
 def write_measurements(measured: Measurements, folder: Path) -> None:
     """Write `strangers.safetensors` and `verification.json`."""
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "score": measured.score,
         "people": measured.people,
         "near_copy": measured.near_copy,
@@ -154,6 +162,8 @@ def write_measurements(measured: Measurements, folder: Path) -> None:
         "further_score": measured.further_score,
         "further_cosines": measured.further_cosines,
     }
+    if measured.pair_count is not None:
+        arrays["pair_count"] = measured.pair_count
     # safetensors writes the memory behind a strided array as it lies, that is wrongly.
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / _ARRAYS)
     write_json(folder / _FIGURES, asdict(measured.verification))

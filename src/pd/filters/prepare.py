@@ -29,7 +29,7 @@ def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Re
     for k in range(count):
         with reporter.task(f"network {k + 1} of {count}" if count > 1 else "network") as progress:
             seed = derive(settings.seed, "reid", *([k] if k else []))
-            networks.append(train(members.images, members.identities, settings.reid, seed, progress))
+            networks.append(train(members.images[:], members.identities, settings.reid, seed, progress))
     save_all(networks, folder)
     build_gallery(networks, members, folder)
     measured = measure(networks, folder, real, settings.seed)

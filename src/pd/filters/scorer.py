@@ -1,8 +1,8 @@
 """The likeness of images to the members, by both detectors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pd.config import digest_of
 from pd.dataset.images import mirrored
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
@@ -93,6 +94,19 @@ class Scorer:
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._members.ids[i] for i in index]
+
+
+def score_in_blocks(scorer: Scorer, images: Images, own: NDArray[np.int64] | None = None) -> Scores:
+    """What `scorer.score` says of images in memory or in files, however many."""
+    parts = [scorer.score(block, None if own is None else own[rows]) for rows, block in blocks(images)]
+    if len(parts) < 2:
+        return parts[0] if parts else scorer.score(images[:0])
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Scores)}
+    joined: dict[str, Any] = {
+        name: np.concatenate(found) if isinstance(found[0], np.ndarray) else [one for part in found for one in part]
+        for name, found in columns.items()
+    }
+    return Scores(**joined)
 
 
 def likest(

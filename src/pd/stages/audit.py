@@ -1,7 +1,7 @@
 """Audit: sample and attack every arm, and write what leaks to `private/audit.json`; what of that is public, to `release/`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from pd.audit.run import audit
 from pd.config import Settings
-from pd.dataset.images import Pixels, from_tensor
+from pd.dataset.images import Mode, Pixels, from_tensor
+from pd.dataset.parquet_images import Images, blocks
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder
@@ -28,15 +29,15 @@ from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_file
 from pd.store.run import Run
 
+_DECODED_BYTES = 16 << 20  # of pixels; an autoencoder's layers hold a hundred times as many
 _WEIGHTS = "model.safetensors"  # of a network that `pd reid` wrote
 
 
 def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
     refuse_own_networks(settings.audit.attackers, run.reid)
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.open(run.dataset)
     prompts = prompts_of(real, settings)
-    arms: dict[str, SyntheticDataset] = {}
     with write_folder(run.all_samples) as folder:
         for arm in settings.audit.arms:
             if arm in settings.audit.sampled_arms:
@@ -45,12 +46,10 @@ def execute(context: Context) -> Facts:
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
                 files = sorted((run.data if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
-                samples = replace(samples, images=samples.images[:])
             samples.write(folder / arm)
-            arms[arm] = samples
-    members = real.members()
+    arms: dict[str, SyntheticDataset] = {arm: SyntheticDataset.open(run.samples(arm)) for arm in settings.audit.arms}
     with reporter.task("audit") as progress:
-        round_trip = _round_trip(run.teacher, members.images, settings)
+        round_trip = partial(_round_trip, run.teacher, mode=settings.data.mode)
         figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run), shown="kept")
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
@@ -95,7 +94,10 @@ def _model(run: Run, arm: str) -> Path:
     return {"teacher": run.teacher, "filtered": run.model}.get(arm) or run.arm(arm)
 
 
-def _round_trip(model: Path, images: Pixels, settings: Settings) -> Pixels:
+def _round_trip(model: Path, images: Images, *, mode: Mode) -> Pixels:
     """Images through the teacher's autoencoder and back: what of a person it can carry at all."""
     vae = load(model).vae
-    return from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, images)), settings.data.mode)
+    parts = []
+    for _, block in blocks(images, _DECODED_BYTES):
+        parts.append(from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, block)), mode))
+    return np.concatenate(parts)

@@ -8,7 +8,7 @@ from pd.store.atomic import write_folder
 
 def execute(context: Context) -> Facts:
     run = context.run
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.open(run.dataset)
     with write_folder(run.reid) as folder:
         found = prepare(real, context.settings, folder, context.reporter).verification
     return {"holdout_auc": found.auc, "holdout_rank1": found.rank1, "members": len(set(real.members().identities))}

@@ -27,7 +27,7 @@ from pd.store.run import Run
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     public = json.loads(run.release_audit.read_text(encoding="utf-8"))
-    kept = SyntheticDataset.read(run.data)
+    kept = SyntheticDataset.open(run.data)
     write_card(
         run.card,
         public,
@@ -50,7 +50,7 @@ def execute(context: Context) -> Facts:
 def _report_data(context: Context, run: Run) -> ReportData:
     settings = context.settings
     records = {stage: record for stage in BY_NAME["report"].needs if (record := read_record(run.record(stage)))}
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.read_words(run.dataset)
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     audit = _audit(run)

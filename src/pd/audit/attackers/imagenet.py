@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pd.audit.attackers.base import Rows, unit
 from pd.audit.attackers.views import views
 from pd.audit.attackers.whitening import Whitening
-from pd.audit.efficientnet import middle_features, middle_features_of
+from pd.audit.efficientnet import BATCH, middle_features, middle_features_of
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 
 # Of the side, so 3 px of 32: the best of 0, 1, 1.6, 2.2 and 3 px against samples of one prototype teacher of the faces
 # (excess 0.00, 0.20, 0.48, 0.60, 0.66; on its real photographs 0.95 to 0.98). Chosen on those samples and people, with an
@@ -22,10 +23,11 @@ class ImageNet:
     def __init__(self) -> None:
         self._whitening: Whitening | None = None
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn the projection; the network itself stays as ImageNet left it."""
-        pictures, people = views(images, identities, seed=seed, steps=steps)
-        self._whitening = Whitening.learn(unit(middle_features_of(pictures, blur_share=BLUR)), people)
+        seen = views(images, identities, seed=seed, steps=steps)
+        rows = middle_features_of(seen.batches(BATCH), blur_share=BLUR)
+        self._whitening = Whitening.learn(unit(rows), seen.people)
 
     def embed(self, images: Pixels) -> Rows:
         """(N, k) unit rows."""

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from pd.audit.attackers.base import Rows, unit
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 
 SIDE = 16
 
@@ -24,7 +25,7 @@ class Thumbnails:
 
     name = "thumbnails"
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Nothing to learn."""
 
     def embed(self, images: Pixels) -> Rows:

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from pd.audit.attackers.base import Rows
 from pd.audit.attackers.thumbnails import Thumbnails, thumbnails
 from pd.audit.attackers.views import views
 from pd.audit.attackers.whitening import Whitening
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
+
+_BATCH = 256
 
 
 class Whitened:
@@ -21,11 +23,11 @@ class Whitened:
         self._plain = Thumbnails()
         self._whitening: Whitening | None = None
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn the scatter within a person from augmented views."""
-        pictures, people = views(images, identities, seed=seed, steps=steps)
-        rows = np.concatenate([thumbnails(block[:, : images.shape[3]]) for block in torch.split(pictures, 4096)])
-        self._whitening = Whitening.learn(rows, people)
+        seen = views(images, identities, seed=seed, steps=steps)
+        rows = np.concatenate([thumbnails(batch[:, : images.shape[3]]) for batch in seen.batches(_BATCH)])
+        self._whitening = Whitening.learn(rows, seen.people)
 
     def embed(self, images: Pixels) -> Rows:
         """(N, k) unit rows."""
