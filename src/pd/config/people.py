@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import AnyPath, Positive, Section, Share
+from pd.config.base import AnyPath, Family, Positive, Section, Share
 
 
 class DataSettings(Section):
@@ -61,6 +61,11 @@ class ReidSettings(Section):
     weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
     networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
+    spaces: tuple[Family, ...] = Field(
+        ("whitened", "imagenet"),
+        description="spaces learned from calibration people, in which candidates are scored, too: whitened (thumbnails), "
+        "imagenet (middle features of a public network), gradients (edges)",
+    )
     dim: Positive = Field(128, description="embedding dimensions")
     steps: Positive = Field(300, description="training steps")
     identities_per_batch: Positive = Field(16, description="identities in a batch")

@@ -93,7 +93,9 @@ class SyntheticDataset:
                 ]
                 columns = [pa.array(ids), pa.array(structs, IMAGE), pa.array(self.prompts[rows], pa.string())]
                 columns += [pa.array(values[rows], pa.float64()) for values in self.labels.values()]
-                pq.write_table(pa.table(columns, schema=schema), target / f"part-{shard:05d}.parquet", row_group_size=GROUP_ROWS)
+                pq.write_table(
+                    pa.table(columns, schema=schema), target / f"part-{shard:05d}.parquet", row_group_size=GROUP_ROWS
+                )
 
 
 def _files(source: Path | Sequence[Path]) -> list[Path]:

@@ -1,5 +1,6 @@
 """The likeness of images to the members, by both detectors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
+from pd.filters.families import EACH
 from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
@@ -36,6 +38,7 @@ class Scores:
         near_copy_nearest: id of the member image that it is with.
         further: (N, K - 1) float32, re-identification by each further one of K networks.
         sketch: (N, SKETCH) int8, by which near-duplicates are found.
+        families: learned space -> (N,) float32, the largest cosine in it.
     """
 
     score: NDArray[np.float32]
@@ -44,6 +47,7 @@ class Scores:
     near_copy_nearest: list[str]
     further: NDArray[np.float32]
     sketch: NDArray[np.int8]
+    families: Mapping[str, NDArray[np.float32]]
 
 
 class OpensGallery(Protocol):
@@ -81,7 +85,8 @@ class Scorer:
         """
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
-            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8))
+            nobody = {space.kind: none[:, 0] for space in self._members.spaces}
+            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8), nobody)
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
             for network, gallery in zip(self._networks, self._members.reid, strict=True)
@@ -90,7 +95,12 @@ class Scorer:
         described, compare = describe(images), self._members.detector.compare
         turned = compare(describe(mirrored(images)))
         near_copy, pose = likest(self._members.near_copy, compare(described), turned, own, len(POSES))
-        return Scores(score, self._names(member), near_copy, self._names(pose // len(POSES)), further, sketches(described))
+        families = {
+            space.kind: nearest_row(gallery, space.embed(images), own, EACH)[0]
+            for space, gallery in zip(self._members.spaces, self._members.families, strict=True)
+        }
+        named = self._names(member), self._names(pose // len(POSES))
+        return Scores(score, named[0], near_copy, named[1], further, sketches(described), families)
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._members.ids[i] for i in index]
@@ -102,11 +112,14 @@ def score_in_blocks(scorer: Scorer, images: Images, own: NDArray[np.int64] | Non
     if len(parts) < 2:
         return parts[0] if parts else scorer.score(images[:0])
     columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Scores)}
-    joined: dict[str, Any] = {
-        name: np.concatenate(found) if isinstance(found[0], np.ndarray) else [one for part in found for one in part]
-        for name, found in columns.items()
-    }
-    return Scores(**joined)
+    return Scores(**{name: _joined(found) for name, found in columns.items()})
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Arrays, lists, or mappings to arrays, one after the other."""
+    if isinstance(parts[0], Mapping):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [one for part in parts for one in part]
 
 
 def likest(
@@ -125,11 +138,11 @@ def likest(
         own: (N,) an image of the gallery for each, whose rows do not count; None: all do.
         each: rows that an image has in the gallery.
     """
-    (one, at_one), (two, at_two) = (_nearest(gallery, rows, own, each) for rows in (plain, turned))
+    (one, at_one), (two, at_two) = (nearest_row(gallery, rows, own, each) for rows in (plain, turned))
     return np.maximum(one, two), np.where(two > one, at_two, at_one)
 
 
-def _nearest(
+def nearest_row(
     gallery: Gallery | ShardedGallery, rows: NDArray[np.float32], own: NDArray[np.int64] | None, each: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The best row of each query, but for those of its own image."""

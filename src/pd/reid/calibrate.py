@@ -152,9 +152,7 @@ def _stranger_quantile(strangers: NDArray[np.float64], q: float, people: ArrayLi
     return float(np.nextafter(np.float32(strangers[order[kept]]), np.float32(np.inf)))
 
 
-def _logistic(
-    cosines: NDArray[np.float64], same: NDArray[np.bool_], count: NDArray[np.int64] | None
-) -> tuple[float, float]:
+def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_], count: NDArray[np.int64] | None) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
     if not same.any() or same.all():

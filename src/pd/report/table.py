@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pd.report.words import ARMS, decimal, dig, fidelity_label, is_number, measure, percent, why
+from pd.report.words import ARMS, WITHHELD, decimal, dig, fidelity_label, is_number, measure, percent, why
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,8 @@ def _attributes(entries: list[Any]) -> list[Row]:
         label = dig(entry, "attributes", "worst")
         if not isinstance(label, str):
             return Cell(note=why(entry, "attributes"))
+        if label == WITHHELD:
+            return Cell(note=label)
         return _figure(entry, "attributes", "by_label", label, "advantage", form=decimal, note=label)
 
     return [

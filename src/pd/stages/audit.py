@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pd.audit.run import audit
-from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, from_tensor
 from pd.dataset.parquet_images import Images, blocks
 from pd.dataset.private import PrivateDataset
+from pd.dataset.shared import shared_labels
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder
 from pd.diffusion.export import load
@@ -57,6 +57,8 @@ def execute(context: Context) -> Facts:
         found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
+    k = settings.generate.prompt_k
+    figures["shared"] = {"k": k, "labels": shared_labels(real.members().labels, real.members().identities, k)}
     write_json(run.audit, figures)
     write_json(run.release_audit, public_audit(figures))
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}

@@ -53,7 +53,7 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
 
     scorer = Scorer(private / "reid", private / "reid")
     filtered = json.loads(counts.read_text(encoding="utf-8"))
-    thresholds = Thresholds(**filtered["thresholds"])
+    thresholds = Thresholds.from_json(filtered["thresholds"])
 
     def above(images: Pixels) -> npt.NDArray[np.float32]:
         scores = scorer.score(images)

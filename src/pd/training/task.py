@@ -101,6 +101,7 @@ class Task(Protocol):
 
     def prepare(self, work: Path) -> None:
         """Make caches under `work`. Idempotent; rank 0 calls it before the others build."""
+        return
 
     def build(self) -> nn.Module:
         """The module before its training, a function of the task alone. What is trained has `requires_grad`."""
@@ -117,6 +118,7 @@ class Task(Protocol):
 
     def after_step(self, module: nn.Module, step: int) -> None:
         """After the optimiser's step: average teachers, queues, centres. The same on every rank."""
+        return
 
     def extra_state(self) -> Mapping[str, Tensor]:
         """Tensors besides the module's and the optimiser's that a resumed training needs."""
@@ -124,6 +126,7 @@ class Task(Protocol):
 
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         """Take back what `extra_state` gave."""
+        return
 
     def export(self, module: nn.Module, folder: Path) -> Facts:
         """Write the finished module (averaged weights, evaluation mode) into `folder`, safetensors and JSON only."""

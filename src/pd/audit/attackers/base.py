@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +10,7 @@ import numpy.typing as npt
 from pd.audit.nearest import Nearest
 from pd.dataset.images import Pixels, mirrored
 from pd.dataset.parquet_images import Images, blocks
-
-Rows = npt.NDArray[np.float32]
+from pd.reid.spaces.whitening import Rows
 
 
 class Attacker(Protocol):
@@ -67,9 +66,3 @@ def nearest(
 ) -> Nearest:
     """The gallery image that each query is most like, mirror images included; pairs of equal `same` do not count."""
     return Nearest.in_blocks(lambda rows: similarity(queries[rows], gallery), len(queries), len(gallery.rows), same)
-
-
-def unit(rows: npt.NDArray[np.floating[Any]]) -> Rows:
-    """Rows of unit length; a row of zeros stays zero."""
-    scaled: Rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
-    return scaled.astype(np.float32)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pd.audit.attackers.base import Rows, unit
 from pd.dataset.images import Pixels, to_tensor
 from pd.dataset.parquet_images import Images
 from pd.errors import UserError
+from pd.reid.spaces.whitening import Rows, unit
 
 _WHERE = "audit.attackers"
 _BATCH = 64

@@ -16,7 +16,7 @@ from pd.reid.augment import blur
 
 SIDE = 64  # pixels that the network is given; 32 px faces gain nothing from more, and time grows with the square
 MIDDLE_BLOCK = 10  # of 16: sees parts of a face and still knows where they are (stride 16, 112 channels)
-BATCH = 64
+_BATCH = 64
 
 
 def middle_features(images: Images, *, blur_share: float) -> npt.NDArray[np.float32]:
@@ -35,9 +35,9 @@ def middle_features(images: Images, *, blur_share: float) -> npt.NDArray[np.floa
     return _of_batches(_batches(images), blur_share, to_top=False)
 
 
-def middle_features_of(batches: Iterable[Tensor], *, blur_share: float) -> npt.NDArray[np.float32]:
-    """The same for batches of (n, 3, H, W) float32 in [-1, 1]."""
-    return _of_batches(batches, blur_share, to_top=False)
+def middle_features_of(views: Tensor, *, blur_share: float) -> npt.NDArray[np.float32]:
+    """The same for (N, 3, H, W) float32 in [-1, 1]."""
+    return _of_batches(torch.split(views, _BATCH), blur_share, to_top=False)
 
 
 def top_features(images: Images) -> npt.NDArray[np.float32]:
@@ -46,7 +46,7 @@ def top_features(images: Images) -> npt.NDArray[np.float32]:
 
 
 def _batches(images: Images) -> Iterator[Tensor]:
-    return (to_tensor(images[at : at + BATCH]) for at in range(0, len(images), BATCH))
+    return (to_tensor(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH))
 
 
 def _of_batches(batches: Iterable[Tensor], blur_share: float, *, to_top: bool) -> npt.NDArray[np.float32]:

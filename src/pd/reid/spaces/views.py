@@ -1,4 +1,4 @@
-"""Augmented views to train an attacker on: blurred, noisy, low-resolution, moved."""
+"""Augmented views to learn a space from: blurred, noisy, low-resolution, moved."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pd.audit.estimate import number
 from pd.dataset.images import Pixels, to_tensor
 from pd.dataset.parquet_images import Images, blocks
 from pd.reid.augment import augment
@@ -72,4 +71,5 @@ def views(images: Images, identities: Sequence[str], *, seed: int, steps: int) -
     most = max(4 * steps, 2)
     order = np.random.default_rng(seed).permutation(len(images))[:most]
     each = int(np.clip(VIEWS_PER_STEP * steps // len(order), 1, _MOST_VIEWS))
-    return Views(images[order], each, np.tile(number(identities)[order], each + 1), seed)
+    who = np.unique(np.asarray(identities, dtype=str), return_inverse=True)[1]
+    return Views(images[order], each, np.tile(who[order], each + 1), seed)
