@@ -1,5 +1,6 @@
 """Images that stay in the Parquet files that hold them, and are decoded as they are asked for."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -114,6 +115,19 @@ def blocks(images: Images, most: int = BLOCK_BYTES) -> Iterator[tuple[slice, Pix
     for start in range(0, len(images), rows):
         here = slice(start, min(start + rows, len(images)))
         yield here, images[here]
+
+
+def images_digest(images: Images) -> str:
+    """16 hex digits that name images: of their pixels, or of names, sizes and times of their files and which rows they are."""
+    whole = hashlib.sha256(repr(tuple(images.shape)).encode())
+    if isinstance(images, ParquetImages):
+        for file in images.files:
+            info = file.stat()
+            whole.update(f"{file.name} {info.st_size} {info.st_mtime_ns}\n".encode())
+        whole.update(images.rows.astype(np.int64).tobytes())
+    else:
+        whole.update(np.ascontiguousarray(images).data)
+    return whole.hexdigest()[:16]
 
 
 def rows_of(images: Images, rows: npt.NDArray[np.int64]) -> Images:
