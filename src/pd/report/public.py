@@ -39,7 +39,7 @@ _REID = {
     "attacker": WORDS,
     **_RATES,
     "power": _POWER,
-    "by_attacker": {"*": {**_RATES, "power": _POWER}},
+    "by_attacker": {"*": {**_RATES, "power": _POWER, "voted": NUMBER}},
 }
 _UTILITY = {"auc": _ESTIMATE, "labels": {"@": _ESTIMATE}, "skipped": {"@": WORDS}}
 _DISTANCE = {
@@ -74,6 +74,7 @@ _ARM = {
         "compared": NUMBER,
         "features": WORDS,
     },
+    "best_match": {how: {**_MEMBERSHIP, "attacker": WORDS, "by_attacker": {"*": _ESTIMATE}} for how in ("single", "averaged")},
     "membership": {"loss": _MEMBERSHIP, "likelihood_ratio": _MEMBERSHIP},
     "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
 }

@@ -54,7 +54,17 @@ def execute(context: Context) -> Facts:
     arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audit.arms}
     with reporter.task("audit") as progress:
         round_trip = partial(_round_trip, run.teacher, mode=settings.data.mode, map_rows=map_rows)
-        figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run), shown="kept")
+        figures = audit(
+            real,
+            arms,
+            round_trip,
+            settings.audit,
+            settings.seed,
+            progress,
+            _kept(run),
+            shown="kept",
+            voted=settings.filter.families,
+        )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models, map_rows) if models else {}
     for name, found in figures["arms"].items():
