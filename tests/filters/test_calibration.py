@@ -17,7 +17,7 @@ def measured(faces, tmp_path_factory):
     networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
     save_all(networks, folder)
     build_gallery(networks, faces.members(), folder, learn_spaces(["whitened"], faces, seed=7))
-    return measure(networks, folder, faces, seed=7)
+    return measure(folder, faces, seed=7)
 
 
 def test_strangers_are_the_calibration_half(measured):

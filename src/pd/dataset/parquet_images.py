@@ -44,7 +44,12 @@ class ParquetImages:
                 if size := found.row_group(group).num_rows:
                     groups.append((number, group, total))
                     total += size
-        whole = cls(tuple(files), np.array(groups, np.int64).reshape(-1, 3), (total, 0, 0, 1), np.arange(total))
+        whole = cls(
+            tuple(file.absolute() for file in files),
+            np.array(groups, np.int64).reshape(-1, 3),
+            (total, 0, 0, 1),
+            np.arange(total),
+        )
         if not total:
             return whole
         with pq.ParquetFile(files[groups[0][0]]) as parquet:

@@ -1,7 +1,7 @@
 """Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,21 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch import nn
 
 from pd.config import CalibrationSettings, FilterSettings
 from pd.dataset.images import mirrored
+from pd.dataset.mapping import MapRows, array_of, map_here
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
 from pd.filters.families import among_members, taught_by_others
-from pd.filters.gallery import MemberGallery, load_gallery
+from pd.filters.gallery import MemberGallery, load_gallery, member_rows
 from pd.filters.near_copy import POSES
-from pd.filters.scorer import Scorer, likest, score_in_blocks
+from pd.filters.scored_rows import ScoredRows, further_of, rows_by_network
+from pd.filters.scorer import likest
 from pd.reid.calibrate import Verification, calibrate, verification
-from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.pairs import pairs_of
 from pd.store.atomic import write_json
@@ -67,23 +67,24 @@ class Measurements:
     pair_count: npt.NDArray[np.int64] | None = None
 
 
-def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int) -> Measurements:
+def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = map_here) -> Measurements:
     """Measure both detectors.
 
     Args:
-        networks: the re-identification networks.
-        folder: holds them and the member gallery.
+        folder: holds the re-identification networks and the member gallery.
         real: members and hold-out.
         seed: the run's, which halves the hold-out people.
+        map_rows: scores the strangers; by default this process.
 
     Raises:
         UserError: fewer than 4 hold-out identities.
     """
     strangers = real.holdout_half("calibration", seed)
-    rows = [embed(network, strangers.images) for network in networks]
+    function = ScoredRows(folder.absolute(), strangers.images)
+    scored = map_rows(function, f"strangers-{function.key}")
+    rows = rows_by_network(scored)
     (cosines, same, count), *others = (pairs_of(one, strangers.identities) for one in rows)
     counts = [found for found in (count, *(further for _, _, further in others)) if found is not None]
-    scores = score_in_blocks(Scorer(folder, folder), strangers.images)
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
     found = load_gallery(folder)
@@ -92,13 +93,13 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     people = [*strangers.identities, *(f"member {k}" for k, some in enumerate(stand_ins) for _ in some)]
     return Measurements(
         verification=verification(rows[0], strangers.identities),
-        score=scores.score,
+        score=array_of(scored, "score"),
         people=np.unique(people, return_inverse=True)[1],
-        near_copy=np.concatenate([scores.near_copy, *stand_ins]),
-        member_score=_likest_other(embed(networks[0], members.images)),
+        near_copy=np.concatenate([array_of(scored, "near_copy"), *stand_ins]),
+        member_score=_likest_other(member_rows(folder)),
         pair_cosines=cosines,
         pair_same=same,
-        further_score=scores.further.T,
+        further_score=further_of(scored),
         further_cosines=np.array([further for further, _, _ in others], np.float32).reshape(len(others), len(same)),
         families={
             space.kind: np.concatenate(

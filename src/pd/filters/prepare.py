@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pd.config import Settings
+from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.private import PrivateDataset
 from pd.filters.calibration import Measurements, measure, write_measurements
 from pd.filters.families import learn_spaces
@@ -13,7 +14,9 @@ from pd.reid.train import train
 from pd.seeds import derive
 
 
-def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Reporter) -> Measurements:
+def prepare(
+    real: PrivateDataset, settings: Settings, folder: Path, reporter: Reporter, map_rows: MapRows = map_here
+) -> Measurements:
     """Train the re-identification networks on the members, learn the spaces and measure all of them on hold-out people.
 
     Args:
@@ -21,6 +24,7 @@ def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Re
         settings: of the run; `reid` and `seed` count.
         folder: gets the networks, the gallery and the measurements; private.
         reporter: shows the training.
+        map_rows: computes the gallery's rows and scores strangers; by default this process.
 
     Raises:
         UserError: too few people on one side.
@@ -33,7 +37,7 @@ def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Re
             networks.append(train(members.images[:], members.identities, settings.reid, seed, progress))
     save_all(networks, folder)
     spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
-    build_gallery(networks, members, folder, spaces)
-    measured = measure(networks, folder, real, settings.seed)
+    build_gallery(networks, members, folder, spaces, map_rows)
+    measured = measure(folder, real, settings.seed, map_rows)
     write_measurements(measured, folder)
     return measured

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pd.config import digest_of
 from pd.dataset.images import mirrored
@@ -75,6 +76,11 @@ class Scorer:
                 where=str(reid_folder),
                 fix="build it again: pd reid",
             )
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The re-identification networks."""
+        return list(self._networks)
 
     def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> Scores:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum.
