@@ -4,8 +4,8 @@
     python benchmarks/hospital.py --images 1000 2000           # the same, smaller; 4 pictures a person
     python benchmarks/hospital.py --last                       # print the stored figures without running
 
-Pictures are made by id from real faces: two faces are mixed to a person, and each picture of the person is moved, turned, toned
-and mirrored. Every stage of `pd run` is on, with networks that are as small as they get, for this is about memory; then
+Pictures are made by id from real faces: two faces are mixed to a person, and each picture of the person is moved, turned,
+toned and mirrored. Every stage of `pd run` is on, with networks that are as small as they get, for this is about memory; then
 `pd verify`. Both sizes differ in nothing but the number of pictures and people. The larger run is killed (SIGKILL) once in each of
 three stages and the same command goes on.
 
