@@ -15,7 +15,6 @@ from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
 from pd.dataset.private import PrivateDataset
-from pd.dataset.shared import shared_labels
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
@@ -26,7 +25,7 @@ from pd.report.public import public_audit
 from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
 from pd.stages.membership import infer_membership
-from pd.stages.prompts import prompts_of
+from pd.stages.prompts import prompts_of, shared_of
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_file
@@ -71,8 +70,7 @@ def execute(context: Context) -> Facts:
         found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
-    k = settings.generate.prompt_k
-    figures["shared"] = {"k": k, "labels": shared_labels(real.members().labels, real.members().identities, k)}
+    figures["shared"] = shared_of(real, settings)
     write_json(run.audit, figures)
     write_json(run.release_audit, public_audit(figures))
     map_rows.done()
