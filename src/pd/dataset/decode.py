@@ -162,9 +162,6 @@ def _decode(data: bytes, settings: DataSettings) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.load()
         bright = _eight_bits(ImageOps.exif_transpose(picture), picture.format)
-<<<<<<< HEAD
-        upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
-=======
         return finish(bright, settings)
 
 
@@ -175,9 +172,6 @@ def finish(bright: Image.Image, settings: DataSettings) -> Decoded:
         BadImage: its colours cannot be converted.
     """
     upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
-    whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
-    whole.update(upright.tobytes())
->>>>>>> main
     pixels = np.asarray(_resize(upright, settings))
     digest = _digest(upright.mode, upright.size, upright.tobytes())
     return Decoded(pixels.reshape(settings.size, settings.size, -1), digest, *upright.size, coloured)
