@@ -59,8 +59,10 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         with tempfile.TemporaryDirectory(prefix="pd-fingerprints-") as scratch:
             with reporter.task("images") as progress:
                 ingest(settings.data, derive(settings.seed, "split"), Path(scratch), progress)
+            real = PrivateDataset.read_words(Path(scratch))
+            planted = _planted(real, doses, settings.seed)  # refuses doses, so before anything is made
             with write_folder(target) as folder:
-                _write_marked(Path(scratch), doses, settings.seed, folder / "images.parquet")
+                _write_marked(Path(scratch), real, planted, folder / "images.parquet")
                 write_json(folder / made.name, asked)
     push(target)
     # A crop would move the marks, and then they could not be looked for at their places.
@@ -135,10 +137,8 @@ def _planted(real: PrivateDataset, doses: Sequence[int], seed: int) -> list[Plan
     return choose(doses, sum(split == "member" for split in real.splits), derive(seed, "fingerprints"))
 
 
-def _write_marked(folder: Path, doses: Sequence[int], seed: int, out: Path) -> None:
+def _write_marked(folder: Path, real: PrivateDataset, planted: Sequence[Planted], out: Path) -> None:
     """Write a manifest with all columns of an ingested data set but its ids, and marks in members' images."""
-    real = PrivateDataset.read_words(folder)
-    planted = _planted(real, doses, seed)
     members = np.flatnonzero(np.array(real.splits) == "member")
     marks = defaultdict[int, list[Planted]](list)
     for one in planted:
