@@ -135,6 +135,11 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
         if stage not in wanted or _why_run(stage, read_record(run.record(name)), run, settings) is None:
             continue
         try:
+            if model.trained is not None:
+                from pd.diffusion.elsewhere import check_trained  # brings diffusers
+
+                check_trained(model)
+                continue
             split_batch(model)
             if model.base is not None:
                 from pd.diffusion import pretrained  # brings diffusers
@@ -266,8 +271,8 @@ def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
     for need in stage.needs:
         record = read_record(run.record(need))
         inputs[need] = digest_of(record.outputs) if record else "missing"
-    if stage.source:
-        inputs["source"] = stage.source(settings)
+    if stage.source and (source := stage.source(settings)):
+        inputs["source"] = source
     return inputs
 
 

@@ -38,6 +38,15 @@ def _released(settings: Settings) -> str:
     return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
+def _trained(settings: Settings) -> str:
+    """Changes when a teacher that was trained elsewhere does, by name, size or time of a file: it may have gigabytes."""
+    folder = settings.teacher.trained
+    if folder is None:
+        return ""
+    found = [(path, path.stat()) for path in sorted(folder.expanduser().rglob("*")) if path.is_file()]
+    return digest_of([(str(path), info.st_size, info.st_mtime_ns) for path, info in found])
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the method.
@@ -85,6 +94,7 @@ STAGES = (
         needs=("ingest",),
         keys=("teacher", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.teacher],
+        source=_trained,
     ),
     Stage(
         name="generate",
