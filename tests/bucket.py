@@ -1,7 +1,7 @@
 """S3 servers of their own processes, for tests, on free ports of this machine.
 
-Two of unlike makers: moto's, which answers as Amazon's does, and the MinIO inside of `juicefs gateway`, over SQLite and a folder, which
-knows no uploads with trailing checksums.
+Two of unlike makers: moto's, which answers as Amazon's does, and the MinIO inside of `juicefs gateway`, over SQLite and a
+folder, which knows no uploads with trailing checksums.
 """
 
 import contextlib
@@ -45,9 +45,7 @@ class Server:
             "AWS_SECRET_ACCESS_KEY": _SECRET,
             "AWS_EC2_METADATA_DISABLED": "true",
         }
-        self.s3 = fs.S3FileSystem(
-            access_key=_KEY, secret_key=_SECRET, endpoint_override=self.url, allow_bucket_creation=True
-        )
+        self.s3 = fs.S3FileSystem(access_key=_KEY, secret_key=_SECRET, endpoint_override=self.url, allow_bucket_creation=True)
         self.s3.create_dir(BUCKET)
 
     def start(self) -> "subprocess.Popen[bytes]":

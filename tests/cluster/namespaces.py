@@ -1,7 +1,7 @@
 """Machines with addresses, names, /etc/hosts, /tmp/ray and /dev/shm of their own, on one: Linux namespaces joined by a bridge.
 
-Each is a process that sleeps in namespaces of its own (network, host name, mounts); the bridge is in another's. All of it is gone
-when these processes are: nothing of the real machine's network is touched, and nothing has a name that others could meet.
+Each is a process that sleeps in namespaces of its own (network, host name, mounts); the bridge is in another's. All of it is
+gone when these processes are: nothing of the real machine's network is touched, and nothing has a name that others could meet.
 """
 
 import os
@@ -77,7 +77,9 @@ class Machine:
         for pid, device in ((self.pid, "eth0"), (self.switch, f"to-{self.name}")):
             _inside(pid, "tc", "qdisc", "del", "dev", device, "root", check=False)
             if rate:
-                _inside(pid, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "400ms")
+                _inside(
+                    pid, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "400ms"
+                )
 
     def kill(self) -> None:
         """End all that runs there, at once; the namespaces stay, until the whole is taken down."""

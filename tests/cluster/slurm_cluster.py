@@ -4,7 +4,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +93,7 @@ class Slurm:
         return found[1]
 
     def until(self, job: str, *states: str, log: Path, within: float = 600, says: str = "") -> str:
-        """Wait until a job is in one of these states, or its log has these words; AssertionError with the log when time is up."""
+        """Wait until a job is in one of these states, or its log has these words; else AssertionError with the log."""
         end = time.monotonic() + within
         while time.monotonic() < end:
             state, text = self.state(job), log.read_text(errors="replace") if log.exists() else ""
@@ -129,7 +128,9 @@ def slurm(*names: str, grace: int = 60, path: str | None = None) -> Iterator[Slu
             for name in names:
                 (folder / name / "spool").mkdir(parents=True)
             (folder / "state").mkdir()
-            lines = [f"NodeName={node.name} NodeAddr={node.address} CPUs={CPUS} RealMemory=8000 State=UNKNOWN" for node in nodes]
+            lines = [
+                f"NodeName={node.name} NodeAddr={node.address} CPUs={CPUS} RealMemory=8000 State=UNKNOWN" for node in nodes
+            ]
             conf = _CONF.format(
                 controller=names[0], address=nodes[0].address, folder=folder, nodes="\n".join(lines), grace=grace
             )
@@ -147,8 +148,14 @@ def slurm(*names: str, grace: int = 60, path: str | None = None) -> Iterator[Slu
                 for node in nodes:
                     node.start("slurmd", "-D", "-N", node.name, env=environment, log=log)
                 running = Slurm(nodes, folder, environment)
-                _wait(lambda: running.run("sinfo", "-h", "-t", "idle", "-o", "%D", check=False).strip() == str(2 * len(names)) or
-                      running.run("sinfo", "-h", "-p", "low", "-t", "idle", "-o", "%D", check=False).strip() == str(len(names)), folder)
+                _wait(
+                    lambda: (
+                        running.run("sinfo", "-h", "-t", "idle", "-o", "%D", check=False).strip() == str(2 * len(names))
+                        or running.run("sinfo", "-h", "-p", "low", "-t", "idle", "-o", "%D", check=False).strip()
+                        == str(len(names))
+                    ),
+                    folder,
+                )
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
