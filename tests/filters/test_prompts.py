@@ -33,6 +33,12 @@ def test_a_label_travels_only_where_all_images_agree():
     assert labels["age"] == (None, None)
 
 
+def test_a_label_of_few_people_travels_nowhere_not_even_its_name():
+    labels = {**LABELS, "rare": np.array([1.0] + [0.0] * 9), "twice": np.array([1.0, 1.0] + [0.0] * 8)}
+    assert set(choose_prompts(CAPTIONS, PEOPLE, labels, 3).labels) == {"glasses", "age"}
+    assert set(choose_prompts(CAPTIONS, PEOPLE, labels, 2).labels) == {"glasses", "age", "twice"}
+
+
 def test_no_caption_is_shared_enough():
     with pytest.raises(UserError, match="no caption is shared by 4 member identities") as caught:
         choose_prompts(CAPTIONS, PEOPLE, {}, 4)

@@ -168,6 +168,7 @@ def audit(kept, threshold, reasons):
             "filtered": arm(0.08, between(0.03, 0.01, 0.05), between(0.861, 0.82, 0.89), 38.7),
         },
         "real": {"utility": {"auc": between(0.91, 0.88, 0.94)}, "round_trip": {"excess": between(0.97, 0.93, 1.0)}},
+        "shared": {"k": 3, "labels": ["beard", "glasses"]},
     }
 
 

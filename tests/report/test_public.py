@@ -6,6 +6,7 @@ from audits import between, every_attack
 
 from pd.config import Settings
 from pd.report.public import public_audit, public_settings
+from pd.report.verdict import verdict
 
 
 def test_all_figures_pass_but_those_of_single_people(report_data):
@@ -18,6 +19,7 @@ def test_all_figures_pass_but_those_of_single_people(report_data):
     assert audit["arms"]["kept"].pop("closest")
     for arm in audit["arms"].values():
         assert arm["utility"].pop("subgroups")
+    assert public.pop("verdict") == verdict(audit).as_json()
     assert public == audit
 
 
@@ -30,6 +32,7 @@ def test_what_nobody_has_thought_of_stays():
         "filter": {"cost": {"by_label": {"glasses": {"1": between(0.1, 0, 0.2), "s7": between(0.1, 0, 0.2)}}}, "kept": "s7"},
         "real": {"n": {"members": 200, "s7": 10}},
         "names": ["s7"],
+        "shared": {"k": 3, "labels": ["glasses"]},
     }
     public = public_audit(audit)
     assert "s7" not in json.dumps(public)

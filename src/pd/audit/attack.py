@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attackers.base import Attacker, Embedded, Rows, nearest, similarity
+from pd.audit.attackers.base import Attacker, Embedded, nearest, similarity
 from pd.audit.circles import Circles
 from pd.audit.estimate import number
 from pd.audit.nearest import Similarity
@@ -14,6 +14,7 @@ from pd.audit.planted import jittered
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
+from pd.reid.spaces.whitening import Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from pd.audit.attackers.base import Embedded, Rows, unit
+from pd.audit.attackers.base import Embedded
 from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
 from pd.audit.utility import weighted_auc
 from pd.dataset.images import Pixels
+from pd.reid.spaces.whitening import Rows, unit
 
 NEAREST = 10  # samples that vote on a label
 _LEAST_PEOPLE = 2  # with and without a label, on either side

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from pd.audit.adherence import adherence
 from pd.audit.clip import Clip
 from pd.audit.coverage import K, coverage
-from pd.audit.efficientnet import SIDE, middle_features, top_features
 from pd.audit.fidelity import fidelity
 from pd.audit.subjects import Subjects
 from pd.audit.utility import Features, Labels, utility
 from pd.dataset.images import Pixels
 from pd.dataset.synthetic import SyntheticDataset
+from pd.reid.efficientnet import SIDE, middle_features, top_features
 from pd.seeds import derive
 
 Json = dict[str, Any]

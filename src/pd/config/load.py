@@ -93,7 +93,9 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
         raise _unknown(key, "--set")
     *sections, last = key.split(".")
     for section in sections:
-        inner = tree.setdefault(section, {})
+        if tree.get(section) is None:  # also an optional section that the file leaves empty
+            tree[section] = {}
+        inner = tree[section]
         if not isinstance(inner, dict):
             raise UserError(f"'{section}' is not a section", where=key, fix="write it as a mapping of keys")
         tree = inner

@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
 from pd.config.sweep import SweepSettings
@@ -64,6 +65,7 @@ class Settings(Section):
     runs: AnyPath = Field(Path("runs"), description="the folder that holds run folders; or s3://bucket/prefix")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
+    labels: LabelsSettings | None = Field(None, description="labels from votes of annotators; empty: the data's own")
     reid: ReidSettings = ReidSettings()
     teacher: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -74,14 +76,36 @@ class Settings(Section):
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
 
+    @model_validator(mode="after")
+    def _scored(self) -> Self:
+        lacking = [name for name in self.filter.families if name not in self.reid.spaces]
+        if lacking:
+            raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        return self
+
+    @model_validator(mode="after")
+    def _trained_elsewhere(self) -> Self:
+        if self.student.trained is not None:
+            raise ValueError("student.trained is set, and a student is what pd trains itself: set teacher.trained")
+        if self.teacher.trained is not None and self.audit.shadows:
+            raise ValueError(
+                "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
+                "set audit.shadows: 0"
+            )
+        return self
+
     @property
     def run_dir(self) -> Path:
         """The run's folder: `runs/name`; for one at `s3://` its mirror on this machine."""
         return self.runs / self.name
 
     def digest(self) -> str:
-        """16 hex digits that name the settings; what changes nothing in the run's results does not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"}))
+        """16 hex digits that name the settings; what changes nothing in the run's results does not count.
+
+        Nor does an optional section that is absent: adding one to `pd` names no old run anew.
+        """
+        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"})
+        return digest_of({name: value for name, value in held.items() if value is not None})
 
 
 def digest_of(value: object) -> str:
@@ -105,6 +129,7 @@ def section_keys(model: type[BaseModel] = Settings, prefix: str = "") -> Iterato
     """Every valid dotted key, sections included."""
     for name, field in model.model_fields.items():
         yield f"{prefix}{name}"
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from section_keys(kind, f"{prefix}{name}.")
+        # A section, or an optional one: `LabelsSettings | None`.
+        for kind in get_args(field.annotation) or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from section_keys(kind, f"{prefix}{name}.")

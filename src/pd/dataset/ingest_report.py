@@ -20,12 +20,15 @@ class IngestReport:
         bad: images set aside, in the source's order.
         lone: people with one usable image; re-identification can learn them only from altered views of it.
         ignored: files that are no images by their name, by suffix.
+        left_out: files that are not pictures of people by what they say of themselves, by kind.
         default_captions: images without a caption of their own.
         enlarged: images smaller than `data.size`, which became up to twice as large.
         shrunk: images larger than `data.size`.
         coloured: images that `data.mode` made grey.
         split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
+        alike: groups of people whose names differ in case or spaces alone.
+        notes: what else the custodian should know, by name.
     """
 
     images: Mapping[str, int]
@@ -33,12 +36,15 @@ class IngestReport:
     bad: Sequence[BadRow]
     lone: Sequence[str]
     ignored: Mapping[str, int]
+    left_out: Mapping[str, int]
     default_captions: int
     enlarged: int
     shrunk: int
     coloured: int
     split_drawn: bool
     labels: Sequence[str]
+    alike: Sequence[Sequence[str]] = ()
+    notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
         """Figures without names, as JSON."""
@@ -48,18 +54,26 @@ class IngestReport:
             "bad": dict(by_reason(self.bad)),
             "identities_with_one_image": len(self.lone),
             "ignored_files": sum(self.ignored.values()),
+            "left_out": dict(self.left_out),
             "default_captions": self.default_captions,
             "enlarged": self.enlarged,
             "shrunk": self.shrunk,
             "coloured": self.coloured,
             "split_drawn": self.split_drawn,
             "labels": list(self.labels),
+            "identities_alike": sum(map(len, self.alike)),
         }
 
     def names(self) -> dict[str, object]:
         """The images set aside and the people with one image, by name, as JSON: for the custodian only."""
         bad = [{"name": row.name, "row": row.number, "reason": row.reason, "detail": row.detail} for row in self.bad]
-        return {"bad": bad, "identities_with_one_image": list(self.lone), "ignored_files": dict(self.ignored)}
+        return {
+            "bad": bad,
+            "identities_with_one_image": list(self.lone),
+            "identities_alike": [list(group) for group in self.alike],
+            "ignored_files": dict(self.ignored),
+            "notes": list(self.notes),
+        }
 
     def lines(self) -> list[str]:
         """For people at a terminal."""
@@ -70,16 +84,27 @@ class IngestReport:
         ]
         if self.bad:
             lines.append(f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}")
+        if self.alike:
+            groups = _some([" and ".join(f"'{plain(name)}'" for name in group) for group in self.alike], "; ")
+            lines.append(
+                f"{groups}: different people here, for their names differ, but in case or spaces alone. Write them alike if "
+                "they are one: else one may train while the other counts as a stranger"
+            )
         if self.lone:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:
             kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; convert DICOM first)")
+            lines.append(
+                f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
+            )
+        if self.left_out:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+            lines.append(f"left out, no pictures of people by their headers: {kinds}")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:
             lines.append(f"{self.enlarged} images are smaller than data.size and were enlarged, which makes nothing sharper")
-        return lines
+        return [*lines, *self.notes]
 
 
 def by_reason(bad: Sequence[BadRow]) -> Counter[str]:

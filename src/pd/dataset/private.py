@@ -1,7 +1,7 @@
 """The private images of a run, in memory. No function that makes something for release takes this type."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +33,8 @@ class PrivateDataset:
         identities: who is in each image.
         splits: `member` (a generator may learn from it) or `holdout` (no generator sees it); one for each identity.
         captions: what the image shows, in words.
-        labels: name -> (N,) float64, NaN where missing.
+        labels: name -> (N,) float64, NaN where missing; values that hold-out people alone have make no label.
+        texts: name -> N values of each column of text, whether labels were made of it or not; None where missing.
     """
 
     ids: list[str]
@@ -42,6 +43,7 @@ class PrivateDataset:
     splits: list[Split]
     captions: list[str]
     labels: Labels
+    texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> "PrivateDataset":
@@ -69,13 +71,15 @@ class PrivateDataset:
         names = [name for name in pq.read_schema(files[0]).names if name != "image"]
         table = pa.concat_tables([pq.read_table(file, columns=names) for file in files])
         text = {name: table[name].to_pylist() for name in COLUMNS if name != "image"}
+        further = table.drop_columns([name for name in COLUMNS if name != "image"])
         return cls(
             ids=text["id"],
             images=images,
             identities=text["identity"],
             splits=text["split"],
             captions=text["caption"],
-            labels=_labels(table.drop_columns([name for name in COLUMNS if name != "image"])),
+            labels=_labels(further, pc.equal(table["split"], "member")),
+            texts={name: further[name].to_pylist() for name in further.column_names if _is_text(further[name].type)},
         )
 
     def __len__(self) -> int:
@@ -94,6 +98,7 @@ class PrivateDataset:
             splits=[self.splits[i] for i in index],
             captions=[self.captions[i] for i in index],
             labels={name: values[index] for name, values in self.labels.items()},
+            texts={name: [values[int(i)] for i in index] for name, values in self.texts.items()},
         )
 
     def members(self) -> "PrivateDataset":
@@ -134,22 +139,28 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _labels(table: pa.Table) -> dict[str, npt.NDArray[np.float64]]:
-    """Numeric and boolean columns as they are; a text column of few values becomes a 0/1 label for each value."""
+def _labels(table: pa.Table, member: pa.ChunkedArray) -> dict[str, npt.NDArray[np.float64]]:
+    """Numeric and boolean columns as they are; a text column of few values becomes a 0/1 label for each value.
+
+    Members decide: a column, or a value, that no member has makes no label.
+    """
     labels: dict[str, npt.NDArray[np.float64]] = {}
     for name in table.column_names:
         column = table[name]
+        of_members = column.filter(member)
         kind = column.type
         if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
-            if column.null_count < len(column):
+            if of_members.null_count < len(of_members):
                 labels[name] = _floats(column)
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            values = sorted(set(column.to_pylist()) - {None, ""})
-            if len(values) <= MAX_CATEGORIES:
-                known = pc.if_else(pc.equal(column, ""), None, column)
-                for value in values:
-                    labels[f"{name}={value}"] = _floats(pc.equal(known, value))
+        elif _is_text(kind) and len(set(column.to_pylist()) - {None, ""}) <= MAX_CATEGORIES:
+            known = pc.if_else(pc.equal(column, ""), None, column)
+            for value in sorted(set(of_members.to_pylist()) - {None, ""}):
+                labels[f"{name}={value}"] = _floats(pc.equal(known, value))
     return labels
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float64]:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.config import digest_of
+from pd.dataset.shared import people_with, shared_labels
 from pd.errors import UserError
 
 
@@ -83,16 +84,11 @@ def generalise(
     built = [
         generic + "".join(f", {name}" for name, values in binary.items() if values[row] == 1) for row in range(len(captions))
     ]
-    own, said = _people(captions, identities), _people(built, identities)
+    own, said = people_with(captions, identities), people_with(built, identities)
     return [
         caption if own[caption] >= k and caption != generic else words if said[words] >= k else generic
         for caption, words in zip(captions, built, strict=True)
     ]
-
-
-def _people(captions: Sequence[str], identities: Sequence[str]) -> dict[str, int]:
-    """How many identities share each caption."""
-    return Counter(caption for caption, _ in set(zip(captions, identities, strict=True)))
 
 
 def choose_prompts(
@@ -106,7 +102,7 @@ def choose_prompts(
     """The captions that at least k identities share, with the labels that each implies.
 
     A caption implies a label when every one of its images has the same value; a mean or a value that some images lack
-    would tell of single people what the caption does not.
+    would tell of single people what the caption does not. A label that fewer than k identities carry is left out, name and all.
 
     Args:
         captions: one for each member image.
@@ -121,7 +117,7 @@ def choose_prompts(
     rows: dict[str, list[int]] = defaultdict(list)
     for row, caption in enumerate(captions):
         rows[caption].append(row)
-    people = _people(captions, identities)
+    people = people_with(captions, identities)
     texts = sorted(caption for caption, count in people.items() if count >= k)
     if not texts:
         raise UserError(
@@ -132,7 +128,9 @@ def choose_prompts(
     return Prompts(
         texts=tuple(texts),
         weights=tuple(1 if balanced else len(rows[text]) for text in texts),
-        labels={name: tuple(_agreed(values[rows[text]]) for text in texts) for name, values in sorted(labels.items())},
+        labels={
+            name: tuple(_agreed(labels[name][rows[text]]) for text in texts) for name in shared_labels(labels, identities, k)
+        },
         dropped_captions=len(rows) - len(texts),
         dropped_images=len(captions) - sum(len(rows[text]) for text in texts),
     )

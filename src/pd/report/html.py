@@ -28,6 +28,7 @@ from pd.store.atomic import write_bytes
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
 SHOWN_PEOPLE = 10
+_OWN_WORDS = ("arms", "filter", "real", "fingerprints", "verdict", "shared")  # parts of an audit
 # Control characters but tab and newline; marks of direction (Unicode's Bidi_Control); half characters, which no file can hold.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -269,7 +270,7 @@ def _person(data: ReportData, one: Risk) -> dict[str, Any]:
 def _instruments(audit: Mapping[str, Any]) -> dict[str, str]:
     """Whatever else the audit says, outside of what the page shows in its own words."""
     real = {key: value for key, value in (audit.get("real") or {}).items() if key not in ("utility", "reid", "fidelity")}
-    rest = {key: value for key, value in audit.items() if key not in ("arms", "filter", "real", "fingerprints")}
+    rest = {key: value for key, value in audit.items() if key not in _OWN_WORDS}
     return words.flat({**rest, **({"real": real} if real else {})})
 
 

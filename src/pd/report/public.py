@@ -3,8 +3,10 @@
 What is let through, and why it is safe:
 
 - rates, counts, scores and intervals over all samples, all members or all strangers: they say how much leaks, and of nobody;
-- names of attackers, features, labels and of pd's own kinds of planted leaks; label values, which are numbers;
+- names of attackers, features and of pd's own kinds of planted leaks; label values, which are numbers;
+- names of the labels in `shared.labels`, those that enough members carry (`pd.dataset.shared`), and of no others;
 - what the filter costs by label: drop rates of candidates, whose labels come from prompts that several people share;
+- the verdict, as it was made from all figures: what it says of a figure that stays at home is withheld, its state is not;
 - how unevenly the filter's cost falls on people (one Gini coefficient), and how many members are resembled at all.
 
 What stays in `private/audit.json`: every figure of a single person (`filter.cost.by_identity.worst`), which pictures and people
@@ -19,12 +21,16 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from pd.report.verdict import published, verdict
+from pd.report.words import WITHHELD, dig
+
 _NAME = re.compile(r"[\w .:@/+-]{1,80}")
 _VALUE = re.compile(r"-?\d{1,4}(\.\d{1,4})?|true|false|yes|no", re.IGNORECASE)
 _LONGEST = 240  # of a remark, such as why something could not be measured
 
-# Leaves: a number; numbers in a list; a remark. A mapping's key "*" stands for any name, "#" for any label's value.
-NUMBER, NUMBERS, WORDS = "number", "numbers", "words"
+# Leaves: a number; numbers in a list; a remark; a label's name. A mapping's key "*" stands for any name, "@" for the name of a
+# label that enough members carry, "#" for any label's value.
+NUMBER, NUMBERS, WORDS, LABEL = "number", "numbers", "words", "label"
 _ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "n": NUMBER}
 _ESTIMATES = [_ESTIMATE]
 _RATES = {**dict.fromkeys(("main", "control", "excess", "like_holdout"), _ESTIMATE), "people_hit": NUMBER}
@@ -33,9 +39,9 @@ _REID = {
     "attacker": WORDS,
     **_RATES,
     "power": _POWER,
-    "by_attacker": {"*": {**_RATES, "power": _POWER}},
+    "by_attacker": {"*": {**_RATES, "power": _POWER, "voted": NUMBER}},
 }
-_UTILITY = {"auc": _ESTIMATE, "labels": {"*": _ESTIMATE}, "skipped": {"*": WORDS}}
+_UTILITY = {"auc": _ESTIMATE, "labels": {"@": _ESTIMATE}, "skipped": {"@": WORDS}}
 _DISTANCE = {
     **_ESTIMATE,
     **dict.fromkeys(("name", "features", "reference", "resize"), WORDS),
@@ -61,13 +67,14 @@ _ARM = {
         "copies": dict.fromkeys(("members", "control", "excess"), _ESTIMATE),
         **dict.fromkeys(("images_extracted", "cliques", "prompts", "samples_per_prompt"), NUMBER),
     },
-    "attributes": {"worst": WORDS, "by_label": {"*": _GUESSED}, "skipped": {"*": WORDS}, "hidden_half": _GUESSED},
+    "attributes": {"worst": LABEL, "by_label": {"@": _GUESSED}, "skipped": {"@": WORDS}, "hidden_half": _GUESSED},
     "coverage": {
         **dict.fromkeys(("identities", "precision", "recall"), _ESTIMATE),
         "k": NUMBER,
         "compared": NUMBER,
         "features": WORDS,
     },
+    "best_match": {how: {**_MEMBERSHIP, "attacker": WORDS, "by_attacker": {"*": _ESTIMATE}} for how in ("single", "averaged")},
     "membership": {"loss": _MEMBERSHIP, "likelihood_ratio": _MEMBERSHIP},
     "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
 }
@@ -84,7 +91,7 @@ _FILTER = {
     "near_copy": {"curves": _CURVES, "chosen": NUMBER},
     "at_chosen": {"sensitivity": {"*": _ESTIMATE}, "specificity": _ESTIMATE},
     "consistency": {**_AGREEMENT, "networks": _AGREEMENT},
-    "cost": {"by_label": {"*": {"#": _ESTIMATE}}, "by_identity": {"gini": _ESTIMATE}},
+    "cost": {"by_label": {"@": {"#": _ESTIMATE}}, "by_identity": {"gini": _ESTIMATE}},
 }
 PUBLIC: Mapping[str, Any] = {
     "arms": {"*": _ARM},
@@ -111,42 +118,56 @@ PUBLIC: Mapping[str, Any] = {
 
 
 def public_audit(audit: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `audit.json` that may be released: see the module's text for what that is."""
-    found: dict[str, Any] = _select(audit, PUBLIC)
-    return found
+    """The part of `audit.json` that may be released, and the verdict: see the module's text for what that is.
+
+    Args:
+        audit: all figures; or what this function made of them, which comes out as it is.
+    """
+    found = audit.get("shared")
+    shared = {"k": dig(found, "k"), "labels": sorted(dig(found, "labels") or ())}
+    public: dict[str, Any] = _Selection(frozenset(shared["labels"])).of(audit, PUBLIC)
+    whole = published(verdict(audit), verdict(public))
+    return {**public, **({"shared": shared} if isinstance(found, Mapping) else {}), "verdict": whole.as_json()}
 
 
-def _select(value: Any, wanted: Any) -> Any:
-    """What of a value is wanted, in its own order; `_LEFT_OUT` when none of it is."""
-    if isinstance(value, Mapping) and isinstance(wanted, Mapping):
-        kept = {}
-        for key, entry in value.items():
-            name = _name(key)
-            # Anything may be a remark on why there is no figure, instead of the figure.
-            part = wanted.get(key, WORDS if key == "why" else _named(key, wanted))
-            picked = _LEFT_OUT if part is None else _select(entry, part)
-            if picked is not _LEFT_OUT:
-                kept[name] = picked
-        return kept
-    if value is None or ((wanted == NUMBER or wanted is _ESTIMATE) and _number(value)):
-        return value
-    if wanted == WORDS and isinstance(value, str):
-        return _name(" ".join(value.split())[:_LONGEST])
-    if isinstance(value, list) and (wanted == NUMBERS or wanted is _ESTIMATES):
-        part = _ESTIMATE
-        picked = [_select(item, part) for item in value]
-        return _LEFT_OUT if any(item is _LEFT_OUT for item in picked) else picked
-    return _LEFT_OUT
+class _Selection:
+    """What of an audit is wanted, where these labels may be named."""
+
+    def __init__(self, labels: frozenset[str]) -> None:
+        self._labels = labels
+
+    def of(self, value: Any, wanted: Any) -> Any:
+        """What of a value is wanted, in its own order; `_LEFT_OUT` when none of it is."""
+        if isinstance(value, Mapping) and isinstance(wanted, Mapping):
+            kept = {}
+            for key, entry in value.items():
+                # Anything may be a remark on why there is no figure, instead of the figure.
+                part = wanted.get(key, WORDS if key == "why" else self._named(key, wanted))
+                picked = _LEFT_OUT if part is None else self.of(entry, part)
+                if picked is not _LEFT_OUT:
+                    kept[_name(key)] = picked
+            return kept
+        if value is None or ((wanted == NUMBER or wanted is _ESTIMATE) and _number(value)):
+            return value
+        if wanted == WORDS and isinstance(value, str):
+            return _name(" ".join(value.split())[:_LONGEST])
+        if wanted == LABEL and isinstance(value, str):
+            return value if value in self._labels else WITHHELD
+        if isinstance(value, list) and (wanted == NUMBERS or wanted is _ESTIMATES):
+            picked = [self.of(item, _ESTIMATE) for item in value]
+            return _LEFT_OUT if any(item is _LEFT_OUT for item in picked) else picked
+        return _LEFT_OUT
+
+    def _named(self, key: str, wanted: Mapping[str, Any]) -> Any:
+        """What is wanted under a name that the list leaves open; None: nothing."""
+        if "@" in wanted and key in self._labels:
+            return wanted["@"]
+        if "*" in wanted and _NAME.fullmatch(key):
+            return wanted["*"]
+        return wanted.get("#") if _VALUE.fullmatch(key) else None
 
 
 _LEFT_OUT = object()
-
-
-def _named(key: str, wanted: Mapping[str, Any]) -> Any:
-    """What is wanted under a name that the list leaves open; None: nothing."""
-    if "*" in wanted and _NAME.fullmatch(key):
-        return wanted["*"]
-    return wanted.get("#") if _VALUE.fullmatch(key) else None
 
 
 def _name(text: str) -> str:
@@ -163,7 +184,17 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "reid": ("networks", "dim", "steps", "calibration"),
     "teacher": ("unet", "steps", "batch", "prediction"),
     "generate": ("candidates", "sampler_steps", "guidance", "prompt_k", "balance_prompts"),
-    "filter": ("prompt", "reid", "vote", "near_copy", "near_copy_quantile", "duplicate", "near_duplicate"),
+    "filter": (
+        "prompt",
+        "reid",
+        "vote",
+        "near_copy",
+        "near_copy_quantile",
+        "families",
+        "family_quantile",
+        "duplicate",
+        "near_duplicate",
+    ),
     "student": ("unet", "steps", "batch", "prediction"),
     "audit": ("arms", "samples", "alpha", "bootstrap", "attacker_steps", "utility_steps"),
 }
@@ -172,4 +203,7 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that say what was done and name nothing of this machine: no path, address, caption, base or seed."""
     sections = {name: settings.get(name) or {} for name in _SETTINGS}
-    return {name: {key: found[key] for key in _SETTINGS[name] if key in found} for name, found in sections.items()}
+    shown = {name: {key: found[key] for key in _SETTINGS[name] if key in found} for name, found in sections.items()}
+    if sections["teacher"].get("trained"):
+        shown["teacher"] = {"training": "unknown (trained elsewhere)"}
+    return shown

@@ -8,6 +8,9 @@ from pd.report.words import decimal, dig, percent
 REASONS = {
     "reid": "re-identified as a member by the network",
     "near_copy": "a near-copy of a member image (cropped, mirrored, blurred, noisy or brighter)",
+    "whitened": "like a member to the coarse look (thumbnails in a space learned from strangers)",
+    "imagenet": "like a member in the features of a network trained on other pictures",
+    "gradients": "like a member in its edges",
     "duplicate": "the same pixels as an earlier candidate",
     "prompt": "its prompt was shared by too few people",
 }
@@ -41,7 +44,9 @@ def steps(data: ReportData) -> list[Step]:
         f"{counts.member_identities:,} members, from whom the teacher may learn, and {counts.holdout_images:,} of "
         f"{counts.holdout_identities:,} hold-out people, whom no generator sees.{bad}",
         "reid": f"A network learned to recognise the members.{told} The filter's threshold is {decimal(data.threshold)}.",
-        "teacher": f"A text-to-image model learned from the {counts.member_images:,} member images"
+        "teacher": "A text-to-image model was brought that was trained elsewhere; what it learned from is not known."
+        if dig(settings, "teacher", "trained")
+        else f"A text-to-image model learned from the {counts.member_images:,} member images"
         f"{_steps(dig(settings, 'teacher', 'steps'))}.",
         "generate": f"The teacher made {made:,} candidates, each scored against every member image.",
         "filter": f"{made - kept:,} candidates were dropped; {kept:,} ({percent(kept / max(made, 1), 0)}) were kept.",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pd.report.words import ARMS, decimal, dig, fidelity_label, is_number, measure, percent, why
+from pd.report.words import ARMS, WITHHELD, decimal, dig, fidelity_label, is_number, measure, percent, why
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,12 @@ def _membership(entries: list[Any]) -> list[Row]:
     for attack, name in (("loss", "loss threshold"), ("likelihood_ratio", "likelihood ratio")):
         rows.append(row(attack, "auc", f"AUC, {name}", "0.5 is guessing", decimal))
         rows.append(row(attack, "tpr_at_1", f"Members named, {name}", "at 1 % of strangers; guessing names 1 %", percent))
-    return rows
+    hint = "from samples alone; 0.5 is guessing"
+    rows.append(_row("AUC, best match", hint, entries, lambda e: _figure(e, "best_match", "single", "auc", form=decimal)))
+    averaged = _row(
+        "AUC, best match of means", hint, entries, lambda e: _figure(e, "best_match", "averaged", "auc", form=decimal)
+    )
+    return [*rows, averaged]
 
 
 def _attributes(entries: list[Any]) -> list[Row]:
@@ -190,6 +195,8 @@ def _attributes(entries: list[Any]) -> list[Row]:
         label = dig(entry, "attributes", "worst")
         if not isinstance(label, str):
             return Cell(note=why(entry, "attributes"))
+        if label == WITHHELD:
+            return Cell(note=label)
         return _figure(entry, "attributes", "by_label", label, "advantage", form=decimal, note=label)
 
     return [

@@ -1,11 +1,11 @@
 """The audit's verdict in plain words: what leaks, how sure that is, and whether the audit could have seen it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pd.report.findings import RELEASED, Finding, State, findings_of, worst
-from pd.report.words import decimal, dig, excess, in_hundred, is_number, measure
+from pd.report.findings import RELEASED, Finding, State, Told, findings_of, worst
+from pd.report.words import WITHHELD, decimal, dig, excess, in_hundred, is_number, measure
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,23 @@ class Verdict:
     lines: list[tuple[str, str]]
     findings: list[Finding]
 
+    def as_json(self) -> dict[str, Any]:
+        """For `release/audit.json`."""
+        return {**asdict(self), "lines": [list(line) for line in self.lines]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
+        findings = [Finding(**{**one, "told": [Told(**told) for told in one["told"]]}) for one in value["findings"]]
+        return cls(value["state"], value["title"], [(heading, text) for heading, text in value["lines"]], findings)
+
 
 def verdict(audit: Mapping[str, Any]) -> Verdict:
-    """Weigh `audit.json`; what is missing counts as not known, never as safe."""
+    """Weigh `audit.json`; what is missing counts as not known, never as safe.
+
+    A released audit holds the verdict that was made from all figures, of which it lacks some: that one stands.
+    """
+    if isinstance(audit.get("verdict"), Mapping):
+        return Verdict.from_json(audit["verdict"])
     findings = list(findings_of(audit))
     state, title = _title(audit, findings)
     lines = [
@@ -35,6 +49,30 @@ def verdict(audit: Mapping[str, Any]) -> Verdict:
         ("What is it worth?", _worth(audit)),
     ]
     return Verdict(state, title, [(heading, text) for heading, text in lines if text], findings)
+
+
+def published(whole: Verdict, public: Verdict) -> Verdict:
+    """The verdict on all figures, without the words of those that may not be published; its states and title stay.
+
+    Args:
+        whole: made from all figures.
+        public: what the public figures alone would give: words that both have tell nothing else.
+    """
+    lines = dict(public.lines)
+    findings = []
+    for mine, theirs in zip(whole.findings, public.findings, strict=True):
+        told = [
+            replace(
+                one,
+                answer=one.answer if one.answer == other.answer else WITHHELD,
+                sure=one.sure if one.answer == other.answer and one.sure == other.sure else "",
+            )
+            for one, other in zip(mine.told, theirs.told, strict=True)
+        ]
+        teacher = mine.teacher if mine.teacher in ("", theirs.teacher) else WITHHELD
+        findings.append(replace(mine, told=told, teacher=teacher))
+    kept = [(heading, text if text == lines.get(heading) else f"{WITHHELD.capitalize()}.") for heading, text in whole.lines]
+    return Verdict(whole.state, whole.title, kept, findings)
 
 
 def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, str]:

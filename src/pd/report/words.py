@@ -12,6 +12,8 @@ ARMS = {
     "unfiltered": "Unfiltered student",
 }
 NONE = "not measured"
+WITHHELD = "withheld"
+"""Stands in what is released for words that tell a figure, or the name of a label, that is not."""
 _WHO = {
     "teacher": ("the teacher", "the teacher was not audited, so nothing can be compared"),
     "filtered": ("the released student", "the released student was not audited, so nothing is known about it"),

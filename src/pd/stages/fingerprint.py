@@ -23,6 +23,7 @@ from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE
 from pd.dataset.synthetic import SyntheticDataset
+from pd.errors import UserError
 from pd.progress import Reporter
 from pd.seeds import derive
 from pd.stages.prompts import prompts_of
@@ -42,6 +43,9 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
     Raises:
         UserError: the images cannot be read, or the doses do not fit them.
     """
+    if settings.teacher.trained is not None:
+        fix = "leave teacher.trained empty"
+        raise UserError("a teacher that is trained elsewhere learns no marks", where="teacher.trained", fix=fix)
     run = Run(settings.runs / f"{settings.name}-fingerprints")
     target = run.work / "marked"
     asked = {

@@ -17,6 +17,7 @@ from pd.filters.calibration import read_measurements
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
+from pd.report.public import public_audit
 from pd.report.risk import Closest, at_risk
 from pd.stages.base import Context, Facts
 from pd.stages.graph import BY_NAME
@@ -26,8 +27,9 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    public = json.loads(run.release_audit.read_text(encoding="utf-8"))
     kept = SyntheticDataset.read(run.data)
+    data = _report_data(context, run)
+    public = public_audit(data.audit)
     write_card(
         run.card,
         public,
@@ -41,7 +43,6 @@ def execute(context: Context) -> Facts:
         guidance=settings.generate.guidance,
         base=settings.student.base,
     )
-    data = _report_data(context, run)
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
     return {}

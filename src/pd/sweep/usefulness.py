@@ -6,11 +6,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.efficientnet import middle_features
 from pd.audit.estimate import Estimate
 from pd.audit.utility import Features, Labels, utility
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
+from pd.reid.efficientnet import middle_features
 
 _BLUR = 1 / 32  # of the side, as in the audit's utility
 _AXES = 64  # of the features: the audit has all 1,792, which would take seconds a trial

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.nearest import Nearest
 from pd.dataset.images import Pixels, mirrored
-
-Rows = npt.NDArray[np.float32]
+from pd.reid.spaces.whitening import Rows
 
 
 class Attacker(Protocol):
@@ -57,9 +56,3 @@ def nearest(
 ) -> Nearest:
     """The gallery image that each query is most like, mirror images included; pairs of equal `same` do not count."""
     return Nearest.in_blocks(lambda rows: similarity(queries[rows], gallery), len(queries), len(gallery.rows), same)
-
-
-def unit(rows: npt.NDArray[np.floating[Any]]) -> Rows:
-    """Rows of unit length; a row of zeros stays zero."""
-    scaled: Rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-8)
-    return scaled.astype(np.float32)

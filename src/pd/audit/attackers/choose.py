@@ -4,15 +4,14 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from pd.audit.attackers.base import Attacker
-from pd.audit.attackers.imagenet import ImageNet
+from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
 from pd.audit.attackers.tower import open_clip_tower, torchvision_tower
-from pd.audit.attackers.whitened import Whitened
 from pd.errors import UserError
 
-ATTACKERS: dict[str, type[ImageNet] | type[Thumbnails] | type[Whitened]] = {
-    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened)
+ATTACKERS: dict[str, type[Learned] | type[Thumbnails]] = {
+    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients)
 }
 LOCAL: dict[str, Callable[[str], Attacker]] = {
     "open_clip": open_clip_tower,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pd.audit.attackers.base import Rows, unit
 from pd.dataset.images import Pixels, to_tensor
 from pd.errors import UserError
+from pd.reid.spaces.whitening import Rows, unit
 
 _WHERE = "audit.attackers"
 _BATCH = 64

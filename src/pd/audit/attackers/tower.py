@@ -8,15 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pd.audit.attackers.base import Rows, unit
-from pd.audit.attackers.imagenet import BLUR
-from pd.audit.attackers.views import views
-from pd.audit.attackers.whitening import Whitening
 from pd.audit.clip import Clip
 from pd.audit.weights import file_in, fill, read_state
 from pd.dataset.images import Pixels, to_tensor
 from pd.errors import UserError
 from pd.reid.augment import blur
+from pd.reid.spaces.imagenet import BLUR
+from pd.reid.spaces.views import views
+from pd.reid.spaces.whitening import Rows, Whitening, unit
 
 _WHERE = "audit.attackers"
 _BATCH = 64

@@ -1,4 +1,4 @@
-"""Augmented views to train an attacker on: blurred, noisy, low-resolution, moved."""
+"""Augmented views to learn a space from: blurred, noisy, low-resolution, moved."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pd.audit.estimate import number
 from pd.dataset.images import Pixels, to_tensor
 from pd.reid.augment import augment
 
@@ -33,4 +32,4 @@ def views(images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -
     plain = to_tensor(images[order])
     each = int(np.clip(VIEWS_PER_STEP * steps // len(order), 1, _MOST_VIEWS))
     pictures = torch.cat([plain, *(augment(plain, generator) for _ in range(each))])
-    return pictures, np.tile(number(identities)[order], each + 1)
+    return pictures, np.tile(np.unique(np.asarray(identities, dtype=str), return_inverse=True)[1][order], each + 1)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from pd.audit.attackers.views import views
+from pd.reid.spaces.views import views
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
 NAMES = [f"p{i // 3}" for i in range(30)]

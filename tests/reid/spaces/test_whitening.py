@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from pd.audit.attackers.base import unit
-from pd.audit.attackers.whitening import Whitening
+from pd.reid.spaces.whitening import Whitening, unit
 
 
 def test_what_varies_within_a_person_is_muted() -> None:

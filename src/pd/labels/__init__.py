@@ -1,0 +1,1 @@
+"""From votes, noisy labels and few labels to labels one can trust."""

@@ -1,0 +1,66 @@
+"""Votes to labels, by the method that the settings name."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from pd.classify.inputs import Inputs
+from pd.config.labels import LabelsSettings
+from pd.labels.ccc import CccTask
+from pd.labels.crowd_layer import CrowdLayerTask
+from pd.labels.dawid_skene import dawid_skene
+from pd.labels.majority import majority
+from pd.labels.result import Labelled
+from pd.labels.votes import Votes
+from pd.progress import Progress, silent
+from pd.training.loop import fit_here
+
+
+def label(
+    votes: Votes,
+    inputs: Inputs | None,
+    settings: LabelsSettings,
+    work: Path,
+    *,
+    seed: int,
+    digest: str = "",
+    progress: Progress = silent,
+) -> Labelled:
+    """Labels of all images in `votes.images`.
+
+    Args:
+        votes: of the annotators.
+        inputs: the images, in the order of `votes.images`; None for methods that look at none.
+        settings: the method and its training.
+        work: folder for checkpoints; the same call resumes there.
+        seed: of networks and batches.
+        digest: of the inputs' content.
+        progress: called as the method goes.
+    """
+    if settings.method == "majority":
+        return majority(votes)
+    if settings.method == "dawid_skene":
+        return dawid_skene(votes, progress=progress)
+    if inputs is None:
+        raise ValueError(f"{settings.method} looks at images")
+    size = min(settings.batch, int((np.bincount(votes.image, minlength=len(votes.images)) > 0).sum()))
+    task: CrowdLayerTask | CccTask
+    if settings.method == "crowd_layer":
+        task = CrowdLayerTask(inputs, votes, seed=seed, batch=size, width=settings.width, digest=digest)
+    else:
+        task = CccTask(
+            inputs,
+            votes,
+            seed=seed,
+            warmup=settings.warmup,
+            batch=size,
+            width=settings.width,
+            groups=settings.groups,
+            digest=digest,
+        )
+    held = load_file(fit_here(task, settings.training, work, progress) / "labels.safetensors")
+    probabilities = held["probabilities"].astype(np.float64)
+    return Labelled(
+        probabilities / probabilities.sum(axis=1, keepdims=True), held["confusions"].astype(np.float64), votes.warnings
+    )

@@ -1,0 +1,35 @@
+"""What a method of labelling gives: probabilities, and what it learned of the annotators."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labels of N images.
+
+    Attributes:
+        probabilities: (N, C) float64, rows sum to one.
+        confusions: (A, C, C) float64, P(annotator says column | truth is row), rows sum to one; None: not estimated.
+        warnings: what a reader must know.
+    """
+
+    probabilities: Floats
+    confusions: Floats | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the most probable class; the first of those that are equally so."""
+        found: npt.NDArray[np.int64] = self.probabilities.argmax(axis=1)
+        return found
+
+    @property
+    def confidence(self) -> Floats:
+        """(N,) probability of that class."""
+        found: Floats = self.probabilities.max(axis=1)
+        return found

@@ -1,0 +1,139 @@
+"""Votes of annotators on images: read, checked, held as numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from pd.errors import UserError
+
+COLUMNS = ("image", "annotator", "label")
+SHOWN = 3  # names in a message
+
+Index = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """V votes of A annotators on N images, with C classes.
+
+    Attributes:
+        image: (V,) int64, 0 to N - 1.
+        annotator: (V,) int64, 0 to A - 1.
+        label: (V,) int64, 0 to C - 1.
+        images: N names; those without a vote are there, too.
+        annotators: A names.
+        classes: C names, sorted.
+        warnings: what was left out, or is too little, counted; no image or class is named in it.
+    """
+
+    image: Index
+    annotator: Index
+    label: Index
+    images: Sequence[str]
+    annotators: Sequence[str]
+    classes: Sequence[str]
+    warnings: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def counts(self) -> npt.NDArray[np.float64]:
+        """(N, C), how often each image was given each class."""
+        cells = np.bincount(self.image * len(self.classes) + self.label, minlength=len(self.images) * len(self.classes))
+        return cells.reshape(len(self.images), len(self.classes)).astype(np.float64)
+
+
+def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Votes:
+    """Read a table `image, annotator, label`, one row a vote.
+
+    Args:
+        path: CSV or Parquet; further columns are ignored.
+        images: ids that a vote may be for; others are left out and counted. None: those in the table.
+        classes: what a label may be. None: those in the table.
+
+    Raises:
+        UserError: no such table, column, or vote; a label that is none of the classes; one class only.
+    """
+    table = _read(path)
+    for name in COLUMNS:
+        if table[name].null_count:
+            row = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0]) + 1
+            raise UserError(f"a vote without '{name}'", where=f"{path}, row {row}", fix="remove the row, or fill it in")
+    warnings = []
+    if images is not None:
+        known = pc.is_in(table["image"], value_set=pa.array(list(images), pa.string()))
+        if lost := len(table) - int(pc.sum(known).as_py() or 0):
+            warnings.append(f"{lost} of {len(table)} votes are for images that are not there, and are left out")
+            table = table.filter(known)
+    if not len(table):
+        raise UserError("no vote is left", where=str(path), fix="check that `image` holds the ids or paths of the images")
+    found = sorted(set(pc.unique(table["label"]).to_pylist()))
+    if classes is not None and (foreign := [name for name in found if name not in set(classes)]):
+        raise UserError(
+            f"{len(foreign)} labels are none of the classes",
+            where=f"{path}, column 'label'",
+            fix=f"the classes are {', '.join(list(classes)[:10])}",
+        )
+    names = sorted(classes) if classes is not None else found
+    if len(names) < 2:
+        raise UserError("all votes are for one class", where=f"{path}, column 'label'", fix="there is nothing to decide")
+    who = sorted(set(pc.unique(table["annotator"]).to_pylist()))
+    rows = sorted(set(pc.unique(table["image"]).to_pylist())) if images is None else list(images)
+    votes = Votes(
+        image=_places(table["image"], rows),
+        annotator=_places(table["annotator"], who),
+        label=_places(table["label"], names),
+        images=rows,
+        annotators=who,
+        classes=names,
+    )
+    return Votes(**{**votes.__dict__, "warnings": (*warnings, *_scarce(votes))})
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path)
+        else:
+            as_text = pacsv.ConvertOptions(column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True)
+            table = pacsv.read_csv(path, convert_options=as_text)  # 001 is a name, not a number
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"no table of votes ({type(error).__name__})",
+            where=str(path),
+            fix="CSV or Parquet with the columns image, annotator, label",
+        ) from None
+    if lacking := [name for name in COLUMNS if name not in table.column_names]:
+        raise UserError(
+            f"no column '{lacking[0]}' in the votes",
+            where=str(path),
+            fix=f"name the columns image, annotator, label; there are {', '.join(table.column_names[:10])}",
+        )
+    return table.select(list(COLUMNS)).cast(pa.schema([(name, pa.string()) for name in COLUMNS]))
+
+
+def _places(column: pa.ChunkedArray, names: Sequence[str]) -> Index:
+    found: Index = pc.index_in(column, value_set=pa.array(names, pa.string())).to_numpy().astype(np.int64)
+    return found
+
+
+def _scarce(votes: Votes) -> list[str]:
+    """What is too little to learn from."""
+    found = []
+    per_annotator = np.bincount(votes.annotator, minlength=len(votes.annotators))
+    if lone := int((per_annotator == 1).sum()):
+        found.append(f"{lone} of {len(votes.annotators)} annotators gave one vote: their reliability is not known")
+    per_image = np.bincount(votes.image, minlength=len(votes.images))
+    if none := int((per_image == 0).sum()):
+        found.append(f"{none} of {len(votes.images)} images have no vote")
+    per_class = np.bincount(votes.label, minlength=len(votes.classes))
+    if unused := int((per_class == 0).sum()):
+        found.append(f"{unused} of {len(votes.classes)} classes have no vote")
+    return found

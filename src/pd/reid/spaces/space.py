@@ -1,0 +1,72 @@
+"""A space in which pictures of one person lie together, learned from people whom no generator has seen."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pd.dataset.images import Pixels, to_tensor
+from pd.errors import UserError
+from pd.reid.spaces.gradients import gradients
+from pd.reid.spaces.imagenet import middle
+from pd.reid.spaces.thumbnails import thumbnails
+from pd.reid.spaces.views import views
+from pd.reid.spaces.whitening import Rows, Whitening
+
+FEATURES: Mapping[str, Callable[[Tensor], Rows]] = {"whitened": thumbnails, "imagenet": middle, "gradients": gradients}
+"""What each space projects: (N, 3, H, W) float32 in [-1, 1] -> (N, d) float32. Grey images have three equal channels."""
+
+STEPS = 200  # of `views`: at most 2,400 pictures; ours
+_BLOCK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Features and the projection learned on them.
+
+    Attributes:
+        kind: of FEATURES.
+        whitening: mutes what changes within a person's pictures.
+    """
+
+    kind: str
+    whitening: Whitening
+
+    @classmethod
+    def learn(cls, kind: str, images: Pixels, identities: Sequence[str], *, seed: int, steps: int = STEPS) -> Self:
+        """Learn the projection from augmented views.
+
+        Args:
+            kind: of FEATURES.
+            images: (N, H, W, C) uint8, of people whom neither a generator nor the filter's networks learned from.
+            identities: N names.
+            seed: of the views.
+            steps: how many views (see `pd.reid.spaces.views`).
+
+        Raises:
+            UserError: there is no image to learn from.
+        """
+        if not len(images):
+            raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
+        pictures, people = views(images, identities, seed=seed, steps=steps)
+        return cls(kind, Whitening.learn(_in_blocks(kind, pictures), people))
+
+    def embed(self, images: Pixels) -> Rows:
+        """(N, k) float32 rows of unit length of (N, H, W, C) uint8; an inner product is the likeness."""
+        parts = [self._rows(images[at : at + _BLOCK]) for at in range(0, max(len(images), 1), _BLOCK)]
+        return np.concatenate(parts)
+
+    def _rows(self, images: Pixels) -> Rows:
+        if not len(images):
+            return np.zeros((0, self.whitening.matrix.shape[1]), np.float32)
+        rows = self.whitening.apply(FEATURES[self.kind](to_tensor(np.ascontiguousarray(images))))
+        # A row without direction (nothing but the mean) has no likeness: it is given the first axis, for rows have length 1.
+        rows[np.linalg.norm(rows, axis=1) < 0.5] = np.eye(1, rows.shape[1], dtype=np.float32)
+        return rows
+
+
+def _in_blocks(kind: str, pictures: Tensor) -> Rows:
+    return np.concatenate([FEATURES[kind](block) for block in torch.split(pictures, _BLOCK)])

@@ -1,0 +1,99 @@
+"""CCC: its bi-level derivative by finite differences; votes to labels by networks; resumption."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from crowds import crowd
+from safetensors.torch import load_file
+from torch.func import functional_call
+
+from pd.classify.inputs import Held
+from pd.config.training import TrainingSettings
+from pd.labels import ccc
+from pd.labels.ccc import CccTask, correction, distilled, grouped
+from pd.labels.crowd_layer import CrowdLayerTask, VotesByImage, votes_loss
+from pd.training.loop import fit_here
+from pd.training.task import Alone
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Inputs that tell the truth with some noise, and votes of a poor crowd."""
+    votes, truth, _ = crowd(images=600, each=2, seed=3)
+    values = np.random.default_rng(0).normal(size=(600, 6)) + 2 * np.eye(3, 6)[truth]
+    return Held(values.astype(np.float32)), votes, truth
+
+
+def test_the_correction_is_the_derivative_of_the_meta_loss(labelled):
+    inputs, votes, _ = labelled
+    task = CccTask(inputs, votes, seed=1, warmup=0, batch=32, width=8)
+    module = task.build().double()
+    crowd_ = module.networks[0]
+    batch = {k: v.double() if v.is_floating_point() else v for k, v in task.batch(0, 0, 1).items()}
+    meta_inputs, meta_class = batch["inputs"][:10], torch.arange(10) % 3
+    group = torch.arange(len(votes.annotators)) % 2
+    found = correction(crowd_, batch, group, 2, meta_inputs, meta_class, Alone())
+
+    def meta_loss(offset):
+        network = crowd_.classifier
+        weights = {name: value.detach().requires_grad_() for name, value in network.named_parameters()}
+        loss = votes_loss(
+            functional_call(network, weights, (batch["inputs"],)), crowd_.matrices.detach() + offset[group], batch
+        )
+        slopes = torch.autograd.grad(loss, list(weights.values()))
+        ahead = {n: w - ccc.VIRTUAL_RATE * g for (n, w), g in zip(weights.items(), slopes, strict=True)}
+        return F.cross_entropy(functional_call(network, ahead, (meta_inputs,)), meta_class).item()
+
+    for place in [(0, 0, 0), (0, 1, 2), (1, 2, 1)]:
+        nudge = torch.zeros(2, 3, 3, dtype=torch.float64)
+        nudge[place] = 1e-5
+        slope = (meta_loss(nudge) - meta_loss(-nudge)) / 2e-5
+        assert found[place].item() == pytest.approx(-ccc.CORRECTION_RATE * slope, rel=1e-4, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["crowd_layer", "ccc"])
+def test_networks_label_better_than_the_votes_they_learned_from(labelled, tmp_path, kind):
+    inputs, votes, truth = labelled
+    task = (
+        CrowdLayerTask(inputs, votes, seed=1, batch=60)
+        if kind == "crowd_layer"
+        else CccTask(inputs, votes, seed=1, warmup=40, batch=60)
+    )
+    out = fit_here(task, TrainingSettings(steps=100, learning_rate=3e-3), tmp_path)
+    held = load_file(out / "labels.safetensors")
+    accuracy = (held["probabilities"].numpy().argmax(1) == truth).mean()
+    share = (votes.label == truth[votes.image]).mean()
+    assert accuracy > share + 0.1
+    torch.testing.assert_close(held["confusions"].sum(2), torch.ones(12, 3))
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(labelled, tmp_path):
+    inputs, votes, _ = labelled
+    settings = TrainingSettings(steps=40, checkpoint_every=5)
+
+    class Killed(CccTask):
+        def after_step(self, module, step):
+            super().after_step(module, step)
+            if step == 32:
+                raise KeyboardInterrupt
+
+    whole = fit_here(CccTask(inputs, votes, seed=1, warmup=10, batch=60, width=16), settings, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        fit_here(Killed(inputs, votes, seed=1, warmup=10, batch=60, width=16), settings, tmp_path / "b")
+    again = fit_here(CccTask(inputs, votes, seed=1, warmup=10, batch=60, width=16), settings, tmp_path / "b")
+    assert (whole / "labels.safetensors").read_bytes() == (again / "labels.safetensors").read_bytes()
+
+
+def test_alike_annotators_are_one_group():
+    _, _, matrices = crowd(skills=[0.9, 0.88, 0.4, 0.42])
+    found = grouped(matrices.astype(np.float32), 2, 0)
+    assert found[0] == found[1] != found[2] == found[3]
+
+
+def test_a_class_without_images_is_left_out_of_the_meta_set():
+    votes, _, matrices = crowd(images=40)
+    probabilities = np.tile([0.6, 0.4, 0.0], (40, 1)).astype(np.float32)
+    rows, classes = distilled(probabilities, VotesByImage(votes), matrices.astype(np.float32))
+    assert len(rows) == 3 * ccc.META_PER_CLASS
+    assert set(classes.tolist()) == {0}
