@@ -104,7 +104,7 @@ def one_split(file: Path, seed: int, attackers: list[str], with_copies: bool, wi
         ours, theirs = Embedded.of(attacker, members.images), Embedded.of(attacker, strangers.images)
         attacks[name] = Attack(
             remembered(attacker.embed, pool, lambda rows, o=ours, t=theirs: (similarity(rows, o), similarity(rows, t))),
-            members, strangers, alpha=alpha, bootstrap=BOOTSTRAP, seed=seed, embedded=(ours, theirs),
+            members, strangers, alpha=alpha, bootstrap=BOOTSTRAP, seed=seed, galleries=(ours, theirs),
         )  # fmt: skip
     if with_copies:
         attacks[copies.NAME] = copies_remembered(members, strangers, pool, seed)

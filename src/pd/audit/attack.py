@@ -7,14 +7,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attackers.base import Attacker, Embedded, similarity
+from pd.audit.attackers.base import Attacker, Embedded, embedded, similarity
 from pd.audit.circles import Circles
 from pd.audit.estimate import number
 from pd.audit.nearest import Nearest, Similarity
 from pd.audit.power import Power, power
 from pd.audit.recognition import COPIES, HARDLY, Recognised, recognition
 from pd.audit.reidentification import Comparison, Reidentification, excess, first_held_back
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.reid.spaces.whitening import Rows
 
@@ -59,22 +59,22 @@ class Attack:
         alpha: stranger rate.
         bootstrap: resamples behind each interval.
         seed: of the circles, the resampling and what is planted.
-        embedded: both galleries; None of an attacker that has no rows.
+        galleries: both, embedded; None of an attacker that has no rows.
     """
 
     def __init__(
         self,
-        look: Callable[[Pixels], Looked],
+        look: Callable[[Images], Looked],
         members: PrivateDataset,
         strangers: PrivateDataset,
         *,
         alpha: float,
         bootstrap: int,
         seed: int,
-        embedded: tuple[Embedded, Embedded] | None = None,
+        galleries: tuple[Embedded, Embedded] | None = None,
     ) -> None:
         self._look, self._images = look, members.images
-        self._embedded = embedded
+        self._embedded = galleries
         self._member, self._stranger = number(members.identities), number(strangers.identities)
         self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
         self._power: dict[tuple[int, int], dict[str, Power]] = {}
@@ -97,11 +97,11 @@ class Attack:
         """By an attacker that is fitted already, on people who are in neither gallery."""
         ours, theirs = Embedded.of(attacker, members.images), Embedded.of(attacker, strangers.images)
 
-        def look(images: Pixels) -> Looked:
-            rows = attacker.embed(images)
+        def look(images: Images) -> Looked:
+            rows = embedded(attacker, images)
             return Looked(rows, lambda part: similarity(rows[part], ours), lambda part: similarity(rows[part], theirs))
 
-        return cls(look, members, strangers, alpha=alpha, bootstrap=bootstrap, seed=seed, embedded=(ours, theirs))
+        return cls(look, members, strangers, alpha=alpha, bootstrap=bootstrap, seed=seed, galleries=(ours, theirs))
 
     @property
     def members(self) -> Embedded:
@@ -119,7 +119,7 @@ class Attack:
             raise RuntimeError("this attacker has no rows")
         return self._embedded
 
-    def __call__(self, images: Pixels) -> Attacked:
+    def __call__(self, images: Images) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""
         seen = self._look(images)
         to_holdout, met = self._circles.samples(seen.to_strangers, len(images))
@@ -134,7 +134,7 @@ class Attack:
         )
         return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, seen.rows)
 
-    def passing(self, images: Pixels) -> npt.NDArray[np.bool_]:
+    def passing(self, images: Images) -> npt.NDArray[np.bool_]:
         """(N,) which of (N, H, W, C) uint8 pass for a member."""
         order = np.argsort(-self._stranger_to_member, kind="stable")
         bar = self._stranger_to_member[order][first_held_back(np.ones((1, len(order))), self._alpha)[0]]

@@ -14,7 +14,7 @@ from pd.audit.circles import Met
 from pd.audit.extraction import FAR, LEAST, STRANGERS
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Reidentification, excess
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.reid.altered_copies import AlteredCopies
 
@@ -30,10 +30,10 @@ def copies_attack(members: PrivateDataset, strangers: PrivateDataset, *, bootstr
         bootstrap: resamples behind each interval.
         seed: of the circles and the resampling.
     """
-    ours = AlteredCopies.of(members.images[:])
-    theirs = ours.gallery(strangers.images[:])
+    ours = AlteredCopies.of(members.images)
+    theirs = ours.gallery(strangers.images)
 
-    def look(images: Pixels) -> Looked:
+    def look(images: Images) -> Looked:
         none = np.zeros((len(images), 0), np.float32)
         return Looked(none, lambda part: ours.likeness(images[part]), lambda part: theirs.likeness(images[part]))
 

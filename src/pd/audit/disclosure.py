@@ -31,7 +31,7 @@ def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) 
     members, strangers = subjects.members, subjects.strangers
     seed, bootstrap = derive(subjects.seed, "audit", "extraction"), subjects.settings.bootstrap
     found = extract(
-        samples.images[:],
+        samples.images,
         samples.prompts,
         members.images,
         members.identities,
@@ -88,8 +88,7 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
             skipped[name] = told
         else:
             found[name] = told
-    images = samples.images[:]
-    of_members, of_strangers = ((guess_halves(images, people.images), people.identities) for people, _ in sides)
+    of_members, of_strangers = ((guess_halves(samples.images, people.images), people.identities) for people, _ in sides)
     figures: Json = {
         "by_label": {name: told.as_json() for name, told in found.items()},
         "skipped": skipped,

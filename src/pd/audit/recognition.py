@@ -15,14 +15,14 @@ from pd.audit.estimate import Estimate, share
 from pd.audit.nearest import Similarity, in_blocks
 from pd.audit.planted import jittered
 from pd.audit.reidentification import first_held_back
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 
 COPIES, OTHER_PICTURES = "copies", "other_pictures"
 HARDLY = 0.5  # of members' other pictures: who recognises fewer sees copies alone reliably; ours
 MOST = 300  # pictures looked for, of each kind; ours
 
 Ints = npt.NDArray[np.int64]
-Looks = Callable[[Pixels], Callable[[slice], Similarity]]
+Looks = Callable[[Images], Callable[[slice], Similarity]]
 """Images -> the rows of a slice of them against all member images, (n, M)."""
 
 
@@ -42,7 +42,7 @@ class Recognised:
 
 
 def recognition(
-    members: Pixels, who: Ints, look: Looks, strangers: Callable[[slice], Similarity], of: Ints, *, alpha: float, seed: int
+    members: Images, who: Ints, look: Looks, strangers: Callable[[slice], Similarity], of: Ints, *, alpha: float, seed: int
 ) -> dict[str, Recognised]:
     """What is recognised of copies, and of other pictures where anybody has two.
 

@@ -11,6 +11,7 @@ from pd.config.commented import commented_yaml
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
+from pd.config.release import ReleaseSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
 from pd.config.sources import ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
@@ -32,6 +33,7 @@ __all__ = [
     "ModelSettings",
     "Precision",
     "ReidSettings",
+    "ReleaseSettings",
     "Section",
     "Settings",
     "SweepSettings",

@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pd.dataset.parquet_images import Images
+
 SIDE = 24  # pixels of a side that pictures are compared at
 _GRID = 12  # points of a window's side
 _AXES = 32  # numbers of a window
@@ -104,7 +106,8 @@ def _dihedral() -> list[Pose]:
 def _fine() -> tuple[Pose, ...]:
     found = []
     for one in _dihedral():
-        found += [Pose(one.degrees, one.mirrored, 1, 1, right, down) for right, down in _around(0.2)]
+        steps = (0.1, 0.2) if one.degrees == 0 else (0.2,)  # twice as fine where it stands upright
+        found += [Pose(one.degrees, one.mirrored, 1, 1, right, down) for step in steps for right, down in _around(step)]
         found += [Pose(one.degrees + turn, one.mirrored) for turn in (-15, -7, 7, 15)]
         found += [Pose(one.degrees, one.mirrored, size, size) for size in (0.67, 0.82, 1.22, 1.5)]
         found += [Pose(one.degrees, one.mirrored, 1, 0.75), Pose(one.degrees, one.mirrored, 0.75, 1)]
@@ -123,7 +126,7 @@ def _all_ways() -> tuple[Pose, ...]:
 def _few() -> tuple[Pose, ...]:
     found = _dihedral()
     for mirror in (False, True):
-        found += [Pose(0, mirror, 1, 1, right, down) for right, down in _around(0.18) if (right, down) != (0, 0)]
+        found += [Pose(0, mirror, 1, 1, right, down) for step in (0.1, 0.2) for right, down in _around(step)]
         found += [Pose(turn, mirror) for turn in (-14, -7, 7, 14)]
         found += [Pose(0, mirror, size, size) for size in (0.82, 1.22, 1.5)]
         found += [Pose(0, mirror, 1, 0.75), Pose(0, mirror, 0.75, 1)]
@@ -171,7 +174,7 @@ class AlteredCopies:
         self._maps = {one.name: _map(one, poses, torch.from_numpy(axes[one.name])) for one, poses in self._windows}
 
     @classmethod
-    def of(cls, members: NDArray[np.uint8], *, quick: bool = False) -> Self:
+    def of(cls, members: Images, *, quick: bool = False) -> Self:
         """Of (M, H, W, C) uint8 pictures, M at least 1."""
         small = members[:: -(-len(members) // _ENOUGH_AXES)]
         axes = {window.name: _axes(window, _grey(small)) for window in WINDOWS}
@@ -180,7 +183,7 @@ class AlteredCopies:
         found.levels = found._likest_others(members[:: -(-len(members) // _ENOUGH_LEVELS)], -(-len(members) // _ENOUGH_LEVELS))
         return found
 
-    def gallery(self, images: NDArray[np.uint8]) -> Self:
+    def gallery(self, images: Images) -> Self:
         """Another gallery, compared by the same axes."""
         other = object.__new__(type(self))
         other.quick, other._windows = self.quick, self._windows
@@ -319,7 +322,7 @@ def _axes(window: Window, pixels: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(scaled.float().numpy())
 
 
-def _rows(axes: Mapping[str, NDArray[np.float32]], images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+def _rows(axes: Mapping[str, NDArray[np.float32]], images: Images) -> dict[str, NDArray[np.float32]]:
     found = {}
     for window in WINDOWS:
         parts = []

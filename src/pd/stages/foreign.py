@@ -129,8 +129,8 @@ def audit_folders(
     samples = _draw(Place.parse(synthetic), settings, reporter)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
         data, report = _read(settings, here / "dataset", reporter)
-    with reporter.task("audit") as progress:
-        figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
+        with reporter.task("audit") as progress:
+            figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
     figures["images"] = {
         "size": settings.data.size,
         "mode": settings.data.mode,
@@ -183,7 +183,7 @@ def _read(settings: Settings, folder: Path, reporter: Reporter) -> tuple[Private
     for line in report.lines():
         reporter.say(f"  {line}")
     reporter.say(f"  {_compared(settings.data, report)}")
-    return PrivateDataset.read(folder), report
+    return PrivateDataset.open(folder), report
 
 
 def _compared(data: DataSettings, report: IngestReport) -> str:

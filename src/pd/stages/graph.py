@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
 from pd.store.mirror import listing, pull
 from pd.store.run import Run
@@ -138,8 +138,9 @@ STAGES = (
         name="audit",
         doing="attacking the arms",
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        # Not its workers: figures are the same for any number of them.
         keys=(
-            "audit",
+            *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
             "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
@@ -152,10 +153,16 @@ STAGES = (
     ),
     Stage(
         name="report",
-        doing="writing the reports and the card",
+        doing="writing the reports, the card and the digests of the release",
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
-        keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        keys=("name", "generate", "release"),
+        outputs=lambda run, settings: [
+            run.report,
+            run.card,
+            run.release_report,
+            run.sums,
+            *([run.signature] if settings.release else []),
+        ],
         source=_besides,
     ),
     Stage(
