@@ -114,7 +114,7 @@ def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = m
 
 
 def _altered(
-    found: MemberGallery, strangers: PrivateDataset, members: PrivateDataset, own: Sequence[npt.NDArray[np.bool_]]
+    found: MemberGallery, strangers: PrivateDataset, members: PrivateDataset, own: list[npt.NDArray[np.bool_]]
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Likeness as altered copies of strangers to members, and of some members to all others; nothing where nobody asked."""
     if not found.altered:

@@ -19,6 +19,7 @@ from pd.audit.run import RoundTrip
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
 from pd.config import FilterSettings, Settings
+from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
