@@ -14,6 +14,7 @@ from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
+from pd.config.release import ReleaseSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -72,6 +73,7 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()

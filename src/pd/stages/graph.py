@@ -59,7 +59,7 @@ class Stage:
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption")
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 STAGES = (
     Stage(
@@ -110,6 +110,13 @@ STAGES = (
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
     ),
     Stage(
+        name="formats",
+        doing="writing the kept images in other formats",
+        needs=("filter",),
+        keys=("release",),
+        outputs=lambda run, settings: [run.release / name for name in settings.release.formats if name != "parquet"],
+    ),
+    Stage(
         name="student",
         doing="training the student on the kept candidates",
         needs=("filter",),
@@ -149,7 +156,7 @@ STAGES = (
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,
