@@ -220,3 +220,29 @@ def verify(
         )
     else:
         Console().print("The release is clean, as far as these checks can tell.")
+
+
+@app.command()
+def push(
+    release: Annotated[Path, typer.Argument(help="a release folder")],
+    to: Annotated[str, typer.Option(help="owner/name on the Hugging Face hub")],
+    kind: Annotated[str, typer.Option(help="of the repository there: model or dataset")] = "dataset",
+    against: Annotated[Path | None, typer.Option(help="the run, where the release does not lie in it")] = None,
+    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+    private: Annotated[bool, typer.Option("--private/--public", help="of a repository that is made")] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Prove that a release is clean, ask, and send it to the hub. One that is not proven is not sent.
+
+    Every check of `pd verify` must pass, none may be left out: the run must be at hand. HF_TOKEN says who sends.
+
+    Example: `pd push runs/faces/release --to owner/faces`
+    """
+    from pd.stages.push import push_release
+
+    if kind not in ("model", "dataset"):
+        raise UserError(f"no repository is a '{kind}'", where="--kind", fix="choose model or dataset")
+    require_disk("RELEASE", release)
+    agree = (lambda text: True) if yes else typer.confirm
+    done = push_release(release, to, "model" if kind == "model" else "dataset", against, k, private=private, agree=agree)
+    Console().print("not sent" if done is None else f"sent: {shown(done)}", soft_wrap=True)

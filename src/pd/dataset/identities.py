@@ -61,7 +61,7 @@ def contradictions(folder: Path) -> list[str]:
 
 
 def across(thumbnails: npt.NDArray[np.uint8], identities: Sequence[str], holdout: npt.NDArray[np.bool_]) -> list[str]:
-    """A line for near-copies of which a member and a hold-out person have one each: one person under two names, or a leak to come.
+    """A line for near-copies of which a member and a hold-out person have one each: one person under two names, perhaps.
 
     Two pictures are near-copies where, after the best gain and offset, they differ by few grey levels, mirrored or not.
 
@@ -95,7 +95,7 @@ def across(thumbnails: npt.NDArray[np.uint8], identities: Sequence[str], holdout
     what = (
         "members and hold-out people have nearly the same picture; they are one person under two names, or will look like leaks"
     )
-    return [f"{len(found)} pairs of {what}: {_some(names)}"]
+    return [f"{len(found)} times {what}: {_some(names)}"]
 
 
 def _normed(images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

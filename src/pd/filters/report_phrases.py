@@ -19,9 +19,10 @@ _UNFIT = re.compile(
     r"|\b(?:january|february|march|april|june|july|august|september|october|november|december)\b",
     re.IGNORECASE,
 )
-_DATE = re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
+_DATE = re.compile(r"\b\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b|\b\d{1,2}:\d{2}\b")
 _ENDS = re.compile(r"[;:\n|]|[.,](?!\d)")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_SHORTEST = 3  # ours: what is shorter is a rest of an abbreviation
 _LONGEST = 60  # ours: characters of a phrase
 _MOST = 6  # ours: phrases of a prompt
 
@@ -47,7 +48,7 @@ def phrases_in(report: str) -> list[str]:
     found = []
     for part in _ENDS.split(text):
         phrase = " ".join(part.lower().split()).strip(" .,-")
-        if phrase and len(phrase) <= _LONGEST and not _UNFIT.search(phrase):
+        if _SHORTEST <= len(phrase) <= _LONGEST and not _UNFIT.search(phrase):
             found.append(_NUMBER.sub("#", phrase))
     return list(dict.fromkeys(found))
 
@@ -55,8 +56,8 @@ def phrases_in(report: str) -> list[str]:
 def report_prompts(reports: Sequence[str], identities: Sequence[str], k: int, subject: str) -> Said:
     """Prompts made of the phrases that k people share; every prompt is that of at least k people, or is `subject` alone.
 
-    An image's phrases, the most shared first, are a path in a tree. Where fewer than k people end at a node, they end at the one
-    above it: the rarest phrase is left out.
+    An image's phrases, the most shared first, are a path in a tree. Where fewer than k people end at a node, they end at the
+    one above it: the rarest phrase is left out.
 
     Args:
         reports: one for each member image.

@@ -1,5 +1,7 @@
 """From names of formats to what writes them, and the proof that what was written says what `release/data` says, and no more."""
 
+import io
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -20,7 +22,8 @@ WRITERS: Mapping[str, Callable[[Iterable[Kept], Path], None]] = {
 }
 FORMATS = "other formats hold what data/ holds, and no more"
 _LARGEST = 1 << 30  # bytes of a DICOM file of a release
-_HEADER = {"FileMetaInformationGroupLength", "ImplementationClassUID", "ImplementationVersionName"}  # of who writes
+_HEADER = ("FileMetaInformationGroupLength", "ImplementationClassUID", "ImplementationVersionName")  # of who writes
+_VERSION = re.compile(r"[0-9.]{1,64}|(highdicom|PYDICOM)[ 0-9.a-z]{0,12}")
 
 
 def check_formats(release: Path) -> Check | None:
@@ -75,27 +78,22 @@ def _dicom_faults(release: Path) -> list[str]:
 
 
 def _same(path: Path, wanted: Any) -> bool:
-    """Whether a file holds these elements and no byte besides; who wrote it may have another version."""
+    """Whether a file holds these elements to the byte; only the version of who wrote it may be another."""
     from pydicom import dcmread
 
     if path.stat().st_size > _LARGEST:
         return False
-    data = path.read_bytes()
-    found = dcmread(path)
-    if data[:128] != b"\0" * 128 or found != wanted:
+    data, out = path.read_bytes(), io.BytesIO()
+    wanted.save_as(out, enforce_file_format=True)
+    meta, ours = dcmread(io.BytesIO(data), stop_before_pixels=True).file_meta, wanted.file_meta
+    again = out.getvalue()
+    begin = _start(dcmread(io.BytesIO(again), stop_before_pixels=True).file_meta)
+    if data[:128] != b"\0" * 128 or data[_start(meta) :] != again[begin:]:
         return False
-    meta = {element.keyword: element.value for element in found.file_meta}
-    ours = {element.keyword: element.value for element in wanted.file_meta}
-    if {key: value for key, value in meta.items() if key not in _HEADER} != {k: v for k, v in ours.items() if k not in _HEADER}:
-        return False
-    # the version is the only text that is not compared: it must look like one
-    version = str(meta.get("ImplementationVersionName", ""))
-    return version.isascii() and len(version) <= 16 and len(data) - len(version) == _size(found) - len(version)
+    told, known = ({e.keyword: str(e.value) for e in found if e.keyword not in _HEADER} for found in (meta, ours))
+    return told == known and all(_VERSION.fullmatch(str(meta.get(name, ""))) for name in _HEADER)
 
 
-def _size(found: Any) -> int:
-    import io
-
-    out = io.BytesIO()
-    found.save_as(out, enforce_file_format=True)
-    return out.tell()
+def _start(meta: Any) -> int:
+    """Where the elements begin: after the preamble, its mark, and the group of the file's own (PS3.10, 7.1)."""
+    return 132 + 12 + int(meta.FileMetaInformationGroupLength)

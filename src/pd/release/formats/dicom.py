@@ -15,7 +15,15 @@ from pd.release.formats.rows import Kept
 PATIENT = "SYNTHETIC"
 DERIVATION = "Synthetic picture made by a generative model (privacy distillation). It shows no patient."
 _LONGEST = 10_240  # characters of a long text (PS3.5, 6.2)
-_TIMES = ("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime", "DateOfSecondaryCapture")
+_LEFT_OUT = (  # times, and who wrote it when: of no use to anybody, and never twice the same
+    "InstanceCreationDate",
+    "InstanceCreationTime",
+    "ContentDate",
+    "ContentTime",
+    "DateOfSecondaryCapture",
+    "TimeOfSecondaryCapture",
+    "ContributingEquipmentSequence",
+)
 
 
 def require_highdicom() -> None:
@@ -62,7 +70,7 @@ def synthetic(row: Kept, number: int) -> Any:
         patient_orientation=("L", "F"),
         specific_character_set="ISO_IR 192",
     )
-    for name in _TIMES:
+    for name in _LEFT_OUT:
         if name in found:
             delattr(found, name)
     found.ImageType = ["DERIVED", "SECONDARY"]
