@@ -43,18 +43,19 @@ def contradictions(folder: Path) -> list[str]:
         if field.name in own or pa.types.is_floating(field.type) or pa.types.is_null(field.type):
             continue
         table = pa.concat_tables([pq.read_table(file, columns=["identity", field.name]) for file in files])
-        table = table.filter(pc.is_valid(table[field.name]))
-        groups = table.group_by("identity").aggregate([(field.name, "count"), (field.name, "count_distinct")])
-        groups = groups.filter(pc.greater(groups[f"{field.name}_count"], 1))
+        # a name such as `.a` would be taken for a path into a column
+        table = table.rename_columns(["who", "value"]).filter(pc.is_valid(table.column(1)))
+        groups = table.group_by("who").aggregate([("value", "count"), ("value", "count_distinct")])
+        groups = groups.filter(pc.greater(groups["value_count"], 1))
         if groups.num_rows < _FEWEST:
             continue
-        counts = groups[f"{field.name}_count"].to_numpy()
-        agree = groups[f"{field.name}_count_distinct"].to_numpy() == 1
-        values = np.array([item["counts"] for item in pc.value_counts(table[field.name]).to_pylist()], np.float64)
+        counts = groups["value_count"].to_numpy()
+        agree = groups["value_count_distinct"].to_numpy() == 1
+        values = np.array([item["counts"] for item in pc.value_counts(table["value"]).to_pylist()], np.float64)
         shares = values / values.sum()
         chance = float(np.mean([(shares**count).sum() for count in counts]))
         if chance < 1 and _STEADY <= (agree.mean() - chance) / (1 - chance) < 1:
-            people = sorted(groups["identity"].filter(pa.array(~agree)).to_pylist())
+            people = sorted(groups["who"].filter(pa.array(~agree)).to_pylist())
             what = f"people have images that disagree in '{plain(field.name)}', which others' do not"
             lines.append(f"{len(people)} {what}: {_some([plain(name) for name in people])}")
     return lines
