@@ -19,7 +19,7 @@ from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
-from pd.errors import UserError
+from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.release.formats.dicom import require_highdicom
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pd.sweep.result import Result
 
 LOCK = ".lock"  # in the run's work folder
+TRACEBACK = "traceback.txt"  # likewise: of the last error that nobody foresaw
 VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
@@ -64,7 +65,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     fetch_state(run)
     _refuse_other_data(settings, run)
     new = bytes_of(run.root) is None
-    with lock(run) as ours, recorded(run.work / EVENTS, settings.name):
+    with lock(run) as ours, recorded(run.work / EVENTS, settings.name), traceback_kept(run.work / TRACEBACK):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
@@ -93,7 +94,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
     fetch_state(run)
     _refuse_missing_needs(SWEEP, run)
     _refuse_other_data(settings, run)
-    with lock(run) as ours:
+    with lock(run) as ours, traceback_kept(run.work / TRACEBACK):
         _name_stale_needs([SWEEP], settings, reporter)
         reporter.say(f"{SWEEP.name}: {SWEEP.doing}")
         fetch_needs(SWEEP, run, settings)
@@ -137,6 +138,11 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
         if stage not in wanted or _why_run(stage, read_record(run.record(name)), run, settings) is None:
             continue
         try:
+            if model.trained is not None:
+                from pd.diffusion.elsewhere import check_trained  # brings diffusers
+
+                check_trained(model)
+                continue
             split_batch(model)
             if model.base is not None:
                 from pd.diffusion import pretrained  # brings diffusers
@@ -268,8 +274,8 @@ def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
     for need in stage.needs:
         record = read_record(run.record(need))
         inputs[need] = digest_of(record.outputs) if record else "missing"
-    if stage.source:
-        inputs["source"] = stage.source(settings)
+    if stage.source and (source := stage.source(settings)):
+        inputs["source"] = source
     return inputs
 
 

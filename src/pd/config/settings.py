@@ -85,6 +85,17 @@ class Settings(Section):
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
         return self
 
+    @model_validator(mode="after")
+    def _trained_elsewhere(self) -> Self:
+        if self.student.trained is not None:
+            raise ValueError("student.trained is set, and a student is what pd trains itself: set teacher.trained")
+        if self.teacher.trained is not None and self.audit.shadows:
+            raise ValueError(
+                "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
+                "set audit.shadows: 0"
+            )
+        return self
+
     @property
     def run_dir(self) -> Path:
         """The run's folder: `runs/name`; for one at `s3://` its mirror on this machine."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pd.config import ModelSettings
-from pd.config.mirrored import is_mirrored
+from pd.config.mirrored import PLAIN_UPLOADS, is_mirrored
 from pd.engine.cpu.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
@@ -72,7 +72,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         UserError: there is no cluster at the address, or one with another token, or TLS is on one side alone; Ray cannot start
             here, TLS is asked for without its files, or a machine does not see the run's folder.
     """
-    for key, value in _QUIET.items():
+    for key, value in (_QUIET | PLAIN_UPLOADS).items():
         os.environ.setdefault(key, value)
     os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(store_bytes()))
     joins = address or os.environ.get("RAY_ADDRESS") or started_here()
@@ -178,13 +178,22 @@ def preflight_train(settings: ModelSettings) -> Share:
     Raises:
         UserError: the cluster has fewer CPUs or GPUs than the workers ask for, or the batch does not divide among them.
     """
+    split_batch(settings)
+    return preflight_workers((settings.min_workers, settings.max_workers), settings.cpus_per_worker, settings.gpus_per_worker)
+
+
+def preflight_workers(workers_range: tuple[int, int], cpus_per_worker: float | None, each_gpu: float) -> Share:
+    """The same for any workers that train together: from so many to so many, CPUs (None: shared out) and GPUs of each.
+
+    Raises:
+        UserError: the cluster has fewer CPUs or GPUs than they ask for.
+    """
     import ray
 
-    split_batch(settings)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus = [float(node.get("CPU", 0.0)) for node in nodes]
     gpus = [float(node.get("GPU", 0.0)) for node in nodes]
-    workers, each_gpu = settings.min_workers, settings.gpus_per_worker
+    workers, most = workers_range
     if each_gpu and _fits(gpus, each_gpu) < workers:
         raise UserError(
             f"{workers} workers with {each_gpu:g} GPUs each need {workers * each_gpu:g}; "
@@ -192,7 +201,7 @@ def preflight_train(settings: ModelSettings) -> Share:
             where=f"gpus_per_worker = {each_gpu:g}",
             fix=f"set workers to at most {_fits(gpus, each_gpu)}, or gpus_per_worker: 0 to train on CPUs",
         )
-    each_cpu = settings.cpus_per_worker
+    each_cpu = cpus_per_worker
     if each_cpu is None:
         if workers > sum(cpus) and not each_gpu:  # with GPUs, parts of CPUs do
             raise UserError(
@@ -200,7 +209,7 @@ def preflight_train(settings: ModelSettings) -> Share:
                 where=f"workers = {workers}",
                 fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
             )
-        workers = min(settings.max_workers, _fits(gpus, each_gpu) if each_gpu else int(sum(cpus)))
+        workers = min(most, _fits(gpus, each_gpu) if each_gpu else int(sum(cpus)))
         each_cpu = _even_share(cpus, gpus, workers, each_gpu)
     elif (fit := _fits_both(cpus, gpus, each_cpu, each_gpu)) < workers:
         raise UserError(
@@ -210,8 +219,8 @@ def preflight_train(settings: ModelSettings) -> Share:
             fix=f"set workers to at most {fit}, or lower cpus_per_worker",
         )
     else:
-        workers = min(settings.max_workers, fit)
-    alone = settings.cpus_per_worker is None and len(nodes) == 1
+        workers = min(most, fit)
+    alone = cpus_per_worker is None and len(nodes) == 1
     return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)), alone=alone)
 
 
@@ -287,7 +296,8 @@ def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseExcepti
 
 def _runtime_env() -> dict[str, Any]:
     """What workers of a cluster that was started elsewhere must have in their environment to do as this process does."""
-    wanted = {"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}
+    # PLAIN_UPLOADS: a file system of a bucket is opened in Ray's own actors too, which do not come by `pd.store.s3`.
+    wanted = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", *PLAIN_UPLOADS)}
     if paths := search_path():
         wanted["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     return {"env_vars": {key: value for key, value in wanted.items() if key not in given_environment()}}

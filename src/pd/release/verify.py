@@ -63,7 +63,7 @@ def verify(
         UserError: `against` holds no private data set.
     """
     folder = against if isinstance(against, Path) else None
-    dataset = PrivateDataset.read(against) if isinstance(against, Path) else against
+    dataset = PrivateDataset.open(against) if isinstance(against, Path) else against
     real = None if dataset is None else RealImages(dataset, folder)
     return VerifyReport(
         [

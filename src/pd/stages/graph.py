@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, ReidSettings, Settings, digest_of
+from pd.config.people import LAYOUT
 from pd.store.mirror import listing, pull
 from pd.store.run import Run
 
@@ -35,6 +36,15 @@ def _released(settings: Settings) -> str:
         return digest_of(there)
     found = [(path, path.lstat()) for path in entries(release)]
     return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
+
+
+def _trained(settings: Settings) -> str:
+    """Changes when a teacher that was trained elsewhere does, by name, size or time of a file: it may have gigabytes."""
+    folder = settings.teacher.trained
+    if folder is None:
+        return ""
+    found = [(path, path.stat()) for path in sorted(folder.expanduser().rglob("*")) if path.is_file()]
+    return digest_of([(str(path), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,8 @@ STAGES = (
         name="reid",
         doing="training the re-identification network on the members",
         needs=("ingest",),
-        # All but the calibration, which the filter reads: a new threshold trains nothing.
-        keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name != "calibration"),
+        # All but the calibration, which the filter reads (a new threshold trains nothing), and how the work is laid out.
+        keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name not in {"calibration", *LAYOUT}),
         outputs=lambda run, settings: [run.reid],
     ),
     Stage(
@@ -84,6 +94,7 @@ STAGES = (
         needs=("ingest",),
         keys=("teacher", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.teacher],
+        source=_trained,
     ),
     Stage(
         name="generate",
@@ -134,8 +145,10 @@ STAGES = (
         name="audit",
         doing="attacking the arms",
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        # Not its workers: figures are the same for any number of them.
         keys=(
-            "audit",
+            *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
+            "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
             "generate.sampler_steps",

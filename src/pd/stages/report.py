@@ -27,7 +27,7 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    kept = SyntheticDataset.read(run.data)
+    kept = SyntheticDataset.open(run.data)
     data = _report_data(context, run)
     public = public_audit(data.audit)
     write_card(
@@ -51,7 +51,7 @@ def execute(context: Context) -> Facts:
 def _report_data(context: Context, run: Run) -> ReportData:
     settings = context.settings
     records = {stage: record for stage in BY_NAME["report"].needs if (record := read_record(run.record(stage)))}
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.read_words(run.dataset)
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     audit = _audit(run)

@@ -1,4 +1,4 @@
-"""Teacher: train a diffusion model on the members' images. Private."""
+"""Teacher: train a diffusion model on the members' images, or take one that was trained elsewhere. Private."""
 
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
@@ -14,6 +14,11 @@ from pd.store.atomic import write_folder
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
+    if settings.teacher.trained is not None:
+        from pd.diffusion.elsewhere import take  # brings diffusers
+
+        with write_folder(run.teacher) as folder:
+            return take(settings.teacher.trained, settings.data, folder)
     members = PrivateDataset.read_words(run.dataset).members()
     captions = captions_of(members, settings)
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
