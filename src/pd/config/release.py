@@ -1,5 +1,6 @@
-"""Settings of what a release holds beside the student and the Parquet of kept images."""
+"""Settings of a release: in which formats the kept images are, and who signs it."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -10,12 +11,16 @@ Format = Literal["parquet", "dicom", "imagefolder", "webdataset"]
 
 
 class ReleaseSettings(Section):
-    """In which formats the kept images are released."""
+    """How a release is handed over: nothing of what student and kept images are depends on this section."""
 
     formats: tuple[Format, ...] = Field(
         ("parquet",),
         description="parquet (always: release/data), imagefolder (release/imagefolder), webdataset (release/webdataset), "
         "dicom (release/dicom; needs the extra)",
+    )
+    signing_key: Path | None = Field(
+        None,
+        description="SSH private key that signs SHA256SUMS (`ssh-keygen -Y sign`); without a passphrase, or held by ssh-agent",
     )
 
     @field_validator("formats")

@@ -106,7 +106,7 @@ class Settings(Section):
 
         Nor does an optional section that is absent: adding one to `pd` names no old run anew.
         """
-        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"})
+        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep", "release"})
         return digest_of({name: value for name, value in held.items() if value is not None})
 
 

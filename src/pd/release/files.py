@@ -12,7 +12,7 @@ from pd.release.pages import page_fault
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 _ALLOWED = re.compile(
-    r"README\.md|report\.html|audit\.json|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
+    r"README\.md|report\.html|audit\.json|SHA256SUMS(\.sig)?|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"

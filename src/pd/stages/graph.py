@@ -160,10 +160,16 @@ STAGES = (
     ),
     Stage(
         name="report",
-        doing="writing the reports and the card",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
-        keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        doing="writing the reports, the card and the digests of the release",
+        needs=("ingest", "reid", "teacher", "generate", "filter", "formats", "student", "arms", "audit"),
+        keys=("name", "generate", "release"),
+        outputs=lambda run, settings: [
+            run.report,
+            run.card,
+            run.release_report,
+            run.sums,
+            *([run.signature] if settings.release.signing_key else []),
+        ],
         source=_besides,
     ),
     Stage(
