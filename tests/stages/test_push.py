@@ -31,17 +31,20 @@ SERVER = textwrap.dedent("""
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             print(json.dumps({"path": self.path, "body": body.decode()}), file=sys.stderr, flush=True)
             if self.path == "/api/repos/create":
-                self.answer({"url": f"http://{self.headers['Host']}/datasets/owner/name"})
+                self.answer({"url": self.here()})
             elif "/preupload/" in self.path:
                 files = json.loads(body)["files"]
                 self.answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]})
             elif "/commit/" in self.path:
-                self.answer({"commitUrl": f"http://{self.headers['Host']}/datasets/owner/name/commit/1", "commitOid": "1" * 40, "success": True})
+                self.answer({"commitUrl": self.here() + "/commit/1", "commitOid": "1" * 40, "success": True})
             else:
                 self.answer({})
 
         def do_GET(self):
             self.answer({"id": "owner/name", "sha": "0" * 40, "siblings": []})
+
+        def here(self):
+            return f"http://{self.headers['Host']}/datasets/owner/name"
 
         def answer(self, value):
             data = json.dumps(value).encode()
