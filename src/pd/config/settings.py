@@ -73,8 +73,8 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
-    release: ReleaseSettings | None = Field(None, description="a key that signs the release; empty: it is not signed")
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
 
