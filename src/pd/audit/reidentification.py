@@ -14,7 +14,7 @@ from pd.audit.estimate import CONFIDENCE, Estimate, Floats, from_draws, multipli
 from pd.audit.nearest import Nearest, Similarity
 
 _LEAST_LIKE = 0.01  # of strangers; ours
-_ENOUGH = 40  # strangers for a rate of 1 %; ours
+_ENOUGH = 20  # strangers for a rate of 1 %; ours
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
 
 
@@ -74,15 +74,15 @@ class Comparison:
 
 
 def default_alpha(strangers: Sequence[str]) -> float:
-    """The stranger rate that so many strangers can resolve: 1 % from 40 people on, else 5 %.
+    """The stranger rate that so many strangers can resolve: 1 % from 20 people and 100 pictures on, else 5 %.
 
-    The lower rate hides less in chance. With 39 and 53 strangers (faces, X-rays) unrelated samples' excess spread by 0.007 to
-    0.017 at 1 % and by 0.024 at 2 to 4 %, and all intervals held the truth (benchmarks/known_truth.py).
+    The lower rate hides less in chance. With 20, 39 and 53 strangers (faces, X-rays) unrelated samples' excess spread by 0.007
+    to 0.017 at 1 %, by 0.024 at 2 to 4 %, and the intervals held the truth (benchmarks/known_truth.py).
 
     Args:
         strangers: who is in each of their pictures; several pictures of one person resolve no more than one.
     """
-    return 0.01 if len(set(strangers)) >= _ENOUGH else 0.05
+    return 0.01 if len(set(strangers)) >= _ENOUGH and len(strangers) >= 100 else 0.05
 
 
 def excess_reidentification(
