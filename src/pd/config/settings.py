@@ -14,6 +14,7 @@ from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
+from pd.config.release import ReleaseSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -76,6 +77,7 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -108,7 +110,7 @@ class Settings(Section):
 
         Nor does an optional section that is absent: adding one to `pd` names no old run anew.
         """
-        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"})
+        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep", "release"})
         return digest_of({name: value for name, value in held.items() if value is not None})
 
 
