@@ -19,9 +19,11 @@ from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
+from pd.engine.waiting import give_up_after
 from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
+from pd.release.formats.dicom import require_highdicom
 from pd.stages.base import Context
 from pd.stages.bucket import EVENTS, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
@@ -59,6 +61,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     Raises:
         UserError: bad input, a stage's needs are missing (with `only`), or another `pd` works in this run's folder.
     """
+    give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
     _refuse_purged(run)
     wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
@@ -72,6 +75,8 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _name_stale_needs(wanted, settings, reporter)
         try:
             _refuse_models(wanted, settings, run)
+            if "dicom" in settings.release.formats:
+                require_highdicom()
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
@@ -158,8 +163,8 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
     if record is None:
         return
     now = _settings_of(BY_NAME["ingest"], settings)
-    for key in ("data.reader", "data.path"):
-        if record.settings.get(key) != now[key]:
+    for key in ("data.reader", "data.preset", "data.path"):
+        if record.settings.get(key) != now.get(key):
             raise UserError(
                 f"this folder holds a run of other images ({key} was {record.settings.get(key)}, now {now[key]})",
                 where=str(run.root),

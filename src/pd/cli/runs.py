@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pd.cli.app import ConfigFile, Overrides, app, settings_from, settings_of_run
-from pd.config import Settings, commented_yaml, load_settings
+from pd.config import PRESET_DATA, Settings, commented_yaml, load_settings, parse_settings
 from pd.config.mirrored import require_disk
 from pd.errors import UserError
 from pd.progress import Reporter, shown
@@ -163,20 +163,29 @@ def plan(
 def init(
     path: Annotated[Path, typer.Argument(help="file to write")] = Path("pd.yaml"),
     force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+    preset: Annotated[str | None, typer.Option(help="a public layout, as docs/formats.md lists them: nih_chestxray14")] = None,
 ) -> None:
     """Write a settings file with every key, its default and what it means.
 
-    Example: `pd init chest.yaml`
+    With --preset the images are read as that layout has them: fill in `data.path`, and run it.
+
+    Examples: `pd init chest.yaml`;
+    `pd init nih.yaml --preset nih_chestxray14`
     """
     from pd.store.atomic import disk_errors
 
     require_disk("PATH", path)
     if path.exists() and not force:
         raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
+    settings = _named(path)
+    if preset is not None:
+        data = parse_settings({"data": {"preset": preset, **PRESET_DATA.get(preset, {})}}, where="--preset").data
+        settings = settings.model_copy(update={"data": data})
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commented_yaml(_named(path)), encoding="utf-8")
-    Console().print(f"wrote {shown(str(path))}; set data.reader and data.path, then: pd run {shown(str(path))}", soft_wrap=True)
+        path.write_text(commented_yaml(settings), encoding="utf-8")
+    keys = "data.path" if preset else "data.reader and data.path"
+    Console().print(f"wrote {shown(str(path))}; set {keys}, then: pd run {shown(str(path))}", soft_wrap=True)
 
 
 def _named(path: Path) -> Settings:

@@ -11,15 +11,16 @@ from pd.config.commented import commented_yaml
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
-from pd.config.release import ReleaseSettings
+from pd.config.release import Format, ReleaseSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
-from pd.config.sources import ColumnSettings, DicomSettings
+from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
     "ARMS",
     "CONSTRAINT",
     "FIGURES",
+    "PRESET_DATA",
     "Arm",
     "AuditSettings",
     "CalibrationSettings",
@@ -29,6 +30,7 @@ __all__ = [
     "Detectors",
     "DicomSettings",
     "FilterSettings",
+    "Format",
     "GenerateSettings",
     "ModelSettings",
     "Precision",

@@ -50,6 +50,10 @@ class ClusterSettings(Section):
         0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
     )
 
+    silence_minutes: Annotated[float, Field(gt=0)] = Field(
+        30, description="a command ends (exit code 1) when no machine of the cluster has answered for so long"
+    )
+
     @field_validator("address")
     @classmethod
     def _no_credentials(cls, value: str) -> str | None:
@@ -73,8 +77,8 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
-    release: ReleaseSettings | None = Field(None, description="a key that signs the release; empty: it is not signed")
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
 

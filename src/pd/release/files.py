@@ -16,6 +16,7 @@ _ALLOWED = re.compile(
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"
+    r"|imagefolder/([\w.-]+\.png|metadata\.jsonl)|webdataset/shard-\d{5}\.tar|dicom/[\w.-]+\.dcm"
     r"|model/tokenizer/(vocab|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model/tokenizer/merges\.txt"
 )
 _NEEDED = ("README.md", "audit.json", "model/model_index.json", "model/lineage.json")
@@ -38,7 +39,7 @@ def text_files(release: Path) -> Iterator[tuple[str, str]]:
     for path in entries(release):
         name = path.relative_to(release).as_posix()
         vocabulary = name.startswith("model/tokenizer/") and path.stem in ("vocab", "merges", "tokenizer")
-        if path.suffix in (".md", ".html", ".json", ".txt") and not path.is_symlink() and not vocabulary:
+        if path.suffix in (".md", ".html", ".json", ".jsonl", ".txt") and not path.is_symlink() and not vocabulary:
             yield name, path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -18,6 +18,7 @@ from pd.dataset.private import PrivateDataset
 from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
 from pd.release.files import check_files, text_files
+from pd.release.formats.choose import check_formats
 from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
 from pd.release.lineage import check_lineage, tensor_digest, write_lineage
 from pd.release.rare_captions import RareCaptions
@@ -70,6 +71,7 @@ def verify(
     return VerifyReport(
         [
             *check_files(release),
+            *([formats] if (formats := check_formats(release)) is not None else []),
             *check_sums(release, signer),
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, margin),

@@ -69,7 +69,7 @@ class Stage:
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption")
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 STAGES = (
     Stage(
@@ -121,6 +121,13 @@ STAGES = (
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
     ),
     Stage(
+        name="formats",
+        doing="writing the kept images in other formats",
+        needs=("filter",),
+        keys=("release",),
+        outputs=lambda run, settings: [run.release / name for name in settings.release.formats if name != "parquet"],
+    ),
+    Stage(
         name="student",
         doing="training the student on the kept candidates",
         needs=("filter",),
@@ -154,21 +161,21 @@ STAGES = (
     Stage(
         name="report",
         doing="writing the reports, the card and the digests of the release",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "formats", "student", "arms", "audit"),
         keys=("name", "generate", "release"),
         outputs=lambda run, settings: [
             run.report,
             run.card,
             run.release_report,
             run.sums,
-            *([run.signature] if settings.release else []),
+            *([run.signature] if settings.release.signing_key else []),
         ],
         source=_besides,
     ),
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

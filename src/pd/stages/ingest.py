@@ -15,7 +15,7 @@ from pd.store.atomic import write_folder
 
 def execute(context: Context) -> Facts:
     run, data = context.run, context.settings.data
-    if context.settings.release:
+    if context.settings.release.signing_key:
         sign(b"a key that does not sign is told now, not at the end", context.settings.release.signing_key)
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
         report = ingest(data, context.seed("split"), folder, progress)

@@ -46,7 +46,7 @@ def execute(context: Context) -> Facts:
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
-    write_sums(run.release, settings.release.signing_key if settings.release else None)
+    write_sums(run.release, settings.release.signing_key)
     return {}
 
 
