@@ -114,6 +114,16 @@ class Run:
         return self.release / "report.html"
 
     @property
+    def formal(self) -> Path:
+        """The released model with a guarantee: diffusers folder, ledger, claim, card, samples."""
+        return self.release / "formal"
+
+    @property
+    def ledger(self) -> Path:
+        """What has been spent of this data set's privacy, and which data set it is. Private."""
+        return self.private / "ledger.json"
+
+    @property
     def card(self) -> Path:
         return self.release / "README.md"
 
