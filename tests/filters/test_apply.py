@@ -32,7 +32,7 @@ def generated(tmp_path):
     folder.mkdir()
     for shard in range(3):
         rows = slice(4 * shard, 4 * shard + 4)
-        scores = Scores(score[rows], ["real"] * 4, near[rows], ["real"] * 4, np.zeros((4, 0), np.float32), sketch[rows])
+        scores = Scores(score[rows], ["real"] * 4, near[rows], ["real"] * 4, np.zeros((4, 0), np.float32), sketch[rows], {})
         table = scored_table(
             [f"{i:09d}" for i in range(12)[rows]],
             images[rows],

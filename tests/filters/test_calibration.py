@@ -6,6 +6,7 @@ import pytest
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.errors import UserError
 from pd.filters.calibration import find_thresholds, measure, read_measurements, unkept, write_measurements
+from pd.filters.families import learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.reid.network import build, save_all
 
@@ -15,7 +16,7 @@ def measured(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reid")
     networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
     save_all(networks, folder)
-    build_gallery(networks, faces.members(), folder)
+    build_gallery(networks, faces.members(), folder, learn_spaces(["whitened"], faces, seed=7))
     return measure(networks, folder, faces, seed=7)
 
 
@@ -37,10 +38,13 @@ def test_members_stand_in_where_strangers_are_few_for_the_near_copy_detector(mea
 @pytest.mark.parametrize("quantile", [0.5, 0.8, 0.95])
 def test_each_detector_drops_its_share_of_strangers(measured, quantile):
     calibration = CalibrationSettings(quantile=0.8)
-    thresholds = find_thresholds(measured, calibration, FilterSettings(near_copy_quantile=quantile))
+    thresholds = find_thresholds(measured, calibration, FilterSettings(families=("whitened",), near_copy_quantile=quantile))
     # Ten and thirty people, ten pictures each, and one unseen person that could score anything.
     assert (measured.near_copy >= thresholds.near_copy).mean() == pytest.approx(1 - quantile * 31 / 30, abs=0.005)
     assert (measured.score >= thresholds.reid).mean() == pytest.approx(1 - 0.8 * 11 / 10)
+    assert (measured.families["whitened"] >= thresholds.families["whitened"]).mean() == pytest.approx(
+        1 - 0.9 * 31 / 30, abs=0.005
+    )
     assert len(thresholds.further) == 2
     for score, threshold in zip(measured.further_score, thresholds.further, strict=True):
         assert not np.array_equal(score, measured.score)
@@ -48,20 +52,31 @@ def test_each_detector_drops_its_share_of_strangers(measured, quantile):
 
 
 def test_what_few_people_cannot_promise_is_said(measured):
-    said = unkept(measured, CalibrationSettings(quantile=0.95), FilterSettings(near_copy_quantile=0.95))
+    said = unkept(measured, CalibrationSettings(quantile=0.95), FilterSettings(families=("whitened",), near_copy_quantile=0.95))
     assert len(said) == 1  # ten people promise 0.909, thirty 0.968
     assert said[0].startswith("reid.calibration.quantile = 0.95: 10 people can promise no more than 0.909")
     assert len(unkept(measured, CalibrationSettings(), FilterSettings())) == 2
-    assert not unkept(measured, CalibrationSettings(quantile=0.9), FilterSettings(near_copy_quantile=1.0))
-    assert not unkept(measured, CalibrationSettings(method="fixed"), FilterSettings(near_copy_quantile=0.9))
+    assert not unkept(
+        measured, CalibrationSettings(quantile=0.9), FilterSettings(families=("whitened",), near_copy_quantile=1.0)
+    )
+    assert not unkept(
+        measured, CalibrationSettings(method="fixed"), FilterSettings(families=("whitened",), near_copy_quantile=0.9)
+    )
 
 
 def test_measurements_survive_the_disk(measured, tmp_path):
     write_measurements(measured, tmp_path)
     again = read_measurements(tmp_path)
     assert again.verification == measured.verification
-    for field in dataclasses.fields(measured)[1:]:
+    assert again.families.keys() == measured.families.keys() == {"whitened"}
+    np.testing.assert_array_equal(again.families["whitened"], measured.families["whitened"])
+    for field in dataclasses.fields(measured)[1:-1]:
         np.testing.assert_array_equal(getattr(again, field.name), getattr(measured, field.name))
+
+
+def test_a_space_that_was_not_measured_cannot_vote(measured):
+    with pytest.raises(UserError, match="'imagenet' was not measured"):
+        find_thresholds(measured, CalibrationSettings(), FilterSettings())
 
 
 def test_missing_measurements_are_named(tmp_path):

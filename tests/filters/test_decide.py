@@ -1,10 +1,14 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pyarrow as pa
 
 from pd.config import FilterSettings
-from pd.filters.decide import REASONS, Thresholds, decide, foretell, margin
+from pd.filters.decide import Thresholds, decide, foretell, margin, reasons_of
 
 T = Thresholds(reid=0.5, near_copy=0.8)
+REASONS = reasons_of(T)
 
 
 def _scores(**columns):
@@ -76,3 +80,18 @@ def test_one_network_is_a_majority_of_itself():
 def test_a_vote_that_is_no_number_counts_against_the_candidate():
     scores = _scores(score=[0.1], further=[[np.nan]])
     assert decide(scores, FilterSettings(), Thresholds(0.5, 0.8, (0.5,)))[1] == ["reid"]
+
+
+def test_each_space_votes_by_itself():
+    limits = Thresholds(reid=0.5, near_copy=0.8, families={"whitened": 0.3, "imagenet": 0.4})
+    scores = _scores(score=[0.0] * 5 + [0.9])
+    scores |= {"family.whitened": np.array([0.3, 0.29, 0.1, np.nan, 0.9, 0.9])}
+    scores |= {"family.imagenet": np.array([0.0, 0.39, 0.4, 0.0, 0.9, 0.9])}
+    scores |= {"family.gradients": np.ones(6)}  # scored, and does not vote
+    assert decide(scores, FilterSettings(), limits)[1] == ["whitened", "", "imagenet", "whitened", "whitened", "reid"]
+    assert reasons_of(limits) == ["prompt", "reid", "near_copy", "whitened", "imagenet", "duplicate"]
+
+
+def test_thresholds_survive_json():
+    limits = Thresholds(0.5, 0.8, (0.6,), {"whitened": 0.3})
+    assert Thresholds.from_json(json.loads(json.dumps(asdict(limits)))) == limits

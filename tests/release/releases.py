@@ -22,7 +22,8 @@ def private_dataset(faces, captions):
     """Half the people members, half held out."""
     images, people = faces
     splits = ["member" if int(person[1:]) <= 20 else "holdout" for person in people]
-    return PrivateDataset([f"{i:016x}" for i in range(len(people))], images, list(people), splits, captions, {})
+    labels = {name: np.array([float(name in caption) for caption in captions]) for name in ("glasses", "beard")}
+    return PrivateDataset([f"{i:016x}" for i in range(len(people))], images, list(people), splits, captions, labels)
 
 
 def write_private(dataset, folder):
@@ -34,6 +35,7 @@ def write_private(dataset, folder):
     structs = [{"bytes": encode_png(image), "path": None} for image in dataset.images]
     columns = (dataset.ids, dataset.identities, dataset.splits, dataset.captions)
     arrays = {"image": pa.array(structs, IMAGE)} | {n: pa.array(c) for n, c in zip(text, columns, strict=True)}
+    arrays |= {name: pa.array(values) for name, values in dataset.labels.items()}
     with write_folder(folder) as target:
         schema = image_schema([(name, array.type) for name, array in arrays.items()])
         pq.write_table(pa.table(list(arrays.values()), schema=schema), target / "part-00000.parquet")

@@ -20,6 +20,8 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.release import lineage as weight_lineage
+from pd.release.labels import NAME as LABELS
+from pd.release.rare_words import NAME as WORDS
 from pd.release.verify import BYTES, CAPTIONS, NAMES, PIXELS, REID, verify
 from pd.report.public import public_audit
 
@@ -97,13 +99,13 @@ def test_a_clean_release_passes(release, dataset, margin):
     report = verify(release, dataset, margin=margin, bundled=())
     assert report.ok, report.failed
     assert not report.skipped
-    assert len(report.checks) == 12
+    assert len(report.checks) == 14
 
 
 def test_what_was_not_given_is_not_called_checked(release):
     report = verify(release, bundled=())
     assert report.ok, report.failed
-    assert {each.name for each in report.skipped} == {BYTES, PIXELS, REID, CAPTIONS, NAMES}
+    assert {each.name for each in report.skipped} == {BYTES, PIXELS, REID, CAPTIONS, NAMES, LABELS, WORDS}
 
 
 def test_an_empty_folder_does_not_pass(tmp_path):
@@ -218,7 +220,7 @@ def test_faults_are_told_without_captions(release, dataset):
     secret = PrivateDataset(["f" * 16], dataset.images[:1], ["anna"], ["member"], ["anna with a scar"], {})
     edit_json(release / "audit.json", lambda audit: audit.update(note="Anna with a scar", nearest="f" * 16))
     report = verify(release, secret, bundled=())
-    assert {each.name for each in report.failed} == {CAPTIONS, NAMES}
+    assert {each.name for each in report.failed} == {CAPTIONS, NAMES, LABELS, WORDS}
     assert not any("scar" in each.detail for each in report.checks)
 
 

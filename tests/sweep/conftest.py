@@ -25,7 +25,7 @@ def generated(tmp_path: Path) -> list[Path]:
     for shard in range(3):
         rows = slice(20 * shard, 20 * shard + 20)
         one, two, three = (array[rows].astype(np.float32) for array in (score, near, further))
-        scores = Scores(one, NEAREST[rows], two, NEAREST[rows], three, sketch[rows])
+        scores = Scores(one, NEAREST[rows], two, NEAREST[rows], three, sketch[rows], {"whitened": two[::-1]})
         files.append(tmp_path / f"part-{shard:05d}.parquet")
         table = scored_table(
             [f"{i:09d}" for i in range(ROWS)[rows]],

@@ -13,7 +13,7 @@ from pd.filters.decide import Thresholds, decide, scores_of
 from pd.filters.duplicate import repeated
 from pd.sweep.cached import Cached
 
-LIMITS = Thresholds(0.6, 0.7, (0.5, 0.8))
+LIMITS = Thresholds(0.6, 0.7, (0.5, 0.8), {"whitened": 0.9})
 
 
 def test_a_trial_keeps_what_the_filter_would_keep(generated: list[Path]) -> None:

@@ -1,12 +1,16 @@
 """Extraction and attribute disclosure of an arm, as the JSON of `audit.json`."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
+from pd.audit.averaged_match import averaged
+from pd.audit.best_match import best_match
 from pd.audit.extraction import extract, too_few
+from pd.audit.reid_figures import independent
 from pd.audit.subjects import Subjects
 from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
@@ -79,3 +83,37 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
     if found:
         figures["worst"] = max(found, key=lambda name: found[name].advantage.value)
     return figures
+
+
+def best_matches(
+    subjects: Subjects, attacks: Mapping[str, Attack], by_attacker: Mapping[str, Attacked], voted: Collection[str]
+) -> Json:
+    """Whether the samples alone tell which pictures were learned from: `single`, and `averaged` over each one's fellows.
+
+    Args:
+        subjects: the people.
+        attacks: by attacker.
+        by_attacker: what each saw of the samples.
+        voted: attackers of families that voted in the filter, who are asked only where there are no others.
+
+    Returns:
+        For each of both the figures of the attacker with the largest AUC, `attacker`, and `by_attacker`: all their AUCs.
+    """
+    found: Json = {}
+    for name, rows_of in (("single", lambda rows: rows), ("averaged", averaged)):
+        seen = {
+            attacker: best_match(
+                rows_of(by_attacker[attacker].rows),
+                attacks[attacker].members,
+                attacks[attacker].strangers,
+                subjects.members.identities,
+                subjects.strangers.identities,
+                bootstrap=subjects.settings.bootstrap,
+                seed=derive(subjects.seed, "audit", "best-match"),
+            )
+            for attacker in independent(by_attacker, voted)
+        }
+        worst = max(seen, key=lambda attacker: seen[attacker].auc.value)
+        everybody = {attacker: one.auc.as_json() for attacker, one in seen.items()}
+        found[name] = {"attacker": worst, **seen[worst].as_json(), "by_attacker": everybody}
+    return found

@@ -1,11 +1,14 @@
-"""Excess re-identification as the JSON of `audit.json`: the worst attacker is the headline.
+"""Excess re-identification as the JSON of `audit.json`: the worst attacker that had no vote in the filter is the headline.
+
+A filter looks safe by construction to attackers of the families that voted in it, so these are marked and shown beside. Where
+all of them voted, the worst of all is the headline.
 
 Its value is a maximum over the attackers, and so somewhat large; its interval begins where that attacker's own does, and ends
 where the highest of all attackers' does, because an attacker of a smaller value may be the less sure of it. Whichever attacker
 truly finds most, its own interval ends no higher than that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,28 +22,35 @@ Json = dict[str, Any]
 ByAttacker = Mapping[str, Attacked]
 
 
-def worst(by_attacker: ByAttacker) -> str:
-    """The attacker with the largest excess."""
-    return max(by_attacker, key=lambda name: by_attacker[name].found.excess.value)
+def independent(by_attacker: Mapping[str, Any], voted: Collection[str]) -> list[str]:
+    """The attackers that are not of a family that voted in the filter; all, where there is no other."""
+    return [name for name in by_attacker if name not in voted] or list(by_attacker)
 
 
-def figures(by_attacker: ByAttacker) -> Json:
+def worst(by_attacker: ByAttacker, voted: Collection[str] = ()) -> str:
+    """The attacker with the largest excess, of those that had no vote."""
+    return max(independent(by_attacker, voted), key=lambda name: by_attacker[name].found.excess.value)
+
+
+def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Json:
     """The worst attacker's figures, its excess with the highest end of all, and everybody's."""
     everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
-    return _headline(by_attacker, everybody)
+    return _headline(by_attacker, everybody, voted)
 
 
-def figures_with_power(by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int) -> Json:
+def figures_with_power(
+    by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int, voted: Collection[str] = ()
+) -> Json:
     """The same, with what each attacker could have seen; `detectable` and `planted` are left out where that is nothing."""
     everybody: dict[str, Json] = {}
     for name, attacked in by_attacker.items():
         could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
         seen = {} if could.detectable is None else {"detectable": could.detectable, "planted": could.planted}
         everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
-    return _headline(by_attacker, everybody)
+    return _headline(by_attacker, everybody, voted)
 
 
-def less_than(arms: Mapping[str, ByAttacker]) -> Json:
+def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> Json:
     """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
 
     The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
@@ -52,7 +62,7 @@ def less_than(arms: Mapping[str, ByAttacker]) -> Json:
     compared: Json = {}
     for name, by_attacker in arms.items():
         if name != "filtered":
-            by = worst(by_attacker)
+            by = worst(by_attacker, voted)
             more, less = by_attacker[by].found, arms["filtered"][by].found
             value = more.excess.value - less.excess.value
             estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
@@ -65,9 +75,10 @@ def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
     return {name: _ratio(kept[name].found, whole[name].found) for name in whole}
 
 
-def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json]) -> Json:
-    name = worst(by_attacker)
-    highest = max(found["excess"]["high"] for found in everybody.values())
+def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json], voted: Collection[str]) -> Json:
+    name = worst(by_attacker, voted)
+    highest = max(everybody[one]["excess"]["high"] for one in independent(by_attacker, voted))
+    everybody = {one: found | ({"voted": True} if one in voted else {}) for one, found in everybody.items()}
     headline = everybody[name] | {"excess": everybody[name]["excess"] | {"high": highest}}
     return {"attacker": name, **headline, "by_attacker": dict(everybody)}
 

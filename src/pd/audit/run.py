@@ -1,6 +1,6 @@
 """The audit: every attacker on every arm, what the arms disclose and what they are good for, as the JSON of `audit.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ def audit(
     progress: Progress = silent,
     kept: npt.NDArray[np.bool_] | None = None,
     shown: str | None = None,
+    voted: Collection[str] = (),
 ) -> Json:
     """Attack and measure each arm.
 
@@ -46,10 +47,12 @@ def audit(
         seed: the run's: the same as the filter's, so that both agree which half is whose.
         progress: called after each attack or measure.
         kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
+        voted: attackers of the families that voted in the filter: they are marked, and none of them is the headline.
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
-        {"arms": {arm: {"n", "reid", "extraction", "attributes", "utility", "fidelity", "coverage"}}, "less_than": {arm: ...},
+        {"arms": {arm: {"n", "reid", "best_match", "extraction", "attributes", "utility", "fidelity", "coverage"}},
+        "less_than": {arm: ...},
         "real": {...}}, plain JSON values.
 
     Raises:
@@ -70,14 +73,15 @@ def audit(
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
     attacks, found = _attack(subjects, attackers, sets, count)
-    result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"])}}}
+    result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"], voted)}}}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
-        worst = reid_figures.worst(by_attacker)
+        worst = reid_figures.worst(by_attacker, voted)
         chance = derive(seed, "audit", "power")
-        reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance)
+        reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance, voted=voted)
         arm: Json = {"n": len(samples), "reid": reid}
         count.one(f"power on {name}")
+        arm["best_match"] = disclosure.best_matches(subjects, attacks, by_attacker, voted)
         arm["extraction"] = disclosure.extraction(subjects, samples)
         arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
         if name == shown:
@@ -88,10 +92,10 @@ def audit(
     if round_trip is not None:
         result["real"]["round_trip"] = {
             "n": len(chosen),
-            **reid_figures.figures(found["round trips"]),
+            **reid_figures.figures(found["round trips"], voted),
             "share_kept": reid_figures.share_kept(found["round trips"], found["members"]),
         }
-    result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms})
+    result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms}, voted)
     result["real"] |= quality.of_real() | subjects.counts()
     count.one("quality of real images")
     return result

@@ -10,7 +10,10 @@ from pd.cli import stages
 from pd.cli import audits
 
 # isort: split
+from pd.cli import labels
+
+# isort: split
 from pd.cli.app import app
 from pd.cli.entry import main
 
-__all__ = ["app", "audits", "main", "runs", "stages"]
+__all__ = ["app", "audits", "labels", "main", "runs", "stages"]

@@ -13,6 +13,7 @@ from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
+from pd.config.sources import ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
@@ -23,8 +24,10 @@ __all__ = [
     "AuditSettings",
     "CalibrationSettings",
     "ClusterSettings",
+    "ColumnSettings",
     "DataSettings",
     "Detectors",
+    "DicomSettings",
     "FilterSettings",
     "FormalSettings",
     "GenerateSettings",

@@ -22,10 +22,11 @@ class AuditSettings(Section):
         description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
     )
     attackers: tuple[str, ...] = Field(
-        ("imagenet", "thumbnails", "whitened"),
+        ("imagenet", "thumbnails", "whitened", "gradients"),
         description="imagenet: a trained network that is not the filter's; thumbnails: correlation; whitened: pixels "
-        "whitened within persons; local weights: open_clip:ARCHITECTURE/WEIGHTS, torchvision:ARCHITECTURE/FILE, "
-        "network:FOLDER (as pd reid writes it), onnx:FILE; the worst is the headline",
+        "whitened within persons; gradients: edges; local weights: open_clip:ARCHITECTURE/WEIGHTS, "
+        "torchvision:ARCHITECTURE/FILE, network:FOLDER (as pd reid writes it), onnx:FILE; the worst that had no vote in the "
+        "filter is the headline",
     )
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import Gpus, Positive, Precision, Section, Share
+from pd.config.base import Family, Gpus, Positive, Precision, Section, Share
 
 
 class GenerateSettings(Section):
@@ -38,6 +38,12 @@ class FilterSettings(Section):
     vote: Literal["any", "majority"] = Field("any", description="any | majority of `reid.networks` must recognise a member")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
     near_copy_quantile: Share = Field(0.99, description="share of strangers' images that the near-copy detector passes")
+    families: tuple[Family, ...] = Field(
+        ("whitened", "imagenet"), description="spaces of `reid.spaces` that may drop a candidate, each by itself"
+    )
+    family_quantile: Share = Field(
+        0.9, description="share of strangers' images that each of these passes, where generated leaks say nothing else"
+    )
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
     near_duplicate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="nearly the same picture as an earlier one that stays: cosine, 0.95 say; empty: not asked for"

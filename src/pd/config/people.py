@@ -4,17 +4,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import AnyPath, Positive, Section, Share
+from pd.config.base import AnyPath, Family, Positive, Section, Share
+from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader
 
 
 class DataSettings(Section):
     """Where the private images are and how they are read."""
 
-    reader: Literal["faces", "folder", "manifest"] = Field(
+    reader: Reader = Field(
         "faces",
-        description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV or Parquet",
+        description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV, JSON lines or Parquet; "
+        "huggingface: a saved data set or a hub id; dicom: a folder of DICOM files",
     )
+    preset: Preset | None = Field(None, description="a known layout, read in place of `reader`: docs/formats.md lists them")
     path: AnyPath | None = Field(None, description="the folder, or the manifest file, here or at s3:// (not for `faces`)")
+    columns: ColumnSettings = ColumnSettings()
+    identity_from: IdentityFrom = Field(
+        None, description="who is shown, from the path: a regular expression such as p\\d{8}, or a depth (1: the first folder)"
+    )
+    revision: str | None = Field(None, description="huggingface: branch, tag or commit of a hub id")
+    dicom: DicomSettings = DicomSettings()
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(
@@ -61,6 +70,11 @@ class ReidSettings(Section):
     weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
     networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
+    spaces: tuple[Family, ...] = Field(
+        ("whitened", "imagenet"),
+        description="spaces learned from calibration people, in which candidates are scored, too: whitened (thumbnails), "
+        "imagenet (middle features of a public network), gradients (edges)",
+    )
     dim: Positive = Field(128, description="embedding dimensions")
     steps: Positive = Field(300, description="training steps")
     identities_per_batch: Positive = Field(16, description="identities in a batch")

@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
@@ -78,6 +78,13 @@ class Settings(Section):
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
+
+    @model_validator(mode="after")
+    def _scored(self) -> Self:
+        lacking = [name for name in self.filter.families if name not in self.reid.spaces]
+        if lacking:
+            raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        return self
 
     @property
     def run_dir(self) -> Path:

@@ -3,7 +3,7 @@
 import io
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
@@ -162,6 +162,36 @@ def members(place: Place, name: str, suffixes: Sequence[str] = SUFFIXES) -> dict
         what = f"not readable as tar ({type(error).__name__})"
         raise UserError(what, where=where(place, name), fix="unpack compressed ones") from None
     return found
+
+
+class Beside:
+    """Files of a tar shard that belong to an image: of the same name but for the suffix, or of the same WebDataset key.
+
+    `22.01.txt` belongs to `22.01.png`; where there is none, `a.txt` to `a.seg.png`, whose key ends at the first dot. A leading
+    `./` and capitals in the suffix make no difference.
+
+    Args:
+        names: of the files.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {_uniform(name): name for name in names}
+
+    def find(self, image: str, suffix: str) -> str | None:
+        """The name of the file with this suffix, with its dot, that belongs to an image."""
+        name = _uniform(image)
+        folder, slash, last = name.rpartition("/")
+        for stem in (name[: -len(PurePosixPath(name).suffix)], folder + slash + last.split(".", 1)[0]):
+            if (found := self._names.get(stem + suffix)) is not None:
+                return found
+        return None
+
+
+def _uniform(name: str) -> str:
+    while name.startswith("./"):
+        name = name[2:]
+    suffix = PurePosixPath(name).suffix
+    return name[: len(name) - len(suffix)] + suffix.lower()
 
 
 def where(place: Place, name: str) -> str:

@@ -7,7 +7,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +30,7 @@ Reason = Literal[
     "unsupported",
     "duplicate",
     "no identity",
+    "burned-in text",
     "too few images",
 ]
 
@@ -38,7 +39,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".pnm", ".bmp", ".webp", ".
 
 _BYTES_PER_PIXEL = 8  # the largest of an uncompressed file: 4 channels of 16 bits
 _BYTES_BESIDE = 16 << 20  # headers, thumbnails, colour profiles
-_LONGEST_SIDE = 65_535  # as JPEG has it; resizing needs memory by the side, 3 GB for an image of 64 million pixels in one row
+LONGEST_SIDE = 65_535  # as JPEG has it; resizing needs memory by the side, 3 GB for an image of 64 million pixels in one row
 _LARGE = 8_000_000  # pixels of an image of which only one is decoded at a time
 _TWELVE_BITS = 4095
 _LOOK = 16  # pixels a side of the thumbnail that colours are looked for in
@@ -86,12 +87,12 @@ class Decoded:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Pillow's warnings off the terminal: what they are about becomes a reason, or is harmless.
+    """Keep the decoders' warnings off the terminal: what they are about becomes a reason, or is harmless.
 
     Warning filters are global: this goes around a whole run of `decode`, outside its threads.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", module=r"PIL\.|pydicom\.|openjpeg|libjpeg")
         yield
 
 
@@ -132,12 +133,9 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as header:
             width, height = header.size
-            if width * height > settings.max_pixels:
-                raise BadImage("too large", f"{width}x{height} pixels, data.max_pixels is {settings.max_pixels}")
-            if max(width, height) > _LONGEST_SIDE:
-                raise BadImage("too large", f"{width}x{height} pixels, a side may have {_LONGEST_SIDE}")
+            check_size(width, height, settings)
             header.verify()  # checksums, which PNG has and loading ignores
-        with _ONE_LARGE if width * height > _LARGE else nullcontext():
+        with one_large(width * height):
             return _decode(data, settings)
     except BadImage:
         raise
@@ -147,11 +145,33 @@ def decode(data: bytes, settings: DataSettings) -> Decoded:
         raise BadImage(_why(data, error)) from None
 
 
+def check_size(width: int, height: int, settings: DataSettings) -> None:
+    """Raise BadImage for more pixels than `settings.max_pixels`, or a side of more than 65,535."""
+    if width * height > settings.max_pixels:
+        raise BadImage("too large", f"{width}x{height} pixels, data.max_pixels is {settings.max_pixels}")
+    if max(width, height) > LONGEST_SIDE:
+        raise BadImage("too large", f"{width}x{height} pixels, a side may have {LONGEST_SIDE}")
+
+
+def one_large(pixels: int) -> AbstractContextManager[object]:
+    """Held while an image is decoded: of large ones only one at a time."""
+    return _ONE_LARGE if pixels > _LARGE else nullcontext()
+
+
 def _decode(data: bytes, settings: DataSettings) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.load()
         bright = _eight_bits(ImageOps.exif_transpose(picture), picture.format)
-        upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
+        return finish(bright, settings)
+
+
+def finish(bright: Image.Image, settings: DataSettings) -> Decoded:
+    """An upright picture of 8 bits, brought to mode and size.
+
+    Raises:
+        BadImage: its colours cannot be converted.
+    """
+    upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
     whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
     whole.update(upright.tobytes())
     pixels = np.asarray(_resize(upright, settings))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from pd.config import DataSettings
-from pd.dataset.decode import BadImage, decode, load, quiet
+from pd.dataset.decode import BadImage, load, quiet
 from pd.dataset.images import encode_png
 from pd.dataset.readers.source import BadRow, Row
 
@@ -52,7 +52,7 @@ def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterat
 def _one(row: Row, settings: DataSettings) -> Good | BadRow:
     try:
         data = load(row.data, settings)
-        decoded = decode(data, settings)
+        decoded = row.decode(data, settings)
         growth = decoded.enlarged(settings)
         if growth > MOST_ENLARGED:
             raise BadImage("too small", f"{decoded.width}x{decoded.height} pixels, data.size is {settings.size}")

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pd.config import DataSettings, digest_of
-from pd.dataset.containers import LONGEST_PROMPT, members, read_rows, read_words, rows_in
+from pd.dataset.containers import LONGEST_PROMPT, Beside, members, read_rows, read_words, rows_in
 from pd.dataset.decode import SUFFIXES, BadImage, decode, largest_file, load
 from pd.dataset.images import Pixels
 from pd.dataset.readers.source import plain, utf8
@@ -141,12 +140,12 @@ def read_texts(place: Place, images: Listing) -> tuple[list[str], dict[str, npt.
 def _captions(place: Place, shard: str, images: Sequence[str]) -> list[str]:
     """What a tar shard says of some of its images."""
     spots = members(place, shard, (".txt", ".json"))
-    stems = [name[: -len(PurePosixPath(name).suffix)] for name in images]
+    beside = Beside(spots)
     with place.open(shard) as file:
 
         def said(row: int) -> str:
             for suffix in (".txt", ".json"):
-                begins, length = spots.get(stems[row] + suffix, (0, 0))
+                begins, length = spots.get(beside.find(images[row], suffix) or "", (0, 0))
                 if 0 < length <= _LONGEST_TEXT and (text := _prompt(file.read_at(length, begins), suffix)):
                     return text[:LONGEST_PROMPT]
             return ""

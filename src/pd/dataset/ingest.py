@@ -72,12 +72,14 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         bad=intake.bad,
         lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
+        left_out=source.left_out,
         default_captions=default_captions,
         enlarged=intake.enlarged,
         shrunk=intake.shrunk,
         coloured=intake.coloured,
         split_drawn=not source.has_split,
         labels=list(source.labels),
+        notes=source.notes,
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
     return report

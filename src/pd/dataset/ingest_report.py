@@ -20,12 +20,14 @@ class IngestReport:
         bad: images set aside, in the source's order.
         lone: people with one usable image; re-identification can learn them only from altered views of it.
         ignored: files that are no images by their name, by suffix.
+        left_out: files that are not pictures of people by what they say of themselves, by kind.
         default_captions: images without a caption of their own.
         enlarged: images smaller than `data.size`, which became up to twice as large.
         shrunk: images larger than `data.size`.
         coloured: images that `data.mode` made grey.
         split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
+        notes: what else the custodian should know, by name.
     """
 
     images: Mapping[str, int]
@@ -33,12 +35,14 @@ class IngestReport:
     bad: Sequence[BadRow]
     lone: Sequence[str]
     ignored: Mapping[str, int]
+    left_out: Mapping[str, int]
     default_captions: int
     enlarged: int
     shrunk: int
     coloured: int
     split_drawn: bool
     labels: Sequence[str]
+    notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
         """Figures without names, as JSON."""
@@ -48,6 +52,7 @@ class IngestReport:
             "bad": dict(by_reason(self.bad)),
             "identities_with_one_image": len(self.lone),
             "ignored_files": sum(self.ignored.values()),
+            "left_out": dict(self.left_out),
             "default_captions": self.default_captions,
             "enlarged": self.enlarged,
             "shrunk": self.shrunk,
@@ -59,7 +64,8 @@ class IngestReport:
     def names(self) -> dict[str, object]:
         """The images set aside and the people with one image, by name, as JSON: for the custodian only."""
         bad = [{"name": row.name, "row": row.number, "reason": row.reason, "detail": row.detail} for row in self.bad]
-        return {"bad": bad, "identities_with_one_image": list(self.lone), "ignored_files": dict(self.ignored)}
+        lone, ignored = list(self.lone), dict(self.ignored)
+        return {"bad": bad, "identities_with_one_image": lone, "ignored_files": ignored, "notes": list(self.notes)}
 
     def lines(self) -> list[str]:
         """For people at a terminal."""
@@ -74,12 +80,17 @@ class IngestReport:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:
             kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; convert DICOM first)")
+            lines.append(
+                f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
+            )
+        if self.left_out:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
+            lines.append(f"left out, no pictures of people by their headers: {kinds}")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:
             lines.append(f"{self.enlarged} images are smaller than data.size and were enlarged, which makes nothing sharper")
-        return lines
+        return [*lines, *self.notes]
 
 
 def by_reason(bad: Sequence[BadRow]) -> Counter[str]:

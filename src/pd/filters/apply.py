@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from pd.config import FilterSettings
 from pd.dataset.schema import IMAGE, image_schema
 from pd.errors import UserError
-from pd.filters.decide import REASONS, Thresholds, decide, scores_of
+from pd.filters.decide import Thresholds, decide, reasons_of, scores_of
 from pd.filters.duplicate import SKETCH, nearly_repeated, repeated
-from pd.filters.table import LABEL, SCORED, further_of, read_table, write_table
+from pd.filters.table import FAMILY, LABEL, SCORED, families_of, further_of, read_table, write_table
 from pd.progress import Progress
 from pd.store.atomic import write_folder
 
@@ -55,7 +55,7 @@ def apply_filter(
     files = sorted(generated.glob("*.parquet"))
     if not files:
         raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
-    again = _repeated_in(files)
+    again = _repeated_in(files, [f"{FAMILY}{name}" for name in thresholds.families])
     if settings.duplicate and settings.near_duplicate is not None:
         again |= _nearly_repeated_in(files, again, thresholds, settings, prompts, settings.near_duplicate)
     counts: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def apply_filter(
         "candidates": sum(counts.values()),
         "kept": counts[""],
         "threshold": thresholds.reid,
-        "dropped": {reason: counts[reason] for reason in REASONS},
+        "dropped": {reason: counts[reason] for reason in reasons_of(thresholds)},
     }
 
 
@@ -113,13 +113,13 @@ class _KeptWriter:
         self._parts, self._rows, self._shards = [whole.slice(rows)], self._rows - rows, self._shards + 1
 
 
-def _repeated_in(files: list[Path]) -> npt.NDArray[np.bool_]:
+def _repeated_in(files: list[Path], families: list[str]) -> npt.NDArray[np.bool_]:
     """Which rows of all shards together repeat the pixels of an earlier one."""
     digests: list[str] = []
     for file in files:
         with pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
-            if lacking := [name for name in SCORED if name not in there]:
+            if lacking := [name for name in (*SCORED, *families) if name not in there]:
                 raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
             digests += parquet.read(columns=["pixels_sha"])["pixels_sha"].to_pylist()
     return repeated(digests)
@@ -157,7 +157,9 @@ def _allowed(texts: list[str], prompts: Collection[str] | None) -> npt.NDArray[n
 
 def _decided(table: pa.Table, keep: npt.NDArray[np.bool_], reasons: list[str]) -> pa.Table:
     decided = table.append_column("keep", pa.array(keep)).append_column("reason", pa.array(reasons, pa.string()))
-    decided = decided.select([*DECIDED, *further_of(table), *_labels(table)])
+    decided = decided.select(
+        [*DECIDED, *further_of(table), *(f"{FAMILY}{name}" for name in families_of(table)), *_labels(table)]
+    )
     return decided.cast(image_schema([(field.name, field.type) for field in decided.schema]))
 
 

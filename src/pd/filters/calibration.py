@@ -1,7 +1,7 @@
 """Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
-from pd.filters.gallery import load_gallery
+from pd.filters.families import among_members, taught_by_others
+from pd.filters.gallery import MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.filters.scorer import Scorer, likest
 from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
@@ -27,6 +28,7 @@ from pd.reid.gallery import Gallery
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
+_FAMILY = "family/"
 _ENOUGH_PEOPLE = 100  # behind the near-copy threshold: so many can promise the default quantile, 0.99
 
 
@@ -45,6 +47,8 @@ class Measurements:
         pair_same: (P,) bool, whether a pair shows one person.
         further_score: (K - 1, N) float32, `score` by each further one of K networks.
         further_cosines: (K - 1, P) float32, `pair_cosines` of these.
+        families: learned space -> (N + S,) float32, likeness to the members of the images of `people`. Calibration people are
+            each scored in a space that the other half of them taught.
     """
 
     verification: Verification
@@ -56,6 +60,7 @@ class Measurements:
     pair_same: npt.NDArray[np.bool_]
     further_score: npt.NDArray[np.float32]
     further_cosines: npt.NDArray[np.float32]
+    families: Mapping[str, npt.NDArray[np.float32]]
 
 
 def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int) -> Measurements:
@@ -76,8 +81,10 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
     scores = Scorer(folder, folder).score(strangers.images)
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
-    stand_ins = list(_strange_members(members, folder, lacking, seed))
-    people = [*strangers.identities, *(f"member {k}" for k, found in enumerate(stand_ins) for _ in found)]
+    found = load_gallery(folder)
+    own = list(_each_of_some(members, lacking, seed))
+    stand_ins = [_near_copy_among_members(found, members, row) for row in own]
+    people = [*strangers.identities, *(f"member {k}" for k, some in enumerate(stand_ins) for _ in some)]
     return Measurements(
         verification=verification(rows[0], strangers.identities),
         score=scores.score,
@@ -88,21 +95,32 @@ def measure(networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, s
         pair_same=same,
         further_score=scores.further.T,
         further_cosines=np.array([further for further, _ in others], np.float32).reshape(len(others), len(same)),
+        families={
+            space.kind: np.concatenate(
+                [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
+            )
+            for space in found.spaces
+        },
     )
 
 
-def _strange_members(members: PrivateDataset, folder: Path, people: int, seed: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Near-copy likeness of each image of so many members, drawn by seed, to the images of all other members."""
+def _each_of_some(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Of so many members, drawn by seed, which images are theirs, (M,): strangers to the others where nobody learned them."""
     who = np.asarray(members.identities)
     if not people or len(set(members.identities)) < 2:
         return
-    found = load_gallery(folder)
-    assert isinstance(found.near_copy, Gallery)  # in parts only where a stream has spread it
     for person in hash_order(members.identities, seed, "near-copy-strangers")[:people]:
-        own = who == person
-        others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]
-        plain, turned = (found.detector.compare(describe(one)) for one in (images, mirrored(images)))
-        yield likest(others, plain, turned)[0]
+        yield who == person
+
+
+def _near_copy_among_members(
+    found: MemberGallery, members: PrivateDataset, own: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Near-copy likeness of each image of one member to the images of all others."""
+    assert isinstance(found.near_copy, Gallery)  # in parts only where a stream has spread it
+    others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]
+    plain, turned = (found.detector.compare(describe(one)) for one in (images, mirrored(images)))
+    return likest(others, plain, turned)[0]
 
 
 def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -114,7 +132,10 @@ def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def find_thresholds(measured: Measurements, calibration: CalibrationSettings, filters: FilterSettings) -> Thresholds:
     """The likenesses from which candidates are dropped.
 
-    Re-identification's as `calibration` says; the near-copy detector's is always a stranger quantile.
+    Re-identification's as `calibration` says; the near-copy detector's and the learned spaces' are always stranger quantiles.
+
+    Raises:
+        UserError: a space votes in which strangers were not measured.
     """
     reid, *further = (
         calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)]).threshold
@@ -125,12 +146,21 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     )
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
     near_copy = calibrate(strangers, measured.near_copy, people=measured.people).threshold
-    return Thresholds(reid, near_copy, tuple(further))
+    passed = CalibrationSettings(method="stranger_quantile", quantile=filters.family_quantile)
+    lacking = [name for name in filters.families if name not in measured.families]
+    if lacking:
+        raise UserError(f"'{lacking[0]}' was not measured", where="filter.families", fix="run `pd reid` again")
+    families: dict[str, float] = {
+        name: calibrate(passed, measured.families[name], people=measured.people).threshold for name in filters.families
+    }
+    return Thresholds(reid, near_copy, tuple(further), families)
 
 
 def unkept(measured: Measurements, calibration: CalibrationSettings, filters: FilterSettings) -> list[str]:
     """Lines for people: which stranger quantiles promise more than so few hold-out people can (see `calibrate`)."""
     asked = [("filter.near_copy_quantile", filters.near_copy_quantile, measured.people)]
+    if filters.families:
+        asked.append(("filter.family_quantile", filters.family_quantile, measured.people))
     if calibration.method == "stranger_quantile":
         asked.insert(0, ("reid.calibration.quantile", calibration.quantile, measured.people[: len(measured.score)]))
     counted = [(key, quantile, len(np.unique(people))) for key, quantile, people in asked]
@@ -153,6 +183,7 @@ def write_measurements(measured: Measurements, folder: Path) -> None:
         "pair_same": measured.pair_same,
         "further_score": measured.further_score,
         "further_cosines": measured.further_cosines,
+        **{f"{_FAMILY}{name}": values for name, values in measured.families.items()},
     }
     # safetensors writes the memory behind a strided array as it lies, that is wrongly.
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / _ARRAYS)
@@ -164,7 +195,8 @@ def read_measurements(folder: Path) -> Measurements:
     try:
         arrays = load_file(folder / _ARRAYS)
         figures = json.loads((folder / _FIGURES).read_text(encoding="utf-8"))
-        return Measurements(Verification(**figures), **arrays)
+        families = {name.removeprefix(_FAMILY): arrays.pop(name) for name in list(arrays) if name.startswith(_FAMILY)}
+        return Measurements(Verification(**figures), **arrays, families=families)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise UserError(
             f"no whole measurements of strangers ({type(error).__name__})", where=str(folder), fix="run `pd reid` again"

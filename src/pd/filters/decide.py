@@ -2,18 +2,19 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pd.config import FilterSettings
+from pd.config.base import Family
 from pd.filters.duplicate import repeated
-from pd.filters.table import further_of
+from pd.filters.table import FAMILY, families_of, further_of
 
-REASONS = ("prompt", "reid", "near_copy", "duplicate")
+REASONS = ("prompt", "reid", "near_copy", *get_args(Family), "duplicate")
 """Why a candidate is dropped, in the order in which reasons are given: the first that applies is written."""
 
 
@@ -23,11 +24,29 @@ Foretell = Callable[[pa.Table], dict[str, int]]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Likeness, cosine in [-1, 1], from which a candidate is dropped; `further`: those of the further networks that vote."""
+    """Likeness, cosine in [-1, 1], from which a candidate is dropped.
+
+    Attributes:
+        reid: the first network's.
+        near_copy: the near-copy detector's.
+        further: those of the further networks that vote.
+        families: learned space -> its threshold; those that vote.
+    """
 
     reid: float
     near_copy: float
     further: tuple[float, ...] = ()
+    families: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Thresholds":
+        """What `dataclasses.asdict` made, by way of JSON."""
+        return cls(**{**found, "further": tuple(found.get("further", ()))})
+
+
+def reasons_of(thresholds: Thresholds) -> list[str]:
+    """The reasons that may be given, in their order: those of the learned spaces that vote, and all others."""
+    return [reason for reason in REASONS if reason not in get_args(Family) or reason in thresholds.families]
 
 
 def scores_of(table: pa.Table, duplicate: npt.NDArray[np.bool_], prompt: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[Any]]:
@@ -39,6 +58,7 @@ def scores_of(table: pa.Table, duplicate: npt.NDArray[np.bool_], prompt: npt.NDA
         "near_copy": table["near_copy"].to_numpy(),
         "duplicate": duplicate,
         "prompt": prompt,
+        **{f"{FAMILY}{name}": table[f"{FAMILY}{name}"].to_numpy() for name in families_of(table)},
     }
 
 
@@ -50,7 +70,8 @@ def decide(
     Args:
         scores: `score` and `near_copy`, (N,) float, likeness to the members; `further`, (N, K - 1) float, `score` of the
             further ones of K networks; `duplicate`, (N,) bool, the pixels of a
-            candidate before; `prompt`, (N,) bool, the prompt is one that k people share.
+            candidate before; `prompt`, (N,) bool, the prompt is one that k people share; `family.NAME`, (N,) float, likeness
+            in each learned space that votes.
         settings: which checks are on.
         thresholds: of the likenesses.
 
@@ -62,8 +83,10 @@ def decide(
         "reid": ~(margin(scores["score"], scores["further"], thresholds, settings.vote) < 0) & settings.reid,
         "near_copy": ~(scores["near_copy"] < thresholds.near_copy) & settings.near_copy,
         "duplicate": scores["duplicate"] & settings.duplicate,
+        **{name: ~(scores[f"{FAMILY}{name}"] < limit) for name, limit in thresholds.families.items()},
     }
-    reasons = np.select([hits[reason] for reason in REASONS], list(REASONS), default="")
+    given = reasons_of(thresholds)
+    reasons = np.select([hits[reason] for reason in given], given, default="")
     return reasons == "", [str(reason) for reason in reasons]
 
 

@@ -10,12 +10,15 @@ from torch import nn
 
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
+from pd.filters.families import EACH, both_ways, read_space, space_tensors
 from pd.filters.near_copy import POSES, NearCopyDetector
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery
+from pd.reid.spaces.space import Space
 
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
+_FAMILY = "family/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,22 +29,27 @@ class MemberGallery:
         reid: a gallery of embeddings for each network, a row a member image.
         detector: makes the rows of the other one.
         near_copy: the near-copy detector's, len(POSES) rows a member image.
+        spaces: the learned spaces.
+        families: a gallery for each of these, EACH rows a member image.
         ids: of the member images.
     """
 
     reid: Sequence[Gallery | ShardedGallery]
     detector: NearCopyDetector
     near_copy: Gallery | ShardedGallery
+    spaces: Sequence[Space]
+    families: Sequence[Gallery | ShardedGallery]
     ids: list[str]
 
 
-def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path) -> None:
+def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, spaces: Sequence[Space] = ()) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
     Args:
         networks: the re-identification networks.
         members: images that no candidate may resemble.
         folder: made if need be.
+        spaces: learned spaces, in which members are looked for, too.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
@@ -49,6 +57,8 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
     detector = NearCopyDetector.fit(members.images)
     rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
     rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
+    for space in spaces:
+        rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": both_ways(space, members.images)}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -70,17 +80,22 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
     try:
         start, stop = (len(ids) * at // part[1] for at in (part[0], part[0] + 1))
         with safe_open(folder / _ROWS, framework="np") as rows:
-            names = set(rows.keys()) - {"near_copy", "axes"}
+            keys = set(rows.keys())
+            kinds = sorted(name.removeprefix(_FAMILY) for name in keys if name.startswith(_FAMILY))
+            names = [name for name in keys if name.startswith("reid")]
+            spaces = [read_space(kind, rows.get_tensor) for kind in kinds]
             detector = NearCopyDetector(rows.get_tensor("axes"))
-            found = [rows.get_slice(name) for name in (*(_name(k) for k in range(len(names))), "near_copy")]
-            each = [*(1 for _ in names), len(POSES)]
+            wanted = (*(_name(k) for k in range(len(names))), "near_copy", *(f"{_FAMILY}{kind}" for kind in kinds))
+            found = [rows.get_slice(name) for name in wanted]
+            each = [*(1 for _ in names), len(POSES), *(EACH for _ in kinds)]
             if not names or [cut.get_shape()[0] for cut in found] != [len(ids) * count for count in each]:
                 raise ValueError("rows and ids do not match")
-            *reid, near = (cut[start * count : stop * count] for cut, count in zip(found, each, strict=True))
+            parts = [cut[start * count : stop * count] for cut, count in zip(found, each, strict=True)]
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _broken(folder, error) from None
-    galleries = [Gallery(one, device=device) for one in (*reid, near)]
-    return MemberGallery(galleries[:-1], detector, galleries[-1], ids[start:stop])
+    galleries = [Gallery(one, device=device) for one in parts]
+    count = len(names)
+    return MemberGallery(galleries[:count], detector, galleries[count], spaces, galleries[count + 1 :], ids[start:stop])
 
 
 def gallery_ids(folder: Path) -> list[str]:

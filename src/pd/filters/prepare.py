@@ -5,6 +5,7 @@ from pathlib import Path
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.filters.calibration import Measurements, measure, write_measurements
+from pd.filters.families import learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.progress import Reporter
 from pd.reid.network import save_all
@@ -13,7 +14,7 @@ from pd.seeds import derive
 
 
 def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Reporter) -> Measurements:
-    """Train the re-identification networks on the members and measure both detectors on hold-out people.
+    """Train the re-identification networks on the members, learn the spaces and measure all of them on hold-out people.
 
     Args:
         real: members and hold-out people.
@@ -31,7 +32,8 @@ def prepare(real: PrivateDataset, settings: Settings, folder: Path, reporter: Re
             seed = derive(settings.seed, "reid", *([k] if k else []))
             networks.append(train(members.images, members.identities, settings.reid, seed, progress))
     save_all(networks, folder)
-    build_gallery(networks, members, folder)
+    spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
+    build_gallery(networks, members, folder, spaces)
     measured = measure(networks, folder, real, settings.seed)
     write_measurements(measured, folder)
     return measured

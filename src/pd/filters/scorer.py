@@ -1,5 +1,6 @@
 """The likeness of images to the members, by both detectors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from pd.dataset.images import mirrored
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
+from pd.filters.families import EACH
 from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
@@ -35,6 +37,7 @@ class Scores:
         near_copy_nearest: id of the member image that it is with.
         further: (N, K - 1) float32, re-identification by each further one of K networks.
         sketch: (N, SKETCH) int8, by which near-duplicates are found.
+        families: learned space -> (N,) float32, the largest cosine in it.
     """
 
     score: NDArray[np.float32]
@@ -43,6 +46,7 @@ class Scores:
     near_copy_nearest: list[str]
     further: NDArray[np.float32]
     sketch: NDArray[np.int8]
+    families: Mapping[str, NDArray[np.float32]]
 
 
 class OpensGallery(Protocol):
@@ -80,7 +84,8 @@ class Scorer:
         """
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
-            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8))
+            nobody = {space.kind: none[:, 0] for space in self._members.spaces}
+            return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8), nobody)
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
             for network, gallery in zip(self._networks, self._members.reid, strict=True)
@@ -89,7 +94,12 @@ class Scorer:
         described, compare = describe(images), self._members.detector.compare
         turned = compare(describe(mirrored(images)))
         near_copy, pose = likest(self._members.near_copy, compare(described), turned, own, len(POSES))
-        return Scores(score, self._names(member), near_copy, self._names(pose // len(POSES)), further, sketches(described))
+        families = {
+            space.kind: nearest_row(gallery, space.embed(images), own, EACH)[0]
+            for space, gallery in zip(self._members.spaces, self._members.families, strict=True)
+        }
+        named = self._names(member), self._names(pose // len(POSES))
+        return Scores(score, named[0], near_copy, named[1], further, sketches(described), families)
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._members.ids[i] for i in index]
@@ -111,11 +121,11 @@ def likest(
         own: (N,) an image of the gallery for each, whose rows do not count; None: all do.
         each: rows that an image has in the gallery.
     """
-    (one, at_one), (two, at_two) = (_nearest(gallery, rows, own, each) for rows in (plain, turned))
+    (one, at_one), (two, at_two) = (nearest_row(gallery, rows, own, each) for rows in (plain, turned))
     return np.maximum(one, two), np.where(two > one, at_two, at_one)
 
 
-def _nearest(
+def nearest_row(
     gallery: Gallery | ShardedGallery, rows: NDArray[np.float32], own: NDArray[np.int64] | None, each: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The best row of each query, but for those of its own image."""

@@ -26,6 +26,7 @@ SCORED = {
 }
 LABEL = "label."
 _REPEATED = ("seed", "prompt", "nearest", "near_copy_nearest", "reason")  # few values each
+FAMILY = "family."  # and its name: the likeness in a learned space
 FURTHER = "score_"  # and a number from 2: the further networks that vote
 
 
@@ -33,6 +34,11 @@ def further_of(table: pa.Table) -> list[str]:
     """Names of the columns of further networks, in their order."""
     names = [name for name in table.column_names if name.startswith(FURTHER)]
     return sorted(names, key=lambda name: int(name.removeprefix(FURTHER)))
+
+
+def families_of(table: pa.Table) -> list[str]:
+    """Names of the learned spaces that images were scored in."""
+    return [name.removeprefix(FAMILY) for name in table.column_names if name.startswith(FAMILY)]
 
 
 def scored_table(
@@ -69,9 +75,11 @@ def scored_table(
         "sketch": [sketch.tobytes() for sketch in scores.sketch],
     }
     fields = list(SCORED.items()) + [(f"{FURTHER}{k}", pa.float32()) for k in range(2, scores.further.shape[1] + 2)]
+    fields += [(f"{FAMILY}{name}", pa.float32()) for name in scores.families]
     fields += [(f"{LABEL}{name}", pa.float64()) for name in labels]
     arrays = [pa.array(columns[name], kind) for name, kind in SCORED.items()]
     arrays += [pa.array(likeness, pa.float32()) for likeness in scores.further.T]
+    arrays += [pa.array(likeness, pa.float32()) for likeness in scores.families.values()]
     arrays += [pa.array(values, pa.float64()) for values in labels.values()]
     return pa.table(arrays, schema=image_schema(fields))
 

@@ -35,10 +35,11 @@ def annotators(votes: Votes, found: Labelled) -> list[Annotator]:
     """
     right = np.bincount(votes.annotator, found.probabilities[votes.image, votes.label], len(votes.annotators))
     given = np.bincount(votes.annotator, minlength=len(votes.annotators))
-    low = beta.ppf(0.025, right + 0.5, given - right + 0.5)
-    high = beta.ppf(0.975, right + 0.5, given - right + 0.5)
-    order = np.argsort(high, kind="stable")
+    share = right / np.maximum(given, 1)
+    # Jeffreys' interval leaves out the ends; where all votes are right, or none, the estimate is an end.
+    low = np.minimum(beta.ppf(0.025, right + 0.5, given - right + 0.5), share)
+    high = np.maximum(beta.ppf(0.975, right + 0.5, given - right + 0.5), share)
     return [
-        Annotator(votes.annotators[a], int(given[a]), float(right[a] / max(1, given[a])), float(low[a]), float(high[a]))
-        for a in order
+        Annotator(votes.annotators[a], int(given[a]), float(share[a]), float(low[a]), float(high[a]))
+        for a in np.argsort(high, kind="stable")
     ]

@@ -102,7 +102,8 @@ def _read(path: Path) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path)
         else:
-            table = pacsv.read_csv(path)
+            as_text = pacsv.ConvertOptions(column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True)
+            table = pacsv.read_csv(path, convert_options=as_text)  # 001 is a name, not a number
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(
             f"no table of votes ({type(error).__name__})",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.dataset.schema import IMAGE
+from pd.dataset.schema import IMAGE, image_schema
 from pd.release.files import entries
 
 _IMAGE = re.compile(rb"\x89PNG|\xff\xd8\xff|P[1-7]\s|BM|RIFF....WEBP|II\*\0|MM\0\*|GIF8", re.DOTALL)
@@ -103,8 +103,11 @@ def _schema_faults(file: pq.ParquetFile) -> list[str]:
     extra = len(set(schema.names) - set(kinds) - labels)
     if extra:
         faults.append(f"{extra} columns that do not belong in a release")
-    if set(file.metadata.metadata or {}) - _METADATA:
+    told, ours = file.metadata.metadata or {}, image_schema([]).metadata
+    if set(told) - _METADATA or told.get(b"huggingface", b"") not in (b"", ours[b"huggingface"]):
         faults.append("metadata that does not belong there")
+    if any(set(field.metadata or {}) - {b"PARQUET:field_id"} for field in schema):
+        faults.append("metadata of a column")
     return faults
 
 

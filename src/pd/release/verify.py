@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +15,7 @@ from pd.config import DataSettings
 from pd.dataset.decode import BadImage, Decoded, decode
 from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
+from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
 from pd.release.files import check_files, text_files
 from pd.release.formal import check_formal
@@ -44,6 +45,7 @@ def verify(
     k: int = 3,
     teacher: Path | None = None,
     bundled: Collection[str] | None = None,
+    said: Sequence[str] = (),
 ) -> VerifyReport:
     """Check a release; whatever is wrong is a check that failed, never an exception.
 
@@ -55,6 +57,7 @@ def verify(
         k: member identities that must share a caption.
         teacher: the teacher's diffusers folder; no weight may come from it.
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
+        said: what settings say of any image: words of it may leave, whoever else carries them.
 
     Raises:
         UserError: `against` holds no private data set.
@@ -67,7 +70,7 @@ def verify(
             *check_files(release),
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, margin),
-            *_check_words(release, dataset, k),
+            *_check_texts(release, dataset, k, said),
             check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
             *check_formal(release),
         ]
@@ -165,10 +168,10 @@ def _size(data: bytes) -> tuple[int, int]:
         return picture.size
 
 
-def _check_words(release: Path, dataset: PrivateDataset | None, k: int) -> list[Check]:
+def _check_texts(release: Path, dataset: PrivateDataset | None, k: int, said: Sequence[str]) -> list[Check]:
     if dataset is None:
         without = "not checked: no private data set was given to compare with"
-        return [Check(CAPTIONS, None, without), Check(NAMES, None, without)]
+        return [Check(name, None, without) for name in (CAPTIONS, NAMES, labels.NAME, rare_words.NAME)]
     rare = RareCaptions(dataset.captions, dataset.identities, dataset.splits, k)
     ids, people = set(dataset.ids), RealNames(dataset.identities)
     captions, names, rows = [], [], 0
@@ -189,6 +192,8 @@ def _check_words(release: Path, dataset: PrivateDataset | None, k: int) -> list[
     return [
         judge(CAPTIONS, captions, f"{rows:,} prompts; {len(rare):,} captions are shared by fewer than {k} members"),
         judge(NAMES, names, f"{rows:,} rows and all text"),
+        labels.check_labels(release, dataset, k),
+        rare_words.check_words(release, rare_words.RareWords(dataset, k, said), k),
     ]
 
 

@@ -101,6 +101,8 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
     yield _finding(
         audit, "Membership inference", "Can it be told that a picture was used in training?", _membership, model=True
     )
+    if any(dig(audit, "arms", arm, "best_match") for arm in RELEASED):
+        yield _finding(audit, "Best match", "Can it be told from its pictures alone whose pictures were used?", _best_match)
     yield _finding(audit, "Attribute disclosure", "Does it betray a hidden attribute of a person?", _attribute)
     yield _finding(
         audit, "Completing half-hidden pictures", "Can half of a person's picture be guessed from the other half?", _hidden_half
@@ -125,6 +127,12 @@ def _membership(arm: Any) -> _Attack:
     keys = ("membership", _worse(arm, "loss", "likelihood_ratio"), "auc")
     weak = "" if measure(dig(arm, "membership", "likelihood_ratio", "auc")) else _LOSS_ALONE
     return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5, weak=weak)
+
+
+def _best_match(arm: Any) -> _Attack:
+    """By single samples or by means of their fellows: what is surer."""
+    keys = max((("best_match", how, "auc") for how in ("single", "averaged")), key=lambda keys: _low(arm, *keys))
+    return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5)
 
 
 def _attribute(arm: Any) -> _Attack:

@@ -39,7 +39,7 @@ _REID = {
     "attacker": WORDS,
     **_RATES,
     "power": _POWER,
-    "by_attacker": {"*": {**_RATES, "power": _POWER}},
+    "by_attacker": {"*": {**_RATES, "power": _POWER, "voted": NUMBER}},
 }
 _UTILITY = {"auc": _ESTIMATE, "labels": {"@": _ESTIMATE}, "skipped": {"@": WORDS}}
 _DISTANCE = {
@@ -74,6 +74,7 @@ _ARM = {
         "compared": NUMBER,
         "features": WORDS,
     },
+    "best_match": {how: {**_MEMBERSHIP, "attacker": WORDS, "by_attacker": {"*": _ESTIMATE}} for how in ("single", "averaged")},
     "membership": {"loss": _MEMBERSHIP, "likelihood_ratio": _MEMBERSHIP},
     "adherence": {"score": _ESTIMATE, "above_other_prompts": _ESTIMATE, "model": WORDS},
 }
@@ -183,7 +184,17 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
     "reid": ("networks", "dim", "steps", "calibration"),
     "teacher": ("unet", "steps", "batch", "prediction"),
     "generate": ("candidates", "sampler_steps", "guidance", "prompt_k", "balance_prompts"),
-    "filter": ("prompt", "reid", "vote", "near_copy", "near_copy_quantile", "duplicate", "near_duplicate"),
+    "filter": (
+        "prompt",
+        "reid",
+        "vote",
+        "near_copy",
+        "near_copy_quantile",
+        "families",
+        "family_quantile",
+        "duplicate",
+        "near_duplicate",
+    ),
     "student": ("unet", "steps", "batch", "prediction"),
     "audit": ("arms", "samples", "alpha", "bootstrap", "attacker_steps", "utility_steps"),
 }

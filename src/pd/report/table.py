@@ -182,7 +182,12 @@ def _membership(entries: list[Any]) -> list[Row]:
     for attack, name in (("loss", "loss threshold"), ("likelihood_ratio", "likelihood ratio")):
         rows.append(row(attack, "auc", f"AUC, {name}", "0.5 is guessing", decimal))
         rows.append(row(attack, "tpr_at_1", f"Members named, {name}", "at 1 % of strangers; guessing names 1 %", percent))
-    return rows
+    hint = "from samples alone; 0.5 is guessing"
+    rows.append(_row("AUC, best match", hint, entries, lambda e: _figure(e, "best_match", "single", "auc", form=decimal)))
+    averaged = _row(
+        "AUC, best match of means", hint, entries, lambda e: _figure(e, "best_match", "averaged", "auc", form=decimal)
+    )
+    return [*rows, averaged]
 
 
 def _attributes(entries: list[Any]) -> list[Row]:

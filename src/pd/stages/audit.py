@@ -13,7 +13,6 @@ from pd.audit.run import audit
 from pd.config import Settings
 from pd.dataset.images import Pixels, from_tensor
 from pd.dataset.private import PrivateDataset
-from pd.dataset.shared import shared_labels
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder
 from pd.diffusion.export import load
@@ -23,7 +22,7 @@ from pd.report.public import public_audit
 from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
 from pd.stages.membership import infer_membership
-from pd.stages.prompts import prompts_of
+from pd.stages.prompts import prompts_of, shared_of
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_file
@@ -52,15 +51,24 @@ def execute(context: Context) -> Facts:
     members = real.members()
     with reporter.task("audit") as progress:
         round_trip = _round_trip(run.teacher, members.images, settings)
-        figures = audit(real, arms, round_trip, settings.audit, settings.seed, progress, _kept(run), shown="kept")
+        figures = audit(
+            real,
+            arms,
+            round_trip,
+            settings.audit,
+            settings.seed,
+            progress,
+            _kept(run),
+            shown="kept",
+            voted=settings.filter.families,
+        )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
     for name, found in figures["arms"].items():
         found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
     figures["filter"] = filter_figures(context, real, round_trip)
-    k = settings.generate.prompt_k
-    figures["shared"] = {"k": k, "labels": shared_labels(members.labels, members.identities, k)}
+    figures["shared"] = shared_of(real, settings)
     write_json(run.audit, figures)
     write_json(run.release_audit, public_audit(figures))
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}

@@ -21,7 +21,7 @@ from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
 from pd.filters.scorer import Scorer
-from pd.filters.table import LABEL, further_of, read_table
+from pd.filters.table import FAMILY, LABEL, further_of, read_table
 from pd.stages.base import Context
 
 Json = dict[str, Any]
@@ -43,7 +43,7 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     """
     run, settings = context.run, context.settings
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
-    limits = Thresholds(**{**counts["thresholds"], "further": tuple(counts["thresholds"]["further"])})
+    limits = Thresholds.from_json(counts["thresholds"])
     members, strangers = real.members(), real.holdout_half("audit", settings.seed)
     seed = context.seed("audit", "planted")
     detect = _Detectors(Scorer(run.reid, run.reid), limits, settings.filter)
@@ -90,7 +90,7 @@ def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Sett
 def _plant(
     detect: "_Detectors", members: PrivateDataset, settings: Settings, seed: int, round_trip: Pixels | None = None
 ) -> tuple[dict[str, dict[str, Likeness]], dict[str, list[str]]]:
-    """Kind of leak -> what both detectors say of it, and whose image each is.
+    """Kind of leak -> what the detectors say of it, and whose image each is.
 
     As `other_photo` each image of who has several is compared with the gallery but for itself. The networks have learned from
     it, which flatters a little; `benchmarks/planted.py` keeps photos from both.
@@ -113,7 +113,7 @@ def _plant(
 
 
 class _Detectors:
-    """The filter's two likenesses, `reid` and `near_copy`, of images or of rows that are scored already."""
+    """The filter's likenesses, `reid`, `near_copy` and by learned space, of images or of rows that are scored already."""
 
     def __init__(self, scorer: Scorer, limits: Thresholds, settings: FilterSettings) -> None:
         self._scorer, self._limits, self._settings = scorer, limits, settings
@@ -121,20 +121,27 @@ class _Detectors:
     def images(self, images: Pixels, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
         """Of (N, H, W, C) uint8; with `own`, of member images, each compared with all but itself."""
         found = self._scorer.score(images, own)
-        return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy}
+        families = {name: found.families[name] for name in self._limits.families}
+        return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy, **families}
 
     def table(self, table: pa.Table) -> dict[str, Likeness]:
         """Of candidates."""
         return {
             "reid": self._voted(table["score"].to_numpy(), self._further(table)),
             "near_copy": table["near_copy"].to_numpy(),
+            **self.families(table),
         }
 
+    def families(self, table: pa.Table) -> dict[str, Likeness]:
+        """By the learned spaces that vote, of candidates."""
+        return {name: table[f"{FAMILY}{name}"].to_numpy() for name in self._limits.families}
+
     def dropped(self, likeness: Mapping[str, Likeness]) -> Decisions:
-        """Whether either detector that is on drops them."""
+        """Whether any detector that is on drops them."""
         by_reid = ~(likeness["reid"] < self._limits.reid) & self._settings.reid
         by_copy = ~(likeness["near_copy"] < self._limits.near_copy) & self._settings.near_copy
-        return np.asarray(by_reid | by_copy, bool)
+        by_family = [~(likeness[name] < limit) for name, limit in self._limits.families.items()]
+        return np.asarray(np.logical_or.reduce([by_reid, by_copy, *by_family]), bool)
 
     def each_network(self, table: pa.Table) -> Decisions:
         """(K, N) what each of K networks alone would drop of the candidates."""
@@ -151,11 +158,12 @@ class _Detectors:
 
 
 def _consistency(detect: _Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Json:
-    """Agreement of filters that have one of the networks each, and all of them the near-copy detector; and of the networks."""
+    """Agreement of filters that have one of the networks each, and all of them everything else; and of the networks."""
     alone = detect.each_network(table)
     if len(alone) < 2:
         return {"why": "one network only; reid.networks=3 trains three of different seeds, and their filters are compared"}
-    copies = detect.dropped({"reid": np.full(len(table), -np.inf, np.float32), "near_copy": near_copy})
+    nobody = np.full(len(table), -np.inf, np.float32)
+    copies = detect.dropped({"reid": nobody, "near_copy": near_copy, **detect.families(table)})
     whole, networks = consistency(alone | copies, seed=seed), consistency(alone, seed=seed)
     if whole is None:
         return {"why": "one of the networks' filters drops every candidate, or none"}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from rich.table import Table
 
 from pd.config.mirrored import mirrored_run
@@ -41,27 +42,42 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
         return verify(release, k=k)
     against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
     root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
-    pull(Run(root).dataset, Run(root).reid, Run(root).filter_counts, Run(root).teacher)
+    run = Run(root)
+    pull(run.dataset, run.reid, run.filter_counts, run.teacher, run.private / "settings.yaml")
     if (against / "private" / "dataset").is_dir():
         against = against / "private" / "dataset"
     private = against.parent
+    said = _said(private / "settings.yaml")
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
-        return verify(release, against, k=k)
+        return verify(release, against, k=k, said=said)
     from pd.filters.decide import Thresholds, margin
     from pd.filters.scorer import Scorer
 
     scorer = Scorer(private / "reid", private / "reid")
     filtered = json.loads(counts.read_text(encoding="utf-8"))
-    thresholds = Thresholds(**filtered["thresholds"])
+    thresholds = Thresholds.from_json(filtered["thresholds"])
 
     def above(images: Pixels) -> npt.NDArray[np.float32]:
         scores = scorer.score(images)
         return margin(scores.score, scores.further, thresholds, filtered["vote"])
 
     return verify(
-        release, against, margin=above if filtered["reid"] else None, k=k, teacher=teacher if teacher.is_dir() else None
+        release,
+        against,
+        margin=above if filtered["reid"] else None,
+        k=k,
+        teacher=teacher if teacher.is_dir() else None,
+        said=said,
     )
+
+
+def _said(file: Path) -> tuple[str, ...]:
+    """What a run's own settings say of any image; nothing where they cannot be read."""
+    try:
+        return (str(yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["caption"]),)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return ()
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

@@ -14,7 +14,7 @@ from pd.config import FilterSettings
 from pd.errors import UserError
 from pd.filters.decide import Thresholds, margin
 from pd.filters.duplicate import repeated
-from pd.filters.table import FURTHER, LABEL, further_of, read_table
+from pd.filters.table import FAMILY, FURTHER, LABEL, families_of, further_of, read_table
 
 Mask = npt.NDArray[np.bool_]
 
@@ -27,6 +27,7 @@ class Cached:
         score: (N,) float32, re-identification.
         further: (N, K - 1) float32, the same by further networks.
         near_copy: (N,) float32.
+        families: learned space -> (N,) float32.
         duplicate: (N,) bool, the pixels of an earlier one.
         prompt: (N,) int32, index into `prompts`.
         prompts: the prompts.
@@ -38,6 +39,7 @@ class Cached:
     score: npt.NDArray[np.float32]
     further: npt.NDArray[np.float32]
     near_copy: npt.NDArray[np.float32]
+    families: Mapping[str, npt.NDArray[np.float32]]
     duplicate: Mask
     prompt: npt.NDArray[np.int32]
     prompts: tuple[str, ...]
@@ -70,6 +72,7 @@ class Cached:
             score=table["score"].to_numpy(),
             further=np.column_stack([np.empty((len(table), 0), np.float32), *further]),
             near_copy=table["near_copy"].to_numpy(),
+            families={name: table[f"{FAMILY}{name}"].to_numpy() for name in families_of(table)},
             duplicate=repeated(table["pixels_sha"].to_pylist()),
             prompt=prompt.indices.to_numpy(),
             prompts=tuple(prompt.dictionary.to_pylist()),
@@ -85,6 +88,7 @@ class Cached:
             self.score[rows],
             self.further[rows],
             self.near_copy[rows],
+            {name: values[rows] for name, values in self.families.items()},
             self.duplicate[rows],
             self.prompt[rows],
             self.prompts,
@@ -112,6 +116,8 @@ class Cached:
             keep &= self.score - np.float32(thresholds.reid) < 0
         if settings.near_copy:
             keep &= self.near_copy < thresholds.near_copy
+        for name, limit in thresholds.families.items():
+            keep &= self.families[name] < limit
         if settings.duplicate:
             keep &= ~self.duplicate
         return keep
@@ -145,7 +151,7 @@ def _read(file: Path) -> pa.Table:
     wanted = ("score", "near_copy", "nearest", "prompt", "pixels_sha")
     if lacking := [name for name in wanted if name not in names]:
         raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
-    return read_table(file, [*wanted, *(name for name in names if name.startswith((FURTHER, LABEL)))])
+    return read_table(file, [*wanted, *(name for name in names if name.startswith((FURTHER, FAMILY, LABEL)))])
 
 
 def _yes_or_no(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:

@@ -114,7 +114,7 @@ def test_parquet_that_pandas_wrote(tmp_path):
         ("path,identity\n", "no rows"),
         ("identity,age\na,1\n", "no column 'path' or 'image'.*its columns are: identity, age"),
         ("path,age\na,1\n", "no column 'identity'"),
-        ("path;identity\na.png;b\n", "not separated by commas"),
+        ("path#identity\na.png#b\n", "no column .path. or .image.*columns are: path#identity; set data.columns.image"),
         ("path,identity,identity\na,b,c\n", "two columns are called 'identity'"),
         ("path,identity\na.png,b\nc.png,d,e\n", "line 3: not a readable CSV"),
         ("path,identity,id,source_id\na.png,b,c,d\n", "rename 'source_id'"),

@@ -5,13 +5,18 @@ from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
+from pd.dataset.readers.identity import identity_of
 from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
 
-def folder(path: Path) -> Source:
+def folder(path: Path, identity_from: int | str | None = None) -> Source:
     """Every image below `path`; the first folder on the way to it names who it shows. Hidden files are left out.
+
+    Args:
+        path: the folder.
+        identity_from: a pattern or a depth, where another part of the way names who it shows.
 
     Raises:
         UserError: no such folder, one that cannot be read, or no image in it.
@@ -27,13 +32,15 @@ def folder(path: Path) -> Source:
     def rows() -> Iterator[Row | BadRow]:
         for name in names:
             who, slash, _ = name.partition("/")
+            if identity_from is not None:
+                who = slash = identity_of(name, identity_from)
             file = inside(root, name)
             if not utf8(name):
                 yield BadRow(name, None, "unsupported", "a name that is not UTF-8")
             elif file is None:
                 yield BadRow(name, None, "outside the folder", "a link that leads out")
             elif not slash or not who.strip():
-                yield BadRow(name, None, "no identity", "not in a sub-folder")
+                yield BadRow(name, None, "no identity", "nothing on its way names who it shows")
             else:
                 yield Row(name, None, name, file, who.strip())
 

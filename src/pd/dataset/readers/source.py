@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pd.dataset.decode import Reason
+from pd.config import DataSettings
+from pd.dataset.decode import Decoded, Reason, decode
 from pd.progress import printable
 
 
@@ -23,6 +24,7 @@ class Row:
         caption: what it shows, if the source says.
         split: the source's split column, if it has one.
         labels: the source's further columns.
+        decode: from the file's bytes to pixels.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Row:
     caption: str | None = None
     split: str | None = None
     labels: Mapping[str, object] = field(default_factory=dict)
+    decode: Callable[[bytes, DataSettings], Decoded] = decode
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Source:
         embedded: the images lie in `files` themselves.
         files: the files that decide what is read, apart from the images (fingerprints look at them).
         ignored: files that are no images by their name, counted by suffix.
+        left_out: files that are not pictures of people by what they say of themselves, counted by kind.
+        notes: what whoever reads them should know.
     """
 
     where: str
@@ -72,6 +77,8 @@ class Source:
     embedded: bool = False
     files: tuple[Path, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def plain(name: str) -> str:

@@ -22,10 +22,10 @@ class _Holder:
     def __init__(self, folder: Path, part: tuple[int, int]) -> None:
         pull(folder)
         self._members = load_gallery(folder, part=part)
-        self._galleries: list[Any] = [*self._members.reid, self._members.near_copy]
+        self._galleries: list[Any] = [*self._members.reid, self._members.near_copy, *self._members.families]
 
-    def contents(self) -> tuple[list[str], Any, list[int]]:
-        return self._members.ids, self._members.detector, [len(gallery) for gallery in self._galleries]
+    def contents(self) -> tuple[list[str], Any, Any, list[int]]:
+        return self._members.ids, self._members.detector, self._members.spaces, [len(gallery) for gallery in self._galleries]
 
     def exact_top_k(self, which: int, queries: NDArray[np.float32], k: int) -> Any:
         return self._galleries[which].exact_top_k(queries, k)
@@ -68,13 +68,16 @@ class _Held:
         import ray
 
         contents = ray.get([holder.contents.remote() for holder in self.holders])
-        *reid, near_copy = (
+        _, detector, spaces, counts = contents[0]
+        galleries = [
             ShardedGallery(
-                [_RemotePart(holder, which, rows[which]) for holder, (_, _, rows) in zip(self.holders, contents, strict=True)]
+                [_RemotePart(holder, which, rows[which]) for holder, (*_, rows) in zip(self.holders, contents, strict=True)]
             )
-            for which in range(len(contents[0][2]))
-        )
-        return MemberGallery(reid, contents[0][1], near_copy, [name for ids, _, _ in contents for name in ids])
+            for which in range(len(counts))
+        ]
+        near = len(galleries) - len(spaces) - 1
+        ids = [name for names, *_ in contents for name in names]
+        return MemberGallery(galleries[:near], detector, galleries[near], spaces, galleries[near + 1 :], ids)
 
 
 @contextmanager

@@ -1,0 +1,50 @@
+"""Membership by best match: is a real picture likelier to have been learned from the liker a sample comes to it?
+
+The attacker needs the samples and the picture, and no model: it can be asked of released data, too. Nearest-neighbour
+membership inference on samples: Hilprecht, Härterich and Bernau, "Monte Carlo and reconstruction membership inference attacks
+against generative models" (PoPETs 2019), with the distance to the nearest sample in place of a count.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pd.audit.attackers.base import Embedded, similarity
+from pd.audit.estimate import Floats
+from pd.audit.membership import Membership, membership
+from pd.reid.spaces.whitening import Rows
+
+_BLOCK = 1024  # samples compared at a time
+
+
+def best_match(
+    samples: Rows,
+    members: Embedded,
+    strangers: Embedded,
+    member_identities: Sequence[str],
+    stranger_identities: Sequence[str],
+    *,
+    bootstrap: int,
+    seed: int,
+) -> Membership:
+    """How well the likeness of the likest sample tells members' pictures from strangers'.
+
+    Args:
+        samples: (N, d) float32, the attacker's unit rows of the samples.
+        members: pictures that the generator learned from.
+        strangers: pictures of people whom neither generator, filter nor attacker has seen.
+        member_identities: who is in each of the members' pictures.
+        stranger_identities: the same of the strangers'.
+        bootstrap: resamples of people behind each interval.
+        seed: of the resampling.
+    """
+    inside, outside = (closest(samples, pictures) for pictures in (members, strangers))
+    return membership(inside, outside, member_identities, stranger_identities, bootstrap=bootstrap, seed=seed)
+
+
+def closest(samples: Rows, pictures: Embedded) -> Floats:
+    """(M,) likeness of each picture, or of its mirror image, to the likest of (N, d) samples."""
+    found = np.full(len(pictures.rows), -np.inf)
+    for at in range(0, len(samples), _BLOCK):
+        np.maximum(found, similarity(samples[at : at + _BLOCK], pictures).max(axis=0), out=found)
+    return found

@@ -1,0 +1,63 @@
+"""Settings of where in a source things stand: columns of a table, tags of a DICOM header, parts of a path."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from pd.config.base import Section
+
+Reader = Literal["faces", "folder", "manifest", "huggingface", "dicom"]
+Preset = Literal[
+    "mimic_cxr",
+    "chexpert",
+    "nih_chestxray14",
+    "padchest",
+    "lfw",
+    "celeba",
+    "fashion_mnist",
+    "imagefolder",
+    "webdataset",
+]
+
+
+def _pattern(value: int | str | None) -> int | str | None:
+    if isinstance(value, int) and value < 1:
+        raise ValueError("a depth counts from 1, the first folder of the path")
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except (re.error, RecursionError, OverflowError):
+            raise ValueError("not a regular expression") from None
+    return value
+
+
+IdentityFrom = Annotated[int | str | None, AfterValidator(_pattern)]
+
+
+class ColumnSettings(Section):
+    """Which column says what (tags of a DICOM header, keys of JSON); empty: the names that pd looks for."""
+
+    image: str | None = Field(None, description="the path or the encoded image; else `image`, `path` or `file_name`")
+    identity: str | None = Field(None, description="who is shown; else `identity` (DICOM: PatientID)")
+    caption: str | None = Field(None, description="what is shown, in words; else `caption`")
+    split: str | None = Field(None, description="member or holdout; else `split`")
+    members: tuple[str, ...] = Field((), description="words in the split column that mean member; all others: holdout")
+    labels: tuple[str, ...] | None = Field(None, description="label columns; empty: all others (DICOM: none)")
+    findings: str | None = Field(None, description="a column with several findings in a cell; each becomes a label of 0 and 1")
+    separator: Annotated[str, Field(min_length=1)] = Field("|", description="what stands between findings")
+
+
+class DicomSettings(Section):
+    """How DICOM files become pictures. What is kept of a header is named in `columns`, by keyword: PatientSex."""
+
+    window: tuple[float, Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="centre and width of the window; empty: the file's VOI LUT or window, else all values"
+    )
+    frames: Literal["first", "middle", "all"] = Field(
+        "first", description="of a file with several frames: first | middle | all"
+    )
+    burned_in: Literal["refuse", "keep"] = Field(
+        "refuse", description="files whose header says BurnedInAnnotation: YES (headers cannot tell where they say nothing)"
+    )
+    secondary: Literal["skip", "read"] = Field("skip", description="secondary captures, such as screenshots: skip | read")

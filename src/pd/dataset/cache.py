@@ -1,0 +1,72 @@
+"""Anybody's images, decoded once into Parquet that is read as rows are asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pd.config import DataSettings
+from pd.dataset.decode import BadImage
+from pd.dataset.foreign import Listing, read_images
+from pd.dataset.images import Pixels, encode_png
+from pd.dataset.parquet_images import ParquetImages
+from pd.dataset.schema import IMAGE, image_schema
+from pd.errors import UserError
+from pd.progress import Progress, silent
+from pd.store.atomic import write_folder
+from pd.store.files import digest_folder
+from pd.store.places import Place
+
+GROUP = 256  # images a row group: what is decoded to read one of them
+
+
+class Cached:
+    """Rows of a `ParquetImages` as arrays: (n, H, W, C) uint8."""
+
+    def __init__(self, images: ParquetImages) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Pixels:
+        """(n, H, W, C) uint8."""
+        return self._images.take(rows)[:]
+
+
+def cached_images(
+    place: Place, images: Listing, settings: DataSettings, folder: Path, progress: Progress = silent
+) -> tuple[Cached, list[str], str]:
+    """Decode the images of a place into `folder`, unless they are there, and open them.
+
+    Args:
+        place: where they lie.
+        images: which ones.
+        settings: size, mode, resize and what happens to bad images (`on_bad_image`).
+        folder: becomes the cache.
+        progress: called after each image.
+
+    Returns:
+        the images, their names (without those set aside), and a digest of their content.
+
+    Raises:
+        UserError: no image can be used, or one cannot and `on_bad_image` is `stop`.
+    """
+    if not folder.exists():
+        schema = image_schema([("id", pa.string()), ("image", IMAGE)])
+        with write_folder(folder) as aside, pq.ParquetWriter(aside / "part-00000.parquet", schema) as writer:
+            rows: list[dict[str, object]] = []
+            for number, (name, pixels) in enumerate(read_images(place, images, settings)):
+                if not isinstance(pixels, BadImage):
+                    rows.append({"id": name, "image": {"bytes": encode_png(pixels), "path": None}})
+                if len(rows) == GROUP or number + 1 == len(images):
+                    writer.write_table(pa.Table.from_pylist(rows, schema))
+                    rows.clear()
+                progress(number + 1, len(images), {})
+    files = sorted(folder.glob("*.parquet"))
+    names = [name for file in files for name in pq.read_table(file, columns=["id"])["id"].to_pylist()]
+    if not names:
+        raise UserError("no image can be used", where=str(place), fix="mend them, or name another place")
+    return Cached(ParquetImages.open(files)), names, digest_folder(folder)

@@ -1,0 +1,1 @@
+"""Public layouts, each a few lines of mapping over the manifest's reader. docs/formats.md cites their documentation."""

@@ -1,0 +1,123 @@
+"""Chest X-rays: NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG and PadChest."""
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pd.config import ColumnSettings, DataSettings
+from pd.dataset.readers.columns import overlaid
+from pd.dataset.readers.folder import image_names
+from pd.dataset.readers.manifest import source_of
+from pd.dataset.readers.presets.tables import find, joined, read, there
+from pd.dataset.readers.source import Source
+from pd.dataset.readers.table import table_in_memory
+from pd.errors import UserError
+
+# The 14 observations of the CheXpert labeller: 1, 0, -1 for uncertain, blank for not mentioned.
+OBSERVATIONS = (
+    "No Finding",
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+)
+
+
+def nih_chestxray14(settings: DataSettings) -> Source:
+    """`Data_Entry_2017*.csv` beside `images*/images/*.png`; findings stand in one cell, with `|` between them."""
+    folder = settings.path
+    assert folder is not None
+    file = find(folder, ("Data_Entry_2017*.csv",), "table")
+    table = read(file, ("Image Index", "Patient ID", "Finding Labels"), ("Image Index", "Patient ID", "Finding Labels"))
+    lies = {name.rpartition("/")[2]: name for name in image_names(folder, {})}
+    paths = [lies.get(name, f"images/{name}") for name in table["Image Index"].to_pylist()]
+    table = table.append_column("file_name", pa.array(paths, pa.string()))
+    labels = there(table, ("Patient Age", "Patient Gender", "Patient Sex", "View Position"))
+    columns = ColumnSettings(
+        image="file_name", identity="Patient ID", caption="Finding Labels", findings="Finding Labels", labels=labels
+    )
+    columns = overlaid(columns, settings.columns)
+    return source_of(table_in_memory(table, str(file)), folder, columns, settings.identity_from, files=(file,))
+
+
+def chexpert(settings: DataSettings) -> Source:
+    """`train.csv` and `valid.csv`, whose paths begin with the set's folder: `CheXpert-v1.0-small/train/patient00001/...`."""
+    folder = settings.path
+    assert folder is not None
+    find(folder, ("train.csv", "valid.csv"), "table")
+    files = tuple(file for file in (folder / "train.csv", folder / "valid.csv") if file.is_file())
+    tables = [read(file, ("Path",), ("Path", *OBSERVATIONS)) for file in files]
+    names = [*there(tables[0], ("Sex", "Age", "Frontal/Lateral", "AP/PA")), *OBSERVATIONS]
+    kinds = {name: pa.float64() if name in (*OBSERVATIONS, "Age") else pa.string() for name in names}
+    parts = [pa.table({"Path": table["Path"], **{name: _as(table, name, kinds[name]) for name in names}}) for table in tables]
+    table = pa.concat_tables(parts)
+    # below the folder, whatever that is called here
+    path = pc.replace_substring_regex(table["Path"], r"^.*?((train|valid|test)/)", r"\1")
+    person = pc.replace_substring_regex(table["Path"], r"^.*(patient\d+).*$", r"\1")
+    table = table.append_column("file_name", path).append_column("patient", person)
+    columns = overlaid(ColumnSettings(image="file_name", identity="patient", labels=tuple(names)), settings.columns)
+    return source_of(table_in_memory(table, str(files[0])), folder, columns, settings.identity_from, files=files)
+
+
+def mimic_cxr(settings: DataSettings) -> Source:
+    """Two tables, of pictures and of studies, over `files/p10/p10000032/s50414267/DICOM_ID.jpg`."""
+    folder = settings.path
+    assert folder is not None
+    keys = ("subject_id", "study_id", "dicom_id")
+    pictures_file = find(folder, ("mimic-cxr-2*-metadata.csv*",), "table of pictures")
+    findings_file = find(folder, ("mimic-cxr-2*-chexpert.csv*",), "table of findings")
+    pictures = read(pictures_file, keys, keys)
+    findings = read(findings_file, keys, (*keys[:2], *OBSERVATIONS))
+    studies = findings["study_id"].to_pylist()
+    at = {study: row for row, study in reversed(list(enumerate(studies)))}
+    rows = pa.array([at.get(study) for study in pictures["study_id"].to_pylist()], pa.int64())
+    subject, study, name = (pictures[key] for key in keys)
+    start = pc.utf8_slice_codeunits(subject, 0, 2)
+    path = joined("files/p", start, "/p", subject, "/s", study, "/", name, ".jpg")
+    extra = there(pictures, ("ViewPosition",))
+    table = pa.table(
+        {"file_name": path, "subject_id": subject}
+        | {name: pictures[name] for name in extra}
+        | {name: _as(findings, name, pa.float64()).take(rows) for name in OBSERVATIONS}
+    )
+    columns = ColumnSettings(image="file_name", identity="subject_id", labels=(*extra, *OBSERVATIONS))
+    columns = overlaid(columns, settings.columns)
+    files = (pictures_file, findings_file)
+    return source_of(table_in_memory(table, str(pictures_file)), folder, columns, settings.identity_from, files=files)
+
+
+def padchest(settings: DataSettings) -> Source:
+    """One table over `ImageDir/ImageID`, pictures of 16 bits; findings are a list written as Python does."""
+    folder = settings.path
+    assert folder is not None
+    file = find(folder, ("PADCHEST_chest_x_ray_images_labels*.csv*",), "table")
+    needed = ("ImageID", "ImageDir", "PatientID", "Labels")
+    table = read(file, (*needed, "Report", "PatientSex_DICOM", "Projection"), needed)
+    nested = joined(table["ImageDir"], "/", table["ImageID"])
+    flat = table["ImageID"]  # the archive holds them without folders
+    root = folder.resolve()
+    path = [a if a and (root / a).exists() else b for a, b in zip(nested.to_pylist(), flat.to_pylist(), strict=True)]
+    table = table.append_column("file_name", pa.array(path, pa.string()))
+    labels = there(table, ("PatientSex_DICOM", "Projection"))
+    caption = "Report" if "Report" in table.column_names else None
+    columns = ColumnSettings(image="file_name", identity="PatientID", caption=caption, findings="Labels", labels=labels)
+    columns = overlaid(columns, settings.columns)
+    return source_of(table_in_memory(table, str(file)), folder, columns, settings.identity_from, files=(file,))
+
+
+def _as(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column as one type; all blank in a small table, its type was not to be seen."""
+    if name not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, kind)])
+    try:
+        return table[name].cast(kind)
+    except pa.ArrowException:
+        raise UserError(f"column '{name}' holds other things than numbers", where="data.path", fix="check the table") from None

@@ -1,0 +1,96 @@
+"""`pd labels`: anybody's votes and images; bad input in one line."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from crowds import crowd
+from PIL import Image
+
+from pd.errors import UserError
+from pd.labels.votes import read_votes
+from pd.progress import Reporter
+from pd.stages.labels import label_images
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """A folder of images whose brightness tells their class, and a table of votes."""
+    here = tmp_path_factory.mktemp("crowd")
+    votes, truth, _ = crowd(images=60, classes=2, each=6, seed=2, skills=np.linspace(0.4, 0.97, 12))
+    (here / "images").mkdir()
+    chance = np.random.default_rng(0)
+    for name, what in zip(votes.images, truth, strict=True):
+        pixels = np.clip(chance.normal(60 + 130 * what, 20, (16, 16)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(here / "images" / f"{name}.png")
+    table = {
+        "image": [f"{votes.images[i]}.png" for i in votes.image],
+        "annotator": [votes.annotators[a] for a in votes.annotator],
+        "label": [votes.classes[c] for c in votes.label],
+    }
+    pacsv.write_csv(pa.table(table), here / "votes.csv")
+    return here, table, truth
+
+
+SMALL = ["data.size=16", "labels.training.steps=30", "labels.warmup=12", "labels.width=8", "labels.batch=30"]
+
+
+@pytest.mark.parametrize("method", ["majority", "dawid_skene", "crowd_layer", "ccc"])
+def test_votes_become_labels(crowded, tmp_path, method):
+    here, table, truth = crowded
+    images = str(here / "images") if method in ("crowd_layer", "ccc") else None
+    found = label_images(here / "votes.csv", images, tmp_path / "out", [f"labels.method={method}", *SMALL], Reporter())
+    labels = pq.read_table(tmp_path / "out" / "labels.parquet").to_pydict()
+    assert found.labelled == len(labels["image"]) == 60
+    numbers = dict(zip(labels["image"], labels["label"], strict=True))
+    right = np.mean([numbers[f"image-{i}.png"] == f"class-{c}" for i, c in enumerate(truth)])
+    assert right > 0.6
+    assert json.loads((tmp_path / "out" / "figures.json").read_text())["votes"] == len(table["label"])
+    people = pacsv.read_csv(tmp_path / "out" / "annotators.csv").to_pydict()
+    assert people["high"] == sorted(people["high"])
+    assert all(
+        low <= value <= high for low, value, high in zip(people["low"], people["reliability"], people["high"], strict=True)
+    )
+
+
+def test_unsure_labels_are_left_open(crowded, tmp_path):
+    here, _, _ = crowded
+    found = label_images(here / "votes.csv", None, tmp_path / "out", ["labels.least=0.99", *SMALL], Reporter())
+    labels = pq.read_table(tmp_path / "out" / "labels.parquet").to_pydict()
+    assert found.labelled == sum(label is not None for label in labels["label"]) < 60
+
+
+def _written(tmp_path, **columns):
+    pq.write_table(pa.table(columns), tmp_path / "votes.parquet")
+    return tmp_path / "votes.parquet"
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"image": ["a"], "who": ["x"], "label": ["1"]}, "no column 'annotator'"),
+        ({"image": ["a", "b"], "annotator": ["x", "y"], "label": ["1", "1"]}, "one class"),
+        ({"image": ["a", None], "annotator": ["x", "y"], "label": ["1", "2"]}, "without 'image'"),
+    ],
+)
+def test_bad_votes_are_one_line(tmp_path, columns, says):
+    with pytest.raises(UserError, match=says):
+        read_votes(_written(tmp_path, **columns))
+
+
+def test_votes_for_images_that_are_not_there_are_counted(tmp_path):
+    table = _written(tmp_path, image=["a", "b", "c"], annotator=["x", "x", "y"], label=["1", "2", "1"])
+    found = read_votes(table, images=["a", "b"])
+    assert any("1 of 3 votes" in line for line in found.warnings)
+    with pytest.raises(UserError, match="no vote is left"):
+        read_votes(table, images=["z"])
+    with pytest.raises(UserError, match="none of the classes"):
+        read_votes(table, classes=["1", "3"])
+
+
+def test_numbers_are_read_as_names(tmp_path):
+    (tmp_path / "votes.csv").write_text("image,annotator,label\n001,7,0\n002,7,1\n")
+    assert read_votes(tmp_path / "votes.csv").images == ["001", "002"]
