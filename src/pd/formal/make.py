@@ -113,8 +113,8 @@ def make(order: Order, people: People, source: NoiseSource, task: Task, public: 
         return _paper(order, people, source, task)
     if settings.method == "dp_sad" and settings.teacher == "ensemble":
         return _ensemble(order, people, source, task)
-    start = _start(order, people, source, task, public)
-    teacher = _private(order, people, source, task, start)
+    start = make_start(order, people, source, task, public)
+    teacher = private_steps(order, people, source, task, start)
     if settings.method == "dp_sgd":
         return teacher
     return _student(order, teacher, start, source, task)
@@ -136,7 +136,7 @@ def mean_latents(people: People) -> tuple[np.ndarray, np.ndarray]:
     return (total / counts[:, None]).numpy(), people.captions[people.first[:-1]].numpy()
 
 
-def _start(order: Order, people: People, source: NoiseSource, task: Task, public: Latents | None) -> Components:
+def make_start(order: Order, people: People, source: NoiseSource, task: Task, public: Latents | None) -> Components:
     """The model before its first private step."""
     settings, model = order.settings, order.settings.model
     folder: Path | None = None
@@ -161,7 +161,7 @@ def _start(order: Order, people: People, source: NoiseSource, task: Task, public
     return build(model.model_copy(update={"base": str(folder), "revision": None}), order.shape, derive(order.seed, "start"))
 
 
-def _private(order: Order, people: People, source: NoiseSource, task: Task, start: Components) -> Components:
+def private_steps(order: Order, people: People, source: NoiseSource, task: Task, start: Components) -> Components:
     """DP-SGD from there."""
     settings, parts = order.settings, copy.deepcopy(start)
     choose_trained(parts.unet, settings.model.unet_training)

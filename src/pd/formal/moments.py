@@ -52,7 +52,8 @@ class Moments:
         rng = np.random.default_rng(seed)
         drawn = rng.standard_normal((len(captions), self.directions.shape[1]))
         inside = np.einsum("nij,nj->ni", self.deviations[captions], drawn)
-        return (self.means[captions] + inside @ self.directions.T).astype(np.float32)
+        made: npt.NDArray[np.float32] = (self.means[captions] + inside @ self.directions.T).astype(np.float32)
+        return made
 
 
 def plan(kind: str, noise_multiplier: float) -> dict[str, float]:
