@@ -15,7 +15,7 @@ from chaos_stream import STORE, Result, cluster, run
 from small_training import LONG, apart, resumed_at, settings, train, weights
 from torch import Tensor
 
-from pd.engine.training.train import MAX_FAILURES
+from pd.engine.training.follow import MAX_FAILURES
 from pd.errors import UserError
 
 TWO = {"workers": [1, 2], "cpus_per_worker": 1}

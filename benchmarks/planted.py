@@ -30,6 +30,7 @@ from pd.filters.prepare import prepare
 from pd.filters.scorer import Scorer, Scores
 from pd.progress import Reporter
 from pd.seeds import derive
+from pd.stages.recognisers import recognisers
 
 ROOT = Path(__file__).parent.parent
 LEARNT = 7  # pictures of each member that the network and the gallery have
@@ -77,7 +78,8 @@ def one_draw(settings: Settings, folder: Path) -> tuple[dict[str, dict[str, dict
     turn = _turns(real.identities)
     known = real.where([split == "holdout" or at < LEARNT for split, at in zip(real.splits, turn, strict=True)])
     members = known.members()
-    measured = prepare(known, settings, folder / "reid", Reporter())
+    networks = recognisers(known.members(), settings, folder / "training", Reporter())
+    measured = prepare(known, networks, settings, folder / "reid")
     scorer = Scorer(folder / "reid", folder / "reid")
     chance = derive(settings.seed, "planted")
     vae = autoencoder.bundled(settings.data.mode, settings.data.size)

@@ -49,8 +49,8 @@ from pd.diffusion.data import TrainingData
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.ema import Ema
 from pd.diffusion.objective import draw
-from pd.diffusion.precision import resolve
 from pd.engine.cpu.allocator import keeping_memory
+from pd.training.precision import resolve
 
 SEED = 7
 UNET = "small"  # the example's

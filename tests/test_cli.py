@@ -172,6 +172,13 @@ def test_a_traceback_only_with_debug(tmp_path: Path) -> None:
     assert debugged.returncode == 2
 
 
+def test_a_run_named_like_a_person_of_it_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    done = pd("run", "configs/smoke.yaml", "--set", f"runs={tmp_path}", "--set", "name=s3")
+    assert done.returncode == 2
+    assert "'s3' is the name of a person of the data, and stands in the release" in done.stderr
+    assert not (tmp_path / "s3").exists()
+
+
 def test_the_project_names_no_path_of_a_machine() -> None:
     found = [
         path

@@ -1,5 +1,11 @@
 """What a user can do wrong. Every error names the bad value, where it stands, and the way to mend it."""
 
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
 STOPPED = 130  # exit code of what somebody stopped, by Ctrl-C here or `ray job stop` there
 
 
@@ -32,3 +38,21 @@ class LeakError(UserError):
 
 def _rebuild(kind: type[UserError], what: str, where: str | None, fix: str | None) -> UserError:
     return kind(what, where=where, fix=fix)
+
+
+@contextmanager
+def traceback_kept(file: Path) -> Iterator[None]:
+    """Write the traceback of an unforeseen error to a file that is the owner's alone: it may hold captions and names.
+
+    The error goes on, with the file's name as its `kept_in`.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        with suppress(OSError):
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+                traceback.print_exception(error, file=out)
+            error.kept_in = file  # type: ignore[attr-defined]
+        raise

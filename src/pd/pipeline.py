@@ -19,7 +19,7 @@ from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
-from pd.errors import UserError
+from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.stages.base import Context
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pd.sweep.result import Result
 
 LOCK = ".lock"  # in the run's work folder
+TRACEBACK = "traceback.txt"  # likewise: of the last error that nobody foresaw
 VERSIONED = ("torch", "diffusers", "deepspeed", "ray", "pyarrow")
 
 
@@ -63,7 +64,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     fetch_state(run)
     _refuse_other_data(settings, run)
     new = bytes_of(run.root) is None
-    with lock(run) as ours, recorded(run.work / EVENTS, settings.name):
+    with lock(run) as ours, recorded(run.work / EVENTS, settings.name), traceback_kept(run.work / TRACEBACK):
         write_bytes(run.private / "settings.yaml", yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False).encode())
         if only:
             _name_stale_needs(wanted, settings, reporter)
@@ -90,7 +91,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
     fetch_state(run)
     _refuse_missing_needs(SWEEP, run, settings)
     _refuse_other_data(settings, run)
-    with lock(run) as ours:
+    with lock(run) as ours, traceback_kept(run.work / TRACEBACK):
         _name_stale_needs([SWEEP], settings, reporter)
         reporter.say(f"{SWEEP.name}: {SWEEP.doing}")
         fetch_needs(SWEEP, run, settings)

@@ -336,3 +336,31 @@ def test_where_pd_lies_does_not_change_what_it_brings(tmp_path):
     }
     assert len(found) == 1
     assert len(found.pop().strip()) == 16
+
+
+@pytest.mark.parametrize("second", ["Jose\u0301", "Jos\u00e9"])
+def test_one_person_whose_name_is_encoded_in_two_ways_is_one(people, settings, out, second):
+    root = people(n=8, each=2)
+    rows = [row.replace(",p0", ",Jos\u00e9").replace(",p1", f",{second}") for row in rows_of(root)]
+    ingest(settings(reader="manifest", path=write_manifest(root, rows)), 1, out)
+    data = PrivateDataset.read(out)
+    assert data.identities.count("Jos\u00e9") == 4
+    assert len({split for who, split in zip(data.identities, data.splits, strict=True) if who == "Jos\u00e9"}) == 1
+
+
+def test_both_sides_are_refused_however_the_name_is_encoded(people, settings, out):
+    root = people(n=8, each=2)
+    sides = ["member", "holdout", "member", "holdout", "member", "holdout", "holdout", "holdout"]
+    names = ["Jos\u00e9", "Jose\u0301", *(f"p{i}" for i in range(2, 8))]
+    rows = [f"p{i}/{j}.png,{names[i]},{sides[i]}" for i in range(8) for j in range(2)]
+    with pytest.raises(UserError, match="is both member and holdout"):
+        ingest(settings(reader="manifest", path=write_manifest(root, rows, "path,identity,split")), 1, out)
+
+
+def test_people_whose_names_differ_in_case_or_spaces_alone_are_named(people, settings, out):
+    root = people(n=8, each=2)
+    rows = [row.replace(",p0", ",Anna B").replace(",p1", ",anna  b") for row in rows_of(root)]
+    report = ingest(settings(reader="manifest", path=write_manifest(root, rows)), 1, out)
+    assert report.alike == [["Anna B", "anna  b"]]
+    assert any("'Anna B' and 'anna  b': different people here" in line for line in report.lines())
+    assert report.facts()["identities_alike"] == 2

@@ -81,7 +81,10 @@ def test_shadow_models_and_full_trials_keep_the_machines(monkeypatch: pytest.Mon
         monkeypatch.setattr(stage, "connect", nothing)
     monkeypatch.setattr(shadows, "train_model", nothing)
     monkeypatch.setattr(shadows, "machines_for", noted)
+    monkeypatch.setattr(shadows, "machines", noted)
+    monkeypatch.setattr(shadows, "side_by_side", nothing)
     assert len(list(shadows.shadow_models(context, PrivateDataset.read(tmp_path / "dataset")))) == 2
+    assert asked.pop(0)[:2] == (settings.cluster, 2)  # side by side, and then one after another
     assert [cluster for cluster, *_ in asked] == [settings.cluster] * 2
     asked.clear()
     monkeypatch.setattr(sweep_full, "machines", noted)

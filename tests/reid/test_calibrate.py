@@ -104,6 +104,12 @@ def test_verification_counts_pairs_and_ranks() -> None:
         verification(rows, ["a", "a", "b", "b"])
 
 
+def test_verification_is_told_in_words_where_there_is_nothing_to_compare() -> None:
+    found = verification(np.eye(3), ["a", "b", "c"])
+    assert found.words() == "AUC not measured (no person has two images)"
+    assert verification(np.eye(4)[[0, 0, 1, 1]], ["a", "a", "b", "b"]).words() == "AUC 1.000, rank-1 1.000"
+
+
 def test_verification_says_nothing_where_there_is_nothing_to_compare() -> None:
     lone = verification(np.eye(3, dtype=np.float32), ["a", "b", "c"])
     assert (lone.auc, lone.rank1) == (None, None)

@@ -13,8 +13,9 @@ from pd.errors import UserError
 from pd.reid.augment import augment
 from pd.reid.calibrate import verification
 from pd.reid.embed import embed
+from pd.reid.loss import supervised_contrastive
 from pd.reid.network import build
-from pd.reid.train import fit, supervised_contrastive, train
+from pd.reid.train import fit, train
 
 People = tuple[NDArray[np.uint8], list[str]]
 QUICK = ReidSettings(steps=40, identities_per_batch=8, dim=32)

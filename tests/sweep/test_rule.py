@@ -21,6 +21,9 @@ LIMITS = [Constraint.parse("excess_high <= 0.02"), Constraint.parse("kept >= 0.2
         ("kept >= 0.2", 0.05, 0.15),
         ("kept > 0.2", 0.2, 1e-9),
         ("excess<-1e-2", 0.0, 0.01),
+        ("excess_high <= .02", 0.12, 0.1),
+        ("excess_high <= 2E-2", 0.12, 0.1),
+        ("kept >= +1.", 0.5, 0.5),
     ],
 )
 def test_how_far_a_constraint_is_missed(text: str, value: float, by: float) -> None:

@@ -64,9 +64,13 @@ class Comparison:
     holdout: npt.NDArray[np.int64]
 
 
-def default_alpha(strangers: int) -> float:
-    """The stranger rate that so many strangers can resolve: 1 % from 500 on, else 5 %."""
-    return 0.01 if strangers >= 500 else 0.05
+def default_alpha(strangers: Sequence[str]) -> float:
+    """The stranger rate that so many strangers can resolve: 1 % from 500 people on, else 5 %.
+
+    Args:
+        strangers: who is in each of their pictures; several pictures of one person resolve no more than one.
+    """
+    return 0.01 if len(set(strangers)) >= 500 else 0.05
 
 
 def excess_reidentification(

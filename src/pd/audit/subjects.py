@@ -58,7 +58,7 @@ class Subjects:
     @property
     def alpha(self) -> float:
         """The stranger rate of the attackers' thresholds."""
-        return self.settings.alpha or default_alpha(len(self.strangers))
+        return self.settings.alpha or default_alpha(self.strangers.identities)
 
     def counts(self) -> dict[str, Any]:
         """How many they are, for `audit.json`."""

@@ -63,9 +63,11 @@ def _run(words: list[str], debug: bool) -> int:
             return 1
         # The text of an unforeseen error may hold captions or paths of people, so only its kind and place are shown.
         frame = traceback.extract_tb(error.__traceback__)[-1]
+        kept = getattr(error, "kept_in", None)
+        more = f"the traceback, which may name people, is in {shown(str(kept))}" if kept else "`--debug` shows the traceback"
         console.print(
             f"[bold red]pd:[/] {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}; "
-            "this is a fault of pd's. `--debug` shows the traceback",
+            f"this is a fault of pd's. {more}",
             soft_wrap=True,
         )
         return 1

@@ -26,6 +26,16 @@ def _whole_or_part(gpus: float) -> float:
     return gpus
 
 
+def _number_or_range(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    pair = list(value) if isinstance(value, list | tuple) else []
+    if len(pair) == 2 and all(isinstance(n, int) and not isinstance(n, bool) for n in pair) and 1 <= pair[0] <= pair[1]:
+        return pair[0] if pair[0] == pair[1] else tuple(pair)
+    raise ValueError("write a number, or [min, max] with 1 <= min <= max")
+
+
+Workers = Annotated[int | tuple[int, int], BeforeValidator(_number_or_range)]
 Gpus = Annotated[float, Field(ge=0), AfterValidator(_whole_or_part)]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pd.config.base import Gpus, Positive, Precision, Section, Share, Trained
+from pd.config.base import Gpus, Positive, Precision, Section, Share, Trained, Workers
 
 
 class ModelSettings(Section):
@@ -61,7 +61,7 @@ class ModelSettings(Section):
     gradient_checkpointing: bool = Field(False, description="less memory, more time: activations are computed twice")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the UNet; auto: on GPUs")
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
-    workers: int | tuple[int, int] = Field(
+    workers: Workers = Field(
         1, description="Ray Train workers; [min, max]: as many as there are; 0: in this process, for debugging"
     )
     gpus_per_worker: Gpus = Field(0.0, description="GPUs of each worker; a part of one, 0.5 say, for a lone worker only")
@@ -111,16 +111,6 @@ class ModelSettings(Section):
         if value is None or value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
             return value
         raise ValueError("write a number of at least 1, or auto, or leave it empty")
-
-    @field_validator("workers", mode="before")
-    @classmethod
-    def _number_or_range(cls, value: object) -> object:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-        pair = list(value) if isinstance(value, list | tuple) else []
-        if len(pair) == 2 and all(isinstance(n, int) and not isinstance(n, bool) for n in pair) and 1 <= pair[0] <= pair[1]:
-            return pair[0] if pair[0] == pair[1] else tuple(pair)
-        raise ValueError("write a number, or [min, max] with 1 <= min <= max")
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import AnyPath, Family, Positive, Section, Share
+from pd.config.base import AnyPath, Family, Gpus, Positive, Precision, Section, Share, Workers
 from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader
 
 
@@ -60,6 +60,10 @@ class CalibrationSettings(Section):
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")
 
 
+LAYOUT = frozenset({"workers", "gpus_per_worker", "checkpoint_every"})
+"""What of `reid` says how the work is laid out, and makes no other network."""
+
+
 class ReidSettings(Section):
     """The re-identification network that filters."""
 
@@ -80,4 +84,12 @@ class ReidSettings(Section):
     identities_per_batch: Positive = Field(16, description="identities in a batch")
     images_per_identity: Annotated[int, Field(ge=2)] = Field(4, description="augmented views of each in a batch")
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where the hardware is quick at it, else fp32")
+    checkpoint_every: Positive = Field(200, description="steps between checkpoints")
+    workers: Workers = Field(
+        0, description="Ray Train workers of a network; [min, max]: as many as there are; 0: no Ray for one"
+    )
+    gpus_per_worker: Gpus = Field(
+        0.0, description="GPUs of each worker; where networks are trained side by side, of each network (0.25, say); 0: CPU"
+    )
     calibration: CalibrationSettings = CalibrationSettings()

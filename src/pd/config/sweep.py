@@ -21,7 +21,7 @@ FIGURES: Mapping[str, bool] = {
     "coverage": True,
     "balance": True,
 }
-CONSTRAINT = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*(-?\d+(?:\.\d+)?(?:e-?\d+)?)\s*")
+CONSTRAINT = re.compile(r"\s*([a-z_]+)\s*(<=|>=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
 Detectors = Literal["both", "reid", "near_copy"]
 Range = tuple[Share, Share]
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import Gpus, Positive, Precision, Section
+from pd.config.base import Gpus, Positive, Precision, Section, Workers
 
 
 class TrainingSettings(Section):
@@ -21,5 +21,15 @@ class TrainingSettings(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="decay of the averaged weights; 0: none")
     precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where the hardware is quick at it, else fp32")
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
-    workers: Annotated[int, Field(ge=0)] = Field(0, description="Ray Train workers; 0: in this process")
+    workers: Workers = Field(0, description="Ray Train workers; [min, max]: as many as there are; 0: in this process")
     gpus_per_worker: Gpus = Field(0.0, description="GPUs of each worker")
+
+    @property
+    def min_workers(self) -> int:
+        """The fewest that training goes on with; 0: in this process."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def max_workers(self) -> int:
+        """The most that are used; 0: in this process."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]

@@ -20,6 +20,7 @@ from pd.dataset.decoding import Good, decoded_rows
 from pd.dataset.ingest_report import IngestReport, counted
 from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
+from pd.dataset.readers.normal import alike, normal
 from pd.dataset.readers.source import BadRow, Row, Source, plain
 from pd.dataset.schema import IMAGE, image_schema
 from pd.dataset.splits import MIN_HOLDOUT, MIN_MEMBERS, check_splits, holdout_identities
@@ -52,7 +53,7 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
 
 
 def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) -> IngestReport:
-    source = open_source(settings)
+    source = normal(open_source(settings))
     with tempfile.TemporaryDirectory(prefix=".spool-", dir=out) as folder:
         spool = Path(folder, "spool.parquet")
         intake = _take_in(source, settings, spool, progress)
@@ -70,6 +71,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         images=images,
         identities={side: sum(split == side for split in splits.values()) for side in _SPLITS},
         bad=intake.bad,
+        alike=alike(splits),
         lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
         left_out=source.left_out,

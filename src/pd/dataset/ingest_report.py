@@ -27,6 +27,7 @@ class IngestReport:
         coloured: images that `data.mode` made grey.
         split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
+        alike: groups of people whose names differ in case or spaces alone.
         notes: what else the custodian should know, by name.
     """
 
@@ -42,6 +43,7 @@ class IngestReport:
     coloured: int
     split_drawn: bool
     labels: Sequence[str]
+    alike: Sequence[Sequence[str]] = ()
     notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
@@ -59,13 +61,19 @@ class IngestReport:
             "coloured": self.coloured,
             "split_drawn": self.split_drawn,
             "labels": list(self.labels),
+            "identities_alike": sum(map(len, self.alike)),
         }
 
     def names(self) -> dict[str, object]:
         """The images set aside and the people with one image, by name, as JSON: for the custodian only."""
         bad = [{"name": row.name, "row": row.number, "reason": row.reason, "detail": row.detail} for row in self.bad]
-        lone, ignored = list(self.lone), dict(self.ignored)
-        return {"bad": bad, "identities_with_one_image": lone, "ignored_files": ignored, "notes": list(self.notes)}
+        return {
+            "bad": bad,
+            "identities_with_one_image": list(self.lone),
+            "identities_alike": [list(group) for group in self.alike],
+            "ignored_files": dict(self.ignored),
+            "notes": list(self.notes),
+        }
 
     def lines(self) -> list[str]:
         """For people at a terminal."""
@@ -76,6 +84,12 @@ class IngestReport:
         ]
         if self.bad:
             lines.append(f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}")
+        if self.alike:
+            groups = _some([" and ".join(f"'{plain(name)}'" for name in group) for group in self.alike], "; ")
+            lines.append(
+                f"{groups}: different people here, for their names differ, but in case or spaces alone. Write them alike if "
+                "they are one: else one may train while the other counts as a stranger"
+            )
         if self.lone:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:

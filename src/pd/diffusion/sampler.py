@@ -17,9 +17,9 @@ from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
 from pd.diffusion.cpu.fast_unet import FastUNet
 from pd.diffusion.export import load
-from pd.diffusion.precision import resolve
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.tokenizer import tokenize
+from pd.training.precision import resolve
 
 # Prompts whose embeddings are kept. Stable Diffusion 2's take 0.3 MB each.
 _KEPT_PROMPTS = 1024

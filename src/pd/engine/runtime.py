@@ -178,13 +178,22 @@ def preflight_train(settings: ModelSettings) -> Share:
     Raises:
         UserError: the cluster has fewer CPUs or GPUs than the workers ask for, or the batch does not divide among them.
     """
+    split_batch(settings)
+    return preflight_workers((settings.min_workers, settings.max_workers), settings.cpus_per_worker, settings.gpus_per_worker)
+
+
+def preflight_workers(workers_range: tuple[int, int], cpus_per_worker: float | None, each_gpu: float) -> Share:
+    """The same for any workers that train together: from so many to so many, CPUs (None: shared out) and GPUs of each.
+
+    Raises:
+        UserError: the cluster has fewer CPUs or GPUs than they ask for.
+    """
     import ray
 
-    split_batch(settings)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cpus = [float(node.get("CPU", 0.0)) for node in nodes]
     gpus = [float(node.get("GPU", 0.0)) for node in nodes]
-    workers, each_gpu = settings.min_workers, settings.gpus_per_worker
+    workers, most = workers_range
     if each_gpu and _fits(gpus, each_gpu) < workers:
         raise UserError(
             f"{workers} workers with {each_gpu:g} GPUs each need {workers * each_gpu:g}; "
@@ -192,7 +201,7 @@ def preflight_train(settings: ModelSettings) -> Share:
             where=f"gpus_per_worker = {each_gpu:g}",
             fix=f"set workers to at most {_fits(gpus, each_gpu)}, or gpus_per_worker: 0 to train on CPUs",
         )
-    each_cpu = settings.cpus_per_worker
+    each_cpu = cpus_per_worker
     if each_cpu is None:
         if workers > sum(cpus) and not each_gpu:  # with GPUs, parts of CPUs do
             raise UserError(
@@ -200,7 +209,7 @@ def preflight_train(settings: ModelSettings) -> Share:
                 where=f"workers = {workers}",
                 fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
             )
-        workers = min(settings.max_workers, _fits(gpus, each_gpu) if each_gpu else int(sum(cpus)))
+        workers = min(most, _fits(gpus, each_gpu) if each_gpu else int(sum(cpus)))
         each_cpu = _even_share(cpus, gpus, workers, each_gpu)
     elif (fit := _fits_both(cpus, gpus, each_cpu, each_gpu)) < workers:
         raise UserError(
@@ -210,8 +219,8 @@ def preflight_train(settings: ModelSettings) -> Share:
             fix=f"set workers to at most {fit}, or lower cpus_per_worker",
         )
     else:
-        workers = min(settings.max_workers, fit)
-    alone = settings.cpus_per_worker is None and len(nodes) == 1
+        workers = min(most, fit)
+    alone = cpus_per_worker is None and len(nodes) == 1
     return Share(each_cpu, each_gpu, threads=max(1, int(sum(cpus) // workers if alone else each_cpu)), alone=alone)
 
 

@@ -55,8 +55,8 @@ def apply_filter(
     files = sorted(generated.glob("*.parquet"))
     if not files:
         raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
-    again = _repeated_in(files, [f"{FAMILY}{name}" for name in thresholds.families])
-    if settings.duplicate and settings.near_duplicate is not None:
+    again = _repeated_in(files, [f"{FAMILY}{name}" for name in thresholds.families]) & settings.duplicate
+    if settings.near_duplicate is not None:
         again |= _nearly_repeated_in(files, again, thresholds, settings, prompts, settings.near_duplicate)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:

@@ -82,7 +82,8 @@ def decide(
         "prompt": ~scores["prompt"] & settings.prompt,
         "reid": ~(margin(scores["score"], scores["further"], thresholds, settings.vote) < 0) & settings.reid,
         "near_copy": ~(scores["near_copy"] < thresholds.near_copy) & settings.near_copy,
-        "duplicate": scores["duplicate"] & settings.duplicate,
+        # What is nearly the same is a duplicate, whether or not those of the same pixels alone are asked for.
+        "duplicate": scores["duplicate"] & (settings.duplicate or settings.near_duplicate is not None),
         **{name: ~(scores[f"{FAMILY}{name}"] < limit) for name, limit in thresholds.families.items()},
     }
     given = reasons_of(thresholds)

@@ -25,6 +25,10 @@ _JPEG_LUMA = (
 )
 
 
+Draws = dict[str, Tensor]
+"""What is drawn for a batch of views, by name, each (N, ...): rows of it are rows of the batch."""
+
+
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """One random view of each image: moved and mirrored, then blurred, toned, made noisy and compressed, each by chance.
 
@@ -35,27 +39,41 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         (N, C, H, W) float32 in [-1, 1], on the images' device.
     """
-    n, device = len(images), images.device
+    drawn = draw(len(images), tuple(images.shape[1:]), generator)
+    return view({name: value.to(images.device) for name, value in drawn.items()}, images)
+
+
+def draw(n: int, shape: tuple[int, ...], generator: torch.Generator) -> Draws:
+    """All that is random in `n` views of images (C, H, W); on the CPU."""
 
     def uniform(low: float, high: float) -> Tensor:
-        return (low + (high - low) * torch.rand(n, generator=generator)).to(device)
+        return low + (high - low) * torch.rand(n, generator=generator)
 
     def sometimes(p: float) -> Tensor:
-        return (torch.rand(n, generator=generator) < p).to(device)
+        return torch.rand(n, generator=generator) < p
 
-    x = move(
-        images,
-        degrees=uniform(-20, 20) * sometimes(0.6),
-        scale=torch.exp(uniform(-0.22, 0.1)),
-        shift=torch.stack([uniform(-0.18, 0.18), uniform(-0.18, 0.18)], 1),
-        mirror=sometimes(0.5),
-    )
-    x = tone(x, brightness=uniform(-0.3, 0.3) * sometimes(0.6), contrast=torch.exp(uniform(-0.5, 0.4) * sometimes(0.6)))
-    # Widths are shares of the side, so that a 256 px image is blurred as much to the eye as a 32 px one.
-    x = blur(x, sigma=uniform(0.01, 0.065) * images.shape[-1] * sometimes(0.5))
-    x = low_resolution(x, share=torch.where(sometimes(0.3), uniform(0.25, 0.75), 1.0))
-    x = noise(x, sigma=uniform(0.02, 0.35) * sometimes(0.5), generator=generator)
-    return jpeg(x, quality=torch.where(sometimes(0.3), uniform(10, 95), 100.0))
+    return {
+        "degrees": uniform(-20, 20) * sometimes(0.6),
+        "scale": torch.exp(uniform(-0.22, 0.1)),
+        "shift": torch.stack([uniform(-0.18, 0.18), uniform(-0.18, 0.18)], 1),
+        "mirror": sometimes(0.5),
+        "brightness": uniform(-0.3, 0.3) * sometimes(0.6),
+        "contrast": torch.exp(uniform(-0.5, 0.4) * sometimes(0.6)),
+        # Widths are shares of the side, so that a 256 px image is blurred as much to the eye as a 32 px one.
+        "sigma": uniform(0.01, 0.065) * shape[-1] * sometimes(0.5),
+        "share": torch.where(sometimes(0.3), uniform(0.25, 0.75), 1.0),
+        "noise": uniform(0.02, 0.35) * sometimes(0.5),
+        "white": torch.randn((n, *shape), generator=generator),
+        "quality": torch.where(sometimes(0.3), uniform(10, 95), 100.0),
+    }
+
+
+def view(drawn: Draws, images: Tensor) -> Tensor:
+    """The views of images (N, C, H, W) that were drawn for them; both on the same device."""
+    moved = {name: drawn[name] for name in ("degrees", "scale", "shift", "mirror")}
+    x = tone(move(images, **moved), brightness=drawn["brightness"], contrast=drawn["contrast"])
+    x = low_resolution(blur(x, sigma=drawn["sigma"]), share=drawn["share"])
+    return jpeg(_add(x, drawn["noise"], drawn["white"]), quality=drawn["quality"])
 
 
 def move(images: Tensor, *, degrees: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
@@ -110,8 +128,11 @@ def low_resolution(images: Tensor, *, share: Tensor) -> Tensor:
 
 def noise(images: Tensor, *, sigma: Tensor, generator: torch.Generator) -> Tensor:
     """White Gaussian noise of deviation `sigma` (N,) on the scale [-1, 1], clamped."""
-    white = torch.randn(images.shape, generator=generator).to(images)
-    return (images + sigma.view(-1, 1, 1, 1) * white).clamp(-1, 1)
+    return _add(images, sigma, torch.randn(images.shape, generator=generator))
+
+
+def _add(images: Tensor, sigma: Tensor, white: Tensor) -> Tensor:
+    return (images + sigma.view(-1, 1, 1, 1) * white.to(images)).clamp(-1, 1)
 
 
 def jpeg(images: Tensor, *, quality: Tensor) -> Tensor:

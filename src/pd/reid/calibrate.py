@@ -64,6 +64,11 @@ class Verification:
     same_pairs: int
     other_pairs: int
 
+    def words(self) -> str:
+        """For a line at a terminal; says what could not be measured, and why."""
+        auc = "not measured (no person has two images)" if self.auc is None else f"{self.auc:.3f}"
+        return f"AUC {auc}" + ("" if self.rank1 is None else f", rank-1 {self.rank1:.3f}")
+
 
 def calibrate(
     settings: CalibrationSettings,

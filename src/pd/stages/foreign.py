@@ -28,6 +28,7 @@ from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.stages.filter_figures import at_work
+from pd.stages.recognisers import recognisers
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch
@@ -72,8 +73,9 @@ def _filtered(
     """Train the network in a folder that all nodes see, score the images there, and decide."""
     reid = folder / "reid"
     reporter.say("training the re-identification network on the members")
-    measured = prepare(data, settings, reid, reporter)
-    reporter.say(f"  on hold-out people: AUC {measured.verification.auc:.3f}, rank-1 {measured.verification.rank1:.3f}")
+    networks = recognisers(data.members(), settings, folder / "training", reporter)
+    measured = prepare(data, networks, settings, reid)
+    reporter.say(f"  on hold-out people: {measured.verification.words()}")
     thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
     for line in unkept(measured, settings.reid.calibration, settings.filter):
         reporter.say(f"  {line}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pd.config import ReidSettings, Settings, digest_of
+from pd.config.people import LAYOUT
 from pd.store.mirror import listing, pull
 from pd.store.run import Run
 
@@ -80,8 +81,8 @@ STAGES = (
         name="reid",
         doing="training the re-identification network on the members",
         needs=("ingest",),
-        # All but the calibration, which the filter reads: a new threshold trains nothing.
-        keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name != "calibration"),
+        # All but the calibration, which the filter reads (a new threshold trains nothing), and how the work is laid out.
+        keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name not in {"calibration", *LAYOUT}),
         outputs=lambda run, settings: [run.reid],
     ),
     Stage(
@@ -143,6 +144,7 @@ STAGES = (
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
         keys=(
             "audit",
+            "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
             "generate.sampler_steps",

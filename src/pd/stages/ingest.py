@@ -1,6 +1,13 @@
 """Ingest: read the private images, set bad ones aside or stop, split identities into members and hold-out."""
 
+from pathlib import Path
+
+from pd.config import Settings
 from pd.dataset.ingest import ingest
+from pd.dataset.private import PrivateDataset
+from pd.errors import UserError
+from pd.release.rare_words import RareWords
+from pd.release.real_names import RealNames
 from pd.stages.base import Context, Facts
 from pd.store.atomic import write_folder
 
@@ -9,6 +16,24 @@ def execute(context: Context) -> Facts:
     run, data = context.run, context.settings.data
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
         report = ingest(data, context.seed("split"), folder, progress)
+        _refuse_telling_name(context.settings, folder)
     for line in report.lines():
         context.reporter.say(f"  {line}")
     return report.facts()
+
+
+def _refuse_telling_name(settings: Settings, folder: Path) -> None:
+    """The run's name stands in its release, so it is looked at as `pd verify` will look at it, before anything is trained.
+
+    Raises:
+        UserError: it is the name of a person of the data, or a word that few members share.
+    """
+    real, k = PrivateDataset.read_words(folder), settings.generate.prompt_k
+    telling = RealNames(real.identities).in_text(f'"{settings.name}"')
+    if telling or RareWords(real, k, [settings.data.caption]).in_texts([settings.name]):
+        of_whom = (
+            "is the name of a person of the data" if telling else f"holds a word of the data that fewer than {k} members share"
+        )
+        raise UserError(
+            f"'{settings.name}' {of_whom}, and stands in the release", where="name", fix="call the run something else"
+        )

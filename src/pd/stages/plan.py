@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from pd.config import ModelSettings, Settings
+from pd.reid.task import training_settings
 from pd.stages.probe import TRAINING_BYTES, Rates, Training
 
 CHECKPOINTS = 2  # that a training keeps
@@ -52,7 +53,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
     why = rates.why
     return [
         _need("ingest", "core", cores, rates.images, rates.decoded, rates.images * rates.image_bytes),
-        _need("reid", "core", cores, views, rates.reid),
+        _reid(settings, views, rates),
         _trained("teacher", settings.teacher, rates.teacher, rates),
         _need(
             "generate",
@@ -88,6 +89,14 @@ def _need(
         return Need(stage, device, images, None, workers, None, None, held, why)
     hours = images / rate / 3600
     return Need(stage, device, images, rate, workers, hours * devices, hours / workers, held, why)
+
+
+def _reid(settings: Settings, views: int, rates: Rates) -> Need:
+    """The need of the networks that tell people apart, one after the other on their workers."""
+    how = training_settings(settings.reid)
+    gpu = rates.gpu and how.gpus_per_worker > 0
+    workers, devices = (max(1, how.max_workers), how.gpus_per_worker) if gpu else (1, rates.cores)
+    return _need("reid", "gpu" if gpu else "core", devices, views, rates.reid, workers=workers)
 
 
 def _shadows(settings: Settings, rates: Rates) -> Need:
@@ -155,7 +164,7 @@ def needs_table(settings: Settings, rates: Rates, needs: Sequence[Need]) -> Tabl
 
 def _notes(settings: Settings, rates: Rates, needs: Sequence[Need]) -> list[str]:
     notes = [f"{need.stage} is not in the sums: {need.why}" for need in needs if need.hours is None and need.why]
-    wanted = settings.teacher.gpus_per_worker or settings.student.gpus_per_worker or settings.generate.gpus_per_worker
+    wanted = any(part.gpus_per_worker for part in (settings.reid, settings.teacher, settings.student, settings.generate))
     if wanted and not rates.gpu:
         notes.append("the settings ask for GPUs and there is none here: plan where they are")
     fitted = [name for name in ("teacher", "student") if getattr(settings, name).autoencoder == "train"]

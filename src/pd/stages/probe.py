@@ -160,7 +160,8 @@ def _read_here(data: DataSettings) -> tuple[int, list[Good], float]:
 
 def _reid(settings: Settings, images: Pixels, people: list[str], folder: Path) -> tuple[float, float, float]:
     """Images a second trained on and scored, and bytes of a scored one."""
-    network = build_network(settings.reid, settings.seed)
+    device = "cuda" if torch.cuda.is_available() and settings.reid.gpus_per_worker else "cpu"
+    network = build_network(settings.reid, settings.seed).to(device)
     if len(set(people)) < 2:
         people = [str(k % 2) for k in range(len(people))]  # one photo a person, or too few looked at: only speed matters
     how = settings.reid
@@ -179,6 +180,7 @@ def _reid(settings: Settings, images: Pixels, people: list[str], folder: Path) -
 
     train(1)
     trained = REID_STEPS * views / _seconds(lambda: train(REID_STEPS))
+    network.cpu()
     save_all([network] * how.networks, folder)
     named = [str(k) for k in range(len(images))]
     words = [""] * len(images)

@@ -2,41 +2,94 @@
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from pd.config import DataSettings, ModelSettings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.diffusion.data import TrainingData
-from pd.engine.machines import machines_for
+from pd.engine.machines import machines, machines_for
 from pd.engine.runtime import connect
+from pd.engine.side_by_side import side_by_side
+from pd.engine.training.job import is_finished
 from pd.engine.training.train import train_model
+from pd.progress import Progress
 from pd.stages.base import Context
 from pd.stages.prompts import captions_of
+
+SMALL = ("tiny", "small")  # UNets of which one is quickest trained on one core, beside others
 
 
 def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path, set[str]]]:
     """`audit.shadows` models that are trained as the teacher is, each on half of all people, members and hold-out alike.
 
     They come in pairs, the second of which learns from those whom the first does not: each image is in half of the shadows.
-    A training that is finished is kept under `work/shadows` and not repeated, and one that was stopped goes on.
+    Small ones are trained side by side, one core each; others one after another on the teacher's workers. A training that is
+    finished is kept under `work/shadows` and not repeated, and one that was stopped goes on.
 
     Yields:
         a diffusers folder, there until the next is asked for, and the identities that it learned from.
     """
     settings, work = context.settings, context.run.work / "shadows"
     work.mkdir(parents=True, exist_ok=True)
-    if settings.teacher.max_workers:
-        connect(settings.address)
     # A seed of its own for each, whatever the teacher's settings say, and no pictures for people.
     model = settings.teacher.model_copy(update={"seed": None, "samples_every": 0})
-    for shadow in range(settings.audit.shadows):
-        order = hash_order(real.identities, settings.seed, f"shadow pair {shadow // 2}")
-        middle = len(order) // 2
-        people = set(order[:middle] if shadow % 2 == 0 else order[middle:])
-        half = real.where([identity in people for identity in real.identities])
-        images = TrainingData(half.images, captions_of(half, settings))
+    halves = [_people(real, settings.seed, shadow) for shadow in range(settings.audit.shadows)]
+    if model.max_workers:
+        connect(settings.address)
+        if model.base is None and model.unet in SMALL and len(halves) > 1:
+            _train_small(context, real, model, halves, work)
+    for shadow, people in enumerate(halves):
         named = f"shadow {shadow + 1} of {settings.audit.shadows}"
+        images = _images(context, real, people)
         with tempfile.TemporaryDirectory(prefix="model-", dir=work) as folder:
             with context.reporter.task(named) as progress, machines_for(settings.cluster, model, progress):
                 train_model(model, settings.data, images, Path(folder), work, context.seed("shadow", shadow), progress)
             yield Path(folder), people
+
+
+def _people(real: PrivateDataset, seed: int, shadow: int) -> set[str]:
+    """Whom a shadow learns from."""
+    order = hash_order(real.identities, seed, f"shadow pair {shadow // 2}")
+    middle = len(order) // 2
+    return set(order[:middle] if shadow % 2 == 0 else order[middle:])
+
+
+def _images(context: Context, real: PrivateDataset, people: set[str]) -> TrainingData:
+    half = real.where([identity in people for identity in real.identities])
+    return TrainingData(half.images, captions_of(half, context.settings))
+
+
+def _train_small(context: Context, real: PrivateDataset, model: ModelSettings, halves: list[set[str]], work: Path) -> None:
+    """Train all of them, as many at once as the cluster holds. What is made is the same, up to the order of sums."""
+    settings = context.settings
+    alone = model.model_copy(update={"workers": 0})
+    pieces = [
+        _Shadow(alone, settings.data, _images(context, real, people), work, context.seed("shadow", shadow))
+        for shadow, people in enumerate(halves)
+    ]
+    with (
+        context.reporter.task("shadows") as progress,
+        machines(settings.cluster, len(pieces), model.gpus_per_worker, progress),
+    ):
+        side_by_side(pieces, progress, gpus=model.gpus_per_worker, where="ray")
+
+
+@dataclass(frozen=True)
+class _Shadow:
+    """One training, in the process that is given it."""
+
+    model: ModelSettings
+    data: DataSettings
+    images: TrainingData
+    work: Path
+    seed: int
+
+    def done(self) -> Path | None:
+        return self.work if is_finished(self.model, self.data, self.images, self.seed, self.work) else None
+
+    def __call__(self, progress: Progress) -> Path:
+        with tempfile.TemporaryDirectory(prefix="model-", dir=self.work) as folder:
+            train_model(self.model, self.data, self.images, Path(folder), self.work, self.seed, progress)
+        return self.work

@@ -150,7 +150,7 @@ def _fold(
         _drawn(member, resamples, derive(seed, "sweep", "members")),
         _drawn(stranger, resamples, derive(seed, "sweep", name, at)),
     )
-    alpha = settings.alpha or default_alpha(len(judges))
+    alpha = settings.alpha or default_alpha(judges.identities)
     weight = drawn[1][:, stranger].astype(np.float64)
     circles = Circles.of(number(judges.identities), derive(seed, "sweep", "circles"))
     main = Bars.of(nearest(strange.rows, known).score, weight, alpha)

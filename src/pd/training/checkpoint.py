@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from pd.errors import UserError
 from pd.store.atomic import write_folder
+from pd.store.mirror import pull, push, remove
+from pd.training.ranks import Ranks
 
 _NAME = "step_"
 _TENSORS, _STATE = "state.safetensors", "state.json"
@@ -20,28 +22,35 @@ _TENSORS, _STATE = "state.safetensors", "state.json"
 
 def save(folder: Path, done: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write the checkpoint after `done` steps into `folder`; older ones go once it is whole."""
-    with write_folder(folder / f"{_NAME}{done:08d}") as aside:
+    new = folder / f"{_NAME}{done:08d}"
+    with write_folder(new) as aside:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / _TENSORS)
         (aside / _STATE).write_text(json.dumps({**state, "done": done}), encoding="utf-8")
-    for old in sorted(folder.glob(f"{_NAME}*"))[:-1]:
-        shutil.rmtree(old)
+    push(new)
+    for old in folder.glob(f"{_NAME}*"):
+        if old != new:
+            remove(old)
+            shutil.rmtree(old)
 
 
-def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load(folder: Path, ranks: Ranks) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The last checkpoint in `folder`: tensors by name, and the state, of which `done` counts steps; None: there is none.
+
+    All ranks call it, and read the one that the first has found.
 
     Raises:
         UserError: it cannot be read.
     """
-    found = sorted(folder.glob(f"{_NAME}*"))
-    if not found:
+    pull(folder)
+    found = ranks.barrier_agree(max(folder.glob(f"{_NAME}*"), default=None) if ranks.rank == 0 else None)
+    if found is None:
         return None
     try:
-        return load_file(found[-1] / _TENSORS), json.loads((found[-1] / _STATE).read_text(encoding="utf-8"))
+        return load_file(found / _TENSORS), json.loads((found / _STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"the checkpoint cannot be read ({type(error).__name__})",
-            where=str(found[-1]),
+            where=str(found),
             fix="remove the folder above it to train from the start",
         ) from None
 
@@ -64,4 +73,6 @@ def load_optimiser(optimiser: torch.optim.Optimizer, module: nn.Module, tensors:
         name, _, kind = key.rpartition("|")
         parameter = parameters[name]
         place = parameter.device if value.ndim else torch.device("cpu")
-        optimiser.state[parameter][kind] = value.to(place, copy=True)
+        held = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else None
+        # In the parameter's own memory order (channels last), in which the moments of an uninterrupted training lie.
+        optimiser.state[parameter][kind] = value.to(place, copy=True) if held is None else held.copy_(value)

@@ -12,10 +12,9 @@ def test_sub_folders_are_people(people):
     assert all(isinstance(row, Row) and row.key == row.name and row.caption is None for row in rows)
 
 
-def test_nested_hidden_and_other_files(people, photo):
+def test_hidden_and_other_files(people, photo):
     root = people(n=2, each=1)
-    (root / "p0" / "visit 1").mkdir()
-    photo(50).save(root / "p0" / "visit 1" / "x.JPG", "JPEG")
+    photo(50).save(root / "p0" / "x.JPG", "JPEG")
     (root / "p0" / ".hidden.png").touch()
     (root / ".git").mkdir()
     (root / ".git" / "x.png").touch()
@@ -24,7 +23,7 @@ def test_nested_hidden_and_other_files(people, photo):
     source = folder(root)
     assert [(row.name, row.identity) for row in source.rows()] == [
         ("p0/0.png", "p0"),
-        ("p0/visit 1/x.JPG", "p0"),
+        ("p0/x.JPG", "p0"),
         ("p1/0.png", "p1"),
     ]
     assert source.ignored == {".txt": 1, "no suffix": 1}
@@ -53,3 +52,13 @@ def test_wrong_places(tmp_path):
     (tmp_path / "empty" / "who").mkdir(parents=True)
     with pytest.raises(UserError, match="no image in this folder"):
         folder(tmp_path / "empty")
+
+
+def test_patients_in_folders_of_thousands_are_not_ten_people(photo, tmp_path):
+    for group in range(10, 20):
+        for patient in range(3):
+            study = tmp_path / f"p{group}" / f"p{group}00{patient}032" / "s50414267"
+            study.mkdir(parents=True)
+            photo(group + patient).save(study / "x.jpg", "JPEG")
+    with pytest.raises(UserError, match="folders inside the sub-folders of 10 people, such as 'p10/p10000032/s50414267'"):
+        folder(tmp_path)

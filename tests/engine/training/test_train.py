@@ -142,6 +142,6 @@ def test_no_images_are_refused(tmp_path: Path) -> None:
 def test_a_training_that_was_given_up_does_not_begin_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings(workers=1)
     folder = (tmp_path / "work").resolve() / name_of(chosen, DATA, pictures(), SEED)
-    monkeypatch.setattr("pd.engine.training.train._GIVEN_UP", {folder})
+    monkeypatch.setattr("pd.engine.training.follow._GIVEN_UP", {folder})
     with pytest.raises(UserError, match="start a new process"):
         train(tmp_path, chosen)

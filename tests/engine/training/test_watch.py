@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 from small_training import DATA, job_folder, settings, train, train_until, weights
 
-from pd.diffusion import divergence
 from pd.diffusion.components import build
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.flops import TrainingFlops
@@ -22,6 +21,7 @@ from pd.engine.training.train import _show
 from pd.engine.training.watch import Watch, memory_used, watch
 from pd.errors import UserError
 from pd.progress import Reporter
+from pd.training import divergence
 
 CPU = torch.device("cpu")
 

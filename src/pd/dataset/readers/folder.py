@@ -1,25 +1,25 @@
-"""A folder with one sub-folder per identity: `FOLDER/WHO/any/where/photo.png`."""
+"""A folder with one sub-folder per identity: `FOLDER/WHO/photo.png`."""
 
 from collections import Counter
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
 from pd.dataset.readers.identity import identity_of
-from pd.dataset.readers.source import BadRow, Row, Source, utf8
+from pd.dataset.readers.source import BadRow, Row, Source, plain, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
 
 def folder(path: Path, identity_from: int | str | None = None) -> Source:
-    """Every image below `path`; the first folder on the way to it names who it shows. Hidden files are left out.
+    """Every image below `path`; the folder that it lies in names who it shows. Hidden files are left out.
 
     Args:
         path: the folder.
         identity_from: a pattern or a depth, where another part of the way names who it shows.
 
     Raises:
-        UserError: no such folder, one that cannot be read, or no image in it.
+        UserError: no such folder, one that cannot be read, no image in it, or folders inside those of people.
     """
     ignored: Counter[str] = Counter()
     names = list(image_names(path, ignored))
@@ -27,6 +27,8 @@ def folder(path: Path, identity_from: int | str | None = None) -> Source:
         raise UserError(
             "no image in this folder", where=str(path), fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}"
         )
+    if identity_from is None:
+        _refuse_nested(names, path)
     root = path.resolve()
 
     def rows() -> Iterator[Row | BadRow]:
@@ -45,6 +47,23 @@ def folder(path: Path, identity_from: int | str | None = None) -> Source:
                 yield Row(name, None, name, file, who.strip())
 
     return Source(str(path), len(names), {}, rows, ignored=ignored)
+
+
+def _refuse_nested(names: Iterable[str], path: Path) -> None:
+    """Of two folders on the way to an image either may be a person: `p10/p10000032/x.jpg` is no picture of one "p10".
+
+    Raises:
+        UserError: there is such an image; it is named.
+    """
+    deep = {name.rpartition("/")[0]: name for name in names if name.count("/") > 1}
+    if deep:
+        first = min(deep)
+        people = len({name.partition("/")[0] for name in deep})
+        raise UserError(
+            f"folders inside the sub-folders of {people} people, such as '{plain(first)}': which of its parts names a person?",
+            where=str(path),
+            fix="say which in data.identity_from: 2 for the second folder on the way, or a pattern such as p\\d{8}",
+        )
 
 
 def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:

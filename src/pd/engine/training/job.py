@@ -8,6 +8,7 @@ from pathlib import Path
 from pd.config import DataSettings, ModelSettings, TrackingSettings, digest_of
 from pd.diffusion.data import TrainingData
 from pd.store.files import digest_folder
+from pd.store.mirror import pull
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
 OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
@@ -143,3 +144,11 @@ def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, s
             "seed": seed,
         }
     )
+
+
+def is_finished(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int, work: Path) -> bool:
+    """Whether this training has left its model and facts in its folder below `work`."""
+    seed = seed if settings.seed is None else settings.seed
+    job = Job(settings, data, seed, work.resolve() / name_of(settings, data, images, seed))
+    pull(job.facts)
+    return job.facts.exists()

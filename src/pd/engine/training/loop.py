@@ -13,9 +13,7 @@ from torch import Tensor, distributed
 from pd.diffusion.adapter import merge
 from pd.diffusion.components import Components
 from pd.diffusion.denoiser import Denoiser
-from pd.diffusion.divergence import LossWatch
 from pd.diffusion.export import export
-from pd.diffusion.precision import resolve
 from pd.engine.training.checkpoint import Checkpoint
 from pd.engine.training.engine import TrainEngine, take_weights
 from pd.engine.training.failures import out_of_memory
@@ -33,6 +31,8 @@ from pd.errors import UserError
 from pd.seeds import derive
 from pd.store.atomic import write_folder, write_json
 from pd.store.mirror import pull, push
+from pd.training.divergence import LossWatch
+from pd.training.precision import resolve
 
 LOOK_EVERY_ON_GPU = 10  # steps between two looks at the loss: each waits for the device
 NOTICE_EVERY = 10  # steps between two looks for a notice that a machine will be taken away: all ranks wait for each other

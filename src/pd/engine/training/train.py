@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,10 +15,9 @@ from pd.diffusion.data import TrainingData
 from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
-from pd.engine.stream.watch import Stranded
 from pd.engine.training.board import reader_of
 from pd.engine.training.encode import encode_on_ray
-from pd.engine.training.failures import explained
+from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up, storage
 from pd.engine.training.handover import hand_over
 from pd.engine.training.job import Job, common, name_of
 from pd.engine.training.metrics import TrainingMeters
@@ -29,11 +27,8 @@ from pd.engine.training.tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors, keep_private
-from pd.store.mirror import committed, place_of, pull, refresh, remove
-from pd.store.s3 import s3_filesystem
+from pd.store.mirror import committed, pull, refresh, remove
 
-MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
-POLL_S = 0.25
 # What the terminal shows of a record, and how: a glance, not a table. A narrow terminal cuts the last ones.
 SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "phase": ("phase", str),
@@ -46,7 +41,6 @@ SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "mfu": ("mfu", "{:.0%}".format),
     "memory_gb": ("memory", "{:.1f} GB".format),
 }
-_GIVEN_UP: set[Path] = set()  # trainings for which no machine came: their threads wait in Ray as long as this process lives
 REPEAT_S = 1.5  # progress is shown at least this often, if only to say that it is alive
 
 
@@ -119,12 +113,7 @@ def _train_here(job: Job, progress: Progress) -> None:
 
 
 def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
-    if job.folder in _GIVEN_UP:
-        raise UserError(
-            "this training was given up for lack of a machine; when one comes it would begin beside a second one",
-            where=str(job.folder),
-            fix="start a new process",
-        )
+    refuse_given_up(job.folder)
     record: dict[str, Any] = {"step": 0, "steps": job.settings.steps, "phase": "starting"}
     _show(record, progress)
     connect()
@@ -132,41 +121,20 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     encode_on_ray(job, images, progress)
     job = replace(job, threads=share.threads, alone=share.alone)
     reader, tell = reader_of(job.progress)
-    trainer = _trainer(job, share, tell)
-    outcome: dict[str, Any] = {}
-
-    def fit() -> None:
-        try:
-            outcome["refusal"] = trainer.fit().return_value
-        except BaseException as error:
-            outcome["error"] = error
-
-    # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
-    thread = threading.Thread(target=fit, name="ray-train", daemon=True)
     # As the workers were laid out, for Ray would wait for ever for a machine that does not come back.
     laid_out = job.settings.model_copy(update={"cpus_per_worker": share.cpus})
-    stranded = Stranded(lambda: preflight_train(laid_out))
     meters = TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
-    thread.start()
-    while thread.is_alive():
+
+    def listen() -> None:
+        nonlocal record, shown
         new = reader.latest()
         if new or time.monotonic() - shown > REPEAT_S:
             record, shown = new or record, time.monotonic()
             _show(record, progress)
             meters.show(record)
-        try:
-            stranded.look()
-        except UserError:
-            _GIVEN_UP.add(job.folder)
-            raise
-        thread.join(POLL_S)
-    if new := reader.latest():
-        _show(new, progress)
-    if error := outcome.get("error"):
-        raise explained(error, job.folder)
-    if outcome["refusal"] is not None:
-        raise outcome["refusal"]
+
+    follow(_trainer(job, share, tell), job.folder, lambda: preflight_train(laid_out), listen)
 
 
 def _show(record: Mapping[str, Any], progress: Progress) -> None:
@@ -210,22 +178,13 @@ def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
         ),
         run_config=RunConfig(
             name=job.folder.name,
-            **_storage(job),
+            **storage(job.folder),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
             callbacks=[NoRestart()],
             checkpoint_config=CheckpointConfig(num_to_keep=2),
             worker_runtime_env={} if share.gpus else {"env_vars": keeping_memory()},
         ),
     )
-
-
-def _storage(job: Job) -> dict[str, Any]:
-    """Where Ray Train keeps checkpoints, and which of them count."""
-    found = place_of(job.folder.parent)
-    if found is None:
-        return {"storage_path": str(job.folder.parent)}
-    place, name = found
-    return {"storage_path": f"{place.path}/{name}", "storage_filesystem": s3_filesystem(place.path.partition("/")[0])}
 
 
 def _sweep(job: Job) -> None:

@@ -24,17 +24,23 @@ class LossWatch:
     It misses a model that forgets everything before it was three times better than one that knows nothing; that is to be
     seen in the curve, and in the samples. It is a function of the losses alone, so that all ranks, which see their mean,
     agree, at whatever step they look, and so that a resumed run decides as an uninterrupted one.
+
+    Args:
+        to_zero: the loss of what is learned well goes to zero, where three times the lowest is still nothing (a classifier's);
+            then losses must also lie above the mean of the first ten.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, to_zero: bool = False) -> None:
         self.recent: deque[float] = deque(maxlen=WINDOW)
         self._lowest: float | None = None
+        self._start, self._to_zero = 0.0, to_zero
 
     def add(self, loss: float) -> None:
         """Take in the (finite) loss of the next step."""
         self.recent.append(loss)
         if len(self.recent) == START:
             self._lowest = self.mean
+            self._start = self.mean if self._to_zero else 0.0
         elif len(self.recent) == WINDOW and self._lowest is not None:
             self._lowest = min(self._lowest, self.mean)
 
@@ -46,7 +52,7 @@ class LossWatch:
     @property
     def limit(self) -> float:
         """What most losses must stay below."""
-        return float("inf") if self._lowest is None else FACTOR * self._lowest
+        return float("inf") if self._lowest is None else max(FACTOR * self._lowest, self._start)
 
     @property
     def rising(self) -> bool:
@@ -60,13 +66,14 @@ class LossWatch:
 
     def state(self) -> dict[str, Any]:
         """A JSON value for a checkpoint."""
-        return {"recent": list(self.recent), "lowest": self._lowest}
+        return {"recent": list(self.recent), "lowest": self._lowest, "start": self._start}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's."""
         self.recent.clear()
         self.recent.extend(state["recent"])
         self._lowest = state["lowest"]
+        self._start = state.get("start", 0.0)
 
     def _mostly_above(self, losses: list[float]) -> bool:
         limit = self.limit

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pd.diffusion.precision import resolve
+from pd.training.precision import resolve
 
 CPU = torch.device("cpu")
 
@@ -12,5 +12,5 @@ def test_what_is_asked_for_is_taken() -> None:
 
 @pytest.mark.parametrize(("units", "chosen"), [(True, "bf16"), (False, "fp32")])
 def test_auto_asks_the_machine(units: bool, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pd.diffusion.precision.multiplies_bfloat16", lambda: units)
+    monkeypatch.setattr("pd.training.precision.multiplies_bfloat16", lambda: units)
     assert resolve("auto", CPU) == chosen

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pd.diffusion.divergence import WINDOW, LossWatch
+from pd.training.divergence import WINDOW, LossWatch
 
 CURVES: dict[str, list[float]] = json.loads((Path(__file__).parent / "loss_curves.json").read_text())
 BLEW_UP = 200  # step at which `blow_up` got 300 times its learning rate
