@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from pd.dp.noise import NoiseSource
 from pd.errors import UserError
 from pd.formal.clipped import ClippedSum, NoisedSum, PersonGradients
-from pd.training.task import Alone
+from pd.training.ranks import Alone
 
 SOURCE = NoiseSource.of_seed(3)
 

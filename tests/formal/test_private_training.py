@@ -1,5 +1,6 @@
 """The same noised sum on any number of ranks, the same weights after a kill, and no other plan on the way."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pd.errors import UserError
 from pd.formal.people import People, bounded
 from pd.formal.plan import Plan, make_plan
 from pd.formal.private_training import How, PrivateDenoising, train_privately
-from pd.training.task import Alone
+from pd.training.ranks import Alone
 
 SOURCE = NoiseSource.of_seed(5)
 HOW = How(seed=1, micro_batch=3, checkpoint_every=2)
@@ -46,14 +47,14 @@ def text() -> Tensor:
 
 
 class OneOf(Alone):
-    """A rank of several whose sums are added up by hand: `mean_` leaves what there is."""
+    """A rank of several whose sums are added up by hand: `sum_` leaves what there is."""
 
     def __init__(self, rank: int, world: int) -> None:
         super().__init__(torch.device("cpu"))
         self.rank, self.world = rank, world
         self.sums: list[Tensor] = []
 
-    def mean_(self, tensors: object) -> None:
+    def sum_(self, tensors: object) -> None:
         self.sums = [tensor.clone() for tensor in tensors]  # type: ignore[attr-defined]
 
 
@@ -64,7 +65,7 @@ class Known(Alone):
         super().__init__(torch.device("cpu"))
         self.sums = sums
 
-    def mean_(self, tensors: object) -> None:
+    def sum_(self, tensors: object) -> None:
         for tensor, value in zip(tensors, self.sums, strict=True):  # type: ignore[call-overload]
             tensor.copy_(value)
 
@@ -72,13 +73,13 @@ class Known(Alone):
 def test_ranks_make_the_same_noised_sum(plan: Plan, people: People, text: Tensor) -> None:
     parts = components()
     task = PrivateDenoising(parts, people, text, plan, HOW, SOURCE)
-    alone = task.noised_sum(3, Alone(torch.device("cpu"))).parts
+    alone = task.noised_sum(parts.unet, 3, Alone(torch.device("cpu"))).parts
     for world in (2, 4):
         ranks = [OneOf(rank, world) for rank in range(world)]
         for rank in ranks:
-            task.noised_sum(3, rank)
+            task.noised_sum(parts.unet, 3, rank)
         total = [torch.stack(sums).sum(dim=0) for sums in zip(*(rank.sums for rank in ranks), strict=True)]
-        found = task.noised_sum(3, Known(total)).parts
+        found = task.noised_sum(parts.unet, 3, Known(total)).parts
         assert all(torch.allclose(found[name], value, atol=1e-5) for name, value in alone.items())
 
 
@@ -121,7 +122,7 @@ def test_images_of_a_person_are_bounded() -> None:
     names = ["a"] * 5 + ["b"] + ["c"] * 3
     rows, first = bounded(names, 2, seed=0)
     assert first.tolist() == [0, 2, 3, 5]
-    assert [[names[i] for i in rows[a:b]] for a, b in zip(first, first[1:], strict=False)] == [["a", "a"], ["b"], ["c", "c"]]
+    assert [[names[i] for i in rows[a:b]] for a, b in itertools.pairwise(first)] == [["a", "a"], ["b"], ["c", "c"]]
     assert len(set(rows.tolist())) == 5
 
 

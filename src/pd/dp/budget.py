@@ -21,7 +21,7 @@ def noise_for(
     where: str = "formal.epsilon",
     least: float = _LEAST_NOISE,
 ) -> float:
-    """The smallest noise multiplier (to 1 in 1,000, never below what is needed) whose ledger stays within a budget.
+    """The smallest noise multiplier (to 1 in 200, never below what is needed) whose ledger stays within a budget.
 
     Args:
         epsilon: most that may be spent.
@@ -48,7 +48,7 @@ def noise_for(
         return low
     while spent(high) > epsilon:
         low, high = high, 2 * high
-    while high / low > 1.001:
+    while high / low > 1.005:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
     return high

@@ -51,7 +51,7 @@ def losses_of(parts: Components, canaries: People, text: Tensor, order: Order) -
     for _ in range(_DRAWS):
         noise = torch.from_numpy(rng.standard_normal(canaries.latents.shape, dtype=np.float32))
         times = torch.from_numpy(rng.integers(0, 1000, len(canaries)))
-        total += task.losses(torch.arange(len(canaries)), noise, times)
+        total += task.losses(parts.unet, torch.arange(len(canaries)), noise, times)
     return (total / _DRAWS).double().numpy()
 
 

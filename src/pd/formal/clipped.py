@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pd.dp.noise import NoiseSource
 from pd.errors import UserError
 from pd.formal.layers import Seen, rules_of
-from pd.training.task import Ranks
+from pd.training.ranks import Ranks
 
 # Norms are computed to about 1e-6; what a person may move the sum by must not be passed for a rounding error.
 _SLACK = 1e-4
@@ -58,9 +58,7 @@ class ClippedSum:
 
     def over_ranks(self, ranks: Ranks) -> None:
         """Add up over ranks; each holds other people."""
-        ranks.mean_(self._sums.values())
-        for value in self._sums.values():
-            value *= ranks.world
+        ranks.sum_(self._sums.values())
 
     def noised(self, noise_multiplier: float, source: NoiseSource, *names: str | int) -> NoisedSum:
         """The sum plus normal noise of deviation `noise_multiplier * clip` on each number: the Gaussian mechanism.

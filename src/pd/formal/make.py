@@ -23,7 +23,7 @@ from pd.errors import UserError
 from pd.formal import moments
 from pd.formal.people import People
 from pd.formal.plan import Plan
-from pd.formal.private_training import How, train_privately
+from pd.formal.private_training import Fit, How, train_privately
 from pd.formal.sad import Sad, distil
 from pd.formal.warm_up import FreeDenoising, Latents
 from pd.progress import Progress
@@ -48,6 +48,7 @@ class Order:
         captions: C texts; what is said of people by other rules than the ledger's.
         work: checkpoints and the key, private.
         seed: of everything that is no privacy noise.
+        fit: the trainer of private steps.
     """
 
     settings: FormalSettings
@@ -56,6 +57,7 @@ class Order:
     captions: list[str]
     work: Path
     seed: int
+    fit: Fit = fit_here
 
     @property
     def training(self) -> TrainingSettings:
@@ -174,10 +176,11 @@ def private_steps(order: Order, people: People, source: NoiseSource, task: Task,
         caption_dropout=settings.model.caption_dropout,
         gamma=settings.model.min_snr_gamma,
         checkpoint_every=settings.checkpoint_every,
+        workers=settings.workers,
     )
     text = text_of(parts, order.captions)
     with task("private steps") as progress:
-        train_privately(parts, people, text, order.plan, how, source, order.work / "private", progress)
+        train_privately(parts, people, text, order.plan, how, source, order.work / "private", progress, order.fit)
     merge(parts.unet)
     return parts
 
@@ -210,7 +213,7 @@ def _ensemble(order: Order, people: People, source: NoiseSource, task: Task) -> 
     with task("teachers") as progress:
         for number in range(settings.teachers):
             part = _part(people, number, settings.teachers)
-            teachers.append(_unprotected(order, part, student, f"teacher {number}").unet)
+            teachers.append(unprotected(order, part, student, f"teacher {number}").unet)
             progress(number + 1, settings.teachers, {})
     shape = student.latent_shape
 
@@ -227,7 +230,7 @@ def _paper(order: Order, people: People, source: NoiseSource, task: Task) -> Com
     """As published: no guarantee."""
     with task("unprotected teacher"):
         student = build(order.settings.model, order.shape, derive(order.seed, "start"))
-        teacher = _unprotected(order, people, student, "teacher")
+        teacher = unprotected(order, people, student, "teacher")
     text = text_of(student, order.captions)
 
     def inputs(step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -255,7 +258,7 @@ def _sad(order: Order, way: str) -> Sad:
     )
 
 
-def _unprotected(order: Order, people: People, start: Components, name: str) -> Components:
+def unprotected(order: Order, people: People, start: Components, name: str) -> Components:
     """A teacher that nothing protects. What reaches anybody else of it is the caller's to account for."""
     free = FreeDenoising(
         _key(order, name), order.settings.model, order.shape, derive(order.seed, "start"), order.captions,

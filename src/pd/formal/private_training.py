@@ -4,19 +4,23 @@ A step draws people by Poisson sampling, several noise levels for each, clips th
 noise to the sum, and divides by the expected number of people, which is public. All that a step draws follows from
 (key, step), so a killed training goes on as if it had not been, and nothing is counted twice.
 
-Progress shows steps and no loss: a loss of private data is no event of the ledger.
+It is a task of the one trainer with a gradient rule of its own. The rule reports no loss: a loss of private data is no event
+of the ledger.
 """
 
+import copy
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pd.config.training import TrainingSettings
 from pd.diffusion.components import Components
-from pd.diffusion.ema import Ema
 from pd.diffusion.objective import add_noise, row_errors
 from pd.diffusion.randomness import Purpose, stream
 from pd.diffusion.schedule import alphas
@@ -27,8 +31,14 @@ from pd.formal.people import People
 from pd.formal.plan import Plan
 from pd.progress import Progress, silent
 from pd.store.atomic import write_json
-from pd.training import checkpoint
-from pd.training.task import Alone, Ranks
+from pd.training.loop import fit_here
+from pd.training.ranks import Ranks
+from pd.training.task import Batch, Facts, Task
+
+Fit = Callable[[Task, TrainingSettings, Path, Progress], Path]
+"""Takes all steps of a task: in this process, or on Ray Train workers."""
+
+_WEIGHTS = "unet.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,13 @@ class How:
 
     Attributes:
         seed: of noise levels and pictures of a person.
-        learning_rate: Adam's, constant.
+        learning_rate: AdamW's without decay, constant.
         ema: decay of the averaged weights.
         micro_batch: people a forward.
         caption_dropout: share of captions dropped.
         gamma: of min-SNR weighting.
         checkpoint_every: steps.
+        workers: Ray Train workers; 0: in this process.
     """
 
     seed: int
@@ -52,10 +63,11 @@ class How:
     caption_dropout: float = 0.1
     gamma: float | None = 5.0
     checkpoint_every: int = 20
+    workers: int = 0
 
 
-class PrivateDenoising:
-    """The objective on people: rows of losses, and the noised sum of a step.
+class PrivateDenoising(Task):
+    """The objective on people, and the noised sum of a step.
 
     Args:
         components: the model; of its UNet the parameters with `requires_grad` are trained.
@@ -66,48 +78,86 @@ class PrivateDenoising:
         source: of people and noise.
     """
 
+    key, watch = "private", "no"
+
     def __init__(self, components: Components, people: People, text: Tensor, plan: Plan, how: How, source: NoiseSource) -> None:
-        self.unet: nn.Module = components.unet
+        self._unet: nn.Module = components.unet
         self._people, self._text, self._plan, self._how, self._source = people, text, plan, how, source
         self._alphas = alphas(components.scheduler)
         self._prediction = components.scheduler.config.prediction_type
-        self._gradients = PersonGradients(self.unet)
 
-    def noised_sum(self, step: int, ranks: Ranks) -> NoisedSum:
+    def build(self) -> nn.Module:
+        return copy.deepcopy(self._unet)
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """Nothing: the rule draws people itself, and none but it sees them."""
+        return {}
+
+    def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
+        raise NotImplementedError("private gradients come from the rule alone")
+
+    def gradient_rule(self, settings: TrainingSettings) -> "NoisedGradient":
+        return NoisedGradient(self)
+
+    def export(self, module: nn.Module, folder: Path) -> Facts:
+        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / _WEIGHTS)
+        return {}
+
+    def noised_sum(self, module: nn.Module, step: int, ranks: Ranks) -> NoisedSum:
         """A step's released gradient: a function of (key, step, weights), whatever the number of ranks."""
         drawn = torch.from_numpy(self._source.poisson_sample(len(self._people), self._plan.rate, "people", step))
-        draws = self._plan.draws
+        draws, shape = self._plan.draws, self._people.latents.shape[1:]
         rng = stream(self._how.seed, Purpose.STEP, step)
-        shape = self._people.latents.shape[1:]
         which = torch.from_numpy(rng.random((len(drawn), draws)))
         times = torch.from_numpy(rng.integers(0, len(self._alphas), (len(drawn), draws)))
         drop = torch.from_numpy(rng.random((len(drawn), draws)) < self._how.caption_dropout)
-        noise_seeds = rng.integers(0, 2**62, len(drawn))
+        seeds = rng.integers(0, 2**62, len(drawn))
         images = self._people.rows(drawn, which)
-        total = ClippedSum(self.unet, self._plan.clip)
-        mine = torch.arange(ranks.rank, len(drawn), ranks.world)
-        for part in mine.split(self._how.micro_batch):
-            noise = np.stack([np.random.default_rng(s).standard_normal((draws, *shape), dtype=np.float32)
-                              for s in noise_seeds[part.numpy()]])  # fmt: skip
-            rows = images[part].flatten()
+        total, gradients = ClippedSum(module, self._plan.clip), PersonGradients(module)
+        for part in torch.arange(ranks.rank, len(drawn), ranks.world).split(self._how.micro_batch):
+            if not len(part):
+                continue
+            noise = np.stack(
+                [np.random.default_rng(s).standard_normal((draws, *shape), dtype=np.float32) for s in seeds[part.numpy()]]
+            )
+            rows = (images[part].flatten(), torch.from_numpy(noise).flatten(0, 1), times[part].flatten(), drop[part].flatten())
 
-            def losses(part: Tensor = part, noise: np.ndarray = noise, rows: Tensor = rows) -> Tensor:
-                return self.losses(rows, torch.from_numpy(noise).flatten(0, 1), times[part].flatten(), drop[part].flatten())
+            def losses(rows: tuple[Tensor, Tensor, Tensor, Tensor] = rows) -> Tensor:
+                return self.losses(module, *rows)
 
-            self._gradients.add(total, losses, len(part))
+            gradients.add(total, losses, len(part))
         total.over_ranks(ranks)
         return total.noised(self._plan.noise, self._source, step)
 
-    def losses(self, rows: Tensor, noise: Tensor, times: Tensor, drop: Tensor | None = None) -> Tensor:
+    def fill(self, module: nn.Module, step: int, ranks: Ranks) -> None:
+        """The step's noised mean gradient, where the optimiser reads it."""
+        self.noised_sum(module, step, ranks).fill(module, self._plan.expected)
+
+    def losses(self, module: nn.Module, rows: Tensor, noise: Tensor, times: Tensor, drop: Tensor | None = None) -> Tensor:
         """(R,) weighted squared errors of rows of the people's latents; private."""
-        latents = self._people.latents[rows]
-        words = self._people.captions[rows] + 1
+        device = next(module.parameters()).device
+        latents, words = self._people.latents[rows], self._people.captions[rows] + 1
         text = self._text[words if drop is None else words.masked_fill(drop, 0)]
         noisy = add_noise(latents, noise, times, self._alphas)
-        predicted = self.unet(noisy, times, text).sample
-        return row_errors(
-            predicted, latents, noise, times, alphas=self._alphas, prediction=self._prediction, gamma=self._how.gamma
-        )
+        predicted = module(noisy.to(device), times.to(device), text.to(device)).sample
+        how = {"alphas": self._alphas.to(device), "prediction": self._prediction, "gamma": self._how.gamma}
+        return row_errors(predicted, latents.to(device), noise.to(device), times.to(device), **how)
+
+
+class NoisedGradient:
+    """The gradient rule: clipped by person, summed over ranks, noised; nothing else reaches the optimiser.
+
+    Args:
+        task: draws and losses.
+    """
+
+    def __init__(self, task: PrivateDenoising) -> None:
+        self._task = task
+
+    def gradients(self, task: Task, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
+        """Fill `grad`; the loss that is reported is 0, for the true one is private."""
+        self._task.fill(module, step, ranks)
+        return {"loss": torch.zeros((), device=ranks.device)}
 
 
 def train_privately(
@@ -119,7 +169,7 @@ def train_privately(
     source: NoiseSource,
     work: Path,
     progress: Progress = silent,
-    ranks: Ranks | None = None,
+    fit: Fit = fit_here,
 ) -> None:
     """Take all private steps that are left; the components' UNet then holds the averaged weights.
 
@@ -132,45 +182,27 @@ def train_privately(
         source: of people and noise.
         work: checkpoints, private.
         progress: told of steps; never of losses.
-        ranks: the ranks that train together.
+        fit: the trainer.
 
     Raises:
         UserError: a checkpoint of another plan lies in `work`.
     """
-    ranks = ranks or Alone()
-    unet = components.unet.train()
-    task = PrivateDenoising(components, people, text, plan, how, source)
-    trained = {name: value for name, value in unet.named_parameters() if value.requires_grad}
-    optimiser = torch.optim.Adam(trained.values(), how.learning_rate)
-    average = Ema(trained.values(), how.ema)
     _same_plan(work, plan)
-    start = 0
-    if found := checkpoint.load(work):
-        tensors, state = found
-        start = int(state["done"])
-        for name, value in trained.items():
-            value.data.copy_(tensors[f"module/{name}"])
-        checkpoint.load_optimiser(
-            optimiser, unet, {k.removeprefix("optimiser/"): v for k, v in tensors.items() if k.startswith("optimiser/")}
-        )
-        for name, mean in zip(trained, average.averages, strict=True):
-            mean.copy_(tensors[f"average/{name}"])
-    for step in range(start, plan.steps):
-        optimiser.zero_grad(set_to_none=True)
-        task.noised_sum(step, ranks).fill(unet, plan.expected)
-        optimiser.step()
-        average.update(trained.values(), step)
-        done = step + 1
-        if done % how.checkpoint_every == 0 and done < plan.steps and ranks.rank == 0:
-            held = {f"module/{name}": value for name, value in trained.items()}
-            held |= {f"optimiser/{name}": value for name, value in checkpoint.optimiser_tensors(optimiser, unet).items()}
-            held |= {f"average/{name}": value for name, value in zip(trained, average.averages, strict=True)}
-            checkpoint.save(work, done, held, {})
-        if ranks.rank == 0:
-            progress(done, plan.steps, {})
-    for value, mean in zip(trained.values(), average.averages, strict=True):
-        value.data.copy_(mean)
-    unet.eval()
+    task = PrivateDenoising(components, people, text, plan, how, source)
+    settings = TrainingSettings(
+        steps=plan.steps,
+        learning_rate=how.learning_rate,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup=0.0,
+        clip_norm=None,
+        ema=how.ema,
+        checkpoint_every=how.checkpoint_every,
+        workers=how.workers,
+    )
+    out = fit(task, settings, work, lambda done, total, info: progress(done, total, {}))
+    components.unet.load_state_dict(load_file(out / _WEIGHTS))
+    components.unet.eval()
 
 
 def _same_plan(work: Path, plan: Plan) -> None:

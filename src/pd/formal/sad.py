@@ -164,11 +164,12 @@ def release_output_gradient(gradient: Tensor, how: Sad, source: NoiseSource, ste
     if how.way == "ensemble":
         norm = float(rows.norm())
         factor = min(1.0, how.clip / norm) if np.isfinite(norm) and norm > 0 else 0.0
-        released = (torch.nan_to_num(rows) * factor + how.noise * how.clip * noise) / len(rows)
+        released: Tensor = (torch.nan_to_num(rows) * factor + how.noise * how.clip * noise) / len(rows)
         return released.to(gradient.dtype)
     norms = rows.flatten(1).norm(dim=1).clamp(min=1e-12)
     clipped = rows * (how.clip / norms).clamp(max=1.0).view(-1, 1, 1, 1)
-    return ((clipped + how.noise * how.clip / PAPER_DIVISOR * noise) / len(rows)).to(gradient.dtype)
+    published: Tensor = (clipped + how.noise * how.clip / PAPER_DIVISOR * noise) / len(rows)
+    return published.to(gradient.dtype)
 
 
 def _teach(judge: Discriminator, optimiser: torch.optim.Optimizer, given: Tensor, output: Tensor) -> None:

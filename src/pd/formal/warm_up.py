@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from pd.config import DataSettings, ModelSettings
 from pd.diffusion import export
-from pd.diffusion.captions import CaptionTable
+from pd.diffusion.adapter import merge
+from pd.diffusion.captions import CaptionTable, embed
 from pd.diffusion.components import Components, build
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.randomness import Purpose, stream
@@ -58,6 +59,8 @@ class FreeDenoising(Task):
         self._parts = export.load(self._start) if self._start else build(self._model, self._shape, self.seed)
         self._table = CaptionTable(self._parts.tokenizer, self._captions, truncate=True)
         self._all = self._table.tokens
+        if not self._model.trains_text_encoder:  # then the denoiser wants embeddings
+            self._all = embed(self._parts.text_encoder, self._all)
         return _Loss(Denoiser(self._parts, self._model))
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
@@ -91,6 +94,8 @@ class FreeDenoising(Task):
         self._parts.unet.load_state_dict(plain.unet.state_dict())
         if plain.text_encoder is not None:
             self._parts.text_encoder.load_state_dict(plain.text_encoder.state_dict())
+        merge(self._parts.unet)
+        merge(self._parts.text_encoder)
         export.export(self._parts, folder / "model")
         return {}
 

@@ -44,7 +44,7 @@ def insert(images: Path, out: Path, count: int, size: int, seed: int) -> Path:
         write_json(every / "key.json", {f"canary-{i:05d}": bool(it) for i, it in enumerate(inserted)})
     with write_folder(out) as whole:
         shutil.copytree(images, whole, dirs_exist_ok=True)
-        for number in np.flatnonzero(inserted):
+        for number in np.flatnonzero(inserted).tolist():
             name = f"canary-{number:05d}"
             (whole / name).mkdir()
             shutil.copyfile(aside / f"{name}.png", whole / name / f"{name}.png")

@@ -13,6 +13,7 @@ from pd.diffusion.components import build
 from pd.diffusion.sampler import Sampler
 from pd.dp.budget import prospects
 from pd.dp.canaries import LowerBound
+from pd.engine.fit import fit
 from pd.errors import UserError
 from pd.formal.canaries import twin
 from pd.formal.make import Order, key_of, make
@@ -25,6 +26,7 @@ from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
 from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_folder
+from pd.training.loop import fit_here
 
 
 def execute(context: Context) -> Facts:
@@ -61,7 +63,7 @@ def execute(context: Context) -> Facts:
     public = None
     if formal.public:
         public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
-    order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"))
+    order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), fit if formal.workers else fit_here)
     made = make(order, loaded, source, context.reporter.task, public)
     bound = twin(order, loaded, context.reporter.task, public) if formal.canaries else None
     facts = _write(context, plan, made, captions, weights, bound)
