@@ -272,7 +272,8 @@ def unprotected(order: Order, people: People, start: Components, name: str) -> C
 
 def _part(people: People, number: int, parts: int) -> People:
     """Every `parts`-th person."""
-    rows, first = [], [0]
+    rows: list[int] = []
+    first = [0]
     for person in range(number, len(people), parts):
         low, high = int(people.first[person]), int(people.first[person + 1])
         rows += range(low, high)

@@ -114,7 +114,7 @@ class PrivateDenoising(Task):
         seeds = rng.integers(0, 2**62, len(drawn))
         images = self._people.rows(drawn, which)
         total, gradients = ClippedSum(module, self._plan.clip), PersonGradients(module)
-        for part in torch.arange(ranks.rank, len(drawn), ranks.world).split(self._how.micro_batch):
+        for part in torch.split(torch.arange(ranks.rank, len(drawn), ranks.world), self._how.micro_batch):
             if not len(part):
                 continue
             noise = np.stack(

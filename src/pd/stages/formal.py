@@ -9,7 +9,7 @@ from pd.config import FormalSettings, Settings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder, export
-from pd.diffusion.components import build
+from pd.diffusion.components import Components, build
 from pd.diffusion.sampler import Sampler
 from pd.dp.budget import prospects
 from pd.dp.canaries import LowerBound
@@ -85,7 +85,7 @@ def in_words(formal: FormalSettings, people: int, signal: float, word: str) -> s
 
 
 def _write(
-    context: Context, plan: Plan, made: export.Components, captions: list[str], weights: int, bound: LowerBound | None
+    context: Context, plan: Plan, made: Components, captions: list[str], weights: int, bound: LowerBound | None
 ) -> Facts:
     run, settings = context.run, context.settings
     formal = settings.formal
