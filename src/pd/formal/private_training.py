@@ -187,7 +187,7 @@ def train_privately(
     Raises:
         UserError: a checkpoint of another plan lies in `work`.
     """
-    _same_plan(work, plan)
+    same_plan(work, plan)
     task = PrivateDenoising(components, people, text, plan, how, source)
     settings = TrainingSettings(
         steps=plan.steps,
@@ -205,7 +205,7 @@ def train_privately(
     components.unet.eval()
 
 
-def _same_plan(work: Path, plan: Plan) -> None:
+def same_plan(work: Path, plan: Plan) -> None:
     """Refuse to go on under another plan: what was spent under the first would not be in the ledger."""
     path = work / "plan.json"
     now = json.loads(json.dumps(plan.to_json()))

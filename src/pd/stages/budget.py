@@ -85,9 +85,10 @@ def spent_by(runs: Sequence[Path]) -> Rows:
         file = Run(root).ledger
         try:
             tree = json.loads(file.read_text(encoding="utf-8"))
-            ledger = Ledger.from_json(tree)
+            ledgers = [Ledger.from_json(model["ledger"]) for model in tree["models"]]
             held, own = str(tree["dataset"]), float(tree["delta"])
-        except (OSError, ValueError, KeyError, TypeError):
+            ledger = ledgers[0]
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
             raise UserError("no ledger in this run", where=str(path), fix="`pd formal` writes one") from None
         if dataset is not None and held != dataset:
             raise UserError(
@@ -96,8 +97,10 @@ def spent_by(runs: Sequence[Path]) -> Rows:
                 fix="name runs of one data set",
             )
         dataset, delta = held, max(delta, own)
+        for more in ledgers[1:]:
+            ledger = ledger.and_(more)
         whole = ledger if whole is None else whole.and_(ledger)
-        rows[f"epsilon of {path.name}"] = ledger.epsilon(own).value
+        rows[f"epsilon of {path.name} ({len(ledgers)} models)"] = ledger.epsilon(own).value
     assert whole is not None
     return rows | {"delta": delta, "epsilon together": whole.epsilon(delta).value}
 
