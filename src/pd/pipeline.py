@@ -22,14 +22,16 @@ from pd.engine.runtime import split_batch
 from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
+from pd.release.formats.dicom import require_highdicom
 from pd.stages.base import Context
 from pd.stages.bucket import EVENTS, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
+from pd.stages.purge import Part, purge, purgeable, purged
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
 from pd.store.lease import lease
 from pd.store.lineage import Record, read_record, why_stale
-from pd.store.mirror import bytes_of, push, remove
+from pd.store.mirror import bytes_of, pull, push, remove
 from pd.store.run import Run
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
         UserError: bad input, a stage's needs are missing (with `only`), or another `pd` works in this run's folder.
     """
     run = Run(settings.run_dir)
+    _refuse_purged(run)
     wanted = [BY_NAME[name] for name in only] if only else [stage for stage in STAGES if stage.asked(settings)]
     context = Context(settings, run, reporter)
     fetch_state(run)
@@ -70,6 +73,8 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _name_stale_needs(wanted, settings, reporter)
         try:
             _refuse_models(wanted, settings, run)
+            if "dicom" in settings.release.formats:
+                require_highdicom()
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
@@ -101,6 +106,43 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
         return result
 
 
+def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Part]], bool]) -> list[Part]:
+    """Remove what a finished release no longer needs.
+
+    Args:
+        settings: of the run.
+        keep: parts that stay.
+        agreed: is shown what goes, and says whether it may.
+
+    Returns:
+        What went; nothing where it was not agreed to.
+
+    Raises:
+        UserError: the run is not finished, or nothing is left to remove.
+    """
+    run = Run(settings.run_dir)
+    if not purged(run) and (undone := [state.name for state in states(settings) if state.state != "done"]):
+        raise UserError(f"`{undone[0]}` is not done", where=str(run.root), fix="finish it first: `pd run`")
+    with lock(run):
+        parts = purgeable(run, keep)
+        if not any(part.bytes for part in parts):
+            raise UserError("nothing is left to remove", where=str(run.root))
+        if not agreed(parts):
+            return []
+        purge(run, parts)
+    return parts
+
+
+def _refuse_purged(run: Run) -> None:
+    pull(run.purged)
+    if gone := purged(run):
+        raise UserError(
+            f"this run was purged of {', '.join(gone)}: its release stands as it is",
+            where=str(run.root),
+            fix=f"give the run another name, or remove {run.purged} to make it anew",
+        )
+
+
 def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Reporter) -> None:
     """One stage at a time uses what is there: say so where the settings ask for something else."""
     stale = {state.name: state.why for state in states(settings) if state.state == "stale"}
@@ -119,8 +161,8 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
     if record is None:
         return
     now = _settings_of(BY_NAME["ingest"], settings)
-    for key in ("data.reader", "data.path"):
-        if record.settings.get(key) != now[key]:
+    for key in ("data.reader", "data.preset", "data.path"):
+        if record.settings.get(key) != now.get(key):
             raise UserError(
                 f"this folder holds a run of other images ({key} was {record.settings.get(key)}, now {now[key]})",
                 where=str(run.root),
@@ -135,6 +177,11 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
         if stage not in wanted or _why_run(stage, read_record(run.record(name)), run, settings) is None:
             continue
         try:
+            if model.trained is not None:
+                from pd.diffusion.elsewhere import check_trained  # brings diffusers
+
+                check_trained(model)
+                continue
             split_batch(model)
             if model.base is not None:
                 from pd.diffusion import pretrained  # brings diffusers
@@ -266,8 +313,8 @@ def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
     for need in stage.needs_in(settings):
         record = read_record(run.record(need))
         inputs[need] = digest_of(record.outputs) if record else "missing"
-    if stage.source:
-        inputs["source"] = stage.source(settings)
+    if stage.source and (source := stage.source(settings)):
+        inputs["source"] = source
     return inputs
 
 

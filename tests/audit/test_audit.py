@@ -31,13 +31,12 @@ def samples(data: PrivateDataset, images: Pixels | None = None, labels: bool = T
 def figures(orl: PrivateDataset) -> dict[str, Any]:
     every_third = orl.members().where(np.arange(len(orl.members())) % 3 == 0)
     soft = from_tensor(blur(to_tensor(every_third.images), sigma=torch.full((len(every_third),), 1.2)), "grey")
-    members = orl.members().images
     arms = {
         "copies": samples(every_third, soft),
         "strangers": samples(orl.holdout_half("calibration", SEED), labels=False),
     }
     steps: list[int] = []
-    found = audit(orl, arms, members, SETTINGS, SEED, lambda done, total, info: steps.append(total - done))
+    found = audit(orl, arms, lambda images: images, SETTINGS, SEED, lambda done, total, info: steps.append(total - done))
     assert steps == list(range(len(steps)))[::-1]
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_tasks import Normed
+from small_tasks import Normed, Once, Stubborn
 
 from pd.config.training import TrainingSettings
 from pd.engine.fit import fit
@@ -18,29 +18,16 @@ SETTINGS = TrainingSettings(steps=12, learning_rate=0.02, checkpoint_every=5)
 @pytest.fixture(scope="module", autouse=True)
 def ray_of_this_file():
     import ray
+    import small_tasks
+    from ray import cloudpickle
 
     from pd.engine.runtime import connect
 
+    cloudpickle.register_pickle_by_value(small_tasks)  # Ray's workers do not look for modules where pytest does
     connect()
     yield
+    cloudpickle.unregister_pickle_by_value(small_tasks)
     ray.shutdown()
-
-
-class Once(Normed):
-    """Kills its worker at a step, the first time."""
-
-    def loss(self, module, batch, step, ranks):
-        if step == 8 and ranks.rank == 0 and not (flag := self.log.with_suffix(".killed")).exists():
-            flag.touch()
-            self.die_at = 8
-        return super().loss(module, batch, step, ranks)
-
-
-class Stubborn(Normed):
-    """Cannot be trained with these settings."""
-
-    def loss(self, module, batch, step, ranks):
-        return {"loss": super().loss(module, batch, step, ranks)["loss"] * float("inf")}
 
 
 def model(folder: Path) -> dict[str, torch.Tensor]:

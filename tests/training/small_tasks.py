@@ -49,6 +49,23 @@ class Normed(Task):
         return {}
 
 
+class Once(Normed):
+    """Kills its worker at a step, the first time."""
+
+    def loss(self, module, batch, step, ranks):
+        if step == 8 and ranks.rank == 0 and not (flag := self.log.with_suffix(".killed")).exists():
+            flag.touch()
+            self.die_at = 8
+        return super().loss(module, batch, step, ranks)
+
+
+class Stubborn(Normed):
+    """Cannot be trained with these settings."""
+
+    def loss(self, module, batch, step, ranks):
+        return {"loss": super().loss(module, batch, step, ranks)["loss"] * float("inf")}
+
+
 class Adversary(OwnSteps):
     """A generator of one number against a critic: two optimisers, two steps a step."""
 

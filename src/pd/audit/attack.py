@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attackers.base import Attacker, Embedded, nearest, similarity
+from pd.audit.attackers.base import Attacker, Embedded, embedded, nearest, similarity
 from pd.audit.circles import Circles
 from pd.audit.estimate import number
 from pd.audit.nearest import Similarity
-from pd.audit.planted import jittered
+from pd.audit.planted import jittered_parts
 from pd.audit.reidentification import Comparison, Reidentification, excess
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.reid.spaces.whitening import Rows
 
@@ -76,12 +76,12 @@ class Attack:
         if several.any():
             image = np.arange(len(self._member))
             return nearest(self.members.rows, self.members, (image, image)).score[several]
-        copies = jittered(self._images, 1, "rgb" if self._images.shape[3] == 3 else "grey", self._seed)
-        return nearest(self._attacker.embed(copies), self.members).score
+        copies = jittered_parts(self._images, 1, "rgb" if self._images.shape[3] == 3 else "grey", self._seed)
+        return nearest(np.concatenate([self._attacker.embed(part) for part in copies]), self.members).score
 
-    def __call__(self, images: Pixels) -> Attacked:
-        """Excess re-identification of (N, H, W, C) uint8."""
-        rows = self._attacker.embed(images)
+    def __call__(self, images: Images) -> Attacked:
+        """Excess re-identification of (N, H, W, C) uint8, in memory or in files."""
+        rows = embedded(self._attacker, images)
         to_holdout, met = self._circles.samples(self._to_strangers(rows), len(rows))
         compared = Comparison(
             nearest(rows, self.members),

@@ -22,7 +22,7 @@ def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
     """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone."""
     members, strangers = subjects.members, subjects.strangers
     found = extract(
-        samples.images[:],
+        samples.images,
         samples.prompts,
         members.images,
         members.identities,
@@ -73,8 +73,7 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
             skipped[name] = told
         else:
             found[name] = told
-    images = samples.images[:]
-    of_members, of_strangers = ((guess_halves(images, people.images), people.identities) for people, _ in sides)
+    of_members, of_strangers = ((guess_halves(samples.images, people.images), people.identities) for people, _ in sides)
     figures: Json = {
         "by_label": {name: told.as_json() for name, told in found.items()},
         "skipped": skipped,

@@ -21,7 +21,7 @@ from pd.audit.estimate import Estimate, number
 from pd.audit.nearest import Nearest, Similarity, in_blocks
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 
 STRANGERS = 0.01  # share of hold-out pictures that may come so near by chance; none where they are fewer than 100
 _OF_FIVE_HUNDRED = 10  # samples of a clique among 500 of a prompt, as in the paper; of fewer, the same share,
@@ -76,11 +76,11 @@ class Extraction:
 
 
 def extract(
-    samples: Pixels,
+    samples: Images,
     prompts: Sequence[str],
-    members: Pixels,
+    members: Images,
     member_identities: Sequence[str],
-    holdout: Pixels,
+    holdout: Images,
     holdout_identities: Sequence[str],
     *,
     bootstrap: int,
@@ -165,7 +165,7 @@ class _Relative:
         return Nearest.in_blocks(lambda part: self.likeness(part, others), len(self.rows), len(others))
 
 
-def nearest_pictures(samples: Pixels, members: Pixels) -> Nearest:
+def nearest_pictures(samples: Images, members: Images) -> Nearest:
     """The member's picture that each sample comes nearest to; likeness 1: the same picture, about 0: any other."""
     rows, gallery = tiles(samples), tiles(members)
     found = _Relative.of(rows, gallery).nearest(gallery)

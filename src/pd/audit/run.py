@@ -1,6 +1,6 @@
 """The audit: every attacker on every arm, what the arms disclose and what they are good for, as the JSON of `audit.json`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pd.audit.closest import closest
 from pd.audit.quality import Quality
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
@@ -22,12 +22,14 @@ from pd.progress import Progress, silent
 from pd.seeds import derive
 
 Json = dict[str, Any]
+RoundTrip = Callable[[Images], Images]
+"""Images through a model's autoencoder and back: what of a person it can carry at all."""
 
 
 def audit(
     real: PrivateDataset,
     arms: Mapping[str, SyntheticDataset],
-    round_trip: Pixels | None,
+    round_trip: RoundTrip | None,
     settings: AuditSettings,
     seed: int,
     progress: Progress = silent,
@@ -42,7 +44,8 @@ def audit(
     Args:
         real: the private data set, members and hold-out.
         arms: samples of each arm; the first `settings.samples` of each count.
-        round_trip: (M, H, W, C) uint8, the member images through the autoencoder, in the data set's order.
+        round_trip: gives images, (n, H, W, C) uint8, as they are after the way through the autoencoder and back; None: there
+            is no autoencoder.
         settings: attackers, alpha, resamples.
         seed: the run's: the same as the filter's, so that both agree which half is whose.
         progress: called after each attack or measure.
@@ -62,12 +65,12 @@ def audit(
     subjects = Subjects(real, settings, seed)
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
     attackers = choose_attackers(settings.attackers)
-    _check(subjects.members, arms, round_trip)
+    _check(subjects.members, arms)
     members, chosen = subjects.members, subjects.chosen
-    sets: dict[str, Pixels] = {f"arm {name}": samples.images[:] for name, samples in arms.items()}
-    sets["members"] = members.images[chosen]
+    sets: dict[str, Images] = {f"arm {name}": samples.images for name, samples in arms.items()}
+    sets["members"] = rows_of(members.images, chosen)
     if round_trip is not None:
-        sets["round trips"] = round_trip[chosen]
+        sets["round trips"] = round_trip(sets["members"])
 
     count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 2, progress)
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
@@ -102,7 +105,7 @@ def audit(
 
 
 def _attack(
-    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Pixels], count: "_Count"
+    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Images], count: "_Count"
 ) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]]]:
     """The attacks, and what each saw of each set of images: set -> attacker -> verdict."""
     attacks: dict[str, Attack] = {}
@@ -136,7 +139,7 @@ class _Count:
         self._progress(self._done, self._total, {"now": what})
 
 
-def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset], round_trip: Pixels | None) -> None:
+def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset]) -> None:
     if not len(members):
         raise UserError("no member images", where="data", fix="an audit needs the people whom the generator saw")
     shape = members.images.shape[1:]
@@ -149,5 +152,3 @@ def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset], round_
                 where=f"arm '{name}'",
                 fix="bring them to one size and mode",
             )
-    if round_trip is not None and round_trip.shape != members.images.shape:
-        raise ValueError(f"round trips of shape {round_trip.shape} for members of {members.images.shape}")

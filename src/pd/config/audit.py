@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import Positive, Section
+from pd.config.base import Gpus, Positive, Section
 
 ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered", "formal")
 Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered", "formal"]
@@ -40,6 +40,10 @@ class AuditSettings(Section):
     shadows: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
         0, description="models trained as the teacher is, for membership inference by likelihood ratio (16, say); 0: none"
     )
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="actors that sample arms, send images through autoencoders and measure losses; 0: as the cluster allows"
+    )
+    gpus_per_worker: Gpus = Field(0.0, description="GPUs of each actor, for what is sampled and measured")
 
     @property
     def trained_arms(self) -> tuple[Arm, ...]:

@@ -1,5 +1,6 @@
 """Settings of a diffusion model and its training: teacher and student alike."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,9 @@ class ModelSettings(Section):
 
     base: str | None = Field(None, description="a diffusers folder or hub id to fine-tune; empty: from scratch")
     revision: str | None = Field(None, description="revision of a hub id")
+    trained: Path | None = Field(
+        None, description="teacher only: a diffusers folder of a model trained elsewhere; it is not trained, nor adapted"
+    )
     unet: Literal["tiny", "small", "medium", "sd"] = Field("small", description="named size when from scratch")
     autoencoder: Literal["bundled", "train", "base"] = Field(
         "bundled",

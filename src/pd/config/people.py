@@ -44,7 +44,17 @@ class DataSettings(Section):
         0.5,
         description="share of identities held out: strangers for calibration and audit (unless a `split` column says)",
     )
-    caption: str = Field("a photo of a person", description="caption of images that come without one")
+    caption: str = Field(
+        "a photo of a person",
+        description="caption of images that come without one; or the word report: captions are free texts, of whose phrases "
+        "those that generate.prompt_k members share become prompts",
+    )
+    subject: str = Field("a photo of a person", description="where data.caption is report: what can be said of any image")
+
+    @property
+    def generic(self) -> str:
+        """What can be said of any image."""
+        return self.subject if self.caption == "report" else self.caption
 
 
 class CalibrationSettings(Section):

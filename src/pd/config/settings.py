@@ -15,6 +15,7 @@ from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
+from pd.config.release import ReleaseSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -75,6 +76,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     public: PublicSettings | None = Field(None, description="public pictures; empty: none")
     formal: FormalSettings | None = Field(None, description="a model with an epsilon beside the filtered student; empty: none")
+    release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -84,6 +86,17 @@ class Settings(Section):
         lacking = [name for name in self.filter.families if name not in self.reid.spaces]
         if lacking:
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        return self
+
+    @model_validator(mode="after")
+    def _trained_elsewhere(self) -> Self:
+        if self.student.trained is not None:
+            raise ValueError("student.trained is set, and a student is what pd trains itself: set teacher.trained")
+        if self.teacher.trained is not None and self.audit.shadows:
+            raise ValueError(
+                "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
+                "set audit.shadows: 0"
+            )
         return self
 
     @property
@@ -96,7 +109,7 @@ class Settings(Section):
 
         Nor does an optional section that is absent: adding one to `pd` names no old run anew.
         """
-        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"})
+        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep", "release"})
         return digest_of({name: value for name, value in held.items() if value is not None})
 
 

@@ -129,6 +129,13 @@ def _check_index(folder: Path) -> None:
         raise UserError("not a diffusers folder: it has no model_index.json", where=str(folder)) from None
     except (OSError, ValueError):
         raise UserError("not readable as JSON", where=str(index)) from None
+    denoiser = classes.get("transformer") if isinstance(classes, dict) and "unet" not in classes else None
+    if isinstance(denoiser, list) and denoiser:
+        raise UserError(
+            f"its denoiser is {denoiser[-1]}, and pd takes UNets alone",
+            where=str(index),
+            fix="take a model in the layout of StableDiffusionPipeline (PixArt, SD3, Sana and Flux have transformers)",
+        )
     for part, kind in CLASSES.items():
         found = classes.get(part) if isinstance(classes, dict) else None
         if not isinstance(found, list) or found[-1:] != [kind.__name__]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pd.dataset.images import Pixels, mirrored
+from pd.dataset.images import mirrored
+from pd.dataset.parquet_images import Images, blocks, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.reid.gallery import Gallery
@@ -32,9 +33,10 @@ def learn_spaces(kinds: Sequence[str], real: PrivateDataset, seed: int) -> list[
     return [_learn(kind, people, seed) for kind in sorted(set(kinds))]
 
 
-def both_ways(space: Space, images: Pixels) -> NDArray[np.float32]:
+def both_ways(space: Space, images: Images) -> NDArray[np.float32]:
     """(EACH * N, k) gallery rows of (N, H, W, C) uint8: image i's are EACH * i, as it is, and EACH * i + 1, mirrored."""
-    rows = np.stack([space.embed(images), space.embed(mirrored(images))], axis=1)
+    turned = [space.embed(mirrored(block)) for _, block in blocks(images)]
+    rows = np.stack([space.embed(images), np.concatenate([space.embed(images[:0]), *turned])], axis=1)
     return rows.reshape(EACH * len(images), -1)
 
 
@@ -55,7 +57,9 @@ def taught_by_others(kind: str, people: PrivateDataset, members: PrivateDataset,
     found = np.empty(len(people), np.float32)
     for rows in (first, ~first):
         space = _learn(kind, people.where(~rows), seed)
-        found[rows] = Gallery(both_ways(space, members.images)).nearest(space.embed(people.images[rows]))[0]
+        found[rows] = Gallery(both_ways(space, members.images)).nearest(
+            space.embed(rows_of(people.images, np.flatnonzero(rows)))
+        )[0]
     return found
 
 

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
+from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.filters.families import EACH, both_ways, read_space, space_tensors
+from pd.filters.families import EACH, read_space, space_tensors
+from pd.filters.gallery_rows import GalleryRows
 from pd.filters.near_copy import POSES, NearCopyDetector
-from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery
 from pd.reid.spaces.space import Space
@@ -42,7 +45,13 @@ class MemberGallery:
     ids: list[str]
 
 
-def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, spaces: Sequence[Space] = ()) -> None:
+def build_gallery(
+    networks: Sequence[nn.Module],
+    members: PrivateDataset,
+    folder: Path,
+    spaces: Sequence[Space] = (),
+    map_rows: MapRows = map_here,
+) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
     Args:
@@ -50,15 +59,17 @@ def build_gallery(networks: Sequence[nn.Module], members: PrivateDataset, folder
         members: images that no candidate may resemble.
         folder: made if need be.
         spaces: learned spaces, in which members are looked for, too.
+        map_rows: computes the rows; by default this process.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
     folder.mkdir(parents=True, exist_ok=True)
     detector = NearCopyDetector.fit(members.images)
-    rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
-    rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
+    function = GalleryRows(networks, detector, spaces, members.images)
+    reid, near_copy, families = function.gallery_arrays(map_rows(function, f"gallery-{function.key}"))
+    rows = {_name(k): found for k, found in enumerate(reid)} | {"near_copy": near_copy, "axes": detector.axes}
     for space in spaces:
-        rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": both_ways(space, members.images)}
+        rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": families[space.kind]}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -96,6 +107,15 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
     galleries = [Gallery(one, device=device) for one in parts]
     count = len(names)
     return MemberGallery(galleries[:count], detector, galleries[count], spaces, galleries[count + 1 :], ids[start:stop])
+
+
+def member_rows(folder: Path) -> NDArray[np.float32]:
+    """(M, d) float32, the first network's rows of the member images, as `build_gallery` wrote them."""
+    from safetensors import safe_open
+
+    with safe_open(folder / _ROWS, framework="np") as rows:
+        found: NDArray[np.float32] = rows.get_tensor(_name(0))
+        return found
 
 
 def gallery_ids(folder: Path) -> list[str]:

@@ -1,16 +1,18 @@
 """The likeness of images to the members, by both detectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pd.config import digest_of
 from pd.dataset.images import mirrored
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
@@ -75,6 +77,11 @@ class Scorer:
                 fix="build it again: pd reid",
             )
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The re-identification networks."""
+        return list(self._networks)
+
     def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> Scores:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum.
 
@@ -103,6 +110,22 @@ class Scorer:
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._members.ids[i] for i in index]
+
+
+def score_in_blocks(scorer: Scorer, images: Images, own: NDArray[np.int64] | None = None) -> Scores:
+    """What `scorer.score` says of images in memory or in files, however many."""
+    parts = [scorer.score(block, None if own is None else own[rows]) for rows, block in blocks(images)]
+    if len(parts) < 2:
+        return parts[0] if parts else scorer.score(images[:0])
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Scores)}
+    return Scores(**{name: _joined(found) for name, found in columns.items()})
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Arrays, lists, or mappings to arrays, one after the other."""
+    if isinstance(parts[0], Mapping):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [one for part in parts for one in part]
 
 
 def likest(

@@ -12,10 +12,11 @@ from pd.release.pages import page_fault
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 _ALLOWED = re.compile(
-    r"README\.md|report\.html|audit\.json|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
+    r"README\.md|report\.html|audit\.json|SHA256SUMS(\.sig)?|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"
+    r"|imagefolder/([\w.-]+\.png|metadata\.jsonl)|webdataset/shard-\d{5}\.tar|dicom/[\w.-]+\.dcm"
     r"|model/tokenizer/(vocab|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model/tokenizer/merges\.txt"
 )
 _FORMAL = re.compile(r"formal/(claim|ledger|lineage)\.json")
@@ -46,7 +47,7 @@ def text_files(release: Path) -> Iterator[tuple[str, str]]:
     for path in entries(release):
         name = path.relative_to(release).as_posix()
         vocabulary = "model/tokenizer/" in name and path.stem in ("vocab", "merges", "tokenizer")
-        if path.suffix in (".md", ".html", ".json", ".txt") and not path.is_symlink() and not vocabulary:
+        if path.suffix in (".md", ".html", ".json", ".jsonl", ".txt") and not path.is_symlink() and not vocabulary:
             yield name, path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -19,11 +19,13 @@ from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
 from pd.release.files import check_files, text_files
 from pd.release.formal import check_formal
+from pd.release.formats.choose import check_formats
 from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
 from pd.release.lineage import check_lineage, tensor_digest, write_lineage
 from pd.release.rare_captions import RareCaptions
 from pd.release.real_images import RealImages
 from pd.release.real_names import RealNames
+from pd.release.sums import check_sums
 
 __all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
 
@@ -46,6 +48,7 @@ def verify(
     teacher: Path | None = None,
     bundled: Collection[str] | None = None,
     said: Sequence[str] = (),
+    signer: Path | None = None,
 ) -> VerifyReport:
     """Check a release; whatever is wrong is a check that failed, never an exception.
 
@@ -57,17 +60,20 @@ def verify(
         k: member identities that must share a caption.
         teacher: the teacher's diffusers folder; no weight may come from it.
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
+        signer: the SSH public key that must have signed the release; None: it need not be signed.
         said: what settings say of any image: words of it may leave, whoever else carries them.
 
     Raises:
         UserError: `against` holds no private data set.
     """
     folder = against if isinstance(against, Path) else None
-    dataset = PrivateDataset.read(against) if isinstance(against, Path) else against
+    dataset = PrivateDataset.open(against) if isinstance(against, Path) else against
     real = None if dataset is None else RealImages(dataset, folder)
     return VerifyReport(
         [
             *check_files(release),
+            *([formats] if (formats := check_formats(release)) is not None else []),
+            *check_sums(release, signer),
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, margin),
             *_check_texts(release, dataset, k, said),

@@ -203,4 +203,7 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that say what was done and name nothing of this machine: no path, address, caption, base or seed."""
     sections = {name: settings.get(name) or {} for name in _SETTINGS}
-    return {name: {key: found[key] for key in _SETTINGS[name] if key in found} for name, found in sections.items()}
+    shown = {name: {key: found[key] for key in _SETTINGS[name] if key in found} for name, found in sections.items()}
+    if sections["teacher"].get("trained"):
+        shown["teacher"] = {"training": "unknown (trained elsewhere)"}
+    return shown

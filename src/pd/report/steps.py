@@ -44,7 +44,9 @@ def steps(data: ReportData) -> list[Step]:
         f"{counts.member_identities:,} members, from whom the teacher may learn, and {counts.holdout_images:,} of "
         f"{counts.holdout_identities:,} hold-out people, whom no generator sees.{bad}",
         "reid": f"A network learned to recognise the members.{told} The filter's threshold is {decimal(data.threshold)}.",
-        "teacher": f"A text-to-image model learned from the {counts.member_images:,} member images"
+        "teacher": "A text-to-image model was brought that was trained elsewhere; what it learned from is not known."
+        if dig(settings, "teacher", "trained")
+        else f"A text-to-image model learned from the {counts.member_images:,} member images"
         f"{_steps(dig(settings, 'teacher', 'steps'))}.",
         "generate": f"The teacher made {made:,} candidates, each scored against every member image.",
         "filter": f"{made - kept:,} candidates were dropped; {kept:,} ({percent(kept / max(made, 1), 0)}) were kept.",

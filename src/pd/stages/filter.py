@@ -23,7 +23,7 @@ def execute(context: Context) -> Facts:
             run.candidates,
             thresholds,
             settings.filter,
-            prompts=prompts_of(PrivateDataset.read(run.dataset), settings).texts,
+            prompts=prompts_of(PrivateDataset.read_words(run.dataset), settings).texts,
             kept=run.data,
             progress=progress,
         )

@@ -14,20 +14,21 @@ import pyarrow.compute as pc
 from pd.audit.cost import by_identity, by_label
 from pd.audit.estimate import Estimate
 from pd.audit.planted import jittered
+from pd.audit.run import RoundTrip
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
 from pd.config import FilterSettings, Settings
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
-from pd.filters.scorer import Scorer
+from pd.filters.scorer import Scorer, score_in_blocks
 from pd.filters.table import FAMILY, LABEL, further_of, read_table
 from pd.stages.base import Context
 
 Json = dict[str, Any]
 
 
-def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -> Json:
+def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip) -> Json:
     """Test the filter with planted leaks and with people whom it has not seen, and read off who pays for it.
 
     The strangers are the audit half of the hold-out people: the calibration half set the thresholds.
@@ -35,7 +36,7 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     Args:
         context: of a run whose filter is done.
         real: its people.
-        round_trip: (M, H, W, C) uint8, the member images through the teacher's autoencoder and back.
+        round_trip: the way through the teacher's autoencoder and back.
 
     Returns:
         The filter's counts, `curves`, `chosen`, `near_copy`, `at_chosen`, `consistency` and `cost`, of which
@@ -88,7 +89,7 @@ def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Sett
 
 
 def _plant(
-    detect: "_Detectors", members: PrivateDataset, settings: Settings, seed: int, round_trip: Pixels | None = None
+    detect: "_Detectors", members: PrivateDataset, settings: Settings, seed: int, round_trip: RoundTrip | None = None
 ) -> tuple[dict[str, dict[str, Likeness]], dict[str, list[str]]]:
     """Kind of leak -> what the detectors say of it, and whose image each is.
 
@@ -98,16 +99,16 @@ def _plant(
     most = settings.audit.planted
     rows = np.sort(np.random.default_rng(seed).permutation(len(members))[:most])
     times = max(most // len(rows), 1)
-    images, who = members.images[rows], [members.identities[row] for row in rows]
+    images, who = rows_of(members.images, rows), [members.identities[row] for row in rows]
     copies = detect.images(jittered(images, times, settings.data.mode, seed))
     found = {"member": detect.images(images), "jittered": copies}
     people = {"member": who, "jittered": [name for name in who for _ in range(times)]}
     if round_trip is not None:
-        found["round_trip"], people["round_trip"] = detect.images(round_trip[rows]), who
+        found["round_trip"], people["round_trip"] = detect.images(round_trip(images)), who
     has = Counter(members.identities)
     others = rows[[has[name] > 1 for name in who]]
     if len(others) and len(has) > 1:
-        found["other_photo"] = detect.images(members.images[others], others)
+        found["other_photo"] = detect.images(rows_of(members.images, others), others)
         people["other_photo"] = [members.identities[row] for row in others]
     return found, people
 
@@ -118,9 +119,9 @@ class _Detectors:
     def __init__(self, scorer: Scorer, limits: Thresholds, settings: FilterSettings) -> None:
         self._scorer, self._limits, self._settings = scorer, limits, settings
 
-    def images(self, images: Pixels, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
+    def images(self, images: Images, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
         """Of (N, H, W, C) uint8; with `own`, of member images, each compared with all but itself."""
-        found = self._scorer.score(images, own)
+        found = score_in_blocks(self._scorer, images, own)
         families = {name: found.families[name] for name in self._limits.families}
         return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy, **families}
 

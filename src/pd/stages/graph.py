@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
 from pd.store.mirror import listing, pull
 from pd.store.run import Run
@@ -38,6 +38,15 @@ def _released(settings: Settings) -> str:
     return digest_of([(str(path.relative_to(release)), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
+def _trained(settings: Settings) -> str:
+    """Changes when a teacher that was trained elsewhere does, by name, size or time of a file: it may have gigabytes."""
+    folder = settings.teacher.trained
+    if folder is None:
+        return ""
+    found = [(path, path.stat()) for path in sorted(folder.expanduser().rglob("*")) if path.is_file()]
+    return digest_of([(str(path), info.st_size, info.st_mtime_ns) for path, info in found])
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the method.
@@ -66,7 +75,7 @@ class Stage:
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption")
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 STAGES = (
     Stage(
@@ -91,6 +100,7 @@ STAGES = (
         needs=("ingest",),
         keys=("teacher", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.teacher],
+        source=_trained,
     ),
     Stage(
         name="generate",
@@ -115,6 +125,13 @@ STAGES = (
         needs=("ingest", "reid", "generate"),
         keys=("reid.calibration", "filter", *PROMPTS),
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
+    ),
+    Stage(
+        name="formats",
+        doing="writing the kept images in other formats",
+        needs=("filter",),
+        keys=("release",),
+        outputs=lambda run, settings: [run.release / name for name in settings.release.formats if name != "parquet"],
     ),
     Stage(
         name="student",
@@ -142,8 +159,9 @@ STAGES = (
         name="audit",
         doing="attacking the arms",
         needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
+        # Not its workers: figures are the same for any number of them.
         keys=(
-            "audit",
+            *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
             "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
@@ -156,16 +174,22 @@ STAGES = (
     ),
     Stage(
         name="report",
-        doing="writing the reports and the card",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
-        keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        doing="writing the reports, the card and the digests of the release",
+        needs=("ingest", "reid", "teacher", "generate", "filter", "formats", "student", "arms", "audit"),
+        keys=("name", "generate", "release"),
+        outputs=lambda run, settings: [
+            run.report,
+            run.card,
+            run.release_report,
+            run.sums,
+            *([run.signature] if settings.release.signing_key else []),
+        ],
         source=_besides,
     ),
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "formal", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "formal", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

@@ -21,6 +21,7 @@ from pd.dataset.readers.bucket import fetched
 from pd.dataset.readers.choose import open_source
 from pd.diffusion.components import Components, build
 from pd.diffusion.data import TrainingData
+from pd.diffusion.elsewhere import check_trained
 from pd.diffusion.sampler import Sampler
 from pd.engine.runtime import split_batch
 from pd.engine.training.train import train_model
@@ -62,7 +63,7 @@ class Rates:
         reid: images a second that a re-identification network trains on, on all cores.
         teacher, student: their training.
         sampled, scored: candidates a second, of one worker (a GPU or its part, or one core).
-        sampled_here: samples a second of the run's own process, for the audit; it takes the CPU, all cores.
+        sampled_here: samples a second for the audit: of a GPU where `audit.gpus_per_worker` asks for one, else of all cores.
         candidate_bytes: of a candidate with its scores, in a shard.
         why: stage -> why its rate is not known.
     """
@@ -93,6 +94,7 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
     Raises:
         UserError: the data cannot be read, or settings do not fit together.
     """
+    check_trained(settings.teacher)
     gpu = torch.cuda.is_available()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = _busy(cores)  # before the probe adds to it
@@ -107,6 +109,9 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
         trained: dict[str, Training] = {}
         for name, model in (("teacher", settings.teacher), ("student", settings.student)):
             reporter.say(f"probing: {name}")
+            if model.trained is not None:
+                trained[name] = Training(None, None, "it is trained elsewhere")
+                continue
             same = name == "student" and model == settings.teacher
             trained[name] = trained["teacher"] if same else _training(settings, model, images, folder / name)
         reporter.say("probing: samples")
@@ -114,7 +119,7 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
         sampled = sampled_here = None
         try:
             sampled = _sampling(settings, 1, "cuda" if gpu and settings.generate.gpus_per_worker else "cpu")
-            sampled_here = _sampling(settings, cores, "cpu")
+            sampled_here = _sampling(settings, cores, "cuda" if gpu and settings.audit.gpus_per_worker else "cpu")
         except UserError as error:
             why["generate"] = why["audit"] = str(error)
     bytes_each = float(np.mean([len(row.png) for row in good]))
@@ -226,7 +231,7 @@ def _training(settings: Settings, model: ModelSettings, images: Pixels, work: Pa
                 raise _Enough
 
     rows = np.arange(max(batch, len(images))) % len(images)
-    data = TrainingData(images[rows], [settings.data.caption] * len(rows))
+    data = TrainingData(images[rows], [settings.data.generic] * len(rows))
     try:
         train_model(model.model_copy(update=layout | short), settings.data, data, work / "model", work, 0, look)
     except _Enough:
@@ -246,7 +251,10 @@ def _built(settings: Settings, model: ModelSettings) -> Components:
 
 def _sampling(settings: Settings, cores: int, device: str) -> float:
     """Samples a second: what two and four steps take, drawn out to all of them."""
-    how, parts = settings.generate, _built(settings, settings.teacher)
+    how, teacher = settings.generate, settings.teacher
+    if teacher.trained is not None:
+        teacher = ModelSettings(base=str(teacher.trained.expanduser()), autoencoder="base")
+    parts = _built(settings, teacher)
     threads = torch.get_num_threads()
     torch.set_num_threads(cores)
     try:
@@ -262,7 +270,7 @@ def _sampling(settings: Settings, cores: int, device: str) -> float:
 
 def _sample_seconds(sampler: Sampler, settings: Settings, steps: int) -> float:
     ids = list(range(sampler.batch))
-    texts = [settings.data.caption] * len(ids)
+    texts = [settings.data.generic] * len(ids)
     return _seconds(lambda: sampler.sample(ids, texts, 0, steps, settings.generate.guidance))
 
 

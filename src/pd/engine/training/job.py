@@ -12,7 +12,7 @@ from pd.store.mirror import pull
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
 OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
-OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing", "base", "revision"}
+OPERATIONAL |= {"zero_stage", "offload", "compile", "gradient_checkpointing", "base", "revision", "trained"}
 
 
 @dataclass(frozen=True)

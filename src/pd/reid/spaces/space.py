@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.reid.spaces.gradients import gradients
 from pd.reid.spaces.imagenet import middle
@@ -21,6 +21,8 @@ FEATURES: Mapping[str, Callable[[Tensor], Rows]] = {"whitened": thumbnails, "ima
 
 STEPS = 200  # of `views`: at most 2,400 pictures; ours
 _BLOCK = 1024
+_BYTES = 32 << 20  # of pixels at a time; as float32 they are four times as many
+_VIEWS = 256  # at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class Space:
     whitening: Whitening
 
     @classmethod
-    def learn(cls, kind: str, images: Pixels, identities: Sequence[str], *, seed: int, steps: int = STEPS) -> Self:
+    def learn(cls, kind: str, images: Images, identities: Sequence[str], *, seed: int, steps: int = STEPS) -> Self:
         """Learn the projection from augmented views.
 
         Args:
@@ -51,13 +53,14 @@ class Space:
         """
         if not len(images):
             raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
-        pictures, people = views(images, identities, seed=seed, steps=steps)
-        return cls(kind, Whitening.learn(_in_blocks(kind, pictures), people))
+        seen = views(images, identities, seed=seed, steps=steps)
+        rows = np.concatenate([FEATURES[kind](batch) for batch in seen.batches(_VIEWS)])
+        return cls(kind, Whitening.learn(rows, seen.people))
 
-    def embed(self, images: Pixels) -> Rows:
-        """(N, k) float32 rows of unit length of (N, H, W, C) uint8; an inner product is the likeness."""
-        parts = [self._rows(images[at : at + _BLOCK]) for at in range(0, max(len(images), 1), _BLOCK)]
-        return np.concatenate(parts)
+    def embed(self, images: Images) -> Rows:
+        """(N, k) float32 rows of unit length of (N, H, W, C) uint8, in memory or in files; an inner product is the likeness."""
+        cuts = (block[at : at + _BLOCK] for _, block in blocks(images, _BYTES) for at in range(0, len(block), _BLOCK))
+        return np.concatenate([self._rows(images[:0]), *map(self._rows, cuts)])
 
     def _rows(self, images: Pixels) -> Rows:
         if not len(images):
@@ -66,7 +69,3 @@ class Space:
         # A row without direction (nothing but the mean) has no likeness: it is given the first axis, for rows have length 1.
         rows[np.linalg.norm(rows, axis=1) < 0.5] = np.eye(1, rows.shape[1], dtype=np.float32)
         return rows
-
-
-def _in_blocks(kind: str, pictures: Tensor) -> Rows:
-    return np.concatenate([FEATURES[kind](block) for block in torch.split(pictures, _BLOCK)])
