@@ -19,6 +19,7 @@ from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
+from pd.engine.waiting import give_up_after
 from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
@@ -60,6 +61,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     Raises:
         UserError: bad input, a stage's needs are missing (with `only`), or another `pd` works in this run's folder.
     """
+    give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
     _refuse_purged(run)
     wanted = [BY_NAME[name] for name in only] if only else [stage for stage in STAGES if stage.asked(settings)]

@@ -21,7 +21,7 @@ class AuditSettings(Section):
     samples: Positive = Field(1024, description="samples of each arm")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         None,
-        description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
+        description="stranger rate of the attackers' thresholds; empty: 0.01 from 40 strangers on, else 0.05",
     )
     attackers: tuple[str, ...] = Field(
         ("imagenet", "thumbnails", "whitened", "gradients"),

@@ -85,9 +85,10 @@ class ReidSettings(Section):
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
     networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
     spaces: tuple[Family, ...] = Field(
-        ("whitened", "imagenet"),
+        ("whitened", "imagenet", "altered"),
         description="spaces learned from calibration people, in which candidates are scored, too: whitened (thumbnails), "
-        "imagenet (middle features of a public network), gradients (edges)",
+        "imagenet (middle features of a public network), gradients (edges); altered, which learns nobody, looks for "
+        "copies that were moved, turned, framed, inverted or put into other pictures",
     )
     dim: Positive = Field(128, description="embedding dimensions")
     steps: Positive = Field(300, description="training steps")

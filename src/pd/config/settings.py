@@ -51,6 +51,10 @@ class ClusterSettings(Section):
         0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
     )
 
+    silence_minutes: Annotated[float, Field(gt=0)] = Field(
+        30, description="a command ends (exit code 1) when no machine of the cluster has answered for so long"
+    )
+
     @field_validator("address")
     @classmethod
     def _no_credentials(cls, value: str) -> str | None:

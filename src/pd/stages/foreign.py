@@ -77,6 +77,8 @@ def _filtered(
     networks = recognisers(data.members(), settings, folder / "training", reporter)
     measured = prepare(data, networks, settings, reid)
     reporter.say(f"  on hold-out people: {measured.verification.words()}")
+    if measured.verification.doubt:
+        reporter.say(f"  {measured.verification.doubt}")
     thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
     for line in unkept(measured, settings.reid.calibration, settings.filter):
         reporter.say(f"  {line}")
