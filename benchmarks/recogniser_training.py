@@ -6,7 +6,9 @@ time, which other work on the machine disturbs less.
 
 Prints {"vs_bare", "scaling_2", "same_weights", "resume"}: the worse network's speed of one worker over the bare loop's, and of
 two workers over one; the largest difference between the weights of 1, 2 and 4 ranks after 20 steps, and between a training that
-was killed and resumed and one that was not.
+was killed and resumed and one that was not. The ranks are compared in float64: there the same function is seen to be the same.
+In float32 (`same_weights_fp32`, beside it) a sum in another order turns the sign of a gradient that is all but zero, and Adam's
+first steps are as long for that weight as for any other: two learning rates apart after one step.
 """
 
 import argparse
@@ -46,13 +48,13 @@ STEPS = {"small": 33, "resnet18": 13}
 class Timed(Contrast):
     """A recogniser that notes what its steps after the first few took."""
 
-    def __init__(self, name: str, rows: PixelRows, die_at: int | None = None) -> None:
+    def __init__(self, name: str, rows: PixelRows, die_at: int | None = None, double: bool = False) -> None:
         super().__init__(rows, [f"p{row // EACH}" for row in range(PEOPLE * EACH)], SEED, 16, 4)
-        self.name, self.key, self.die_at, self.since = name, name, die_at, (0.0, 0.0)
+        self.name, self.key, self.die_at, self.double, self.since = name, name, die_at, double, (0.0, 0.0)
 
     def build(self) -> nn.Module:
         torch.set_num_threads(1)  # also where a worker has the machine to itself
-        return network(self.name)
+        return Double(network(self.name).double()) if self.double else network(self.name)
 
     def after_step(self, module: nn.Module, step: int) -> None:
         if step == WARM - 1:
@@ -64,6 +66,17 @@ class Timed(Contrast):
         save_file({key: value.contiguous() for key, value in module.state_dict().items()}, folder / "model.safetensors")
         wall, cpu = self.since
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+class Double(nn.Module):
+    """A network in float64; the views that it is given are made in float32, each for itself."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.inner(images.double())
 
 
 def network(name: str) -> nn.Module:
@@ -139,25 +152,26 @@ def speeds(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     return found
 
 
-def same_weights(folder: Path) -> float:
+def same_weights(folder: Path, double: bool) -> float:
     """The largest difference of 2 and 4 ranks from one, over 20 steps."""
     rows, worst = pixels(folder), 0.0
     for name in STEPS:
         models = {}
         for world in (1, 2, 4):
-            out = folder / f"ranks-{world}"
-            multiprocessing.spawn(_rank, (world, name, rows, out, str(folder / f"store-{name}-{world}")), nprocs=world)
+            out = folder / f"ranks-{world}-{double}"
+            store_at = str(folder / f"store-{name}-{world}-{double}")
+            multiprocessing.spawn(_rank, (world, name, rows, out, store_at, double), nprocs=world)
             models[world] = load_file(out / name / "result" / "model.safetensors")
         found = max(_apart(models[1], models[world]) for world in (2, 4))
-        print(f"{name}: ranks differ by {found:.2g}", flush=True)
+        print(f"{name}: ranks differ by {found:.2g} in {'float64' if double else 'float32'}", flush=True)
         worst = max(worst, found)
     return worst
 
 
-def _rank(rank: int, world: int, name: str, rows: PixelRows, out: Path, store_at: str) -> None:
+def _rank(rank: int, world: int, name: str, rows: PixelRows, out: Path, store_at: str, double: bool) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", store=distributed.FileStore(store_at, world), rank=rank, world_size=world)
-    fit_here(Timed(name, rows), settings(20), out, ranks=Group(torch.device("cpu")))
+    fit_here(Timed(name, rows, double=double), settings(20), out, ranks=Group(torch.device("cpu")))
     distributed.destroy_process_group()
 
 
@@ -202,7 +216,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="recogniser-") as made:
         folder, before = Path(made), os.getloadavg()[0]
-        exact = {"same_weights": same_weights(folder), "resume": resume(folder)}
+        exact = {"same_weights": same_weights(folder, True), "same_weights_fp32": same_weights(folder, False)}
+        exact["resume"] = resume(folder)
         found = speeds(folder, arguments.rounds)
     worse = {key: min(each[key] for each in found.values()) for key in ("vs_bare", "vs_bare_cpu", "scaling_2")}
     store("recogniser_training", {**worse, **exact, "networks": found, "load_before": before})

@@ -14,12 +14,13 @@ from safetensors.numpy import load_file, save_file
 from pd.config import CalibrationSettings, FilterSettings
 from pd.dataset.images import mirrored
 from pd.dataset.mapping import MapRows, array_of, map_here
+from pd.dataset.parquet_images import blocks
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
-from pd.filters.families import among_members, taught_by_others
+from pd.filters.families import ALTERED, among_members, taught_by_others
 from pd.filters.gallery import MemberGallery, load_gallery, member_rows
 from pd.filters.near_copy import POSES
 from pd.filters.scored_rows import ScoredRows, further_of, rows_by_network
@@ -106,9 +107,23 @@ def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = m
                 [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
             )
             for space in found.spaces
-        },
+        }
+        | _altered(found, strangers, members, own),
         pair_count=np.stack(counts) if counts else None,
     )
+
+
+def _altered(
+    found: MemberGallery, strangers: PrivateDataset, members: PrivateDataset, own: list[npt.NDArray[np.bool_]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Likeness as altered copies of strangers to members, and of some members to all others; nothing where nobody asked."""
+    if not found.altered:
+        return {}
+    parts = [found.altered.score(block) for _, block in blocks(strangers.images)]
+    for rows in own:
+        likeness = found.altered.likeness(members.images[np.flatnonzero(rows)])
+        parts.append(likeness[:, ~rows].max(axis=1))
+    return {ALTERED: np.concatenate(parts)}
 
 
 def _each_of_some(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -160,7 +175,8 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     if lacking:
         raise UserError(f"'{lacking[0]}' was not measured", where="filter.families", fix="run `pd reid` again")
     families: dict[str, float] = {
-        name: calibrate(passed, measured.families[name], people=measured.people).threshold for name in filters.families
+        name: calibrate(strangers if name == ALTERED else passed, measured.families[name], people=measured.people).threshold
+        for name in filters.families
     }
     return Thresholds(reid, near_copy, tuple(further), families)
 

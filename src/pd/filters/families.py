@@ -18,6 +18,7 @@ from pd.reid.spaces.space import Space
 from pd.reid.spaces.whitening import Whitening
 from pd.seeds import derive
 
+ALTERED = "altered"  # a family without a space: `pd.reid.altered_copies`
 EACH = 2  # rows of an image in a gallery: as it is and mirrored, so that a candidate is embedded once
 
 
@@ -27,10 +28,11 @@ def learn_spaces(kinds: Sequence[str], real: PrivateDataset, seed: int) -> list[
     Raises:
         UserError: fewer than 4 hold-out people.
     """
-    if not kinds:
+    learned = sorted(set(kinds) - {ALTERED})
+    if not learned:
         return []
     people = real.holdout_half("calibration", seed)
-    return [_learn(kind, people, seed) for kind in sorted(set(kinds))]
+    return [_learn(kind, people, seed) for kind in learned]
 
 
 def both_ways(space: Space, images: Images) -> NDArray[np.float32]:

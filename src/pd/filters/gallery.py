@@ -16,12 +16,13 @@ from pd.errors import UserError
 from pd.filters.families import EACH, read_space, space_tensors
 from pd.filters.gallery_rows import GalleryRows
 from pd.filters.near_copy import POSES, NearCopyDetector
+from pd.reid.altered_copies import AlteredCopies
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery
 from pd.reid.spaces.space import Space
 
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
-_FAMILY = "family/"
+_FAMILY, _ALTERED = "family/", "altered/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class MemberGallery:
         spaces: the learned spaces.
         families: a gallery for each of these, EACH rows a member image.
         ids: of the member images.
+        altered: looks for altered copies of all member images, whichever part this is; None: nobody asked.
     """
 
     reid: Sequence[Gallery | ShardedGallery]
@@ -43,6 +45,7 @@ class MemberGallery:
     spaces: Sequence[Space]
     families: Sequence[Gallery | ShardedGallery]
     ids: list[str]
+    altered: AlteredCopies | None = None
 
 
 def build_gallery(
@@ -51,6 +54,8 @@ def build_gallery(
     folder: Path,
     spaces: Sequence[Space] = (),
     map_rows: MapRows = map_here,
+    *,
+    altered: bool = False,
 ) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
@@ -60,6 +65,7 @@ def build_gallery(
         folder: made if need be.
         spaces: learned spaces, in which members are looked for, too.
         map_rows: computes the rows; by default this process.
+        altered: whether altered copies are looked for.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
@@ -70,6 +76,8 @@ def build_gallery(
     rows = {_name(k): found for k, found in enumerate(reid)} | {"near_copy": near_copy, "axes": detector.axes}
     for space in spaces:
         rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": families[space.kind]}
+    if altered:
+        rows |= {f"{_ALTERED}{name}": found for name, found in AlteredCopies.of(members.images, quick=True).tensors().items()}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -95,6 +103,10 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
             kinds = sorted(name.removeprefix(_FAMILY) for name in keys if name.startswith(_FAMILY))
             names = [name for name in keys if name.startswith("reid")]
             spaces = [read_space(kind, rows.get_tensor) for kind in kinds]
+            copies = {name.removeprefix(_ALTERED): rows.get_tensor(name) for name in keys if name.startswith(_ALTERED)}
+            altered = (
+                AlteredCopies.read(copies, quick=True) if copies else None
+            )  # whole in every part: half a kilobyte an image
             detector = NearCopyDetector(rows.get_tensor("axes"))
             wanted = (*(_name(k) for k in range(len(names))), "near_copy", *(f"{_FAMILY}{kind}" for kind in kinds))
             found = [rows.get_slice(name) for name in wanted]
@@ -106,7 +118,8 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
         raise _broken(folder, error) from None
     galleries = [Gallery(one, device=device) for one in parts]
     count = len(names)
-    return MemberGallery(galleries[:count], detector, galleries[count], spaces, galleries[count + 1 :], ids[start:stop])
+    families = galleries[count + 1 :]
+    return MemberGallery(galleries[:count], detector, galleries[count], spaces, families, ids[start:stop], altered)
 
 
 def member_rows(folder: Path) -> NDArray[np.float32]:

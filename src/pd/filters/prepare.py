@@ -7,7 +7,7 @@ from pd.config import Settings
 from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.private import PrivateDataset
 from pd.filters.calibration import Measurements, measure, write_measurements
-from pd.filters.families import learn_spaces
+from pd.filters.families import ALTERED, learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.reid.network import EmbeddingNetwork, save_all
 
@@ -33,7 +33,7 @@ def prepare(
     """
     save_all(networks, folder)
     spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
-    build_gallery(networks, real.members(), folder, spaces, map_rows)
+    build_gallery(networks, real.members(), folder, spaces, map_rows, altered=ALTERED in settings.reid.spaces)
     measured = measure(folder, real, settings.seed, map_rows)
     write_measurements(measured, folder)
     return measured

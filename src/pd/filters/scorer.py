@@ -16,7 +16,7 @@ from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
-from pd.filters.families import EACH
+from pd.filters.families import ALTERED, EACH
 from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
@@ -92,6 +92,7 @@ class Scorer:
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
             nobody = {space.kind: none[:, 0] for space in self._members.spaces}
+            nobody |= {ALTERED: none[:, 0]} if self._members.altered else {}
             return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8), nobody)
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
@@ -105,6 +106,8 @@ class Scorer:
             space.kind: nearest_row(gallery, space.embed(images), own, EACH)[0]
             for space, gallery in zip(self._members.spaces, self._members.families, strict=True)
         }
+        if self._members.altered:
+            families[ALTERED] = self._members.altered.score(images, own)
         named = self._names(member), self._names(pose // len(POSES))
         return Scores(score, named[0], near_copy, named[1], further, sketches(described), families)
 

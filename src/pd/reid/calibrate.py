@@ -44,6 +44,9 @@ class Calibration:
         return cls(**json.loads(text))
 
 
+_TELLS, _FINDS = 0.7, 0.2  # AUC and rank-1 below which a network is named; ours
+
+
 @dataclass(frozen=True)
 class Verification:
     """How well an embedding tells people apart.
@@ -69,6 +72,19 @@ class Verification:
         """For a line at a terminal; says what could not be measured, and why."""
         auc = "not measured (no person has two images)" if self.auc is None else f"{self.auc:.3f}"
         return f"AUC {auc}" + ("" if self.rank1 is None else f", rank-1 {self.rank1:.3f}")
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where the network hardly tells people apart but by copies; else nothing."""
+        if self.auc is None or self.rank1 is None:
+            return "No hold-out person has two pictures: whether the network recognises people is not known."
+        if self.auc >= _TELLS and self.rank1 >= _FINDS:
+            return ""
+        return (
+            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the "
+            f"person in {100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer "
+            "(reid.steps), on larger pictures (data.size), or with other weights (reid.backbone), before a teacher is trained."
+        )
 
 
 def calibrate(

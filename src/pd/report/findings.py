@@ -177,6 +177,8 @@ def _told(who: str, arm: Any, of: Callable[[Any], _Attack]) -> Told:
     answer = how.words(figure["value"])
     if "low" not in figure:
         return Told(who, "unknown", answer, "no interval was measured")
+    if how.keys[0] == "reid" and (other := _of_reid(who, arm, answer)):
+        return other
     state: State = "leak" if figure["low"] > how.chance else "clear"
     low = how.ends(figure["low"])
     if state == "leak" and low == how.ends(how.chance):
@@ -187,6 +189,19 @@ def _told(who: str, arm: Any, of: Callable[[Any], _Attack]) -> Told:
     elif state == "clear" and how.weak:
         state, sure = "unknown", f"{sure}: {how.weak}"
     return Told(who, state, answer, sure)
+
+
+def _of_reid(who: str, arm: Any, answer: str) -> Told | None:
+    """Where excess re-identification means something else than it says; None: it means what it says."""
+    figure, toward = (measure(dig(arm, "reid", key)) or {} for key in ("excess", "toward_holdout"))
+    if figure.get("low", 0.0) > 0:
+        return None
+    if toward.get("low", 0.0) > 0:
+        ends = f"95 % interval {in_hundred(toward['low'])} to {in_hundred(toward['high'])}"
+        words = f"{in_hundred(toward['value'])} in 100 more pass for hold-out people than for members"
+        return Told(who, "leak", words, f"{ends}: the hold-out people were learned from, or exchanged with the members")
+    nothing = dig(arm, "reid", "says_nothing")
+    return Told(who, "unknown", answer, str(nothing)) if nothing else None
 
 
 def _fingerprints(audit: Mapping[str, Any]) -> Finding:

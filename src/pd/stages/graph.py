@@ -58,6 +58,7 @@ class Stage:
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
         source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
+        asked: whether settings ask for it. A stage that they do not ask for is as if there were none.
     """
 
     name: str
@@ -66,10 +67,15 @@ class Stage:
     keys: tuple[str, ...]
     outputs: Callable[[Run, Settings], list[Path]]
     source: Callable[[Settings], str] | None = None
+    asked: Callable[[Settings], bool] = lambda settings: True
+
+    def needs_in(self, settings: Settings) -> tuple[str, ...]:
+        """Those of its needs that the settings ask for."""
+        return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption")
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 STAGES = (
     Stage(
@@ -121,6 +127,13 @@ STAGES = (
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
     ),
     Stage(
+        name="formats",
+        doing="writing the kept images in other formats",
+        needs=("filter",),
+        keys=("release",),
+        outputs=lambda run, settings: [run.release / name for name in settings.release.formats if name != "parquet"],
+    ),
+    Stage(
         name="student",
         doing="training the student on the kept candidates",
         needs=("filter",),
@@ -135,9 +148,17 @@ STAGES = (
         outputs=lambda run, settings: [run.arm(arm) for arm in settings.audit.trained_arms],
     ),
     Stage(
+        name="formal",
+        doing="training the model with a guarantee, through the privacy ledger",
+        needs=("ingest",),
+        keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
+        outputs=lambda run, settings: [run.formal, run.ledger],
+        asked=lambda settings: settings.formal is not None,
+    ),
+    Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
@@ -153,16 +174,22 @@ STAGES = (
     ),
     Stage(
         name="report",
-        doing="writing the reports and the card",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit"),
-        keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        doing="writing the reports, the card and the digests of the release",
+        needs=("ingest", "reid", "teacher", "generate", "filter", "formats", "student", "arms", "audit"),
+        keys=("name", "generate", "release"),
+        outputs=lambda run, settings: [
+            run.report,
+            run.card,
+            run.release_report,
+            run.sums,
+            *([run.signature] if settings.release.signing_key else []),
+        ],
         source=_besides,
     ),
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "formal", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

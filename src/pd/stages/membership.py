@@ -84,7 +84,7 @@ def known_captions(real: PrivateDataset, settings: Settings) -> dict[str, str]:
     texts = dict(zip(members.ids, captions_of(members, settings), strict=True))
     known = set(texts.values())
     for image, caption in zip(holdout.ids, captions_of(holdout, settings), strict=True):
-        texts[image] = caption if caption in known else settings.data.caption
+        texts[image] = caption if caption in known else settings.data.generic
     return texts
 
 

@@ -231,7 +231,7 @@ def _training(settings: Settings, model: ModelSettings, images: Pixels, work: Pa
                 raise _Enough
 
     rows = np.arange(max(batch, len(images))) % len(images)
-    data = TrainingData(images[rows], [settings.data.caption] * len(rows))
+    data = TrainingData(images[rows], [settings.data.generic] * len(rows))
     try:
         train_model(model.model_copy(update=layout | short), settings.data, data, work / "model", work, 0, look)
     except _Enough:
@@ -270,7 +270,7 @@ def _sampling(settings: Settings, cores: int, device: str) -> float:
 
 def _sample_seconds(sampler: Sampler, settings: Settings, steps: int) -> float:
     ids = list(range(sampler.batch))
-    texts = [settings.data.caption] * len(ids)
+    texts = [settings.data.generic] * len(ids)
     return _seconds(lambda: sampler.sample(ids, texts, 0, steps, settings.generate.guidance))
 
 

@@ -23,4 +23,6 @@ def execute(context: Context) -> Facts:
         found = prepare(real, networks, settings, folder, map_rows).verification
     clear(work)
     mapper.done()
+    if found.doubt:
+        context.reporter.say(found.doubt)
     return {"holdout_auc": found.auc, "holdout_rank1": found.rank1, "members": len(set(real.members().identities))}

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
+from pd.release.sums import write_sums
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
@@ -45,6 +46,7 @@ def execute(context: Context) -> Facts:
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
+    write_sums(run.release, settings.release.signing_key)
     return {}
 
 
