@@ -96,6 +96,22 @@ def runs(
 
 
 @app.command()
+def methods() -> None:
+    """List the methods: where each is written down, where it is set, and which figure must get better by it, which not worse.
+
+    Example: `pd methods`
+    """
+    from pd.methods import METHODS
+
+    table = Table(title="methods")
+    for heading in ("method", "paper", "room", "step", "setting", "must improve", "must not suffer"):
+        table.add_column(heading, overflow="fold")
+    for one in METHODS:
+        table.add_row(one.id, one.paper, one.room, one.stage, one.setting, one.improves, one.keeps)
+    Console().print(table)
+
+
+@app.command()
 def submit(
     config: ConfigFile,
     set_: Overrides = None,

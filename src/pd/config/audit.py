@@ -6,15 +6,17 @@ from pydantic import Field
 
 from pd.config.base import Gpus, Positive, Section
 
-ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered")
-Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered"]
+ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered", "formal")
+Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered", "formal"]
 
 
 class AuditSettings(Section):
     """The attacks and measures on the arms."""
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
-        ("teacher", "kept", "filtered"), description="of teacher, unfiltered, random_drop, kept (the released data), filtered"
+        ("teacher", "kept", "filtered"),
+        description="of teacher, unfiltered, random_drop, kept (the released data), filtered, "
+        "formal (the model with an epsilon)",
     )
     samples: Positive = Field(1024, description="samples of each arm")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(

@@ -26,6 +26,7 @@ from pd.engine.ray_start import (
     without_stderr,
 )
 from pd.engine.shared_folder import check_shared
+from pd.engine.waiting import require_answer
 from pd.errors import UserError
 from pd.store.run import Run
 
@@ -100,6 +101,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         raise
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
+    if joins:
+        require_answer()
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself

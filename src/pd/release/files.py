@@ -19,6 +19,7 @@ _ALLOWED = re.compile(
     r"|imagefolder/([\w.-]+\.png|metadata\.jsonl)|webdataset/shard-\d{5}\.tar|dicom/[\w.-]+\.dcm"
     r"|model/tokenizer/(vocab|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model/tokenizer/merges\.txt"
 )
+_FORMAL = re.compile(r"formal/(claim|ledger|lineage)\.json")
 _NEEDED = ("README.md", "audit.json", "model/model_index.json", "model/lineage.json")
 _PICKLED_NAMES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 _PICKLED_STARTS = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|PK\x05\x06|\x1f\x8b|\x93NUMPY|\x89HDF")
@@ -34,11 +35,18 @@ def entries(release: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(release).as_posix())
 
 
+def _allowed(name: str) -> bool:
+    """Whether a file of this name belongs in a release; `formal/` has the same files as the release itself, and its ledger."""
+    plain = name.removeprefix("formal/")
+    both = plain == name or plain.startswith(("model/", "data/")) or plain == "README.md"
+    return bool((both and _ALLOWED.fullmatch(plain)) or _FORMAL.fullmatch(name))
+
+
 def text_files(release: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of files that could hold words from the data: all text but the tokenizer's vocabulary."""
     for path in entries(release):
         name = path.relative_to(release).as_posix()
-        vocabulary = name.startswith("model/tokenizer/") and path.stem in ("vocab", "merges", "tokenizer")
+        vocabulary = "model/tokenizer/" in name and path.stem in ("vocab", "merges", "tokenizer")
         if path.suffix in (".md", ".html", ".json", ".jsonl", ".txt") and not path.is_symlink() and not vocabulary:
             yield name, path.read_text(encoding="utf-8", errors="replace")
 
@@ -54,7 +62,7 @@ def check_files(release: Path) -> list[Check]:
     strange = [
         f"{name} is a link" if path.is_symlink() else f"{name} does not belong in a release"
         for path, name in zip(paths, names, strict=True)
-        if path.is_symlink() or not path.is_file() or not _ALLOWED.fullmatch(name)
+        if path.is_symlink() or not path.is_file() or not _allowed(name)
     ]
     plain = [(path, name) for path, name in zip(paths, names, strict=True) if path.is_file() and not path.is_symlink()]
     pickled = [fault for path, name in plain if (fault := _pickled(path, name))]
@@ -150,6 +158,6 @@ def _kind(path: Path, name: str) -> str | None:
         return f"{name} is not {'JSON' if path.suffix == '.json' else 'text'}"
     if path.suffix == ".html" and (fault := page_fault(text)):
         return f"{name} {fault}"
-    if not name.startswith("model/tokenizer/") and _BLOB.search(text):
+    if "model/tokenizer/" not in name and _BLOB.search(text):
         return f"{name} holds encoded data"
     return None

@@ -36,6 +36,10 @@ _WEIGHTS = "model.safetensors"  # of a network that `pd reid` wrote
 
 def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
+    if "formal" in settings.audit.arms and settings.formal is None:
+        raise UserError(
+            "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
+        )
     refuse_own_networks(settings.audit.attackers, run.reid)
     real = PrivateDataset.open(run.dataset)
     prompts = prompts_of(real, settings)
@@ -106,7 +110,7 @@ def _kept(run: Run) -> npt.NDArray[np.bool_]:
 
 def _model(run: Run, arm: str) -> Path:
     """An arm's diffusers folder."""
-    return {"teacher": run.teacher, "filtered": run.model}.get(arm) or run.arm(arm)
+    return {"teacher": run.teacher, "filtered": run.model, "formal": run.formal / "model"}.get(arm) or run.arm(arm)
 
 
 def mapper(context: Context) -> Mapper:

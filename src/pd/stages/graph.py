@@ -58,6 +58,7 @@ class Stage:
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
         source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
+        asked: whether settings ask for it. A stage that they do not ask for is as if there were none.
     """
 
     name: str
@@ -66,6 +67,11 @@ class Stage:
     keys: tuple[str, ...]
     outputs: Callable[[Run, Settings], list[Path]]
     source: Callable[[Settings], str] | None = None
+    asked: Callable[[Settings], bool] = lambda settings: True
+
+    def needs_in(self, settings: Settings) -> tuple[str, ...]:
+        """Those of its needs that the settings ask for."""
+        return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
@@ -142,9 +148,17 @@ STAGES = (
         outputs=lambda run, settings: [run.arm(arm) for arm in settings.audit.trained_arms],
     ),
     Stage(
+        name="formal",
+        doing="training the model with a guarantee, through the privacy ledger",
+        needs=("ingest",),
+        keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
+        outputs=lambda run, settings: [run.formal, run.ledger],
+        asked=lambda settings: settings.formal is not None,
+    ),
+    Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
@@ -175,7 +189,7 @@ STAGES = (
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "formal", "audit", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

@@ -119,6 +119,16 @@ class Run:
         return self.release / "report.html"
 
     @property
+    def formal(self) -> Path:
+        """The released model with a guarantee: diffusers folder, ledger, claim, card, samples."""
+        return self.release / "formal"
+
+    @property
+    def ledger(self) -> Path:
+        """What has been spent of this data set's privacy, and which data set it is. Private."""
+        return self.private / "ledger.json"
+
+    @property
     def sums(self) -> Path:
         """The digests of all other files of the release."""
         return self.release / "SHA256SUMS"
