@@ -1,12 +1,9 @@
 """Faults of storage: disks that fill, shards that rot, folders half written, and an S3 that errs or dawdles."""
 
 import contextlib
-import http.client
-import http.server
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 import ray
 from bucket import BUCKET, s3_server
 from chaos_stream import Result, judged, run, undisturbed
+from faulty_proxy import faulty_proxy
 from PIL import Image
 from stream_world import SETTINGS, SIZE, make, table_of
 
@@ -153,7 +151,7 @@ def _over_s3(root: Path, fault: Callable[[int], str], retry_after: float = 0.0) 
     for at in range(IMAGES):
         pixels = np.random.default_rng(at).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
         Image.fromarray(pixels).save(source / f"{at:02d}.png")
-    with s3_server() as server, _proxy(server.url, fault) as (url, struck):
+    with s3_server() as server, faulty_proxy(server.url, lambda number, _: fault(number)) as (url, struck):
         server.upload(source)
         os.environ.update({**server.environment, "AWS_ENDPOINT_URL": server.url})
 
@@ -193,62 +191,3 @@ def _over_s3(root: Path, fault: Callable[[int], str], retry_after: float = 0.0) 
         "time_lost": round(time.monotonic() - begin - plain, 1),
         "ended": ended if same else f"WRONG after {ended}",
     }
-
-
-@contextlib.contextmanager
-def _proxy(upstream: str, fault: Callable[[int], str]) -> Iterator[tuple[str, list[int]]]:
-    """An HTTP server before the real one, which errs as `fault` of the request's number says; its URL, and how often it did."""
-    host = upstream.removeprefix("http://")
-    count, struck, lock = [0], [0], threading.Lock()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            with lock:
-                count[0] += 1
-                what = fault(count[0])
-                struck[0] += bool(what)
-            if what.startswith("wait"):
-                time.sleep(float(what.split()[1]))
-            if what in ("500", "503"):
-                code = "SlowDown" if what == "503" else "InternalError"
-                body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-                self._answer(
-                    int(what), [("Content-Type", "application/xml")], b"" if self.command == "HEAD" else body, len(body)
-                )
-                return
-            length = int(self.headers.get("Content-Length") or 0)
-            there = http.client.HTTPConnection(host, timeout=60)
-            there.request(self.command, self.path, self.rfile.read(length), dict(self.headers))
-            answer = there.getresponse()
-            body = answer.read()
-            size = len(body) if self.command != "HEAD" else int(answer.headers.get("Content-Length") or 0)
-            kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOPS]
-            self._answer(answer.status, kept, body[: len(body) // 2] if what == "cut" else body, size)
-            if what == "cut":
-                self.close_connection = True
-            there.close()
-
-        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
-
-        def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, length: int) -> None:
-            self.send_response(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", struck
-    finally:
-        server.shutdown()
-
-
-_HOPS = ("content-length", "connection", "transfer-encoding", "server", "date")

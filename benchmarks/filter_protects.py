@@ -169,6 +169,7 @@ def _left_out(settings: Settings) -> dict[str, Any]:
     from pd.dataset.synthetic import SyntheticDataset
     from pd.filters.calibration import find_thresholds, read_measurements
     from pd.filters.decide import decide, scores_of
+    from pd.reid.spaces.space import FEATURES
 
     run = Run(settings.run_dir)
     found: dict[str, Any] = {}
@@ -177,7 +178,7 @@ def _left_out(settings: Settings) -> dict[str, Any]:
     table, images = pa.concat_tables([pq.read_table(file) for file in files]), SyntheticDataset.open(files)
     on = np.ones(len(table), dtype=bool)
     subjects = Subjects(real, settings.audit, settings.seed)
-    for family in settings.filter.families:
+    for family in (name for name in settings.filter.families if name in FEATURES):
         others = tuple(name for name in settings.filter.families if name != family)
         how = settings.filter.model_copy(update={"families": others})
         keep, _ = decide(scores_of(table, ~on, on), how, find_thresholds(measured, settings.reid.calibration, how))
@@ -185,7 +186,7 @@ def _left_out(settings: Settings) -> dict[str, Any]:
         judge.fit(
             subjects.learning.images, subjects.learning.identities, seed=settings.seed, steps=settings.audit.attacker_steps
         )
-        attack = Attack(
+        attack = Attack.by(
             judge,
             subjects.members,
             subjects.strangers,

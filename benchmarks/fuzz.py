@@ -1,6 +1,6 @@
 """Hostile inputs, thousands of them, to everything that reads, and to everything that shows what was read.
 
-    python benchmarks/fuzz.py                   # 13,500 inputs to nine targets, more to the quick ones
+    python benchmarks/fuzz.py                   # 18,500 inputs to twelve targets, more to the quick ones
     python benchmarks/fuzz.py --inputs 100 --targets tar parquet    # their figures replace the stored ones of these targets
     python benchmarks/fuzz.py --last            # print the stored figures without running
 
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))  # hostile/: the same inputs as the tests'
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "dataset")]  # hostile/: the same inputs as the tests'
 from hostile.targets import TARGETS, watched  # noqa: E402
 
 INPUTS = {
@@ -41,6 +41,9 @@ INPUTS = {
     "settings_file": 1200,
     "page": 500,
     "terminal": 1000,
+    "json_lines": 1500,
+    "dicom": 2000,
+    "tar_of_people": 1500,
 }
 MOST_MEMORY = 8 << 30  # bytes of address space, most of which libraries reserve and do not use
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bucket import BUCKET, Server, s3_server
+from bucket import BUCKET, KINDS, Server, s3_server
 from terminal import ALL_ARMS, pd
 
 from pd.config.mirrored import mirrored
@@ -29,10 +29,10 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "smoke"
 
 
-@pytest.fixture(scope="session")
-def s3() -> Iterator[Server]:
-    """A server with a bucket, for tests that keep to places of their own in it."""
-    with s3_server() as running:
+@pytest.fixture(scope="session", params=KINDS)
+def s3(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server with a bucket, for tests that keep to places of their own in it; one of each kind."""
+    with s3_server(request.param) as running:
         yield running
 
 

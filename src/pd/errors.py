@@ -36,6 +36,12 @@ class LeakError(UserError):
     exit_code = 3
 
 
+class UndecidedError(UserError):
+    """An audit that can neither show a leak nor rule it out. `pd audit --fail-above` exits with code 4."""
+
+    exit_code = 4
+
+
 def _rebuild(kind: type[UserError], what: str, where: str | None, fix: str | None) -> UserError:
     return kind(what, where=where, fix=fix)
 

@@ -19,17 +19,20 @@ from pd.config import Settings, digest_of, flatten
 from pd.config.mirrored import as_written, is_mirrored
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
+from pd.engine.waiting import give_up_after
 from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
+from pd.release.formats.dicom import require_highdicom
 from pd.stages.base import Context
 from pd.stages.bucket import EVENTS, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
+from pd.stages.purge import Part, purge, purgeable, purged
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
 from pd.store.lease import lease
 from pd.store.lineage import Record, read_record, why_stale
-from pd.store.mirror import bytes_of, push, remove
+from pd.store.mirror import bytes_of, pull, push, remove
 from pd.store.run import Run
 
 if TYPE_CHECKING:
@@ -58,8 +61,10 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     Raises:
         UserError: bad input, a stage's needs are missing (with `only`), or another `pd` works in this run's folder.
     """
+    give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
-    wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
+    _refuse_purged(run)
+    wanted = [BY_NAME[name] for name in only] if only else [stage for stage in STAGES if stage.asked(settings)]
     context = Context(settings, run, reporter)
     fetch_state(run)
     _refuse_other_data(settings, run)
@@ -70,6 +75,8 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _name_stale_needs(wanted, settings, reporter)
         try:
             _refuse_models(wanted, settings, run)
+            if "dicom" in settings.release.formats:
+                require_highdicom()
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
@@ -89,7 +96,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
     """
     run = Run(settings.run_dir)
     fetch_state(run)
-    _refuse_missing_needs(SWEEP, run)
+    _refuse_missing_needs(SWEEP, run, settings)
     _refuse_other_data(settings, run)
     with lock(run) as ours, traceback_kept(run.work / TRACEBACK):
         _name_stale_needs([SWEEP], settings, reporter)
@@ -101,11 +108,48 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
         return result
 
 
+def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Part]], bool]) -> list[Part]:
+    """Remove what a finished release no longer needs.
+
+    Args:
+        settings: of the run.
+        keep: parts that stay.
+        agreed: is shown what goes, and says whether it may.
+
+    Returns:
+        What went; nothing where it was not agreed to.
+
+    Raises:
+        UserError: the run is not finished, or nothing is left to remove.
+    """
+    run = Run(settings.run_dir)
+    if not purged(run) and (undone := [state.name for state in states(settings) if state.state != "done"]):
+        raise UserError(f"`{undone[0]}` is not done", where=str(run.root), fix="finish it first: `pd run`")
+    with lock(run):
+        parts = purgeable(run, keep)
+        if not any(part.bytes for part in parts):
+            raise UserError("nothing is left to remove", where=str(run.root))
+        if not agreed(parts):
+            return []
+        purge(run, parts)
+    return parts
+
+
+def _refuse_purged(run: Run) -> None:
+    pull(run.purged)
+    if gone := purged(run):
+        raise UserError(
+            f"this run was purged of {', '.join(gone)}: its release stands as it is",
+            where=str(run.root),
+            fix=f"give the run another name, or remove {run.purged} to make it anew",
+        )
+
+
 def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Reporter) -> None:
     """One stage at a time uses what is there: say so where the settings ask for something else."""
     stale = {state.name: state.why for state in states(settings) if state.state == "stale"}
     names = {stage.name for stage in wanted}
-    for need in dict.fromkeys(need for stage in wanted for need in stage.needs):
+    for need in dict.fromkeys(need for stage in wanted for need in stage.needs_in(settings)):
         if need in stale and need not in names:
             reporter.say(f"  `{need}` is used as it is ({stale[need]}); `pd {need}` or `pd run` makes it again")
 
@@ -119,8 +163,8 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
     if record is None:
         return
     now = _settings_of(BY_NAME["ingest"], settings)
-    for key in ("data.reader", "data.path"):
-        if record.settings.get(key) != now[key]:
+    for key in ("data.reader", "data.preset", "data.path"):
+        if record.settings.get(key) != now.get(key):
             raise UserError(
                 f"this folder holds a run of other images ({key} was {record.settings.get(key)}, now {now[key]})",
                 where=str(run.root),
@@ -166,10 +210,10 @@ def states(settings: Settings) -> list[StageState]:
     fetch_state(run)
     shown = []
     stale: set[str] = set()
-    for stage in STAGES:
+    for stage in (stage for stage in STAGES if stage.asked(settings)):
         record = read_record(run.record(stage.name))
         why = _why_run(stage, record, run, settings)
-        behind = [need for need in stage.needs if need in stale]
+        behind = [need for need in stage.needs_in(settings) if need in stale]
         if why is None and behind:
             why = f"`{behind[0]}` must run first"
         if why:
@@ -200,7 +244,7 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
     run, settings, say = context.run, context.settings, context.reporter.say
     for path in stage.outputs(run, settings):
         sweep(path)
-    _refuse_missing_needs(stage, run)
+    _refuse_missing_needs(stage, run, settings)
     keys, inputs = _settings_of(stage, settings), _inputs_of(stage, run, settings)
     record = read_record(run.record(stage.name))
     why = why_stale(record, keys, inputs, run.root)
@@ -241,8 +285,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _refuse_missing_needs(stage: Stage, run: Run) -> None:
-    for need in stage.needs:
+def _refuse_missing_needs(stage: Stage, run: Run, settings: Settings) -> None:
+    for need in stage.needs_in(settings):
         if read_record(run.record(need)) is None:
             raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
 
@@ -268,7 +312,7 @@ def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
 
 def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
     inputs = {}
-    for need in stage.needs:
+    for need in stage.needs_in(settings):
         record = read_record(run.record(need))
         inputs[need] = digest_of(record.outputs) if record else "missing"
     if stage.source and (source := stage.source(settings)):

@@ -26,6 +26,7 @@ from pd.events import event
 Progress = Callable[[int, int, Mapping[str, object]], None]
 """Called as progress(done, total, info); info holds a few figures worth watching, never captions or pixels."""
 
+_LATEST: "list[Reporter]" = []  # the command's, if it has one
 LINE_EVERY = 10.0  # seconds between plain lines
 
 
@@ -46,11 +47,17 @@ def shown(text: str) -> str:
     return escape("\n".join(map(printable, text.split("\n"))))
 
 
+def notice(text: str) -> None:
+    """One line for whoever waits, from where no reporter is at hand; above the bar, where there is one."""
+    (_LATEST[-1] if _LATEST else Reporter()).say(f"  {text}")
+
+
 class Reporter:
     """Shows what is going on. One per command."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False)
+        _LATEST[:] = [self]
 
     def say(self, text: str) -> None:
         """Print one line; markup and control characters in it are shown, not obeyed."""

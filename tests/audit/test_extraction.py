@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from pd.audit.copies import copies_attack
 from pd.audit.disclosure import extraction
 from pd.audit.extraction import Extraction, extract, least
 from pd.audit.subjects import Subjects
@@ -54,10 +55,11 @@ def test_a_memorised_picture_is_caught(orl: PrivateDataset) -> None:
 
 def test_too_few_samples_of_each_prompt_are_no_all_clear(orl: PrivateDataset) -> None:
     planted = noisy(orl.members().images[5:6], 60)
+    search = copies_attack(orl.members(), orl.holdout_half("audit", SEED), bootstrap=200, seed=1)(planted)
     for each, blind in ((60, False), (3, False), (2, True)):
         prompts = [f"{i // each}" for i in range(60)]
         samples = SyntheticDataset(list(map(str, range(60))), planted, prompts, {})
-        figures = extraction(Subjects(orl, AuditSettings(bootstrap=200), SEED), samples)
+        figures = extraction(Subjects(orl, AuditSettings(bootstrap=200), SEED), samples, search)
         assert ("excess" in figures, "why" in figures) == (not blind, blind)
         assert figures["copies"]["excess"]["value"] > 0.9
         if not blind:

@@ -1,43 +1,54 @@
-"""cluster/slurm.sh with commands of Slurm and Ray that only act: a node that does not start ends the job, and says so."""
+"""cluster/slurm.sh with commands of Slurm and Ray that only act: a node that does not start ends the job, and says so.
+
+With a Slurm that is one: `test_slurm_for_real.py`.
+"""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from terminal import ROOT
 
+from pd.engine.submit import COMMANDS
+
 ACTORS = {
     "scontrol": "echo first; echo second",
     "srun": """case "$*" in
-*hostname*) echo 127.0.0.1 ;;
-*--head*) eval "$HEAD" ;;
-*) eval "$OTHERS" ;;
+*"node.sh head"*) eval "$HEAD" ;;
+*"node.sh worker"*) eval "$OTHERS" ;;
 esac""",
     "ray": """for node in $NODES; do echo " 1 node_$node"; done""",
     "pd": """echo "pd $*"; exit 3""",
     "sleep": "exec /bin/sleep 0.05",
 }
-STAYS, ENDS = "exec /bin/sleep 300", "echo no room in /tmp >&2; exit 1"
+STAYS = 'until [ -e "$secrets/over" ]; do /bin/sleep 0.05; done'
+ENDS = "echo no room in /tmp >&2; exit 1"
+SAYS = 'echo "second: no room in /tmp" >"$secrets/second.failed"; exit 1'
 
 
-def slurm(folder: Path, **acts: str) -> subprocess.CompletedProcess[str]:
+def slurm(folder: Path, *words: str, without: str = "", **acts: str) -> subprocess.CompletedProcess[str]:
     """Run the script in an allocation of two nodes."""
     (folder / "bin").mkdir()
+    (folder / "mine.yaml").touch()
     (folder / "cluster").symlink_to(ROOT / "cluster")
     for name, text in ACTORS.items():
+        if name == without:
+            continue
         (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
         (folder / "bin" / name).chmod(0o700)
-    environment = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": str(folder)} | acts
+    beside = "/usr/local/bin:/usr/bin:/bin" if without else os.environ["PATH"]
+    environment = {"PATH": f"{folder / 'bin'}:{beside}", "SLURM_SUBMIT_DIR": str(folder)} | acts
     environment |= {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "first,second"}
-    words = ["bash", str(ROOT / "cluster" / "slurm.sh"), "mine.yaml", "--set", "seed=1"]
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    command = ["bash", str(ROOT / "cluster" / "slurm.sh"), *(words or ("mine.yaml", "--set", "seed=1"))]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_a_run_begins_when_all_nodes_are_there_and_ends_the_job_with_its_code(tmp_path: Path) -> None:
     done = slurm(tmp_path, HEAD=STAYS, OTHERS=STAYS, NODES="a b")
     assert (done.returncode, done.stdout) == (3, "pd run mine.yaml --set seed=1\n"), done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster"}  # the secrets are gone
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster", "mine.yaml"}  # the secrets are gone
 
 
 @pytest.mark.parametrize(
@@ -45,13 +56,40 @@ def test_a_run_begins_when_all_nodes_are_there_and_ends_the_job_with_its_code(tm
     [
         ({"HEAD": STAYS, "OTHERS": ENDS, "NODES": "a"}, "Ray has ended on a node"),
         ({"HEAD": ENDS, "OTHERS": STAYS, "NODES": ""}, "Ray has ended on a node"),
+        ({"HEAD": STAYS, "OTHERS": SAYS, "NODES": "a"}, "Ray did not start on second: no room in /tmp"),
         ({"HEAD": STAYS, "OTHERS": STAYS, "NODES": "a", "PD_RAY_WAIT_S": "1"}, "1 of 2 nodes have joined after 1 s"),
     ],
-    ids=["a worker ends", "the head ends", "a worker hangs"],
+    ids=["a worker ends", "the head ends", "a worker says why", "a worker hangs"],
 )
 def test_a_node_that_does_not_start_ends_the_job(tmp_path: Path, acts: dict[str, str], says: str) -> None:
     done = slurm(tmp_path, **acts)
     assert done.returncode == 1
     assert says in done.stderr
     assert "pd run" not in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster"}
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster", "mine.yaml"}
+
+
+def test_another_command_than_run(tmp_path: Path) -> None:
+    done = slurm(tmp_path, "sweep", "mine.yaml", HEAD=STAYS, OTHERS=STAYS, NODES="a b")
+    assert (done.returncode, done.stdout) == (3, "pd sweep mine.yaml\n"), done.stderr
+    named = re.search(r"^(run \|.*)\) command=", (ROOT / "cluster" / "slurm.sh").read_text(), re.MULTILINE)
+    assert named
+    assert tuple(named[1].split(" | ")) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("words", "without", "says"),
+    [
+        (("mine.yaml",), "pd", "no `pd` on this job's PATH"),
+        (("mien.yaml",), "", "mien.yaml: no such file or folder"),
+        (("sweep", "runs/none"), "", "runs/none: no such file or folder"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_line_before_anything_starts(
+    tmp_path: Path, words: tuple[str, ...], without: str, says: str
+) -> None:
+    done = slurm(tmp_path, *words, without=without, HEAD=STAYS, OTHERS=STAYS, NODES="a b")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster", "mine.yaml"}

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pd.dataset.images import Pixels, encode_png
-from pd.dataset.parquet_images import ParquetImages, rows_of
+from pd.dataset.parquet_images import ParquetImages, blocks, held_bytes, rows_of
 from pd.dataset.schema import IMAGE
 from pd.errors import UserError
 
@@ -62,3 +62,24 @@ def test_images_of_another_size_are_refused_when_they_are_read(tmp_path: Path, i
 def test_no_images(tmp_path: Path, images: Pixels) -> None:
     nothing = ParquetImages.open(write(tmp_path, images, (0,)))
     assert nothing.shape == nothing[:].shape == (0, 0, 0, 1)
+
+
+def test_rows_by_index_and_by_mask(tmp_path: Path, images: Pixels) -> None:
+    lazy = ParquetImages.open(write(tmp_path, images, (5, 12)))
+    rows, mask = np.array([16, 3, 3, 0]), np.arange(17) % 3 == 0
+    assert np.array_equal(lazy[rows], images[rows])
+    assert np.array_equal(lazy[mask], images[mask])
+
+
+def test_blocks_cover_everything_in_order(tmp_path: Path, images: Pixels) -> None:
+    lazy = ParquetImages.open(write(tmp_path, images, (8, 9)))
+    each = images[0].nbytes
+    assert held_bytes(lazy) == images.nbytes
+    for most, sizes in ((1, [1] * 17), (5 * each, [4, 4, 4, 4, 1]), (300 * each, [17]), (10**9, [17])):
+        for held in (lazy, images):
+            found = list(blocks(held, most))
+            assert [len(block) for _, block in found] == sizes
+            assert np.array_equal(np.concatenate([block for _, block in found]), images)
+            assert all(np.array_equal(images[rows], block) for rows, block in found)
+    many = np.zeros((1000, 2, 2, 1), np.uint8)
+    assert [len(block) for _, block in blocks(many, 4 * 700)] == [512, 488]

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pd.dataset.images import encode_png
+from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE
 from pd.errors import UserError
@@ -96,3 +97,15 @@ def test_a_mask_must_fit(tmp_path):
 def test_nothing_there(tmp_path):
     with pytest.raises(UserError, match="pd ingest"):
         PrivateDataset.read(tmp_path)
+
+
+def test_many_pixels_stay_in_their_files(tmp_path, monkeypatch):
+    held = write(tmp_path)
+    assert isinstance(PrivateDataset.open(tmp_path).images, np.ndarray)
+    monkeypatch.setattr("pd.dataset.private.BLOCK_BYTES", 16 * 16 - 1)
+    data = PrivateDataset.open(tmp_path)
+    assert isinstance(data.images, ParquetImages)
+    for part, whole in ((data.members(), held.members()), (data.holdout_half("audit", 1), held.holdout_half("audit", 1))):
+        assert isinstance(part.images, ParquetImages)
+        assert part.ids == whole.ids
+        assert np.array_equal(part.images[:], whole.images)

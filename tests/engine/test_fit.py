@@ -18,11 +18,15 @@ SETTINGS = TrainingSettings(steps=12, learning_rate=0.02, checkpoint_every=5)
 @pytest.fixture(scope="module", autouse=True)
 def ray_of_this_file():
     import ray
+    import small_tasks
+    from ray import cloudpickle
 
     from pd.engine.runtime import connect
 
+    cloudpickle.register_pickle_by_value(small_tasks)  # Ray's workers do not look for modules where pytest does
     connect()
     yield
+    cloudpickle.unregister_pickle_by_value(small_tasks)
     ray.shutdown()
 
 

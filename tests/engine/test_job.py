@@ -9,6 +9,7 @@ from terminal import ROOT
 
 from pd.cli.app import settings_of_run
 from pd.config import Settings, parse_settings
+from pd.config.mirrored import PLAIN_UPLOADS
 from pd.engine.dashboard import FILE, note_dashboard
 from pd.engine.job import given_environment, lift_thread_limit, search_path, settle, submission_id
 from pd.engine.runtime import _runtime_env
@@ -86,8 +87,12 @@ def test_workers_of_a_job_find_submitted_code_where_they_start(job: Path, monkey
 
     package = Path(pd.__file__).resolve().parents[1]
     monkeypatch.chdir(package.parent)
+    for name, value in PLAIN_UPLOADS.items():  # as `connect` has set them
+        monkeypatch.setenv(name, value)
     assert search_path() == [package.name]
-    assert _runtime_env() == {"env_vars": {"PYTHONPATH": package.name}}  # the other one was given by who submitted
+    assert _runtime_env() == {
+        "env_vars": {"PYTHONPATH": package.name, **PLAIN_UPLOADS}
+    }  # the other one was given by who submitted
     monkeypatch.chdir(job)
     assert search_path() == []  # installed: nothing to say
 

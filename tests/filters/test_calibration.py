@@ -6,7 +6,7 @@ import pytest
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.errors import UserError
 from pd.filters.calibration import find_thresholds, measure, read_measurements, unkept, write_measurements
-from pd.filters.families import learn_families
+from pd.filters.families import learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.reid.network import build, save_all
 
@@ -16,9 +16,8 @@ def measured(faces, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reid")
     networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4, 5)]
     save_all(networks, folder)
-    families = learn_families(["whitened"], faces, seed=7)
-    build_gallery(networks, faces.members(), folder, families)
-    return measure(networks, folder, faces, 7, families)
+    build_gallery(networks, faces.members(), folder, learn_spaces(["whitened"], faces, seed=7))
+    return measure(folder, faces, seed=7)
 
 
 def test_strangers_are_the_calibration_half(measured):
@@ -71,8 +70,16 @@ def test_measurements_survive_the_disk(measured, tmp_path):
     assert again.verification == measured.verification
     assert again.families.keys() == measured.families.keys() == {"whitened"}
     np.testing.assert_array_equal(again.families["whitened"], measured.families["whitened"])
-    for field in dataclasses.fields(measured)[1:-1]:
+    for field in dataclasses.fields(measured)[1:-2]:
         np.testing.assert_array_equal(getattr(again, field.name), getattr(measured, field.name))
+
+
+def test_pairs_that_are_counted_survive_the_disk(measured, tmp_path):
+    counted = dataclasses.replace(measured, pair_count=np.arange(3 * len(measured.pair_same)).reshape(3, -1))
+    write_measurements(counted, tmp_path)
+    np.testing.assert_array_equal(read_measurements(tmp_path).pair_count, counted.pair_count)
+    assert measured.pair_count is None
+    assert len(find_thresholds(counted, CalibrationSettings(method="probability"), FilterSettings(families=())).further) == 2
 
 
 def test_a_space_that_was_not_measured_cannot_vote(measured):

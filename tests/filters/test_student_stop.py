@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
 from pd.filters.calibration import find_thresholds, measure
-from pd.filters.families import learn_families
+from pd.filters.families import learn_spaces
 from pd.filters.gallery import build_gallery
 from pd.filters.scorer import Scorer
 from pd.filters.student_stop import Look, choose, look, strangers_dropped, would_drop
@@ -29,9 +29,8 @@ def test_the_last_checkpoint_before_the_first_above_strangers_is_taken():
 def test_copies_of_members_would_be_dropped_and_strangers_as_calibrated(faces, tmp_path):
     network = build(ReidSettings(dim=32), seed=3).eval()
     save_all([network], tmp_path)
-    families = learn_families(["whitened"], faces, seed=7)
-    build_gallery([network], faces.members(), tmp_path, families)
-    measured = measure([network], tmp_path, faces, 7, families)
+    build_gallery([network], faces.members(), tmp_path, learn_spaces(["whitened"], faces, seed=7))
+    measured = measure(tmp_path, faces, seed=7)
     settings = FilterSettings(families=("whitened",), near_copy_quantile=0.9)
     thresholds = find_thresholds(measured, CalibrationSettings(quantile=0.8), settings)
     scorer = Scorer(tmp_path, tmp_path)

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import tarfile
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,52 @@ def tar(root: Path, rng: np.random.Generator) -> Path:
         data = sound_tar(data) if rng.integers(3) else data
     (at / "s.tar").write_bytes(data)
     return at
+
+
+def json_lines(root: Path, rng: np.random.Generator) -> Path:
+    """A manifest of JSON lines."""
+    at = _beside(root)
+    lines = []
+    for row in range(PEOPLE):
+        said: dict[str, object] = {"file_name": f"{row}.png", "identity": f"p{row}", word(rng): word(rng)}
+        if rng.integers(3) == 0:
+            said |= {"file_name": word(rng), "identity": [word(rng), 7, None, 1.5, True, [1], {}][rng.integers(7)]}
+        if rng.integers(3) == 0:
+            said["more"] = [NUMBERS[rng.integers(len(NUMBERS))], float("nan"), [word(rng)], {"a": {}}][rng.integers(4)]
+        lines.append(json.dumps(said, ensure_ascii=bool(rng.integers(2))))
+    data = "\n".join(lines).encode(errors="surrogatepass")
+    (at / "m.jsonl").write_bytes(mutated(data, rng) if rng.integers(2) else data)
+    return at / "m.jsonl"
+
+
+def dicom(root: Path, rng: np.random.Generator) -> Path:
+    """A folder of DICOM files: sound ones, and pydicom's own and made ones with a change."""
+    at = root / "set"
+    at.mkdir()
+    for row in range(PEOPLE - 1):
+        (at / f"{row}.dcm").write_bytes(_sound_dicom(row))
+    names = _dicom_names()
+    data = (_sound_dicom(99) if rng.integers(3) == 0 else names[rng.integers(len(names))].read_bytes())[: 1 << 20]
+    cut = int(rng.integers(512, 4096))  # the header, where most goes wrong, or the pixels
+    changed = mutated(data[:cut], rng) + data[cut:] if rng.integers(3) else data[:cut] + mutated(data[cut:], rng)
+    (at / "hostile.dcm").write_bytes(changed)
+    (at / "link.dcm").symlink_to(root / "secret.png")
+    return at
+
+
+@lru_cache(maxsize=64)
+def _sound_dicom(row: int) -> bytes:
+    from dicom_makers import encoded, made
+
+    return encoded(made(np.random.default_rng(row).integers(0, 4096, (16, 16)), PatientID=f"p{row}"))
+
+
+@lru_cache(maxsize=1)
+def _dicom_names() -> list[Path]:
+    import pydicom.data
+
+    folder = Path(pydicom.data.__file__).parent / "test_files"
+    return sorted(path for path in folder.glob("*.dcm") if path.stat().st_size < 1 << 18)
 
 
 def _beside(root: Path) -> Path:

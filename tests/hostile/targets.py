@@ -66,6 +66,21 @@ def manifest_parquet(root: Path, rng: np.random.Generator) -> str:
     return _ingested(root, inputs.manifest_parquet(root, rng), "manifest")
 
 
+def json_lines(root: Path, rng: np.random.Generator) -> str:
+    return _ingested(root, inputs.json_lines(root, rng), "manifest")
+
+
+def dicom(root: Path, rng: np.random.Generator) -> str:
+    with quiet():
+        return _ingested(root, inputs.dicom(root, rng), "dicom")
+
+
+def tar_of_people(root: Path, rng: np.random.Generator) -> str:
+    """A hostile shard as private input."""
+    settings = {"preset": "webdataset", "identity_from": "^(.*)$"}
+    return _ingested(root, inputs.tar(root, rng), "folder", **settings)
+
+
 def parquet(root: Path, rng: np.random.Generator) -> str:
     return _examined(inputs.parquet(root, rng))
 
@@ -169,9 +184,9 @@ def terminal(root: Path, rng: np.random.Generator) -> str:
     return "read"
 
 
-TARGETS: dict[str, Callable[[Path, np.random.Generator], str]] = {
-    each.__name__: each for each in (image, folder, manifest_csv, manifest_parquet, parquet, tar, settings_file, page, terminal)
-}
+_ALL = (image, folder, manifest_csv, manifest_parquet, parquet, tar, settings_file, page, terminal)
+_ALL += (json_lines, dicom, tar_of_people)
+TARGETS: dict[str, Callable[[Path, np.random.Generator], str]] = {each.__name__: each for each in _ALL}
 
 
 @contextmanager
@@ -188,8 +203,9 @@ def watched(root: Path) -> Iterator[Path]:
     _holds((inner / "secret.png").read_bytes() == inputs.picture(SECRET), "a file outside was altered")
 
 
-def _ingested(root: Path, source: Path, reader: str) -> str:
-    settings = DataSettings(reader=reader, path=source, size=16, on_bad_image="skip", max_pixels=10_000)
+def _ingested(root: Path, source: Path, reader: str, **more: str) -> str:
+    pixels = 300_000 if reader == "dicom" else 10_000
+    settings = DataSettings(reader=reader, path=source, size=16, on_bad_image="skip", max_pixels=pixels, **more)
     before = _listing(source if source.is_dir() else source.parent)
     try:
         fingerprint(settings)

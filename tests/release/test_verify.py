@@ -22,6 +22,7 @@ from pd.errors import UserError
 from pd.release import lineage as weight_lineage
 from pd.release.labels import NAME as LABELS
 from pd.release.rare_words import NAME as WORDS
+from pd.release.sums import WHOLE, write_sums
 from pd.release.verify import BYTES, CAPTIONS, NAMES, PIXELS, REID, verify
 from pd.report.public import public_audit
 
@@ -96,16 +97,17 @@ def replant(release, image, place=5, prompt=None):
 
 
 def test_a_clean_release_passes(release, dataset, margin):
+    write_sums(release)
     report = verify(release, dataset, margin=margin, bundled=())
     assert report.ok, report.failed
     assert not report.skipped
-    assert len(report.checks) == 14
+    assert len(report.checks) == 16
 
 
 def test_what_was_not_given_is_not_called_checked(release):
     report = verify(release, bundled=())
     assert report.ok, report.failed
-    assert {each.name for each in report.skipped} == {BYTES, PIXELS, REID, CAPTIONS, NAMES, LABELS, WORDS}
+    assert {each.name for each in report.skipped} == {WHOLE, BYTES, PIXELS, REID, CAPTIONS, NAMES, LABELS, WORDS}
 
 
 def test_an_empty_folder_does_not_pass(tmp_path):

@@ -2,82 +2,109 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_people import QUICK, manifest_of, small_people
+from small_people import QUICK, small_people
 
 from pd.cli.audits import audit
 from pd.errors import LeakError, UserError
-from pd.stages.limits import check_limits, parse_limits
+from pd.report.gate import against, would_tell
+from pd.stages.limits import Gate, judge_limits, parse_limits
+
+Json = dict[str, Any]
 
 
-def arm(excess: float, detectable: float | None = 0.01, like_holdout: float = 0.05) -> dict[str, Any]:
-    power = {"blind": detectable is None, "words": "This audit could not have seen a leak.", "detectable": detectable}
-    estimate = {"value": excess, "low": excess - 0.01, "high": excess + 0.01}
-    nothing = {"value": 0.0, "high": 0.0}
+def figure(value: float, half: float = 0.01, n: int = 600) -> Json:
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
+
+
+def arm(excess: float, half: float = 0.01, *, blind: bool = False, like_holdout: float = 0.05, **reid: Any) -> Json:
+    power = {"blind": blind, "words": "This audit could not have found a leak." if blind else "It would have found copies."}
+    nothing = figure(0.0)
     return {
         "reid": {
-            "excess": estimate,
+            "excess": figure(excess, half),
+            "main": figure(0.05),
+            "control": figure(0.05),
+            "toward_holdout": figure(-excess, half),
             "power": power,
             "by_attacker": {"thumbnails": {"like_holdout": {"value": like_holdout}}},
+            **reid,
         },
         "extraction": {"excess": nothing, "copies": {"excess": nothing}},
-        "attributes": {"hidden_half": {"advantage": {"value": 0.0}}},
+        "attributes": {"hidden_half": {"advantage": nothing}},
     }
 
 
-def test_a_figure_above_its_limit_is_a_leak() -> None:
-    with pytest.raises(LeakError, match=r"excess is 0\.0300, above 0\.02") as caught:
-        check_limits(arm(0.03), parse_limits(["excess=0.02"]))
-    assert caught.value.exit_code == 3
-    with pytest.raises(LeakError, match="excess_high"):
-        check_limits(arm(0.015), parse_limits(["excess=0.02", "excess_high=0.02"]))
-    assert check_limits(arm(0.015), parse_limits(["excess=0.02", "extraction=0"])) == []
+def outcome(found: Json, *limits: str, split_drawn: bool = False) -> str:
+    return judge_limits(found, parse_limits(limits), split_drawn=split_drawn).outcome
 
 
-def test_passing_says_when_it_means_little() -> None:
-    assert "less than this audit finds" in check_limits(arm(0.0, 0.1), {"excess": 0.02})[0]
-    with pytest.raises(UserError, match="could not have seen") as caught:
-        check_limits(arm(0.0, None), {"excess": 0.02})
-    assert caught.value.exit_code == 2
+def test_an_interval_above_a_limit_is_a_leak_below_it_clear_and_around_it_neither() -> None:
+    assert [against(figure(value), 0.03) for value in (0.05, 0.025, 0.01)] == ["leak", "cannot tell", "clear"]
+    assert outcome(arm(0.05), "excess=0.03") == "leak"
+    assert outcome(arm(0.025), "excess=0.03") == "cannot tell"
+    assert outcome(arm(0.01), "excess=0.03") == "clear"
+    assert outcome(arm(0.01), "excess=0.03", "copies=0.005") == "cannot tell"  # the worst of all limits
+    assert outcome(arm(0.05)) == "clear"  # nothing was asked
 
 
-def test_samples_of_the_strangers_are_told_of_and_mean_nothing_where_lots_were_drawn() -> None:
+@pytest.mark.parametrize(("kind", "code"), [("leak", 3), ("cannot tell", 4)])
+def test_exit_codes(kind: Any, code: int) -> None:
+    with pytest.raises(UserError) as caught:
+        Gate(kind, []).check()
+    assert caught.value.exit_code == code
+    Gate("clear", []).check()
+
+
+def test_a_lower_end_asks_only_that_no_leak_is_shown() -> None:
+    assert outcome(arm(0.025), "excess_low=0.03") == "clear"
+    assert outcome(arm(0.05), "excess_low=0.03") == "leak"
+    assert outcome(arm(0.025), "excess_high=0.03") == "cannot tell"
+
+
+def test_what_would_tell_is_said() -> None:
+    lines = judge_limits(arm(0.025), parse_limits(["excess=0.03"])).lines
+    assert "cannot tell" in lines[1]
+    assert "would tell, if the figure stays the same" in lines[1]
+    # Half an interval of 0.02 must become the gap of 0.01: four times as many of all.
+    assert "4.0 times as many people" in would_tell(figure(0.02, 0.02), 0.03)
+    assert "no audit of a sensible size" in would_tell(figure(0.0299, 0.02), 0.03)
+    # Rates of 0.05 among 600 samples: half an interval of 0.0247 by the samples alone, which four times as many halve.
+    alone = 1.96 * (2 * 0.05 * 0.95 / 600) ** 0.5
+    assert "About 2,4" in would_tell(figure(0.03 - alone / 2, alone), 0.03, arm(0))
+
+
+def test_samples_that_know_the_holdout_people_are_a_leak_of_these() -> None:
+    swapped = arm(-0.22)
+    assert outcome(swapped, "excess=0.03") == "leak"
+    assert "know the hold-out people" in judge_limits(swapped, {}).lines[0]
+    assert outcome(swapped, "excess=0.03", split_drawn=True) == "cannot tell"
+
+
+def test_samples_that_look_like_strangers_and_members_alike_are_not_cleared() -> None:
     copied = arm(0.0, like_holdout=0.97)
-    assert "97 % of the samples look like hold-out people" in check_limits(copied, {"excess": 0.02})[0]
-    with pytest.raises(UserError, match="look like hold-out people"):
-        check_limits(copied, {"excess": 0.02}, split_drawn=True)
-    assert check_limits(arm(0.0), {"excess": 0.02}, split_drawn=True) == []
+    assert outcome(copied, "excess=0.03") == "cannot tell"
+    assert "97 % of the samples look like hold-out people" in judge_limits(copied, {}).lines[0]
+    assert "`split` column" in judge_limits(copied, {}, split_drawn=True).lines[0]
 
 
-@pytest.mark.parametrize("limit", ["excess=0.02", "copies=0.02", "copies_high=0.1", "extraction=0", "hidden_half=0"])
-def test_no_limit_is_kept_where_members_and_strangers_cancel_or_the_audit_is_blind(limit: str) -> None:
-    with pytest.raises(UserError, match="look like hold-out people"):
-        check_limits(arm(0.0, None, like_holdout=0.97), parse_limits([limit]), split_drawn=True)
-    with pytest.raises(UserError, match="could not have seen"):
-        check_limits(arm(0.0, None), parse_limits([limit]))
+def test_samples_unlike_anything_and_blind_audits_cannot_tell() -> None:
+    assert outcome(arm(0.0, says_nothing="The samples are like nobody."), "excess=0.03") == "cannot tell"
+    assert outcome(arm(0.05, says_nothing="The samples are like nobody."), "excess=0.03") == "leak"
+    assert outcome(arm(0.0, blind=True), "hidden_half=0.03") == "cannot tell"
 
 
-def test_a_limit_on_the_lower_end_asks_for_a_leak_that_is_found_whatever_its_size() -> None:
-    assert check_limits(arm(0.005, 0.1), {"excess_low": 0.0}) == []
-    assert check_limits(arm(0.005, 0.1), {"excess_high": 0.02}) != []
-
-
-def test_members_were_drawn_by_lot_wherever_nobody_named_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A manifest may lack the column `split`, as a folder does; then, too, samples that look like strangers pass no limit."""
-    monkeypatch.setattr("pd.stages.limits._MOST", 0.1)
+def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     people = small_people(tmp_path / "people")
-    named = manifest_of(small_people(tmp_path / "named"), ",split", ",member")
-    head, *rows = named.read_text().splitlines()
-    named.write_text("\n".join([head, *(row.replace(",member", ",holdout") if "p0" in row else row for row in rows)]))
-    for real in (people, manifest_of(people)):
-        with pytest.raises(UserError, match="look like hold-out people"):
-            audit(None, real, str(people), None, ["excess=1"], list(QUICK))
-    audit(None, named, str(people), None, ["excess=1"], list(QUICK))
+    with pytest.raises(LeakError):  # half of the samples are members' pictures
+        audit(None, str(people), str(people), None, ["excess=0.03"], list(QUICK))
+    assert capsys.readouterr().out.startswith("Verdict: leak.")
 
 
 def test_what_was_not_measured_keeps_no_limit() -> None:
     unmeasured = arm(0.0) | {"extraction": {"why": "too few samples of each prompt"}}
-    with pytest.raises(UserError, match="extraction was not measured: too few samples of each prompt"):
-        check_limits(unmeasured, {"extraction": 0.02})
+    with pytest.raises(UserError, match="extraction was not measured: too few samples of each prompt") as caught:
+        judge_limits(unmeasured, {"extraction": 0.02})
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])

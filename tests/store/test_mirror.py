@@ -167,6 +167,8 @@ def test_a_commit_names_nothing_outside(machine, s3):
 
 def test_an_object_whose_name_climbs_out_is_not_fetched(machine, s3, tmp_path):
     """S3 takes `../x` for a name like any other."""
+    if s3.kind != "moto":
+        pytest.skip("MinIO takes no such name")
     root = machine("a")
     place, _ = place_of(root)
     write(root / "release", {"model": b"m"})

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attackers.base import Attacker, Embedded, nearest, similarity
+from pd.audit.attackers.base import Attacker, Embedded, embedded, similarity
 from pd.audit.circles import Circles
 from pd.audit.estimate import number
-from pd.audit.nearest import Similarity
-from pd.audit.planted import jittered
-from pd.audit.reidentification import Comparison, Reidentification, excess
-from pd.dataset.images import Pixels
+from pd.audit.nearest import Nearest, Similarity
+from pd.audit.power import Power, power
+from pd.audit.recognition import COPIES, HARDLY, Recognised, recognition
+from pd.audit.reidentification import Comparison, Reidentification, excess, first_held_back
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.reid.spaces.whitening import Rows
 
@@ -24,7 +26,7 @@ class Attacked:
     Attributes:
         found: excess re-identification.
         compared: what that was computed from.
-        rows: (N, d) float32, the attacker's unit rows of the images.
+        rows: (N, d) float32, the attacker's unit rows of the images; (N, 0) of an attacker that has none.
     """
 
     found: Reidentification
@@ -32,24 +34,58 @@ class Attacked:
     rows: Rows
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """N images as an attacker sees them.
+
+    Attributes:
+        rows: (N, d) float32.
+        to_members: gives the similarities of a slice of them to all member images, (n, M), as an array of its own.
+        to_strangers: the same to the hold-out images, (n, H).
+    """
+
+    rows: Rows
+    to_members: Callable[[slice], Similarity]
+    to_strangers: Callable[[slice], Similarity]
+
+
 class Attack:
     """An attacker with the galleries it compares with.
 
     Args:
-        attacker: fitted already, on people who are in neither gallery.
+        look: compares images with both galleries.
         members: the member gallery.
         strangers: images of hold-out people, at once strangers and control gallery.
         alpha: stranger rate.
         bootstrap: resamples behind each interval.
-        seed: of the circles and the resampling.
-
-    Attributes:
-        members: the member gallery, embedded.
-        strangers: the hold-out gallery, embedded.
+        seed: of the circles, the resampling and what is planted.
+        galleries: both, embedded; None of an attacker that has no rows.
     """
 
     def __init__(
         self,
+        look: Callable[[Images], Looked],
+        members: PrivateDataset,
+        strangers: PrivateDataset,
+        *,
+        alpha: float,
+        bootstrap: int,
+        seed: int,
+        galleries: tuple[Embedded, Embedded] | None = None,
+    ) -> None:
+        self._look, self._images = look, members.images
+        self._embedded = galleries
+        self._member, self._stranger = number(members.identities), number(strangers.identities)
+        self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
+        self._power: dict[tuple[int, int], dict[str, Power]] = {}
+        self._circles = Circles.of(self._stranger, seed)
+        self._seen = look(strangers.images)
+        self._stranger_to_member = self._nearest(self._seen, len(self._stranger)).score
+        self._stranger_to_others = self._circles.strangers(self._seen.to_strangers)
+
+    @classmethod
+    def by(
+        cls,
         attacker: Attacker,
         members: PrivateDataset,
         strangers: PrivateDataset,
@@ -57,34 +93,38 @@ class Attack:
         alpha: float,
         bootstrap: int,
         seed: int,
-    ) -> None:
-        self._attacker, self._images = attacker, members.images
-        self.members = Embedded.of(attacker, members.images)
-        self.strangers = Embedded.of(attacker, strangers.images)
-        self._member, self._stranger = number(members.identities), number(strangers.identities)
-        self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
-        self._circles = Circles.of(self._stranger, seed)
-        self._stranger_to_member = nearest(self.strangers.rows, self.members).score
-        self._stranger_to_others = self._circles.strangers(self._to_strangers(self.strangers.rows))
+    ) -> "Attack":
+        """By an attacker that is fitted already, on people who are in neither gallery."""
+        ours, theirs = Embedded.of(attacker, members.images), Embedded.of(attacker, strangers.images)
 
-    def member_pictures(self) -> npt.NDArray[np.float32]:
-        """(L,) similarity of pictures of members to the gallery: each member image without itself, of people who have several.
+        def look(images: Images) -> Looked:
+            rows = embedded(attacker, images)
+            return Looked(rows, lambda part: similarity(rows[part], ours), lambda part: similarity(rows[part], theirs))
 
-        Where nobody has, copies of the images, as a generator that remembers would make them: moved, toned, blurred, noisy.
-        """
-        several = np.bincount(self._member)[self._member] > 1
-        if several.any():
-            image = np.arange(len(self._member))
-            return nearest(self.members.rows, self.members, (image, image)).score[several]
-        copies = jittered(self._images, 1, "rgb" if self._images.shape[3] == 3 else "grey", self._seed)
-        return nearest(self._attacker.embed(copies), self.members).score
+        return cls(look, members, strangers, alpha=alpha, bootstrap=bootstrap, seed=seed, galleries=(ours, theirs))
 
-    def __call__(self, images: Pixels) -> Attacked:
+    @property
+    def members(self) -> Embedded:
+        """The member gallery, embedded, of an attacker that embeds."""
+        return self._both[0]
+
+    @property
+    def strangers(self) -> Embedded:
+        """The hold-out gallery, embedded."""
+        return self._both[1]
+
+    @property
+    def _both(self) -> tuple[Embedded, Embedded]:
+        if self._embedded is None:
+            raise RuntimeError("this attacker has no rows")
+        return self._embedded
+
+    def __call__(self, images: Images) -> Attacked:
         """Excess re-identification of (N, H, W, C) uint8."""
-        rows = self._attacker.embed(images)
-        to_holdout, met = self._circles.samples(self._to_strangers(rows), len(rows))
+        seen = self._look(images)
+        to_holdout, met = self._circles.samples(seen.to_strangers, len(images))
         compared = Comparison(
-            nearest(rows, self.members),
+            self._nearest(seen, len(images)),
             to_holdout,
             met,
             self._stranger_to_member,
@@ -92,7 +132,45 @@ class Attack:
             self._member,
             self._stranger,
         )
-        return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, rows)
+        return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, seen.rows)
 
-    def _to_strangers(self, rows: Rows) -> Callable[[slice], Similarity]:
-        return lambda part: similarity(rows[part], self.strangers)
+    def passing(self, images: Images) -> npt.NDArray[np.bool_]:
+        """(N,) which of (N, H, W, C) uint8 pass for a member."""
+        order = np.argsort(-self._stranger_to_member, kind="stable")
+        bar = self._stranger_to_member[order][first_held_back(np.ones((1, len(order))), self._alpha)[0]]
+        passing: npt.NDArray[np.bool_] = self._nearest(self._look(images), len(images)).score > bar
+        return passing
+
+    @cached_property
+    def recognises(self) -> dict[str, Recognised]:
+        """What it recognises of members, by kind of picture: see `pd.audit.recognition`."""
+        return recognition(
+            self._images,
+            self._member,
+            lambda images: self._look(images).to_members,
+            self._seen.to_members,
+            self._stranger,
+            alpha=self._alpha,
+            seed=self._seed,
+        )
+
+    def power(self, samples: int, seed: int) -> dict[str, Power]:
+        """How large a leak it would have seen in so many samples, by kind of picture."""
+        if (samples, seed) not in self._power:
+            self._power[samples, seed] = {
+                kind: power(
+                    found,
+                    self._stranger_to_others,
+                    self._member,
+                    self._stranger,
+                    samples=samples,
+                    alpha=self._alpha,
+                    seed=seed,
+                )
+                for kind, found in self.recognises.items()
+                if kind == COPIES or found.share.value >= HARDLY
+            }
+        return self._power[samples, seed]
+
+    def _nearest(self, seen: Looked, count: int) -> Nearest:
+        return Nearest.in_blocks(seen.to_members, count, len(self._member))

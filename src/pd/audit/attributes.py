@@ -17,13 +17,14 @@ import torch.nn.functional as F
 from pd.audit.attackers.base import Embedded
 from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
 from pd.audit.utility import weighted_auc
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, blocks
 from pd.reid.spaces.whitening import Rows, unit
 
 NEAREST = 10  # samples that vote on a label
 _LEAST_PEOPLE = 2  # with and without a label, on either side
 _SIDE = 16  # pixels of the thumbnails that halves are compared by
 _PAIRS = 1 << 24
+_BYTES = 16 << 20  # of pixels at a time; as float32 they are four times as many
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def guess_label(samples: Rows, label: Floats, pictures: Embedded) -> Floats:
     return np.concatenate(parts)
 
 
-def guess_halves(samples: Pixels, pictures: Pixels) -> Floats:
+def guess_halves(samples: Images, pictures: Images) -> Floats:
     """(P,) correlation of hidden halves with those of the samples whose visible halves fit best; mean of 4 ways to halve.
 
     Args:
@@ -169,11 +170,11 @@ def _disclosure(values: list[float], draws: list[Floats], counts: list[int], peo
     return Disclosure(members, holdout, advantage)
 
 
-def _thumbnails(images: Pixels) -> npt.NDArray[np.float32]:
+def _thumbnails(images: Images) -> npt.NDArray[np.float32]:
     """(N, side, side, C) float32."""
     parts = []
-    for start in range(0, len(images), 4096):
-        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + 4096].transpose(0, 3, 1, 2))).float()
+    for _, block in blocks(images, _BYTES):
+        pixels = torch.from_numpy(np.ascontiguousarray(block.transpose(0, 3, 1, 2))).float()
         small = F.interpolate(pixels, size=(min(_SIDE, pixels.shape[2]), min(_SIDE, pixels.shape[3])), mode="area")
         parts.append(small.permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pd.audit.weights import file_in, fill, read_state
-from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.images import to_tensor
+from pd.dataset.parquet_images import Images
 from pd.errors import UserError
 
 _PREFIX = "open_clip:"
@@ -63,7 +64,7 @@ class Clip:
             rows.append(self._model.encode_image(ready.to(self._device), normalize=True).float().cpu().numpy())
         return np.concatenate(rows)
 
-    def images(self, images: Pixels) -> npt.NDArray[np.float32]:
+    def images(self, images: Images) -> npt.NDArray[np.float32]:
         """(N, d) unit rows of (N, H, W, C) uint8."""
         return np.concatenate([self.tensors(to_tensor(images[at : at + _BATCH])) for at in range(0, len(images), _BATCH)])
 

@@ -37,7 +37,7 @@ def closest(subjects: Subjects, samples: SyntheticDataset, attacker: str, attack
         "attacker": attacker,
         "samples": len(samples),
         "by_attacker": _pictures(samples.ids, members.ids, seen),
-        "by_pixels": _pictures(samples.ids, members.ids, nearest_pictures(samples.images[:], members.images)),
+        "by_pixels": _pictures(samples.ids, members.ids, nearest_pictures(samples.images, members.images)),
         "people": _people(members.identities, members.ids, seen, attacked.found.hits),
     }
 

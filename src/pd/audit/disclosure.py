@@ -9,9 +9,11 @@ from pd.audit.attack import Attack, Attacked
 from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
 from pd.audit.averaged_match import averaged
 from pd.audit.best_match import best_match
+from pd.audit.copies import repeated
 from pd.audit.estimate import CONFIDENCE
 from pd.audit.extraction import extract, too_few
-from pd.audit.reid_figures import independent
+from pd.audit.reid_figures import independent, of_all
+from pd.audit.reidentification import Reidentification
 from pd.audit.subjects import Subjects
 from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
@@ -19,34 +21,47 @@ from pd.seeds import derive
 Json = dict[str, Any]
 
 
-def extraction(subjects: Subjects, samples: SyntheticDataset) -> Json:
-    """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone."""
+def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) -> Json:
+    """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone.
+
+    Args:
+        subjects: the people.
+        samples: of the arm.
+        copied: what the attack that looks for altered copies saw of them.
+    """
     members, strangers = subjects.members, subjects.strangers
+    seed, bootstrap = derive(subjects.seed, "audit", "extraction"), subjects.settings.bootstrap
     found = extract(
-        samples.images[:],
+        samples.images,
         samples.prompts,
         members.images,
         members.identities,
         strangers.images,
         strangers.identities,
-        bootstrap=subjects.settings.bootstrap,
-        seed=derive(subjects.seed, "audit", "extraction"),
+        bootstrap=bootstrap,
+        seed=seed,
     )
     beside = {
-        "copies": found.copies.as_json(),
+        "copies": _together({"by pixels": found.copies.found, "altered": copied.found}, "members"),
         "prompts": found.prompts,
         "samples_per_prompt": len(samples) / found.prompts,
     }
     if why := too_few(samples.prompts):
         return {"why": why, **beside}
+    again = repeated(copied, bootstrap=bootstrap, seed=seed)
+    pictures = len(np.unique(copied.compared.to_member.row[again.hits]))
     return {
-        "extracted": found.extracted.as_json(),
-        "control": found.control.as_json(),
-        "excess": found.excess.as_json(),
-        "images_extracted": found.images,
+        **_together({"cliques": found.found, "altered": again}, "extracted"),
+        "images_extracted": max(found.images, pictures),
         "cliques": found.cliques,
         **beside,
     }
+
+
+def _together(ways: Mapping[str, Reidentification], main: str) -> Json:
+    """The way that finds most, with the excess of both together."""
+    most = max(ways.values(), key=lambda one: one.excess.value)
+    return {main: most.main.as_json(), "control": most.control.as_json(), "excess": of_all(ways).as_json()}
 
 
 def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: Attacked) -> Json:
@@ -74,8 +89,7 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
             skipped[name] = told
         else:
             found[name] = told
-    images = samples.images[:]
-    of_members, of_strangers = ((guess_halves(images, people.images), people.identities) for people, _ in sides)
+    of_members, of_strangers = ((guess_halves(samples.images, people.images), people.identities) for people, _ in sides)
     figures: Json = {
         "by_label": {name: told.as_json() for name, told in found.items()},
         "skipped": skipped,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -59,18 +60,24 @@ def of_people(
         least: the smallest number it can be; the largest is 1.
         confidence: of the interval.
     """
-    from scipy import stats
-
-    widening = students(people, confidence) / stats.norm.ppf((1 + confidence) / 2)
+    widening = students(people, confidence) / _normal(confidence)
     return from_draws(value, np.clip(value + widening * (draws - value), least, 1.0), n, confidence)
 
 
+@lru_cache  # a simulation asks thousands of times, and scipy takes its time
 def students(people: int, confidence: float = CONFIDENCE) -> float:
     """How many of a bootstrap's deviations over so many people half an interval is wide, by Student's t."""
     from scipy import stats
 
     freedom = max(people - 1, 1)
     return float(math.sqrt((freedom + 1) / freedom) * stats.t.ppf((1 + confidence) / 2, freedom))
+
+
+@lru_cache
+def _normal(confidence: float) -> float:
+    from scipy import stats
+
+    return float(stats.norm.ppf((1 + confidence) / 2))
 
 
 def share(hits: npt.NDArray[np.bool_] | Floats, people: Sequence[str] | None = None) -> Estimate:

@@ -10,7 +10,7 @@ many, each may be there once.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,12 @@ from pd.audit.estimate import Estimate, number
 from pd.audit.nearest import Nearest, Similarity, in_blocks
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 
 STRANGERS = 0.01  # share of hold-out pictures that may come so near by chance; none where they are fewer than 100
 _OF_FIVE_HUNDRED = 10  # samples of a clique among 500 of a prompt, as in the paper; of fewer, the same share,
-_LEAST = 3  # but no fewer than these
-_FAR = np.float32(-1e3)  # below every likeness
+LEAST = 3  # but no fewer than these
+FAR = np.float32(-1e3)  # below every likeness
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,17 @@ class Copies:
         members: share that are a member's.
         control: share that are a hold-out person's.
         excess: members less control.
+        found: all of it.
     """
 
     members: Estimate
     control: Estimate
     excess: Estimate
+    found: Reidentification = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, found: Reidentification) -> "Copies":
-        return cls(found.main, found.control, found.excess)
+        return cls(found.main, found.control, found.excess, found)
 
     def as_json(self) -> dict[str, dict[str, float | int]]:
         """For `audit.json`."""
@@ -64,6 +66,7 @@ class Extraction:
         images: member images extracted.
         cliques: how many were found.
         prompts: groups of samples.
+        found: all of the cliques.
     """
 
     extracted: Estimate
@@ -73,14 +76,15 @@ class Extraction:
     images: int
     cliques: int
     prompts: int
+    found: Reidentification = field(repr=False, compare=False)
 
 
 def extract(
-    samples: Pixels,
+    samples: Images,
     prompts: Sequence[str],
-    members: Pixels,
+    members: Images,
     member_identities: Sequence[str],
-    holdout: Pixels,
+    holdout: Images,
     holdout_identities: Sequence[str],
     *,
     bootstrap: int,
@@ -121,9 +125,9 @@ def extract(
         to_member = shown.nearest(member_rows)
         to_holdout, met = circles.samples(lambda part: shown.likeness(part, holdout_rows), len(pictures))
         compared = Comparison(
-            Nearest(np.where(alone, _FAR, to_member.score), to_member.row),
+            Nearest(np.where(alone, FAR, to_member.score), to_member.row),
             to_holdout,
-            Met(np.where(alone, _FAR, met.score), met.circle),
+            Met(np.where(alone, FAR, met.score), met.circle),
             stranger_to_member,
             stranger_to_others,
             number(member_identities),
@@ -136,7 +140,7 @@ def extract(
     copies = judge(rows, np.zeros(len(rows), dtype=bool))[1]
     images = len(np.unique(compared.to_member.row[share.hits]))
     prompted = int(asked.max()) + 1
-    return Extraction(share.main, share.control, share.excess, Copies.of(copies), images, found, prompted)
+    return Extraction(share.main, share.control, share.excess, Copies.of(copies), images, found, prompted, share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +169,7 @@ class _Relative:
         return Nearest.in_blocks(lambda part: self.likeness(part, others), len(self.rows), len(others))
 
 
-def nearest_pictures(samples: Pixels, members: Pixels) -> Nearest:
+def nearest_pictures(samples: Images, members: Images) -> Nearest:
     """The member's picture that each sample comes nearest to; likeness 1: the same picture, about 0: any other."""
     rows, gallery = tiles(samples), tiles(members)
     found = _Relative.of(rows, gallery).nearest(gallery)
@@ -179,18 +183,18 @@ def too_few(prompts: Sequence[str]) -> str:
         prompts: what each sample was asked to show.
     """
     count = np.bincount(number(prompts))
-    able = int(count[count >= _LEAST].sum())
+    able = int(count[count >= LEAST].sum())
     if 2 * able >= len(prompts):
         return ""
     return (
-        f"{len(prompts)} samples of {len(count)} prompts, {able} of them of prompts that have {_LEAST} or more: a "
+        f"{len(prompts)} samples of {len(count)} prompts, {able} of them of prompts that have {LEAST} or more: a "
         "picture that is made again and again could not be seen"
     )
 
 
 def least(samples: int) -> int:
     """Samples that make a clique among so many of one prompt."""
-    return min(max(math.ceil(samples * _OF_FIVE_HUNDRED / 500), _LEAST), _OF_FIVE_HUNDRED)
+    return min(max(math.ceil(samples * _OF_FIVE_HUNDRED / 500), LEAST), _OF_FIVE_HUNDRED)
 
 
 def _middle(rows: Tiles) -> int:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pd.audit.estimate import CONFIDENCE, Estimate, Floats
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 
 SHAPES = ("ring", "cross", "saltire", "square")  # each is its own mirror image
@@ -139,7 +140,7 @@ def threshold(unmarked: Floats, rate: float) -> float:
     return float(np.sort(unmarked)[min(position, len(unmarked)) - 1])
 
 
-def detect(samples: Pixels, unmarked: Pixels, planted: Sequence[Planted], rate: float) -> list[Found]:
+def detect(samples: Images, unmarked: Images, planted: Sequence[Planted], rate: float) -> list[Found]:
     """How many samples show each mark, and each control.
 
     Args:
@@ -149,10 +150,16 @@ def detect(samples: Pixels, unmarked: Pixels, planted: Sequence[Planted], rate: 
         rate: share of unmarked images in which a mark may be found.
     """
 
-    def share(mark: Mark) -> Estimate:
-        return _share(likeness(samples, mark) > threshold(likeness(unmarked, mark), rate))
+    marks = [mark for one in planted for mark in (one.mark, one.control)]
+    of_samples, of_unmarked = (_likenesses(images, marks) for images in (samples, unmarked))
+    shares = [_share(found > threshold(known, rate)) for found, known in zip(of_samples, of_unmarked, strict=True)]
+    return [Found(*pair) for pair in zip(shares[::2], shares[1::2], strict=True)]
 
-    return [Found(share(one.mark), share(one.control)) for one in planted]
+
+def _likenesses(images: Images, marks: Sequence[Mark]) -> list[Floats]:
+    """`likeness` to each mark; images in files are decoded once."""
+    parts = [[likeness(block, mark) for mark in marks] for _, block in blocks(images)]
+    return [np.concatenate(found) for found in zip(*parts, strict=True)]
 
 
 def _share(hit: npt.NDArray[np.bool_]) -> Estimate:

@@ -1,21 +1,34 @@
 """Leaks that are planted on purpose, to see whether a filter catches them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from pd.dataset.images import Mode, Pixels, from_tensor, to_tensor
+from pd.dataset.parquet_images import Images, blocks
 from pd.reid.augment import blur, jpeg, move, noise, tone
+from pd.seeds import derive
 
 KINDS = ("member", "jittered", "round_trip", "other_photo")
 """Member images themselves; jittered copies; through an autoencoder and back; photos of members that the
 gallery does not hold."""
 
 
-def jittered(images: Pixels, times: int, mode: Mode, seed: int) -> Pixels:
+_BYTES = 16 << 20  # of copies made at a time; as float32 they are four times as many, and more while it lasts
+
+
+def jittered_parts(images: Images, times: int, mode: Mode, seed: int) -> Iterator[Pixels]:
+    """What `jittered` gives, a part of the images after the other: each part's copies follow from the seed and its place."""
+    for rows, block in blocks(images, _BYTES // times):
+        yield _jittered(block, times, mode, derive(seed, rows.start) if rows.start else seed)
+
+
+def jittered(images: Images, times: int, mode: Mode, seed: int) -> Pixels:
     """So many copies of each image: cropped, mirrored, toned, blurred, made noisy and compressed, all at once.
 
     Args:
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, in memory or in files.
         times: copies of each.
         mode: the images' own.
         seed: of all chance in it.
@@ -23,6 +36,10 @@ def jittered(images: Pixels, times: int, mode: Mode, seed: int) -> Pixels:
     Returns:
         (N * times, H, W, C) uint8; the copies of image i begin at i * times.
     """
+    return np.concatenate(list(jittered_parts(images, times, mode, seed)))
+
+
+def _jittered(images: Pixels, times: int, mode: Mode, seed: int) -> Pixels:
     copies = to_tensor(np.repeat(images, times, axis=0))
     chance = torch.Generator().manual_seed(seed)
 

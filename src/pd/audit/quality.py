@@ -12,7 +12,7 @@ from pd.audit.coverage import K, coverage
 from pd.audit.fidelity import fidelity
 from pd.audit.subjects import Subjects
 from pd.audit.utility import Features, Labels, utility
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.synthetic import SyntheticDataset
 from pd.reid.efficientnet import SIDE, middle_features, top_features
 from pd.seeds import derive
@@ -38,7 +38,7 @@ class Quality:
         self._clip = Clip(self._settings.adherence, "audit.adherence") if self._settings.adherence else None
         self._holdout: Features | None = None
         chosen = subjects.chosen
-        images = subjects.members.images[chosen]
+        images = rows_of(subjects.members.images, chosen)
         self._reference, self._low_passed = top_features(images), _low_passed(images)
         self._people = [subjects.members.identities[row] for row in chosen]
 
@@ -49,7 +49,7 @@ class Quality:
             samples: of the arm.
             kept: (n,) bool, which of its first n samples the filter keeps; None: nobody filtered them.
         """
-        images = samples.images[:]
+        images = samples.images
         low_passed = _low_passed(images)
         found: Json = {
             "utility": self._utility(images, samples.labels),
@@ -67,12 +67,12 @@ class Quality:
         members, chosen, others = self._subjects.members, self._subjects.chosen, self._subjects.others.images
         labels = {name: values[chosen] for name, values in members.labels.items()}
         return {
-            "utility": self._utility(members.images[chosen], labels),
+            "utility": self._utility(rows_of(members.images, chosen), labels),
             "fidelity": self._fidelity(top_features(others)),
             "coverage": self._coverage(_low_passed(others)),
         }
 
-    def _utility(self, images: Pixels, labels: Labels) -> Json:
+    def _utility(self, images: Images, labels: Labels) -> Json:
         """What a classifier that learns from these images is worth on real hold-out people."""
         holdout = self._subjects.real.holdout()
         if not set(labels) & set(holdout.labels):
@@ -125,7 +125,7 @@ class Quality:
             "features": _LOW_PASSED,
         }
 
-    def _adherence(self, clip: Clip, images: Pixels, prompts: list[str]) -> Json:
+    def _adherence(self, clip: Clip, images: Images, prompts: list[str]) -> Json:
         texts, asked = np.unique(np.asarray(prompts, dtype=object).astype(str), return_inverse=True)
         measured = adherence(
             clip.images(images),
@@ -141,7 +141,7 @@ class Quality:
         return derive(self._subjects.seed, "audit", what)
 
 
-def _low_passed(images: Pixels) -> Features:
+def _low_passed(images: Images) -> Features:
     """What coverage sees of (N, H, W, C) uint8."""
     return middle_features(images, blur_share=_COVERAGE_BLUR)
 

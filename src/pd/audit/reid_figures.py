@@ -3,9 +3,10 @@
 A filter looks safe by construction to attackers of the families that voted in it, so these are marked and shown beside. Where
 all of them voted, the worst of all is the headline.
 
-Its value is a maximum over the attackers, and so somewhat large; its interval begins where that attacker's own does, and ends
-where the highest of all attackers' does, because an attacker of a smaller value may be the less sure of it. Whichever attacker
-truly finds most, its own interval ends no higher than that.
+The largest of several estimates is too large on average, so that the headline's value is corrected by what the bootstrap says
+of that. Its interval begins where the highest of all attackers' lower ends is, each at a confidence that allows for how many
+they are (Bonferroni), and ends where the highest of all upper ends is: whichever attacker truly finds most, its own interval
+ends no higher than that. The search for altered copies counts there only where it finds some.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from pd.audit import copies
+from pd.audit.able import power_of, says_nothing
 from pd.audit.attack import Attack, Attacked
-from pd.audit.estimate import from_draws
-from pd.audit.power import power
-from pd.audit.reidentification import Reidentification
+from pd.audit.estimate import CONFIDENCE, Estimate, from_draws
+from pd.audit.reidentification import Reidentification, excess_interval
 
 Json = dict[str, Any]
 ByAttacker = Mapping[str, Attacked]
@@ -33,7 +35,7 @@ def worst(by_attacker: ByAttacker, voted: Collection[str] = ()) -> str:
 
 
 def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Json:
-    """The worst attacker's figures, its excess with the highest end of all, and everybody's."""
+    """The worst attacker's figures, the excess of all that had no vote, and everybody's."""
     everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
     return _headline(by_attacker, everybody, voted)
 
@@ -41,13 +43,42 @@ def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Json:
 def figures_with_power(
     by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int, voted: Collection[str] = ()
 ) -> Json:
-    """The same, with what each attacker could have seen; `detectable` and `planted` are left out where that is nothing."""
+    """The same, with what each attacker could have seen, and with `says_nothing` where the samples are like nothing real."""
     everybody: dict[str, Json] = {}
     for name, attacked in by_attacker.items():
-        could = power(attacked.compared, attacks[name].member_pictures(), alpha=alpha, seed=seed)
-        seen = {} if could.detectable is None else {"detectable": could.detectable, "planted": could.planted}
-        everybody[name] = {**_figures(attacked.found), "power": {"blind": could.blind, "words": could.words, **seen}}
-    return _headline(by_attacker, everybody, voted)
+        could = attacks[name].power(attacked.found.excess.n, seed)
+        everybody[name] = {**_figures(attacked.found), "power": power_of({name: (attacks[name].recognises, could)})}
+    together = {
+        name: (attacks[name].recognises, attacks[name].power(attacked.found.excess.n, seed))
+        for name, attacked in by_attacker.items()
+        if name in independent(by_attacker, voted)
+    }
+    nothing = says_nothing({name: attacked.found for name, attacked in by_attacker.items()}, alpha)
+    told = {"says_nothing": nothing} if nothing else {}
+    return {**_headline(by_attacker, everybody, voted), "power": power_of(together), **told}
+
+
+def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
+    """The largest true excess of any attacker, as an estimate.
+
+    Args:
+        found: by attacker; resampled alike, so that their draws are paired.
+        sign: -1 for how far samples are liker hold-out people than members.
+    """
+    values = np.array([sign * one.excess.value for one in found.values()])
+    draws = np.array([sign * one.draws for one in found.values()])
+    centred = draws - draws.mean(axis=1, keepdims=True) + values[:, None]
+    bias = max(float(centred.max(axis=0).mean() - values.max()), 0.0)
+    tail = (1 - CONFIDENCE) / len(values)
+    n = min(one.excess.n for one in found.values())
+    lows, highs = [], {}
+    for name, value, drawn in zip(found, values, draws, strict=True):
+        lows.append(excess_interval(value, drawn, found[name].people, n, 1 - tail).low)
+        highs[name] = excess_interval(value, drawn, found[name].people, n).high
+    # The search for copies is there to find: where it finds nothing, what few strangers leave open of it rules nothing out.
+    sure = [highs[name] for name, low in zip(found, lows, strict=True) if name != copies.NAME or low > 0]
+    low, high = max(lows), max(sure or highs.values())
+    return Estimate(float(np.clip(values.max() - bias, low, high)), low, high, n)
 
 
 def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> Json:
@@ -77,10 +108,10 @@ def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
 
 def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json], voted: Collection[str]) -> Json:
     name = worst(by_attacker, voted)
-    highest = max(everybody[one]["excess"]["high"] for one in independent(by_attacker, voted))
-    everybody = {one: found | ({"voted": True} if one in voted else {}) for one, found in everybody.items()}
-    headline = everybody[name] | {"excess": everybody[name]["excess"] | {"high": highest}}
-    return {"attacker": name, **headline, "by_attacker": dict(everybody)}
+    found = {one: by_attacker[one].found for one in independent(by_attacker, voted)}
+    together = {"excess": of_all(found).as_json(), "toward_holdout": of_all(found, -1).as_json()}
+    everybody = {one: figures | ({"voted": True} if one in voted else {}) for one, figures in everybody.items()}
+    return {"attacker": name, **everybody[name], **together, "by_attacker": dict(everybody)}
 
 
 def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:
@@ -98,5 +129,6 @@ def _figures(found: Reidentification) -> Json:
         "control": found.control.as_json(),
         "excess": found.excess.as_json(),
         "like_holdout": found.like_holdout.as_json(),
+        "unlike": found.unlike.as_json(),
         "people_hit": found.people_hit,
     }

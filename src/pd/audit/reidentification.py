@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.circles import Circles, Met
-from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number, of_people, share, students
+from pd.audit.estimate import CONFIDENCE, Estimate, Floats, from_draws, multiplicities, number, of_people, share, students
 from pd.audit.nearest import Nearest, Similarity
 
+_LEAST_LIKE = 0.01  # of strangers; ours
+_ENOUGH = 20  # strangers for a rate of 1 %; ours
 _ROWS = 128  # resamples at a time: bounds memory to a few (128, N) arrays
 
 
@@ -26,8 +28,12 @@ class Reidentification:
         excess: main less control.
         like_holdout: share that look like any hold-out person. Unrelated samples do, too, somewhat oftener than `control`: that
             this is most samples tells of a generator that has learned from the hold-out people.
+        unlike: share less like the hold-out people whom they meet than 99 in 100 strangers are; 0.01 of unrelated pictures of
+            the same kind. Where it is most of them, the comparison says nothing.
         people_hit: how many members are the nearest match of a sample counted in `main`.
+        people: members, or hold-out people where these are fewer: whom the intervals are over.
         hits: (N,) bool, the samples counted in `main`.
+        false_hits: (N,) bool, those counted in `control`.
         draws: (B,) resampled excess. Equal seeds, people and B resample the people alike, so that ratios and
             differences of two sets' draws are paired.
     """
@@ -36,8 +42,11 @@ class Reidentification:
     control: Estimate
     excess: Estimate
     like_holdout: Estimate
+    unlike: Estimate
     people_hit: int
+    people: int
     hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
+    false_hits: npt.NDArray[np.bool_] = field(repr=False, compare=False)
     draws: Floats = field(repr=False, compare=False)
 
 
@@ -65,12 +74,15 @@ class Comparison:
 
 
 def default_alpha(strangers: Sequence[str]) -> float:
-    """The stranger rate that so many strangers can resolve: 1 % from 500 people on, else 5 %.
+    """The stranger rate that so many strangers can resolve: 1 % from 20 people and 100 pictures on, else 5 %.
+
+    The lower rate hides less in chance. With 20, 39 and 53 strangers (faces, X-rays) unrelated samples' excess spread by 0.007
+    to 0.017 at 1 %, by 0.024 at 2 to 4 %, and the intervals held the truth (benchmarks/known_truth.py).
 
     Args:
         strangers: who is in each of their pictures; several pictures of one person resolve no more than one.
     """
-    return 0.01 if len(set(strangers)) >= 500 else 0.05
+    return 0.01 if len(set(strangers)) >= _ENOUGH and len(strangers) >= 100 else 0.05
 
 
 def excess_reidentification(
@@ -120,9 +132,10 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
 
     Each resample draws member identities and hold-out identities with replacement. The strangers come with theirs, so
     both thresholds are found anew; a sample counts as often as its nearest member and its nearest hold-out person were
-    drawn (the product of weights of Owen's pigeonhole bootstrap, 2007), because samples that resemble one person are
-    not independent; then comes the chance of N samples. The galleries stay whole: to thin them would lower the main
-    rate of a model that copies everybody.
+    drawn, because samples that resemble one person are not independent. Each rate is weighted by the people of its own
+    gallery: the product of both weights (Owen's pigeonhole bootstrap, 2007) and the chance of N samples on top of it count
+    what samples vary by several times, and made intervals twice as wide as they need be. The galleries stay whole: to thin
+    them would lower the main rate of a model that copies everybody.
 
     Which hold-out people samples and strangers are compared with, `pd.audit.circles` says: else unrelated samples would pass
     for hold-out people oftener than for members, and small leaks would hide.
@@ -158,23 +171,26 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
         control=of_people(control, draws[:, 1], people, n, least=0.0),
         excess=excess_interval(main - control, draws[:, 0] - draws[:, 1], people, n),
         like_holdout=share(like_holdout, to_holdout.nearest.astype(str).tolist()),
+        unlike=share(to_holdout.scores < to_holdout.floor(), to_holdout.nearest.astype(str).tolist()),
         people_hit=len(np.unique(to_member.nearest[hit[0]])),
+        people=people,
         hits=hit[0],
+        false_hits=false[0],
         draws=draws[:, 0] - draws[:, 1],
     )
 
 
-def excess_interval(value: float, draws: Floats, people: int, n: int) -> Estimate:
+def excess_interval(value: float, draws: Floats, people: int, n: int, confidence: float = CONFIDENCE) -> Estimate:
     """The interval of an excess: `of_people` for the upper end; the lower end is widened less, so that small leaks are seen.
 
     The upper end is the further one of Student's t and the expanded percentile, the lower end the percentile, expanded for the
     variance alone. For ten strangers 0 is then within 98 of 100 intervals of unrelated samples, and within 93 to 96 where each
     person's pictures are very much alike (simulated; benchmarks/RESULTS.md).
     """
-    plain, wide = from_draws(value, draws, n), of_people(value, draws, people, n)
+    plain, wide = from_draws(value, draws, n, confidence), of_people(value, draws, people, n, confidence=confidence)
     spread = (people / max(people - 1, 1)) ** 0.5
     half = float(draws.std(ddof=1)) if len(draws) > 1 else 0.0
-    high = max(wide.high, value + half * students(people))
+    high = max(wide.high, value + half * students(people, confidence))
     return Estimate(value, max(value - spread * (value - plain.low), -1.0), min(high, 1.0), n)
 
 
@@ -225,6 +241,11 @@ class _Side:
         passing: npt.NDArray[np.bool_] = self.scores > self.bars(drawn, alpha)
         return passing
 
+    def floor(self) -> Similarity:
+        """(N,) the likeness that 99 in 100 strangers reach."""
+        floor: Similarity = np.quantile(self.strangers, _LEAST_LIKE, axis=1).astype(np.float32)[self.circle]
+        return floor
+
     def bars(self, drawn: Floats, alpha: float) -> Similarity:
         """(B, N) the largest stranger score that is not let through: at most a share alpha of strangers exceeds it.
 
@@ -245,23 +266,19 @@ def _resample(
     to_member: _Side, to_holdout: _Side, members: Floats, holdout: Floats, alpha: float, rng: np.random.Generator
 ) -> Floats:
     """(B, 2) main and control rate of B resamples."""
-    n = len(to_member.scores)
-    weight = members[:, to_member.nearest] * holdout[:, to_holdout.nearest]
-    total = weight.sum(axis=1, keepdims=True)
-    # A resample that drew none of the people whom samples resemble says nothing of identities: it weighs samples alike.
-    weight = np.where(total > 0, weight, 1.0)
-    weight /= weight.sum(axis=1, keepdims=True)
-    hit, false = to_member.passing(holdout, alpha), to_holdout.passing(holdout, alpha)
-    both = (weight * hit * false).sum(axis=1)
-    only_main = (weight * hit).sum(axis=1) - both
-    only_control = (weight * false).sum(axis=1) - both
-    cells = np.clip(np.stack([both, only_main, only_control, 1 - both - only_main - only_control], axis=1), 0.0, 1.0)
-    # The chance of N samples, of which only how many fall in each cell matters. Drawn from a posterior and not from the N
-    # themselves: no hit among few samples is no proof, nor are only hits. Either rate's is Jeffreys' (Brown, Cai and DasGupta
-    # 2001, "Interval estimation for a binomial proportion").
-    rates = rng.standard_gamma(n * cells + 1 / 4)
-    rates /= rates.sum(axis=1, keepdims=True)
-    return np.stack([rates[:, 0] + rates[:, 1], rates[:, 0] + rates[:, 2]], axis=1)
+    rates = []
+    for side, drawn in ((to_member, members), (to_holdout, holdout)):
+        weight = drawn[:, side.nearest]
+        total = weight.sum(axis=1)
+        # A resample that drew none of the people whom samples resemble says nothing of identities: it weighs samples alike.
+        weight[total == 0] = 1.0
+        passed = np.where(side.passing(holdout, alpha), weight, 0.0).sum(axis=1) / weight.sum(axis=1)
+        # No hit among few samples is no proof, nor are only hits: half a hit and half a miss, by chance, as in Jeffreys'
+        # interval (Brown, Cai and DasGupta 2001, "Interval estimation for a binomial proportion").
+        n = len(side.scores)
+        more, less = rng.standard_gamma(0.5, size=(2, len(passed)))
+        rates.append((n * passed + more) / (n + more + less))
+    return np.stack(rates, axis=1)
 
 
 def _check(

@@ -1,20 +1,22 @@
 """The audit: every attacker on every arm, what the arms disclose and what they are good for, as the JSON of `audit.json`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit import disclosure, reid_figures
+from pd.audit import copies, disclosure, reid_figures
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.choose import choose_attackers
 from pd.audit.closest import closest
+from pd.audit.disguises import disguised
+from pd.audit.estimate import share
 from pd.audit.quality import Quality
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
@@ -22,12 +24,17 @@ from pd.progress import Progress, silent
 from pd.seeds import derive
 
 Json = dict[str, Any]
+RoundTrip = Callable[[Images], Images]
+"""Images through a model's autoencoder and back: what of a person it can carry at all."""
+
+_OTHERS = 500  # strangers' pictures that copies are put into or mixed with; ours
+_PLANTED = 60  # pictures of each disguise; ours
 
 
 def audit(
     real: PrivateDataset,
     arms: Mapping[str, SyntheticDataset],
-    round_trip: Pixels | None,
+    round_trip: RoundTrip | None,
     settings: AuditSettings,
     seed: int,
     progress: Progress = silent,
@@ -42,7 +49,8 @@ def audit(
     Args:
         real: the private data set, members and hold-out.
         arms: samples of each arm; the first `settings.samples` of each count.
-        round_trip: (M, H, W, C) uint8, the member images through the autoencoder, in the data set's order.
+        round_trip: gives images, (n, H, W, C) uint8, as they are after the way through the autoencoder and back; None: there
+            is no autoencoder.
         settings: attackers, alpha, resamples.
         seed: the run's: the same as the filter's, so that both agree which half is whose.
         progress: called after each attack or measure.
@@ -62,27 +70,28 @@ def audit(
     subjects = Subjects(real, settings, seed)
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
     attackers = choose_attackers(settings.attackers)
-    _check(subjects.members, arms, round_trip)
+    _check(subjects.members, arms)
     members, chosen = subjects.members, subjects.chosen
-    sets: dict[str, Pixels] = {f"arm {name}": samples.images[:] for name, samples in arms.items()}
-    sets["members"] = members.images[chosen]
+    sets: dict[str, Images] = {f"arm {name}": samples.images for name, samples in arms.items()}
+    sets["members"] = rows_of(members.images, chosen)
     if round_trip is not None:
-        sets["round trips"] = round_trip[chosen]
+        sets["round trips"] = round_trip(sets["members"])
 
-    count = _Count(len(attackers) * (len(sets) + 1) + 3 * len(arms) + 2, progress)
+    count = _Count((len(attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
     attacks, found = _attack(subjects, attackers, sets, count)
     result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"], voted)}}}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
-        worst = reid_figures.worst(by_attacker, voted)
+        embedding = {key: one for key, one in by_attacker.items() if key != copies.NAME}
+        worst = reid_figures.worst(embedding, voted)
         chance = derive(seed, "audit", "power")
         reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance, voted=voted)
         arm: Json = {"n": len(samples), "reid": reid}
         count.one(f"power on {name}")
-        arm["best_match"] = disclosure.best_matches(subjects, attacks, by_attacker, voted)
-        arm["extraction"] = disclosure.extraction(subjects, samples)
+        arm["best_match"] = disclosure.best_matches(subjects, attacks, embedding, voted)
+        arm["extraction"] = disclosure.extraction(subjects, samples, by_attacker[copies.NAME])
         arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
         if name == shown:
             arm["closest"] = closest(subjects, samples, worst, by_attacker[worst])
@@ -98,29 +107,51 @@ def audit(
     result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms}, voted)
     result["real"] |= quality.of_real() | subjects.counts()
     count.one("quality of real images")
+    result["real"]["planted"] = planted(subjects, attacks)
+    count.one("planted copies")
     return result
 
 
+def planted(subjects: Subjects, attacks: Mapping[str, Attack]) -> Json:
+    """Kind of disguise -> share of disguised copies of members' pictures that pass for a member by any attacker."""
+    rows = np.sort(
+        np.random.default_rng(derive(subjects.seed, "audit", "planted")).permutation(len(subjects.members))[:_PLANTED]
+    )
+    images, who = subjects.members.images[rows], [subjects.members.identities[row] for row in rows]
+    found: Json = {}
+    for kind, made in disguised(
+        images, subjects.strangers.images[:_OTHERS], derive(subjects.seed, "audit", "disguises")
+    ).items():
+        hits = np.any([attack.passing(made) for attack in attacks.values()], axis=0)
+        found[kind] = share(hits, who).as_json()
+    return found
+
+
 def _attack(
-    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Pixels], count: "_Count"
+    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Images], count: "_Count"
 ) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]]]:
     """The attacks, and what each saw of each set of images: set -> attacker -> verdict."""
     attacks: dict[str, Attack] = {}
     found: dict[str, dict[str, Attacked]] = {key: {} for key in sets}
+    resampling = derive(subjects.seed, "audit", "bootstrap")
     for name, attacker in attackers.items():
         seed = derive(subjects.seed, "audit", "attacker", name)
         attacker.fit(subjects.learning.images, subjects.learning.identities, seed=seed, steps=subjects.settings.attacker_steps)
-        attacks[name] = Attack(
+        attacks[name] = Attack.by(
             attacker,
             subjects.members,
             subjects.strangers,
             alpha=subjects.alpha,
             bootstrap=subjects.settings.bootstrap,
-            seed=derive(subjects.seed, "audit", "bootstrap"),
+            seed=resampling,
         )
         count.one(f"{name} learns")
+    bootstrap = subjects.settings.bootstrap
+    attacks[copies.NAME] = copies.copies_attack(subjects.members, subjects.strangers, bootstrap=bootstrap, seed=resampling)
+    count.one("galleries of copies")
+    for name, attack in attacks.items():
         for key, images in sets.items():
-            found[key][name] = attacks[name](images)
+            found[key][name] = attack(images)
             count.one(f"{name} on {key}")
     return attacks, found
 
@@ -136,7 +167,7 @@ class _Count:
         self._progress(self._done, self._total, {"now": what})
 
 
-def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset], round_trip: Pixels | None) -> None:
+def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset]) -> None:
     if not len(members):
         raise UserError("no member images", where="data", fix="an audit needs the people whom the generator saw")
     shape = members.images.shape[1:]
@@ -149,5 +180,3 @@ def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset], round_
                 where=f"arm '{name}'",
                 fix="bring them to one size and mode",
             )
-    if round_trip is not None and round_trip.shape != members.images.shape:
-        raise ValueError(f"round trips of shape {round_trip.shape} for members of {members.images.shape}")

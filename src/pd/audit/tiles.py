@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 
 from pd.audit.nearest import Similarity
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, blocks
 
 _TILES = 4  # a side
+_BYTES = 16 << 20  # of pixels at a time; as float32 they are four times as many
 _SIDE = 32  # pixels that larger pictures are averaged down to: a copy is a copy at this size, too
 
 Tiles = npt.NDArray[np.float32]
 
 
-def tiles(images: Pixels) -> Tiles:
+def tiles(images: Images) -> Tiles:
     """(N, H, W, C) uint8 to (N, 16, t) float32, on a scale where black and white are 1 apart."""
     side = max(min(_SIDE, *images.shape[1:3]) // _TILES, 1)
     parts = []
-    for start in range(0, len(images), 4096):
-        pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + 4096].transpose(0, 3, 1, 2))).float() / 255
+    for _, block in blocks(images, _BYTES):
+        pixels = torch.from_numpy(np.ascontiguousarray(block.transpose(0, 3, 1, 2))).float() / 255
         small = F.interpolate(pixels, size=(side * _TILES, side * _TILES), mode="area")
         cut = small.view(*small.shape[:2], _TILES, side, _TILES, side)
         flat = cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)

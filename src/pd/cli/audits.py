@@ -14,13 +14,16 @@ from pd.config.mirrored import mirrored_run, require_disk
 from pd.errors import LeakError, UserError
 from pd.progress import Reporter, shown
 
-_REAL = "real images: a folder with one sub-folder per identity, or a manifest (CSV, Parquet)"
+_REAL = (
+    "real images: a folder of people, a manifest, DICOM, a data set or shards, here or at s3://; "
+    "other layouts by --set data.preset=NAME"
+)
 
 
 @app.command("filter")
 def filter_(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    real: Annotated[Path | None, typer.Option(help=_REAL)] = None,
+    real: Annotated[str | None, typer.Option(help=_REAL, metavar="PATH")] = None,
     synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
     set_: Overrides = None,
@@ -36,8 +39,7 @@ def filter_(
     `pd filter --real people/ --synthetic samples/ --out decisions/`;
     `pd filter --real people/ --synthetic s3://bucket/samples --out decisions/`
     """
-    for option, path in (("--real", real), ("--out", out)):
-        require_disk(option, path)
+    require_disk("--out", out)
     if real or synthetic or out:
         if config or not (real and synthetic and out):
             raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
@@ -56,12 +58,16 @@ def filter_(
 @app.command()
 def audit(
     config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    real: Annotated[Path | None, typer.Option(help=_REAL)] = None,
+    real: Annotated[str | None, typer.Option(help=_REAL, metavar="PATH")] = None,
     synthetic: Synthetic = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
     fail_above: Annotated[
         list[str] | None,
-        typer.Option(help="end with exit code 3 above this: excess=0.02 (with --real)", metavar="MEASURE=LIMIT"),
+        typer.Option(
+            help="a limit: excess, copies, extraction or hidden_half, as excess=0.03 (with --real). Exit code 0: clear, the "
+            "interval lies below; 3: leak, above; 4: it cannot tell",
+            metavar="MEASURE=LIMIT",
+        ),
     ] = None,
     set_: Overrides = None,
 ) -> None:
@@ -71,29 +77,34 @@ def audit(
     strangers by lot; name them yourself with a manifest's `split` column. Images are compared at 32x32 pixels, grey: for
     larger or coloured ones add `--set data.size=64 --set data.mode=rgb`.
 
+    Limits: `excess`, the share of samples that pass for a member beyond chance, by the worst attacker; `copies`, the share that
+    are a copy of a member's picture, altered or not; `extraction`, the share that are a member's picture made again and again;
+    `hidden_half`, how much better members' hidden halves are guessed than strangers'. `excess_low` and so on ask only that no
+    leak above the limit is shown. Exit codes: 0 clear, 3 leak, 4 cannot tell (what would tell is said), 2 bad input.
+
     Examples: `pd audit configs/faces.yaml`;
     `pd audit --real people/ --synthetic samples/ --out audit.json`;
-    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.02`
+    `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.03 --fail-above copies=0.01`
     """
-    for option, path in (("--real", real), ("--out", out)):
-        require_disk(option, path)
+    require_disk("--out", out)
     if real or synthetic:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
         from pd.stages.foreign import audit_folders
-        from pd.stages.limits import check_limits, parse_limits
+        from pd.stages.limits import judge_limits, parse_limits
         from pd.stages.summary import arms_table, measures_table
 
         limits = parse_limits(fail_above or ())
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
+        arm = figures["arms"]["synthetic"]
+        gate = judge_limits(arm, limits, split_drawn=figures["images"]["split_drawn"])
+        for line in gate.lines:
+            Console().print(shown(line), soft_wrap=True)
         Console().print(arms_table(figures))
         if out:
             Console().print(f"figures: {shown(str(out))}", soft_wrap=True)
-        arm = figures["arms"]["synthetic"]
         Console().print(measures_table(arm))
-        Console().print(arm["reid"]["power"]["words"], soft_wrap=True)
-        for line in check_limits(arm, limits, split_drawn=figures["images"]["split_drawn"]):
-            Console().print(line, soft_wrap=True)
+        gate.check()
     elif config:
         if fail_above:
             fix = "give --real and --synthetic, such as a run's people and its release/data"
@@ -196,26 +207,54 @@ def compare(
 def verify(
     release: Annotated[Path, typer.Argument(help="a release folder, here or at s3://")],
     against: Annotated[Path | None, typer.Option(help="the run's private/dataset, to look for real images")] = None,
-    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+    k: Annotated[int, typer.Option(min=1, help="people who must share a caption, a label or a word")] = 3,
+    signer: Annotated[Path | None, typer.Option(help="SSH public key that must have signed SHA256SUMS")] = None,
 ) -> None:
     """Prove that a release is clean, or exit with code 3.
 
     Checks that weights are safetensors with a lineage of public weights and kept candidates only, and, with --against, that no
-    real image (by bytes, pixels or re-identification) and no caption of few people is in it.
+    real image (by bytes, pixels or re-identification) and no caption, label or word of few people is in it. Whoever gets a
+    copy checks that it is whole and whose it is with --signer alone.
 
-    Example: `pd verify runs/faces/release --against runs/faces/private/dataset`
+    Examples: `pd verify runs/faces/release --against runs/faces/private/dataset`;
+    `pd verify faces-release --signer hospital.pub`
     """
     from pd.stages.verify import check_release, checks_table
 
     release = mirrored_run(release, below=1)
-    found = check_release(release, against, k)
+    require_disk("--signer", signer)
+    found = check_release(release, against, k, signer)
     Console().print(checks_table(found.checks))
     if not found.ok:
         raise LeakError("the release is not clean", where=str(release), fix="do not share it")
     if found.skipped:
-        Console().print(
-            f"No leak found, but {len(found.skipped)} checks need the real images: add --against RUN/private/dataset",
-            soft_wrap=True,
-        )
+        more = "" if against else ": most need the real images, add --against RUN/private/dataset"
+        Console().print(f"No leak found, but {len(found.skipped)} checks could not be made{more}", soft_wrap=True)
     else:
         Console().print("The release is clean, as far as these checks can tell.")
+
+
+@app.command()
+def push(
+    release: Annotated[Path, typer.Argument(help="a release folder")],
+    to: Annotated[str, typer.Option(help="owner/name on the Hugging Face hub")],
+    kind: Annotated[str, typer.Option(help="of the repository there: model or dataset")] = "dataset",
+    against: Annotated[Path | None, typer.Option(help="the run, where the release does not lie in it")] = None,
+    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+    private: Annotated[bool, typer.Option("--private/--public", help="of a repository that is made")] = True,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Prove that a release is clean, ask, and send it to the hub. One that is not proven is not sent.
+
+    Every check of `pd verify` must pass, none may be left out: the run must be at hand. HF_TOKEN says who sends.
+
+    Example: `pd push runs/faces/release --to owner/faces`
+    """
+    from pd.stages.push import push_release
+
+    if kind not in ("model", "dataset"):
+        raise UserError(f"no repository is a '{kind}'", where="--kind", fix="choose model or dataset")
+    require_disk("RELEASE", release)
+    agree = (lambda text: True) if yes else typer.confirm
+    done = push_release(release, to, "model" if kind == "model" else "dataset", against, k, private=private, agree=agree)
+    Console().print("not sent" if done is None else f"sent: {shown(done)}", soft_wrap=True)

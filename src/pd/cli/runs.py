@@ -2,18 +2,22 @@
 
 import json
 import re
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from pd.cli.app import ConfigFile, Overrides, app, settings_from, settings_of_run
-from pd.config import Settings, commented_yaml, load_settings
+from pd.config import PRESET_DATA, Settings, commented_yaml, load_settings, parse_settings
 from pd.config.mirrored import require_disk
 from pd.errors import UserError
 from pd.progress import Reporter, shown
+
+if TYPE_CHECKING:
+    from pd.stages.purge import Part
 
 
 @app.command()
@@ -34,6 +38,80 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
     console.print(f"report:  {shown(str(done.report))}\nrelease: {shown(str(done.release))}", soft_wrap=True)
     for line in decided(done):
         console.print(shown(line), soft_wrap=True)
+
+
+@app.command()
+def purge(
+    run_: Annotated[Path, typer.Argument(metavar="RUN", help="a finished run's folder, or its settings file")],
+    keep: Annotated[list[str] | None, typer.Option(help="a part that stays: teacher, generated, ...")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Remove what a finished release no longer needs: teacher, candidates, samples, checkpoints. They remember people.
+
+    What goes is said first. The release, the data set, the recognising network, audit and report stay, so that `pd verify`
+    still proves the release. `pd run` refuses the run from then on.
+
+    Example: `pd purge runs/faces --keep teacher`
+    """
+    from pd.pipeline import purge_run
+
+    def agreed(parts: list["Part"]) -> bool:
+        table = Table(title="goes")
+        for heading in ("part", "what", "MB"):
+            table.add_column(heading)
+        for part in parts:
+            table.add_row(part.name, part.what, f"{part.bytes / 1e6:.1f}")
+        Console().print(table)
+        if not yes and not sys.stdin.isatty():
+            raise UserError("nobody is here to agree", where="--yes", fix="add --yes to remove them without being asked")
+        return yes or typer.confirm("Remove them? They cannot be had back.")
+
+    gone = purge_run(settings_of_run(run_), keep or (), agreed)
+    Console().print(f"removed {sum(part.bytes for part in gone) / 1e6:.1f} MB" if gone else "nothing was removed")
+
+
+@app.command()
+def runs(
+    person: Annotated[str, typer.Option("--with", help="an identity, as the data have it", metavar="PERSON")],
+    folder: Annotated[Path, typer.Option("--in", help="a folder of runs, or one run")] = Path("runs"),
+) -> None:
+    """List the runs that have images of a person, for the custodian: what must be made anew when somebody withdraws.
+
+    `member`: teacher, student and data come from the person's images, too; withdraw that release. `holdout`: the person's
+    images set thresholds and are strangers of the audit; no generator has seen them. Copies and S3 are not looked at.
+
+    Example: `pd runs --with s12 --in runs`
+    """
+    from pd.stages.withdrawn import runs_with
+
+    require_disk("--in", folder)
+    found = runs_with(person, folder)
+    if not found:
+        Console().print("no run here has images of this person")
+        return
+    table = Table()
+    for heading in ("run", "split", "images", "release"):
+        table.add_column(heading)
+    for one in found:
+        release = shown(str(one.run / "release")) if one.released else "none"
+        table.add_row(shown(str(one.run)), one.split, str(one.images), release)
+    Console().print(table)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: where each is written down, where it is set, and which figure must get better by it, which not worse.
+
+    Example: `pd methods`
+    """
+    from pd.methods import METHODS
+
+    table = Table(title="methods")
+    for heading in ("method", "paper", "room", "step", "setting", "must improve", "must not suffer"):
+        table.add_column(heading, overflow="fold")
+    for one in METHODS:
+        table.add_row(one.id, one.paper, one.room, one.stage, one.setting, one.improves, one.keeps)
+    Console().print(table)
 
 
 @app.command()
@@ -88,20 +166,29 @@ def plan(
 def init(
     path: Annotated[Path, typer.Argument(help="file to write")] = Path("pd.yaml"),
     force: Annotated[bool, typer.Option("--force", help="write over a file that is there")] = False,
+    preset: Annotated[str | None, typer.Option(help="a public layout, as docs/formats.md lists them: nih_chestxray14")] = None,
 ) -> None:
     """Write a settings file with every key, its default and what it means.
 
-    Example: `pd init chest.yaml`
+    With --preset the images are read as that layout has them: fill in `data.path`, and run it.
+
+    Examples: `pd init chest.yaml`;
+    `pd init nih.yaml --preset nih_chestxray14`
     """
     from pd.store.atomic import disk_errors
 
     require_disk("PATH", path)
     if path.exists() and not force:
         raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
+    settings = _named(path)
+    if preset is not None:
+        data = parse_settings({"data": {"preset": preset, **PRESET_DATA.get(preset, {})}}, where="--preset").data
+        settings = settings.model_copy(update={"data": data})
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(commented_yaml(_named(path)), encoding="utf-8")
-    Console().print(f"wrote {shown(str(path))}; set data.reader and data.path, then: pd run {shown(str(path))}", soft_wrap=True)
+        path.write_text(commented_yaml(settings), encoding="utf-8")
+    keys = "data.path" if preset else "data.reader and data.path"
+    Console().print(f"wrote {shown(str(path))}; set {keys}, then: pd run {shown(str(path))}", soft_wrap=True)
 
 
 def _named(path: Path) -> Settings:
@@ -119,6 +206,8 @@ def status(
     Example: `pd status runs/faces`
     """
     from pd.pipeline import dashboard_pages, states
+    from pd.stages.purge import purged
+    from pd.store.run import Run
 
     settings = settings_of_run(run_)
     table = Table(title=shown(f"{settings.run_dir}  settings {settings.digest()}"))
@@ -134,5 +223,7 @@ def status(
         size = f"{state.bytes / 1e6:.1f} MB" if state.bytes else ""
         table.add_row(state.name, state.state, seconds, size, shown(state.why or facts))
     Console().print(table)
+    if gone := purged(Run(settings.run_dir)):
+        Console().print(f"purged of {', '.join(gone)}: the release stands as it is", soft_wrap=True)
     for page, address in dashboard_pages(settings).items():
         Console().print(f"{page} on Ray's dashboard: {shown(address)}", soft_wrap=True)

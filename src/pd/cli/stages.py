@@ -73,3 +73,12 @@ def report(config: ConfigFile, set_: Overrides = None) -> None:
     Example: `pd report configs/faces.yaml`
     """
     run_stage("report", config, set_)
+
+
+@app.command()
+def formal(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the model with an epsilon that the section `formal` asks for, into `release/formal/`.
+
+    Example: `pd formal configs/fashion_private.yaml --set formal.epsilon=3`
+    """
+    run_stage("formal", config, set_)

@@ -8,17 +8,20 @@ from pd.config.audit import ARMS, Arm, AuditSettings
 from pd.config.base import Precision, Section, Trained
 from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.commented import commented_yaml
+from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
+from pd.config.release import Format, ReleaseSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
-from pd.config.sources import ColumnSettings, DicomSettings
+from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
     "ARMS",
     "CONSTRAINT",
     "FIGURES",
+    "PRESET_DATA",
     "Arm",
     "AuditSettings",
     "CalibrationSettings",
@@ -28,10 +31,14 @@ __all__ = [
     "Detectors",
     "DicomSettings",
     "FilterSettings",
+    "FormalSettings",
+    "Format",
     "GenerateSettings",
     "ModelSettings",
     "Precision",
+    "PublicSettings",
     "ReidSettings",
+    "ReleaseSettings",
     "Section",
     "Settings",
     "SweepSettings",

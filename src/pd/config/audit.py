@@ -4,22 +4,24 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import Positive, Section
+from pd.config.base import Gpus, Positive, Section
 
-ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered")
-Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered"]
+ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered", "formal")
+Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered", "formal"]
 
 
 class AuditSettings(Section):
     """The attacks and measures on the arms."""
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
-        ("teacher", "kept", "filtered"), description="of teacher, unfiltered, random_drop, kept (the released data), filtered"
+        ("teacher", "kept", "filtered"),
+        description="of teacher, unfiltered, random_drop, kept (the released data), filtered, "
+        "formal (the model with an epsilon)",
     )
     samples: Positive = Field(1024, description="samples of each arm")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         None,
-        description="stranger rate of the attackers' thresholds; empty: 0.01 where there are 500 strangers, else 0.05",
+        description="stranger rate of the attackers' thresholds; empty: 0.01 from 20 strangers on, else 0.05",
     )
     attackers: tuple[str, ...] = Field(
         ("imagenet", "thumbnails", "whitened", "gradients"),
@@ -38,6 +40,10 @@ class AuditSettings(Section):
     shadows: Annotated[int, Field(ge=0, multiple_of=2)] = Field(
         0, description="models trained as the teacher is, for membership inference by likelihood ratio (16, say); 0: none"
     )
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="actors that sample arms, send images through autoencoders and measure losses; 0: as the cluster allows"
+    )
+    gpus_per_worker: Gpus = Field(0.0, description="GPUs of each actor, for what is sampled and measured")
 
     @property
     def trained_arms(self) -> tuple[Arm, ...]:

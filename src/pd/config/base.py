@@ -45,6 +45,6 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-Family = Literal["whitened", "imagenet", "gradients"]
+Family = Literal["whitened", "imagenet", "gradients", "altered"]
 Precision = Literal["auto", "fp32", "bf16"]
 Trained = Literal["full", "lora", "frozen"]

@@ -39,10 +39,12 @@ class FilterSettings(Section):
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
     near_copy_quantile: Share = Field(0.99, description="share of strangers' images that the near-copy detector passes")
     families: tuple[Family, ...] = Field(
-        ("whitened", "imagenet"), description="spaces of `reid.spaces` that may drop a candidate, each by itself"
+        ("whitened", "imagenet", "altered"), description="spaces of `reid.spaces` that may drop a candidate, each by itself"
     )
     family_quantile: Share = Field(
-        0.9, description="share of strangers' images that each of these passes, where generated leaks say nothing else"
+        0.9,
+        description="share of strangers' images that each of these passes, where generated leaks say nothing else "
+        "(of altered copies: near_copy_quantile)",
     )
     calibration: Literal["strangers", "leaks"] = Field(
         "strangers",

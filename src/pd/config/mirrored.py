@@ -11,6 +11,10 @@ from urllib.parse import quote, unquote
 
 from pd.errors import UserError
 
+# Uploads as every server takes them. The SDK's newer form, a checksum at the end of a body sent in chunks, is refused by many
+# (HTTP 411); what is fetched is compared with the SHA-256 of its commit in any case. Who needs the newer form (a bucket with
+# Object Lock does) sets `when_supported`.
+PLAIN_UPLOADS = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
 HOME = "PD_MIRROR"  # another folder than the user's cache, such as a fast local disk; each machine may have its own
 LONGEST = 250  # of a file's name
 SCRATCH = ".fetched-"  # begins the names of folders beside the mirrors that are there for a while

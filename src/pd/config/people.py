@@ -44,7 +44,17 @@ class DataSettings(Section):
         0.5,
         description="share of identities held out: strangers for calibration and audit (unless a `split` column says)",
     )
-    caption: str = Field("a photo of a person", description="caption of images that come without one")
+    caption: str = Field(
+        "a photo of a person",
+        description="caption of images that come without one; or the word report: captions are free texts, of whose phrases "
+        "those that generate.prompt_k members share become prompts",
+    )
+    subject: str = Field("a photo of a person", description="where data.caption is report: what can be said of any image")
+
+    @property
+    def generic(self) -> str:
+        """What can be said of any image."""
+        return self.subject if self.caption == "report" else self.caption
 
 
 class CalibrationSettings(Section):
@@ -75,9 +85,10 @@ class ReidSettings(Section):
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
     networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
     spaces: tuple[Family, ...] = Field(
-        ("whitened", "imagenet"),
+        ("whitened", "imagenet", "altered"),
         description="spaces learned from calibration people, in which candidates are scored, too: whitened (thumbnails), "
-        "imagenet (middle features of a public network), gradients (edges)",
+        "imagenet (middle features of a public network), gradients (edges); altered, which learns nobody, looks for "
+        "copies that were moved, turned, framed, inverted or put into other pictures",
     )
     dim: Positive = Field(128, description="embedding dimensions")
     steps: Positive = Field(300, description="training steps")

@@ -1,14 +1,17 @@
-"""Settings of what is released."""
+"""Settings of a release: what is in it, in which formats the images are, and who signs it."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pd.config.base import Section
 
+Format = Literal["parquet", "dicom", "imagefolder", "webdataset"]
+
 
 class ReleaseSettings(Section):
-    """What goes from `private/` into `release/`, once the audit is done: the student, and data beside it."""
+    """What goes from `private/` into `release/` once the audit is done, and how it is handed over."""
 
     data: Literal["kept", "student", "none"] = Field(
         "kept",
@@ -17,3 +20,19 @@ class ReleaseSettings(Section):
     accept_leak: bool = Field(
         False, description="release also what the audit's verdict calls a leak; the card says that this was accepted"
     )
+    formats: tuple[Format, ...] = Field(
+        ("parquet",),
+        description="parquet (always: release/data), imagefolder (release/imagefolder), webdataset (release/webdataset), "
+        "dicom (release/dicom; needs the extra)",
+    )
+    signing_key: Path | None = Field(
+        None,
+        description="SSH private key that signs SHA256SUMS (`ssh-keygen -Y sign`); without a passphrase, or held by ssh-agent",
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _with_parquet(cls, value: tuple[Format, ...]) -> tuple[Format, ...]:
+        if "parquet" not in value:
+            raise ValueError("parquet is always among them: the student learns from it, and `pd verify` compares with it")
+        return tuple(dict.fromkeys(value))

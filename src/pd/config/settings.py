@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
@@ -50,6 +51,10 @@ class ClusterSettings(Section):
         0, description="how long to wait for machines that an autoscaler starts; 0: use what is there"
     )
 
+    silence_minutes: Annotated[float, Field(gt=0)] = Field(
+        30, description="a command ends (exit code 1) when no machine of the cluster has answered for so long"
+    )
+
     @field_validator("address")
     @classmethod
     def _no_credentials(cls, value: str) -> str | None:
@@ -73,6 +78,8 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    public: PublicSettings | None = Field(None, description="public pictures; empty: none")
+    formal: FormalSettings | None = Field(None, description="a model with an epsilon beside the filtered student; empty: none")
     release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -108,7 +115,7 @@ class Settings(Section):
 
         Nor does an optional section that is absent: adding one to `pd` names no old run anew.
         """
-        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep"})
+        held = self.model_dump(mode="json", exclude={"runs", "address", "name", "tracking", "cluster", "sweep", "release"})
         return digest_of({name: value for name, value in held.items() if value is not None})
 
 

@@ -1,6 +1,7 @@
 """Settings of where in a source things stand: columns of a table, tags of a DICOM header, parts of a path."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -19,6 +20,18 @@ Preset = Literal[
     "imagefolder",
     "webdataset",
 ]
+_CHEST = {"caption": "a chest X-ray", "size": 64, "resize": "pad", "on_bad_image": "skip"}
+_FACE = {"caption": "a photo of a face", "size": 64, "mode": "rgb", "on_bad_image": "skip"}
+# What `pd init --preset` writes beside the preset's name.
+PRESET_DATA: Mapping[str, Mapping[str, object]] = {
+    "mimic_cxr": _CHEST,
+    "chexpert": _CHEST,
+    "nih_chestxray14": _CHEST,
+    "padchest": _CHEST,
+    "lfw": _FACE,
+    "celeba": _FACE,
+    "fashion_mnist": {"caption": "a piece of clothing", "size": 32},
+}
 
 
 def _pattern(value: int | str | None) -> int | str | None:

@@ -172,10 +172,21 @@ def finish(bright: Image.Image, settings: DataSettings) -> Decoded:
         BadImage: its colours cannot be converted.
     """
     upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
-    whole = hashlib.sha256(f"{upright.mode} {upright.size}".encode())
-    whole.update(upright.tobytes())
     pixels = np.asarray(_resize(upright, settings))
-    return Decoded(pixels.reshape(settings.size, settings.size, -1), whole.digest()[:16], *upright.size, coloured)
+    digest = _digest(upright.mode, upright.size, upright.tobytes())
+    return Decoded(pixels.reshape(settings.size, settings.size, -1), digest, *upright.size, coloured)
+
+
+def picture_digest(image: Pixels) -> bytes:
+    """`Decoded.digest` of a picture that is decoded already, (H, W, C) uint8."""
+    height, width, channels = image.shape
+    return _digest("L" if channels == 1 else "RGB", (width, height), np.ascontiguousarray(image).tobytes())
+
+
+def _digest(mode: str, size: tuple[int, int], pixels: bytes) -> bytes:
+    whole = hashlib.sha256(f"{mode} {size}".encode())
+    whole.update(pixels)
+    return whole.digest()[:16]
 
 
 def _why(data: bytes, error: Exception) -> Reason:

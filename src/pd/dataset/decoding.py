@@ -7,9 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 
+from PIL import Image
+
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage, load, quiet
-from pd.dataset.images import encode_png
+from pd.dataset.identities import SIDE
+from pd.dataset.images import Pixels, encode_png
 from pd.dataset.readers.source import BadRow, Row
 
 MOST_ENLARGED = 2.0  # an image that must grow more is bad: three of four of its pixels would be made up
@@ -26,6 +29,7 @@ class Good:
         digest: equal for equal pictures.
         growth: how many times longer its sides became; below 1: it was larger than `data.size`.
         coloured: it had colours, and `data.mode` is grey.
+        thumbnail: SIDE * SIDE grey levels, uint8.
     """
 
     row: Row
@@ -34,6 +38,7 @@ class Good:
     digest: bytes
     growth: float
     coloured: bool
+    thumbnail: bytes
 
 
 def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterator[Good | BadRow]:
@@ -60,7 +65,12 @@ def _one(row: Row, settings: DataSettings) -> Good | BadRow:
         return BadRow(row.name, row.number, bad.reason, bad.detail)
     key = row.key if row.key is not None else f"sha256:{sha256(data).hexdigest()}"
     name = sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
-    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth, decoded.coloured)
+    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth, decoded.coloured, _thumbnail(decoded.pixels))
+
+
+def _thumbnail(pixels: Pixels) -> bytes:
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).convert("L")
+    return picture.resize((SIDE, SIDE), Image.Resampling.BOX).tobytes()
 
 
 def _result(item: Future[Good | BadRow] | BadRow) -> Good | BadRow:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.config import DataSettings
 from pd.config.mirrored import is_mirrored
 from pd.dataset.decoding import Good, decoded_rows
+from pd.dataset.identities import SIDE, across, contradictions, look_alikes
 from pd.dataset.ingest_report import IngestReport, counted
 from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
@@ -66,7 +68,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         splits = _splits(intake, settings, seed, source)
         with pq.ParquetFile(spool) as spooled:
             groups = spooled.iter_batches(GROUP_ROWS)
-            images, default_captions = _write_shards(groups, spooled.schema_arrow, splits, settings.caption, out)
+            images, default_captions = _write_shards(groups, spooled.schema_arrow, splits, settings.generic, out)
     report = IngestReport(
         images=images,
         identities={side: sum(split == side for split in splits.values()) for side in _SPLITS},
@@ -81,7 +83,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         coloured=intake.coloured,
         split_drawn=not source.has_split,
         labels=list(source.labels),
-        notes=source.notes,
+        notes=(*source.notes, *look_alikes(splits), *contradictions(out), *intake.across(splits)),
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
     return report
@@ -128,6 +130,8 @@ class _Intake:
         shrunk: how many were larger.
         coloured: how many had colours that `data.mode` takes away.
         splits: identity -> the split column's word.
+        thumbnails: of the images that can be decoded and are no duplicates, one after the other.
+        shown: who is in each of these.
     """
 
     bad: list[BadRow] = field(default_factory=list)
@@ -136,6 +140,15 @@ class _Intake:
     shrunk: int = 0
     coloured: int = 0
     splits: dict[str, str] = field(default_factory=dict)
+    thumbnails: bytearray = field(default_factory=bytearray)
+    shown: list[str] = field(default_factory=list)
+
+    def across(self, splits: Mapping[str, str]) -> list[str]:
+        """Near-copies between members and hold-out people, in words."""
+        known = [row for row, name in enumerate(self.shown) if name in splits]
+        images = np.frombuffer(self.thumbnails, np.uint8).reshape(-1, SIDE * SIDE)[known]
+        names = [self.shown[row] for row in known]
+        return across(images, names, np.array([splits[name] == "holdout" for name in names], bool))
 
 
 def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Progress) -> _Intake:
@@ -160,6 +173,8 @@ def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Prog
                 continue
             seen[item.digest] = f"row {row.number}" if row.number is not None else plain(row.name)
             intake.images[row.identity] += 1
+            intake.thumbnails += item.thumbnail
+            intake.shown.append(row.identity)
             intake.enlarged += item.growth > 1
             intake.shrunk += item.growth < 1
             intake.coloured += item.coloured

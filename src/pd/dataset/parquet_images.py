@@ -1,6 +1,7 @@
 """Images that stay in the Parquet files that hold them, and are decoded as they are asked for."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,8 +19,8 @@ from pd.errors import UserError
 class ParquetImages:
     """The column `image` of files that `pd` wrote, or some of its rows, in the shape of an array.
 
-    `images[start:stop]` decodes these rows; `take` chooses rows and decodes none. It can be pickled: what travels are the
-    files' names.
+    `images[rows]` decodes these rows, a slice or an array of indices; `take` chooses rows and decodes none. It can be pickled:
+    what travels are the files' names.
 
     Attributes:
         files: in their order.
@@ -43,7 +44,12 @@ class ParquetImages:
                 if size := found.row_group(group).num_rows:
                     groups.append((number, group, total))
                     total += size
-        whole = cls(tuple(files), np.array(groups, np.int64).reshape(-1, 3), (total, 0, 0, 1), np.arange(total))
+        whole = cls(
+            tuple(file.absolute() for file in files),
+            np.array(groups, np.int64).reshape(-1, 3),
+            (total, 0, 0, 1),
+            np.arange(total),
+        )
         if not total:
             return whole
         with pq.ParquetFile(files[groups[0][0]]) as parquet:
@@ -68,8 +74,8 @@ class ParquetImages:
         chosen = self.rows[rows]
         return replace(self, shape=(len(chosen), *self.shape[1:]), rows=chosen)
 
-    def __getitem__(self, rows: slice) -> Pixels:
-        """(n, H, W, C) uint8.
+    def __getitem__(self, rows: slice | npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Pixels:
+        """(n, H, W, C) uint8, in the order of `rows`.
 
         Raises:
             UserError: an image of another size than the first.
@@ -95,12 +101,46 @@ Images = Pixels | ParquetImages
 """(N, H, W, C) uint8, in memory or in files; of either, `images[start:stop]` are pixels."""
 
 
+BLOCK_BYTES = 64 << 20  # of pixels decoded at a time
+_BLOCK_STEP = 256  # blocks of more rows hold a multiple: batches within them are then the same as of all rows together
+
+
+def held_bytes(images: Images) -> int:
+    """Bytes of all pixels, decoded."""
+    return int(np.prod(images.shape, dtype=np.int64))
+
+
+def blocks(images: Images, most: int = BLOCK_BYTES) -> Iterator[tuple[slice, Pixels]]:
+    """All images in order, so many at a time as take `most` bytes: where they stand, and their pixels.
+
+    Few images are one block. Blocks of several hold a multiple of 256 images, or a power of two below.
+    """
+    rows = max(1, most // max(1, held_bytes(images) // max(1, len(images))))
+    rows = rows // _BLOCK_STEP * _BLOCK_STEP if rows >= _BLOCK_STEP else 1 << (rows.bit_length() - 1)
+    for start in range(0, len(images), rows):
+        here = slice(start, min(start + rows, len(images)))
+        yield here, images[here]
+
+
+def images_digest(images: Images) -> str:
+    """16 hex digits that name images: of their pixels, or of names, sizes and times of their files and which rows they are."""
+    whole = hashlib.sha256(repr(tuple(images.shape)).encode())
+    if isinstance(images, ParquetImages):
+        for file in images.files:
+            info = file.stat()
+            whole.update(f"{file.name} {info.st_size} {info.st_mtime_ns}\n".encode())
+        whole.update(images.rows.astype(np.int64).tobytes())
+    else:
+        whole.update(np.ascontiguousarray(images).data)
+    return whole.hexdigest()[:16]
+
+
 def rows_of(images: Images, rows: npt.NDArray[np.int64]) -> Images:
     """The images of some rows, in memory or in files as before."""
     return images.take(rows) if isinstance(images, ParquetImages) else images[rows]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _column(file: Path, changed: int, group: int) -> pa.ChunkedArray:
     """The encoded images of a row group; kept for a while, because a group is often read in several parts."""
     with pq.ParquetFile(file) as parquet:

@@ -1,4 +1,7 @@
-"""The private images of a run, in memory. No function that makes something for release takes this type."""
+"""The private images of a run: words, numbers and a way to the pixels.
+
+No function that makes something for release takes this type.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pd.dataset.images import Pixels, to_arrays
-from pd.dataset.parquet_images import ParquetImages
+from pd.dataset.parquet_images import BLOCK_BYTES, Images, ParquetImages, held_bytes, rows_of
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 
@@ -29,7 +31,7 @@ class PrivateDataset:
 
     Attributes:
         ids: stable names of the images.
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, in memory, or in the files that they were opened from.
         identities: who is in each image.
         splits: `member` (a generator may learn from it) or `holdout` (no generator sees it); one for each identity.
         captions: what the image shows, in words.
@@ -38,7 +40,7 @@ class PrivateDataset:
     """
 
     ids: list[str]
-    images: Pixels
+    images: Images
     identities: list[str]
     splits: list[Split]
     captions: list[str]
@@ -47,10 +49,16 @@ class PrivateDataset:
 
     @classmethod
     def read(cls, folder: Path) -> "PrivateDataset":
-        """What `ingest` wrote into `folder`."""
+        """What `ingest` wrote into `folder`, with all pixels in memory: for small sets alone."""
         files = _files(folder)
-        images = (image for file in files for image in pq.read_table(file, columns=["image"])["image"].to_pylist())
-        return cls._around(to_arrays(images), files)
+        return cls._around(ParquetImages.open(files)[:], files)
+
+    @classmethod
+    def open(cls, folder: Path) -> "PrivateDataset":
+        """The same, but more than BLOCK_BYTES of pixels stay in their files until they are asked for."""
+        files = _files(folder)
+        images = ParquetImages.open(files)
+        return cls._around(images[:] if held_bytes(images) <= BLOCK_BYTES else images, files)
 
     @classmethod
     def read_words(cls, folder: Path) -> "PrivateDataset":
@@ -67,7 +75,7 @@ class PrivateDataset:
         return ParquetImages.open(files).take(np.flatnonzero(splits == "member"))
 
     @classmethod
-    def _around(cls, images: Pixels, files: list[Path]) -> "PrivateDataset":
+    def _around(cls, images: Images, files: list[Path]) -> "PrivateDataset":
         names = [name for name in pq.read_schema(files[0]).names if name != "image"]
         table = pa.concat_tables([pq.read_table(file, columns=names) for file in files])
         text = {name: table[name].to_pylist() for name in COLUMNS if name != "image"}
@@ -93,7 +101,7 @@ class PrivateDataset:
         index = np.flatnonzero(rows)
         return PrivateDataset(
             ids=[self.ids[i] for i in index],
-            images=self.images[index],
+            images=rows_of(self.images, index),
             identities=[self.identities[i] for i in index],
             splits=[self.splits[i] for i in index],
             captions=[self.captions[i] for i in index],

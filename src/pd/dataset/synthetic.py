@@ -16,6 +16,7 @@ from pd.errors import UserError
 from pd.store.atomic import write_folder
 
 SHARD_ROWS = 4096
+GROUP_ROWS = 256  # read and written at once
 _LABEL = "label."
 
 
@@ -84,15 +85,20 @@ class SyntheticDataset:
         )
         with write_folder(folder) as target:
             for shard, start in enumerate(range(0, max(len(self), 1), SHARD_ROWS)):
-                rows = slice(start, start + SHARD_ROWS)
-                ids = self.ids[rows]
-                structs = [
-                    {"bytes": encode_png(image), "path": f"{name}.png"}
-                    for name, image in zip(ids, self.images[rows], strict=True)
-                ]
-                columns = [pa.array(ids), pa.array(structs, IMAGE), pa.array(self.prompts[rows], pa.string())]
-                columns += [pa.array(values[rows], pa.float64()) for values in self.labels.values()]
-                pq.write_table(pa.table(columns, schema=schema), target / f"part-{shard:05d}.parquet")
+                stop = min(start + SHARD_ROWS, len(self))
+                with pq.ParquetWriter(target / f"part-{shard:05d}.parquet", schema) as writer:
+                    for at in range(start, max(stop, start + 1), GROUP_ROWS):
+                        writer.write_table(self._table(slice(at, min(at + GROUP_ROWS, stop)), schema))
+
+    def _table(self, rows: slice, schema: pa.Schema) -> pa.Table:
+        """Some rows, with their images encoded."""
+        ids = self.ids[rows]
+        structs = [
+            {"bytes": encode_png(image), "path": f"{name}.png"} for name, image in zip(ids, self.images[rows], strict=True)
+        ]
+        columns = [pa.array(ids, pa.string()), pa.array(structs, IMAGE), pa.array(self.prompts[rows], pa.string())]
+        columns += [pa.array(values[rows], pa.float64()) for values in self.labels.values()]
+        return pa.table(columns, schema=schema)
 
 
 def _files(source: Path | Sequence[Path]) -> list[Path]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.diffusion import autoencoder
 from pd.diffusion.captions import embed
 from pd.diffusion.components import Components
@@ -31,10 +32,9 @@ from pd.progress import Progress, silent
 TIMESTEPS = (25, 75, 125, 175, 225, 275, 325, 375)
 
 
-@torch.inference_mode()
 def row_losses(
     source: Components | Path,
-    images: Pixels,
+    images: Images,
     ids: Sequence[str],
     texts: Sequence[str],
     *,
@@ -48,7 +48,7 @@ def row_losses(
 
     Args:
         source: the model, which is copied, or a folder that `export` wrote.
-        images: (N, H, W, C) uint8, N at least 1.
+        images: (N, H, W, C) uint8, in memory or in files, N at least 1.
         ids: N names of the images; with the seed they fix the noise, another one for each timestep.
         texts: N captions; the empty one asks for the loss without any.
         seed: of the noise.
@@ -59,28 +59,56 @@ def row_losses(
     """
     if not len(images) == len(ids) == len(texts):
         raise ValueError(f"{len(images)} images, {len(ids)} ids and {len(texts)} texts")
-    parts = load(source) if isinstance(source, Path) else copy.deepcopy(source)
-    target = torch.device(device)
-    unet = FastUNet(parts.unet, target, compiled=False)
-    vae, text_encoder = (part.to(target).eval() for part in (parts.vae, parts.text_encoder))
-    prediction = parts.scheduler.config.prediction_type
-    table = alphas(parts.scheduler).to(target)
-    embedded = {text: embed(text_encoder, tokenize(parts.tokenizer, [text])) for text in dict.fromkeys(texts)}
+    losses = RowLosses(source, seed=seed, timesteps=timesteps, batch=batch, device=device)
     found = np.empty((len(images), len(timesteps)), np.float32)
     for start in range(0, len(images), batch):
-        rows = [min(row, len(images) - 1) for row in range(start, start + batch)]  # the last forward is filled up
-        here = min(batch, len(images) - start)
-        latents = autoencoder.encode(vae, images[rows], batch).to(target)
-        noise = _noise(seed, [ids[row] for row in rows], (len(timesteps), *parts.latent_shape)).to(target)
-        words = list(dict.fromkeys(texts[row] for row in rows))
-        unet.set_text([embedded[word] for word in words], [words.index(texts[row]) for row in rows])
-        for at, step in enumerate(timesteps):
-            times = torch.full((batch,), step, device=target)
-            predicted = unet(add_noise(latents, noise[:, at], times, table), times[0])
-            errors = row_errors(predicted, latents, noise[:, at], times, alphas=table, prediction=prediction, gamma=None)
-            found[start : start + here, at] = errors[:here].cpu().numpy()
-        progress(start + here, len(images), {})
+        here = slice(start, min(start + batch, len(images)))
+        found[here] = losses(images[here], ids[here], texts[here])
+        progress(here.stop, len(images), {})
     return found
+
+
+class RowLosses:
+    """The losses of images, at most `batch` at a time; the model is loaded once. Arguments are those of `row_losses`."""
+
+    def __init__(
+        self,
+        source: Components | Path,
+        *,
+        seed: int,
+        timesteps: Sequence[int] = TIMESTEPS,
+        batch: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        self._parts = load(source) if isinstance(source, Path) else copy.deepcopy(source)
+        self._seed, self._timesteps, self._batch, self._device = seed, timesteps, batch, torch.device(device)
+        self._unet = FastUNet(self._parts.unet, self._device, compiled=False)
+        self._vae, self._text_encoder = (part.to(self._device).eval() for part in (self._parts.vae, self._parts.text_encoder))
+        self._alphas = alphas(self._parts.scheduler).to(self._device)
+        self._embedded: dict[str, Tensor] = {}
+
+    @torch.inference_mode()
+    def __call__(self, images: Pixels, ids: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """(n, T) of (n, H, W, C) uint8, n from 1 to `batch`."""
+        batch, device, parts = self._batch, self._device, self._parts
+        rows = np.minimum(np.arange(batch), len(images) - 1)  # the last forward is filled up
+        latents = autoencoder.encode(self._vae, images[rows], batch).to(device)
+        noise = _noise(self._seed, [ids[row] for row in rows], (len(self._timesteps), *parts.latent_shape)).to(device)
+        words = list(dict.fromkeys(texts[row] for row in rows))
+        self._unet.set_text([self._embed(word) for word in words], [words.index(texts[row]) for row in rows])
+        found = np.empty((len(images), len(self._timesteps)), np.float32)
+        prediction = parts.scheduler.config.prediction_type
+        for at, step in enumerate(self._timesteps):
+            times = torch.full((batch,), step, device=device)
+            predicted = self._unet(add_noise(latents, noise[:, at], times, self._alphas), times[0])
+            errors = row_errors(predicted, latents, noise[:, at], times, alphas=self._alphas, prediction=prediction, gamma=None)
+            found[:, at] = errors[: len(images)].cpu().numpy()
+        return found
+
+    def _embed(self, text: str) -> Tensor:
+        if text not in self._embedded:
+            self._embedded[text] = embed(self._text_encoder, tokenize(self._parts.tokenizer, [text]))
+        return self._embedded[text]
 
 
 def _noise(seed: int, ids: Sequence[str], shape: tuple[int, ...]) -> Tensor:

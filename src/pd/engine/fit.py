@@ -58,13 +58,14 @@ def fit(task: Task, settings: TrainingSettings, work: Path, progress: Progress =
         folder.mkdir(parents=True, exist_ok=True)
     board, shown, record = BoardReader(), float("-inf"), (0, settings.steps, {"phase": "starting"})
 
-    def listen() -> None:
+    def listen() -> bool:
         nonlocal shown, record
         new = board.latest()
         if new or time.monotonic() - shown > REPEAT_S:
             record = (new["step"], new["steps"], new["figures"]) if new else record
             shown = time.monotonic()
             progress(*record)
+        return bool(new)
 
     config = {"task": task, "settings": settings, "work": work, "share": share, "tell": board.tell}
     follow(_trainer(config, folder), folder, lambda: _share(settings, share.cpus), listen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pd.config import ModelSettings
-from pd.config.mirrored import is_mirrored
+from pd.config.mirrored import PLAIN_UPLOADS, is_mirrored
 from pd.engine.cpu.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
@@ -26,6 +26,7 @@ from pd.engine.ray_start import (
     without_stderr,
 )
 from pd.engine.shared_folder import check_shared
+from pd.engine.waiting import require_answer
 from pd.errors import UserError
 from pd.store.run import Run
 
@@ -72,7 +73,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         UserError: there is no cluster at the address, or one with another token, or TLS is on one side alone; Ray cannot start
             here, TLS is asked for without its files, or a machine does not see the run's folder.
     """
-    for key, value in _QUIET.items():
+    for key, value in (_QUIET | PLAIN_UPLOADS).items():
         os.environ.setdefault(key, value)
     os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(store_bytes()))
     joins = address or os.environ.get("RAY_ADDRESS") or started_here()
@@ -100,6 +101,8 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         raise
     except Exception as error:  # Ray raises a bare one when its processes are not up after 30 seconds
         raise _not_connected(joins, error) from error
+    if joins:
+        require_answer()
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
         if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
@@ -296,7 +299,8 @@ def _inside(error: BaseException | None, seen: set[int]) -> Iterator[BaseExcepti
 
 def _runtime_env() -> dict[str, Any]:
     """What workers of a cluster that was started elsewhere must have in their environment to do as this process does."""
-    wanted = {"OMP_WAIT_POLICY": os.environ["OMP_WAIT_POLICY"]}
+    # PLAIN_UPLOADS: a file system of a bucket is opened in Ray's own actors too, which do not come by `pd.store.s3`.
+    wanted = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", *PLAIN_UPLOADS)}
     if paths := search_path():
         wanted["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     return {"env_vars": {key: value for key, value in wanted.items() if key not in given_environment()}}

@@ -14,6 +14,7 @@ from pd.engine.cpu.cores import interrupting
 from pd.engine.machines import parts
 from pd.engine.runtime import connect, unwrap
 from pd.engine.stream.watch import Stranded
+from pd.engine.waiting import Silence
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import keep_private
@@ -139,7 +140,7 @@ def _on_ray(pieces: Sequence[Piece], todo: list[int], shown: _Shown, cpus: float
     options = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": RETRIES, "runtime_env": environment}
     work = ray.remote(_on_worker).options(**options)
     under_way = {work.remote(pieces[k], cpus): k for k in todo}
-    stranded = Stranded(lambda: _check_room(cpus, gpus))
+    stranded, silence = Stranded(lambda: _check_room(cpus, gpus)), Silence("a training")
     try:
         while under_way:
             ready, _ = ray.wait(list(under_way), num_returns=1, timeout=POLL_S)
@@ -153,6 +154,9 @@ def _on_ray(pieces: Sequence[Piece], todo: list[int], shown: _Shown, cpus: float
             if not ready:
                 shown.tell({"left": len(under_way)})
                 stranded.look()
+                silence.look()
+            else:
+                silence.heard()
     finally:
         for reference in under_way:
             with contextlib.suppress(Exception):  # it has just finished, or Ray is gone

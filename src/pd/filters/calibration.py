@@ -1,30 +1,33 @@
 """Thresholds from strangers: both detectors are measured once on hold-out people, any threshold is then a look-up."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from torch import nn
 
 from pd.config import CalibrationSettings, FilterSettings
 from pd.dataset.images import mirrored
+from pd.dataset.mapping import MapRows, array_of, map_here
+from pd.dataset.parquet_images import blocks
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.filters.decide import Thresholds
 from pd.filters.descriptor import describe
-from pd.filters.families import Family, among_members
-from pd.filters.gallery import MemberGallery, load_gallery
+from pd.filters.families import ALTERED, among_members, taught_by_others
+from pd.filters.gallery import MemberGallery, load_gallery, member_rows
 from pd.filters.near_copy import POSES
-from pd.filters.scorer import Scorer, likest
-from pd.reid.calibrate import Verification, calibrate, pairs_of, verification
-from pd.reid.embed import embed
+from pd.filters.scored_rows import ScoredRows, further_of, rows_by_network
+from pd.filters.scorer import likest
+from pd.reid.calibrate import Verification, calibrate, verification
 from pd.reid.gallery import Gallery
+from pd.reid.pairs import pairs_of
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
@@ -49,6 +52,7 @@ class Measurements:
         further_cosines: (K - 1, P) float32, `pair_cosines` of these.
         families: learned space -> (N + S,) float32, likeness to the members of the images of `people`. Calibration people are
             each scored in a space that the other half of them taught.
+        pair_count: (K, P) int64, how many pairs each cosine of each network stands for; None: one.
     """
 
     verification: Verification
@@ -61,27 +65,27 @@ class Measurements:
     further_score: npt.NDArray[np.float32]
     further_cosines: npt.NDArray[np.float32]
     families: Mapping[str, npt.NDArray[np.float32]]
+    pair_count: npt.NDArray[np.int64] | None = None
 
 
-def measure(
-    networks: Sequence[nn.Module], folder: Path, real: PrivateDataset, seed: int, families: Sequence[Family] = ()
-) -> Measurements:
+def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = map_here) -> Measurements:
     """Measure both detectors.
 
     Args:
-        networks: the re-identification networks.
-        folder: holds them and the member gallery.
+        folder: holds the re-identification networks and the member gallery.
         real: members and hold-out.
         seed: the run's, which halves the hold-out people.
-        families: the learned spaces.
+        map_rows: scores the strangers; by default this process.
 
     Raises:
         UserError: fewer than 4 hold-out identities.
     """
     strangers = real.holdout_half("calibration", seed)
-    rows = [embed(network, strangers.images) for network in networks]
-    (cosines, same), *others = (pairs_of(one, strangers.identities) for one in rows)
-    scores = Scorer(folder, folder).score(strangers.images)
+    function = ScoredRows(folder.absolute(), strangers.images)
+    scored = map_rows(function, f"strangers-{function.key}")
+    rows = rows_by_network(scored)
+    (cosines, same, count), *others = (pairs_of(one, strangers.identities) for one in rows)
+    counts = [found for found in (count, *(further for _, _, further in others)) if found is not None]
     members = real.members()
     lacking = max(0, _ENOUGH_PEOPLE - len(set(strangers.identities)))
     found = load_gallery(folder)
@@ -90,18 +94,36 @@ def measure(
     people = [*strangers.identities, *(f"member {k}" for k, some in enumerate(stand_ins) for _ in some)]
     return Measurements(
         verification=verification(rows[0], strangers.identities),
-        score=scores.score,
+        score=array_of(scored, "score"),
         people=np.unique(people, return_inverse=True)[1],
-        near_copy=np.concatenate([scores.near_copy, *stand_ins]),
-        member_score=_likest_other(embed(networks[0], members.images)),
+        near_copy=np.concatenate([array_of(scored, "near_copy"), *stand_ins]),
+        member_score=_likest_other(member_rows(folder)),
         pair_cosines=cosines,
         pair_same=same,
-        further_score=scores.further.T,
-        further_cosines=np.array([further for further, _ in others], np.float32).reshape(len(others), len(same)),
+        further_score=further_of(scored),
+        further_cosines=np.array([further for further, _, _ in others], np.float32).reshape(len(others), len(same)),
         families={
-            family.space.kind: np.concatenate([family.strangers, *among_members(family.gallery, own)]) for family in families
-        },
+            space.kind: np.concatenate(
+                [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
+            )
+            for space in found.spaces
+        }
+        | _altered(found, strangers, members, own),
+        pair_count=np.stack(counts) if counts else None,
     )
+
+
+def _altered(
+    found: MemberGallery, strangers: PrivateDataset, members: PrivateDataset, own: list[npt.NDArray[np.bool_]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Likeness as altered copies of strangers to members, and of some members to all others; nothing where nobody asked."""
+    if not found.altered:
+        return {}
+    parts = [found.altered.score(block) for _, block in blocks(strangers.images)]
+    for rows in own:
+        likeness = found.altered.likeness(members.images[np.flatnonzero(rows)])
+        parts.append(likeness[:, ~rows].max(axis=1))
+    return {ALTERED: np.concatenate(parts)}
 
 
 def _each_of_some(members: PrivateDataset, people: int, seed: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -138,11 +160,13 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
         UserError: a space votes in which strangers were not measured.
     """
     reid, *further = (
-        calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)]).threshold
-        for score, cosines in [
-            (measured.score, measured.pair_cosines),
-            *zip(measured.further_score, measured.further_cosines, strict=True),
-        ]
+        calibrate(calibration, score, cosines, measured.pair_same, measured.people[: len(score)], count).threshold
+        for score, cosines, count in zip(
+            [measured.score, *measured.further_score],
+            [measured.pair_cosines, *measured.further_cosines],
+            [None] * (1 + len(measured.further_score)) if measured.pair_count is None else measured.pair_count,
+            strict=True,
+        )
     )
     strangers = CalibrationSettings(method="stranger_quantile", quantile=filters.near_copy_quantile)
     near_copy = calibrate(strangers, measured.near_copy, people=measured.people).threshold
@@ -151,7 +175,8 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     if lacking:
         raise UserError(f"'{lacking[0]}' was not measured", where="filter.families", fix="run `pd reid` again")
     families: dict[str, float] = {
-        name: calibrate(passed, measured.families[name], people=measured.people).threshold for name in filters.families
+        name: calibrate(strangers if name == ALTERED else passed, measured.families[name], people=measured.people).threshold
+        for name in filters.families
     }
     return Thresholds(reid, near_copy, tuple(further), families)
 
@@ -174,7 +199,7 @@ def unkept(measured: Measurements, calibration: CalibrationSettings, filters: Fi
 
 def write_measurements(measured: Measurements, folder: Path) -> None:
     """Write `strangers.safetensors` and `verification.json`."""
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "score": measured.score,
         "people": measured.people,
         "near_copy": measured.near_copy,
@@ -185,6 +210,8 @@ def write_measurements(measured: Measurements, folder: Path) -> None:
         "further_cosines": measured.further_cosines,
         **{f"{_FAMILY}{name}": values for name, values in measured.families.items()},
     }
+    if measured.pair_count is not None:
+        arrays["pair_count"] = measured.pair_count
     # safetensors writes the memory behind a strided array as it lies, that is wrongly.
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, folder / _ARRAYS)
     write_json(folder / _FIGURES, asdict(measured.verification))

@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pd.dataset.parquet_images import Images
+
 SIDE = 24  # pixels: fine enough for a pose, coarse enough that noise and JPEG blocks average out
 CONTRASTS = (SIDE // 2) ** 2  # the first numbers of a descriptor: what stands out locally
 INNER, OUTER = 1.2, 5.0  # standard deviations of the difference of Gaussians, pixels of SIDE
@@ -32,11 +34,11 @@ UPRIGHT: Pose = (1.0, 0.0, 0.0)
 
 
 @torch.inference_mode()
-def describe(images: NDArray[np.uint8], poses: Sequence[Pose] = (UPRIGHT,)) -> NDArray[np.float32]:
+def describe(images: Images, poses: Sequence[Pose] = (UPRIGHT,)) -> NDArray[np.float32]:
     """Describe images by unit vectors.
 
     Args:
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, in memory or in files.
         poses: each image is described in each of P poses; row i * P + p is image i's in pose p.
 
     Returns:

@@ -5,98 +5,79 @@ in benchmarks/filter_protects.py). Each space votes by itself, by a threshold of
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pd.dataset.images import Pixels, mirrored
+from pd.dataset.images import mirrored
+from pd.dataset.parquet_images import Images, blocks, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.reid.gallery import Gallery
-from pd.reid.spaces.space import Space, features, taught_rows
+from pd.reid.spaces.space import Space
 from pd.reid.spaces.whitening import Whitening
 from pd.seeds import derive
 
+ALTERED = "altered"  # a family without a space: `pd.reid.altered_copies`
 EACH = 2  # rows of an image in a gallery: as it is and mirrored, so that a candidate is embedded once
-_BLOCK = 1024  # member images at a time
 
 
-@dataclass(frozen=True, eq=False)
-class Family:
-    """A learned space, with what is known of members and strangers in it.
-
-    Attributes:
-        space: taught by all calibration people.
-        gallery: (EACH * M, k) float32, the members' rows.
-        strangers: (N,) float32, likeness of the calibration people's images to the members. In the space that they taught
-            themselves a tenth of their images lies above a bar that a sixth of other strangers' images pass (faces of a hundred
-            people, all kinds): so each half of them is looked at in a space that the other half taught.
-    """
-
-    space: Space
-    gallery: NDArray[np.float32]
-    strangers: NDArray[np.float32]
-
-
-def learn_families(kinds: Sequence[str], real: PrivateDataset, seed: int) -> list[Family]:
-    """Families of these kinds, learned from the calibration half of the hold-out people, in the order of their names.
+def learn_spaces(kinds: Sequence[str], real: PrivateDataset, seed: int) -> list[Space]:
+    """Spaces of these kinds, learned from the calibration half of the hold-out people, in the order of their names.
 
     Raises:
         UserError: fewer than 4 hold-out people.
     """
-    if not kinds:
+    learned = sorted(set(kinds) - {ALTERED})
+    if not learned:
         return []
-    people, members = real.holdout_half("calibration", seed), real.members()
-    return [_learn(kind, people, members, seed) for kind in sorted(set(kinds))]
+    people = real.holdout_half("calibration", seed)
+    return [_learn(kind, people, seed) for kind in learned]
 
 
-def _learn(kind: str, people: PrivateDataset, members: PrivateDataset, seed: int) -> Family:
-    """Features, which take longest, are computed once for all three spaces."""
-    rows, taught_by = taught_rows(kind, people.images, people.identities, seed=derive(seed, "space", kind))
-    names = np.unique(np.asarray(people.identities, dtype=str))
-    order = hash_order(people.identities, seed, "space-half")
-    first = np.isin(names, order[: len(order) // 2])
-    of_image = first[np.searchsorted(names, np.asarray(people.identities, dtype=str))]
-    whole = Whitening.learn(rows, taught_by)
-    halves = [
-        (looked_at, _learn_rows(rows[chosen[taught_by]], taught_by[chosen[taught_by]]))
-        for looked_at, chosen in ((of_image, ~first), (~of_image, first))
-    ]
-    seen = features(kind, people.images)
-    gallery, found = [], np.full(len(people), -np.inf, np.float32)
-    for at in range(0, len(members), _BLOCK):
-        images = members.images[at : at + _BLOCK]
-        raw = [features(kind, one) for one in (images, mirrored(images))]
-        gallery.append(np.stack([whole.apply(one) for one in raw], axis=1).reshape(EACH * len(images), -1))
-        for looked_at, whitening in halves:
-            known = Gallery(np.concatenate([whitening.apply(one) for one in raw]))
-            found[looked_at] = np.maximum(found[looked_at], known.nearest(whitening.apply(seen[looked_at]))[0])
-    return Family(Space(kind, whole), np.concatenate(gallery), found)
-
-
-def _learn_rows(rows: NDArray[np.float32], people: NDArray[np.int64]) -> Whitening:
-    return Whitening.learn(rows, np.unique(people, return_inverse=True)[1].astype(np.int64))
-
-
-def both_ways(space: Space, images: Pixels) -> NDArray[np.float32]:
+def both_ways(space: Space, images: Images) -> NDArray[np.float32]:
     """(EACH * N, k) gallery rows of (N, H, W, C) uint8: image i's are EACH * i, as it is, and EACH * i + 1, mirrored."""
-    rows = np.stack([space.embed(images), space.embed(mirrored(images))], axis=1)
+    turned = [space.embed(mirrored(block)) for _, block in blocks(images)]
+    rows = np.stack([space.embed(images), np.concatenate([space.embed(images[:0]), *turned])], axis=1)
     return rows.reshape(EACH * len(images), -1)
 
 
-def among_members(rows: NDArray[np.float32], own: Sequence[NDArray[np.bool_]]) -> Iterator[NDArray[np.float32]]:
+def taught_by_others(kind: str, people: PrivateDataset, members: PrivateDataset, seed: int) -> NDArray[np.float32]:
+    """(N,) likeness of each image of the calibration people to the members, in a space that the other half of them taught.
+
+    In the space that they taught themselves a tenth of their images lies above a bar that a sixth of other strangers' images
+    pass (faces of a hundred people, all kinds): thresholds would be too high, or too low, by as much.
+
+    Args:
+        kind: of the space.
+        people: calibration people, two at least.
+        members: whom they are compared with.
+        seed: of the halves.
+    """
+    order = hash_order(people.identities, seed, "space-half")
+    first = np.isin(np.asarray(people.identities, dtype=object), order[: len(order) // 2])
+    found = np.empty(len(people), np.float32)
+    for rows in (first, ~first):
+        space = _learn(kind, people.where(~rows), seed)
+        found[rows] = Gallery(both_ways(space, members.images)).nearest(
+            space.embed(rows_of(people.images, np.flatnonzero(rows)))
+        )[0]
+    return found
+
+
+def among_members(space: Space, members: PrivateDataset, own: Sequence[NDArray[np.bool_]]) -> Iterator[NDArray[np.float32]]:
     """Likeness of each image of some members to the images of all others; the space learned no members.
 
     Args:
-        rows: (EACH * M, k) float32, the members' gallery.
+        space: in which they are compared.
+        members: all of them.
         own: (M,) bool for each of some members: which images are theirs.
     """
     if not own:
         return
-    gallery = Gallery(rows)
-    for images in own:
-        yield gallery.where(np.repeat(~images, EACH)).nearest(rows[::EACH][images])[0]
+    gallery = Gallery(both_ways(space, members.images))
+    for rows in own:
+        yield gallery.where(np.repeat(~rows, EACH)).nearest(space.embed(members.images[rows]))[0]
 
 
 def space_tensors(space: Space) -> dict[str, NDArray[np.float32]]:
@@ -110,3 +91,7 @@ def space_tensors(space: Space) -> dict[str, NDArray[np.float32]]:
 def read_space(kind: str, tensor: Callable[[str], NDArray[np.float32]]) -> Space:
     """A space of this kind from tensors by name. Raises KeyError or SafetensorError where one is missing."""
     return Space(kind, Whitening(tensor(f"space/{kind}/mean"), tensor(f"space/{kind}/matrix")))
+
+
+def _learn(kind: str, people: PrivateDataset, seed: int) -> Space:
+    return Space.learn(kind, people.images, people.identities, seed=derive(seed, "space", kind))

@@ -5,20 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
+from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.filters.families import EACH, Family, read_space, space_tensors
+from pd.filters.families import EACH, read_space, space_tensors
+from pd.filters.gallery_rows import GalleryRows
 from pd.filters.near_copy import POSES, NearCopyDetector
-from pd.reid.embed import embed
+from pd.reid.altered_copies import AlteredCopies
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery
 from pd.reid.spaces.space import Space
 
 GALLERY_FILES = _ROWS, _IDS = "gallery.safetensors", "gallery_ids.json"
-_FAMILY = "family/"
+_FAMILY, _ALTERED = "family/", "altered/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +36,7 @@ class MemberGallery:
         spaces: the learned spaces.
         families: a gallery for each of these, EACH rows a member image.
         ids: of the member images.
+        altered: looks for altered copies of all member images, whichever part this is; None: nobody asked.
     """
 
     reid: Sequence[Gallery | ShardedGallery]
@@ -40,10 +45,17 @@ class MemberGallery:
     spaces: Sequence[Space]
     families: Sequence[Gallery | ShardedGallery]
     ids: list[str]
+    altered: AlteredCopies | None = None
 
 
 def build_gallery(
-    networks: Sequence[nn.Module], members: PrivateDataset, folder: Path, families: Sequence[Family] = ()
+    networks: Sequence[nn.Module],
+    members: PrivateDataset,
+    folder: Path,
+    spaces: Sequence[Space] = (),
+    map_rows: MapRows = map_here,
+    *,
+    altered: bool = False,
 ) -> None:
     """Write the members' gallery: `gallery.safetensors` and `gallery_ids.json`.
 
@@ -51,16 +63,21 @@ def build_gallery(
         networks: the re-identification networks.
         members: images that no candidate may resemble.
         folder: made if need be.
-        families: learned spaces, in which members are looked for, too.
+        spaces: learned spaces, in which members are looked for, too.
+        map_rows: computes the rows; by default this process.
+        altered: whether altered copies are looked for.
     """
     if not len(members):
         raise UserError("no member image to compare candidates with", where="data", fix="check the split")
     folder.mkdir(parents=True, exist_ok=True)
     detector = NearCopyDetector.fit(members.images)
-    rows = {_name(k): embed(network, members.images) for k, network in enumerate(networks)}
-    rows |= {"near_copy": detector.gallery_rows(members.images), "axes": detector.axes}
-    for family in families:
-        rows |= space_tensors(family.space) | {f"{_FAMILY}{family.space.kind}": family.gallery}
+    function = GalleryRows(networks, detector, spaces, members.images)
+    reid, near_copy, families = function.gallery_arrays(map_rows(function, f"gallery-{function.key}"))
+    rows = {_name(k): found for k, found in enumerate(reid)} | {"near_copy": near_copy, "axes": detector.axes}
+    for space in spaces:
+        rows |= space_tensors(space) | {f"{_FAMILY}{space.kind}": families[space.kind]}
+    if altered:
+        rows |= {f"{_ALTERED}{name}": found for name, found in AlteredCopies.of(members.images, quick=True).tensors().items()}
     save_file(rows, folder / _ROWS)
     (folder / _IDS).write_text(json.dumps(members.ids) + "\n", encoding="utf-8")
 
@@ -86,6 +103,10 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
             kinds = sorted(name.removeprefix(_FAMILY) for name in keys if name.startswith(_FAMILY))
             names = [name for name in keys if name.startswith("reid")]
             spaces = [read_space(kind, rows.get_tensor) for kind in kinds]
+            copies = {name.removeprefix(_ALTERED): rows.get_tensor(name) for name in keys if name.startswith(_ALTERED)}
+            altered = (
+                AlteredCopies.read(copies, quick=True) if copies else None
+            )  # whole in every part: half a kilobyte an image
             detector = NearCopyDetector(rows.get_tensor("axes"))
             wanted = (*(_name(k) for k in range(len(names))), "near_copy", *(f"{_FAMILY}{kind}" for kind in kinds))
             found = [rows.get_slice(name) for name in wanted]
@@ -97,7 +118,17 @@ def load_gallery(folder: Path, device: str = "cpu", part: tuple[int, int] = (0, 
         raise _broken(folder, error) from None
     galleries = [Gallery(one, device=device) for one in parts]
     count = len(names)
-    return MemberGallery(galleries[:count], detector, galleries[count], spaces, galleries[count + 1 :], ids[start:stop])
+    families = galleries[count + 1 :]
+    return MemberGallery(galleries[:count], detector, galleries[count], spaces, families, ids[start:stop], altered)
+
+
+def member_rows(folder: Path) -> NDArray[np.float32]:
+    """(M, d) float32, the first network's rows of the member images, as `build_gallery` wrote them."""
+    from safetensors import safe_open
+
+    with safe_open(folder / _ROWS, framework="np") as rows:
+        found: NDArray[np.float32] = rows.get_tensor(_name(0))
+        return found
 
 
 def gallery_ids(folder: Path) -> list[str]:

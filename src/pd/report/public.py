@@ -26,18 +26,24 @@ from pd.report.words import WITHHELD, dig
 
 _NAME = re.compile(r"[\w .:@/+-]{1,80}")
 _VALUE = re.compile(r"-?\d{1,4}(\.\d{1,4})?|true|false|yes|no", re.IGNORECASE)
-_LONGEST = 240  # of a remark, such as why something could not be measured
+_LONGEST = 400  # of a remark, such as why something could not be measured
 
 # Leaves: a number; numbers in a list; a remark; a label's name. A mapping's key "*" stands for any name, "@" for the name of a
 # label that enough members carry, "#" for any label's value.
 NUMBER, NUMBERS, WORDS, LABEL = "number", "numbers", "words", "label"
 _ESTIMATE = {"value": NUMBER, "low": NUMBER, "high": NUMBER, "n": NUMBER}
 _ESTIMATES = [_ESTIMATE]
-_RATES = {**dict.fromkeys(("main", "control", "excess", "like_holdout"), _ESTIMATE), "people_hit": NUMBER}
-_POWER = {"detectable": NUMBER, "planted": NUMBER, "blind": NUMBER, "words": WORDS}
+_RATES = {**dict.fromkeys(("main", "control", "excess", "like_holdout", "unlike"), _ESTIMATE), "people_hit": NUMBER}
+_POWER = {
+    **dict.fromkeys(("copies", "other_pictures"), _ESTIMATE),
+    **dict.fromkeys(("detectable", "planted", "detectable_other", "planted_other", "blind"), NUMBER),
+    "words": WORDS,
+}
 _REID = {
     "attacker": WORDS,
     **_RATES,
+    "toward_holdout": _ESTIMATE,
+    "says_nothing": WORDS,
     "power": _POWER,
     "by_attacker": {"*": {**_RATES, "power": _POWER, "voted": NUMBER}},
 }
@@ -110,6 +116,7 @@ PUBLIC: Mapping[str, Any] = {
             ("members", "member_identities", "strangers", "stranger_identities", "attackers_learnt_from"), NUMBER
         ),
         "member": {"n": NUMBER, **_REID},
+        "planted": {"*": _ESTIMATE},
         "round_trip": {"n": NUMBER, **_REID, "share_kept": {"*": _ESTIMATE}},
         "utility": _UTILITY,
         "fidelity": _FIDELITY,

@@ -10,6 +10,7 @@ REASONS = {
     "near_copy": "a near-copy of a member image (cropped, mirrored, blurred, noisy or brighter)",
     "whitened": "like a member to the coarse look (thumbnails in a space learned from strangers)",
     "imagenet": "like a member in the features of a network trained on other pictures",
+    "altered": "a copy of a member picture that was moved, turned, framed, covered or inverted",
     "gradients": "like a member in its edges",
     "duplicate": "the same pixels as an earlier candidate",
     "prompt": "its prompt was shared by too few people",

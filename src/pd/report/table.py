@@ -212,7 +212,7 @@ def _attributes(entries: list[Any]) -> list[Row]:
 
 def _coverage(entries: list[Any]) -> list[Row]:
     return [
-        _row("Members still represented", "", entries, lambda entry: _figure(entry, "coverage", "identities")),
+        _row("Members near whom a sample lies", "", entries, lambda entry: _figure(entry, "coverage", "identities")),
         _row("Precision", "samples that look real", entries, lambda entry: _figure(entry, "coverage", "precision")),
         _row("Recall", "real images that samples reach", entries, lambda entry: _figure(entry, "coverage", "recall")),
     ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pd.report.curves import KINDS
 from pd.report.findings import RELEASED, Finding, State, Told, findings_of, worst
 from pd.report.words import WITHHELD, decimal, dig, excess, in_hundred, is_number, measure
 
@@ -155,20 +156,18 @@ def _most(who: str, figure: Mapping[str, float], first: bool) -> str:
 
 def _power(audit: Mapping[str, Any]) -> str:
     told = []
-    power = dig(audit, "arms", "filtered", "reid", "power")
-    detectable, words = dig(power, "detectable"), dig(power, "words")
+    words = dig(audit, "arms", "filtered", "reid", "power", "words")
     if isinstance(words, str) and words:
         told.append(f"{words[0].upper()}{words[1:].rstrip('.')}.")
-    elif is_number(detectable):
-        told.append(f"It would have found a leak of {in_hundred(detectable)} in 100 samples or more, four times of five.")
     else:
         told.append("How small a leak it would have seen was not worked out.")
     data = dig(audit, "arms", "kept", "reid", "power")
-    smallest = dig(data, "detectable")
+    smallest = dig(data, "planted")
     if dig(data, "blind") is True:
         told.append("In the released data it could have seen no leak.")
     elif is_number(smallest):
-        told.append(f"In the released data it would have found an excess of {in_hundred(smallest)} in 100 as often.")
+        told.append(f"In the released data it would have found copies from {in_hundred(smallest)} in 100 on.")
+    told += _missed(audit)
     able = [
         (measure(dig(audit, "real", key, "excess")), of)
         for key, of in (("member", "the members’ own pictures"), ("round_trip", "them after the teacher’s autoencoder"))
@@ -188,6 +187,23 @@ def _power(audit: Mapping[str, Any]) -> str:
             " may tell."
         )
     return " ".join(told)
+
+
+_CAUGHT = 0.95  # of planted copies: what is caught less surely is named
+
+
+def _missed(audit: Mapping[str, Any]) -> list[str]:
+    """Which disguised copies would have been missed, by the audit and by the filter; nothing where it was not tried."""
+    told = []
+    for who, keys in (("The audit", ("real", "planted")), ("The filter", ("filter", "at_chosen", "sensitivity"))):
+        tried = {kind: measure(found) for kind, found in (dig(audit, *keys) or {}).items() if kind not in KINDS}
+        kinds = {kind: figure for kind, figure in tried.items() if figure}
+        missed = [
+            f"{kind.replace('_', ' ')} ({in_hundred(one['value'])})" for kind, one in kinds.items() if one["value"] < _CAUGHT
+        ]
+        if missed:
+            told.append(f"{who} does not surely catch copies that are {_and(missed)}: so many of 100 planted ones were caught.")
+    return told
 
 
 def _worth(audit: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pyarrow.parquet as pq
 
 from pd.audit.run import audit
 from pd.config import Settings
-from pd.dataset.images import Pixels, from_tensor
+from pd.dataset.images import Mode, Pixels, to_arrays
+from pd.dataset.mapping import MapRows
+from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.diffusion import autoencoder
-from pd.diffusion.export import load
+from pd.diffusion.mapped import RoundTrips
+from pd.engine.map_images import Mapper
+from pd.engine.stream.make import Crew
 from pd.errors import UserError
 from pd.reid.network import network_folders
 from pd.report.public import public_audit
@@ -33,24 +37,27 @@ _WEIGHTS = "model.safetensors"  # of a network that `pd reid` wrote
 
 def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
+    if "formal" in settings.audit.arms and settings.formal is None:
+        raise UserError(
+            "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
+        )
     refuse_own_networks(settings.audit.attackers, run.reid)
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.open(run.dataset)
     prompts = prompts_of(real, settings)
-    arms: dict[str, SyntheticDataset] = {}
+    map_rows = mapper(context)
     with write_folder(run.all_samples) as folder:
         for arm in settings.audit.arms:
             if arm in settings.audit.sampled_arms:
                 with reporter.task(f"{arm} samples") as progress:
-                    samples = sample_model(_model(run, arm), prompts, settings, context.seed("samples"), progress)
+                    seed = context.seed("samples")
+                    samples = sample_model(_model(run, arm), prompts, settings, seed, progress, map_rows)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
                 files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
-                samples = replace(samples, images=samples.images[:])
             samples.write(folder / arm)
-            arms[arm] = samples
-    members = real.members()
+    arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audit.arms}
     with reporter.task("audit") as progress:
-        round_trip = _round_trip(run.teacher, members.images, settings)
+        round_trip = partial(_round_trip, run.teacher, mode=settings.data.mode, map_rows=map_rows)
         figures = audit(
             real,
             arms,
@@ -63,7 +70,7 @@ def execute(context: Context) -> Facts:
             voted=settings.filter.families,
         )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
-    inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models) if models else {}
+    inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models, map_rows) if models else {}
     for name, found in figures["arms"].items():
         found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
     reporter.say("testing the filter with planted leaks")
@@ -71,6 +78,7 @@ def execute(context: Context) -> Facts:
     figures["shared"] = shared_of(real, settings)
     write_json(run.audit, figures)
     write_json(run.release_audit, public_audit(figures))
+    map_rows.done()
     return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
 
 
@@ -108,10 +116,24 @@ def _kept(run: Run) -> npt.NDArray[np.bool_]:
 
 def _model(run: Run, arm: str) -> Path:
     """An arm's diffusers folder."""
-    return {"teacher": run.teacher, "filtered": run.student}.get(arm) or run.arm(arm)
+    return {"teacher": run.teacher, "filtered": run.student, "formal": run.formal / "model"}.get(arm) or run.arm(arm)
 
 
-def _round_trip(model: Path, images: Pixels, settings: Settings) -> Pixels:
+def mapper(context: Context) -> Mapper:
+    """Who samples and measures: this process where there is little, else workers."""
+    run, settings = context.run, context.settings
+    crew = Crew(settings.audit.workers, settings.audit.gpus_per_worker, settings.address, "audit")
+    reads = (run.dataset, run.teacher, run.student, *(run.arm(arm) for arm in settings.audit.trained_arms))
+    return Mapper(run.work / "audit", crew, run, reads)
+
+
+def _held(samples: SyntheticDataset) -> SyntheticDataset:
+    """With their pixels in memory, where these are few: all attackers look at them."""
+    few = held_bytes(samples.images) <= BLOCK_BYTES
+    return replace(samples, images=samples.images[:]) if few else samples
+
+
+def _round_trip(model: Path, images: Images, *, mode: Mode, map_rows: MapRows) -> Pixels:
     """Images through the teacher's autoencoder and back: what of a person it can carry at all."""
-    vae = load(model).vae
-    return from_tensor(autoencoder.decode(vae, autoencoder.encode(vae, images)), settings.data.mode)
+    trips = RoundTrips(model.absolute(), images, mode)
+    return to_arrays(map_rows(trips, f"round-trips-{trips.key}")["image"])

@@ -31,7 +31,7 @@ def execute(context: Context) -> Facts:
             run.candidates,
             thresholds,
             filters,
-            prompts=prompts_of(PrivateDataset.read(run.dataset), settings).texts,
+            prompts=prompts_of(PrivateDataset.read_words(run.dataset), settings).texts,
             kept=run.kept,
             progress=progress,
         )

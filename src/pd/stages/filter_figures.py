@@ -12,22 +12,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pd.audit.cost import by_identity, by_label
+from pd.audit.disguises import disguised
 from pd.audit.estimate import Estimate
-from pd.audit.planted import jittered
+from pd.audit.planted import KINDS, jittered
+from pd.audit.run import RoundTrip
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
 from pd.config import FilterSettings, Settings
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
-from pd.filters.scorer import Scorer
+from pd.filters.scorer import Scorer, score_in_blocks
 from pd.filters.table import FAMILY, LABEL, further_of, read_table
 from pd.stages.base import Context
 
 Json = dict[str, Any]
 
+_OTHERS = 500  # strangers' pictures that copies are put into or mixed with; ours
+_DISGUISED = 60  # pictures of each disguise, at least where there are so many; ours
 
-def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -> Json:
+
+def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip) -> Json:
     """Test the filter with planted leaks and with people whom it has not seen, and read off who pays for it.
 
     The strangers are the audit half of the hold-out people: the calibration half set the thresholds.
@@ -35,7 +41,7 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     Args:
         context: of a run whose filter is done.
         real: its people.
-        round_trip: (M, H, W, C) uint8, the member images through the teacher's autoencoder and back.
+        round_trip: the way through the teacher's autoencoder and back.
 
     Returns:
         The filter's counts, `curves`, `chosen`, `near_copy`, `at_chosen`, `consistency` and `cost`, of which
@@ -46,8 +52,8 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     limits = Thresholds.from_json(counts["thresholds"])
     members, strangers = real.members(), real.holdout_half("audit", settings.seed)
     seed = context.seed("audit", "planted")
-    detect = _Detectors(Scorer(run.reid, run.reid), limits, settings.filter)
-    leaks, people = _plant(detect, members, settings, seed, round_trip)
+    detect = Detectors(Scorer(run.reid, run.reid), limits, settings.filter)
+    leaks, people = _plant(detect, members, strangers.images[:_OTHERS], settings, seed, round_trip)
     unknown = detect.images(strangers.images)
     table = pa.concat_tables([_scored(file) for file in sorted(run.candidates.glob("*.parquet"))])
     made = detect.table(table)
@@ -55,7 +61,7 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: Pixels) -
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
     figures = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
     for name, place in (("reid", figures), ("near_copy", figures.setdefault("near_copy", {}))):
-        by_kind = {kind: found[name] for kind, found in leaks.items()}
+        by_kind = {kind: found[name] for kind, found in leaks.items() if kind in KINDS}
         place["curves"] = curves(by_kind, unknown[name], made[name]).as_json()
         place["chosen"] = getattr(limits, name)
     figures["at_chosen"] = at_point(caught, people, detect.dropped(unknown), strangers.identities).as_json()
@@ -81,14 +87,19 @@ def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Sett
     Returns:
         `sensitivity` by kind of planted leak, and `specificity`.
     """
-    strangers, detect = real.holdout_half("audit", settings.seed), _Detectors(Scorer(reid, reid), limits, settings.filter)
-    leaks, people = _plant(detect, real.members(), settings, seed)
+    strangers, detect = real.holdout_half("audit", settings.seed), Detectors(Scorer(reid, reid), limits, settings.filter)
+    leaks, people = _plant(detect, real.members(), strangers.images[:_OTHERS], settings, seed)
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
     return at_point(caught, people, detect.dropped(detect.images(strangers.images)), strangers.identities).as_json()
 
 
 def _plant(
-    detect: "_Detectors", members: PrivateDataset, settings: Settings, seed: int, round_trip: Pixels | None = None
+    detect: "Detectors",
+    members: PrivateDataset,
+    strangers: Pixels,
+    settings: Settings,
+    seed: int,
+    round_trip: RoundTrip | None = None,
 ) -> tuple[dict[str, dict[str, Likeness]], dict[str, list[str]]]:
     """Kind of leak -> what the detectors say of it, and whose image each is.
 
@@ -98,29 +109,32 @@ def _plant(
     most = settings.audit.planted
     rows = np.sort(np.random.default_rng(seed).permutation(len(members))[:most])
     times = max(most // len(rows), 1)
-    images, who = members.images[rows], [members.identities[row] for row in rows]
+    images, who = rows_of(members.images, rows), [members.identities[row] for row in rows]
     copies = detect.images(jittered(images, times, settings.data.mode, seed))
     found = {"member": detect.images(images), "jittered": copies}
     people = {"member": who, "jittered": [name for name in who for _ in range(times)]}
     if round_trip is not None:
-        found["round_trip"], people["round_trip"] = detect.images(round_trip[rows]), who
+        found["round_trip"], people["round_trip"] = detect.images(round_trip(images)), who
     has = Counter(members.identities)
     others = rows[[has[name] > 1 for name in who]]
     if len(others) and len(has) > 1:
-        found["other_photo"] = detect.images(members.images[others], others)
+        found["other_photo"] = detect.images(rows_of(members.images, others), others)
         people["other_photo"] = [members.identities[row] for row in others]
+    some = slice(None, None, max(len(rows) // _DISGUISED, 1))
+    for kind, disguise in disguised(images[some], strangers, seed).items():
+        found[kind], people[kind] = detect.images(disguise), who[some]
     return found, people
 
 
-class _Detectors:
+class Detectors:
     """The filter's likenesses, `reid`, `near_copy` and by learned space, of images or of rows that are scored already."""
 
     def __init__(self, scorer: Scorer, limits: Thresholds, settings: FilterSettings) -> None:
         self._scorer, self._limits, self._settings = scorer, limits, settings
 
-    def images(self, images: Pixels, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
+    def images(self, images: Images, own: npt.NDArray[np.int64] | None = None) -> dict[str, Likeness]:
         """Of (N, H, W, C) uint8; with `own`, of member images, each compared with all but itself."""
-        found = self._scorer.score(images, own)
+        found = score_in_blocks(self._scorer, images, own)
         families = {name: found.families[name] for name in self._limits.families}
         return {"reid": self._voted(found.score, found.further), "near_copy": found.near_copy, **families}
 
@@ -157,7 +171,7 @@ class _Detectors:
         return np.column_stack(columns) if columns else np.zeros((len(table), 0), np.float32)
 
 
-def _consistency(detect: _Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Json:
+def _consistency(detect: Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Json:
     """Agreement of filters that have one of the networks each, and all of them everything else; and of the networks."""
     alone = detect.each_network(table)
     if len(alone) < 2:

@@ -6,7 +6,9 @@ marks is not for release.
 
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from rich.table import Table
 
 from pd.audit.fingerprints import Planted, choose, detect, plant
 from pd.config import Settings
-from pd.dataset.images import encode_png
+from pd.dataset.images import encode_png, to_arrays
 from pd.dataset.ingest import fingerprint as fingerprint_of_source
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
@@ -33,6 +35,7 @@ from pd.store.mirror import pull, push
 from pd.store.run import Run
 
 FALSE_POSITIVES = 0.01
+_ROWS = 256  # copied at a time
 STAGES = ("ingest", "reid", "teacher", "generate", "filter", "student")
 _NOTE = b"# Not for release\n\nThis model learned from images with planted marks, to measure what models remember.\n"
 
@@ -60,10 +63,11 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         with tempfile.TemporaryDirectory(prefix="pd-fingerprints-") as scratch:
             with reporter.task("images") as progress:
                 ingest(settings.data, derive(settings.seed, "split"), Path(scratch), progress)
-            marked = _marked(Path(scratch), doses, settings.seed)
-        with write_folder(target) as folder:
-            pq.write_table(marked, folder / "images.parquet")
-            write_json(folder / made.name, asked)
+            real = PrivateDataset.read_words(Path(scratch))
+            planted = _planted(real, doses, settings.seed)  # refuses doses, so before anything is made
+            with write_folder(target) as folder:
+                _write_marked(Path(scratch), real, planted, folder / "images.parquet")
+                write_json(folder / made.name, asked)
     push(target)
     # A crop would move the marks, and then they could not be looked for at their places.
     return settings.model_copy(
@@ -91,14 +95,14 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
     run = Run(settings.run_dir)
     pull(run.dataset, run.generated, run.student)
     write_bytes(run.card, _NOTE)
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.open(run.dataset)
     planted = _planted(real, doses, settings.seed)
-    samples = {"teacher": SyntheticDataset.read(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)}
+    samples = {"teacher": SyntheticDataset.open(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)}
     with reporter.task("student samples") as progress:
         seed = derive(settings.seed, "samples")
         samples["student"] = sample_model(run.student, prompts_of(real, settings), settings, seed, progress)
     strangers = real.holdout().images
-    found = {name: detect(made.images[:], strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
+    found = {name: detect(made.images, strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
     figures = {
         "doses": list(doses),
         **{name: [one.mark.as_json() for one in shares] for name, shares in found.items()},
@@ -137,13 +141,27 @@ def _planted(real: PrivateDataset, doses: Sequence[int], seed: int) -> list[Plan
     return choose(doses, sum(split == "member" for split in real.splits), derive(seed, "fingerprints"))
 
 
-def _marked(folder: Path, doses: Sequence[int], seed: int) -> pa.Table:
-    """A manifest with all columns of an ingested data set but its ids, and marks in members' images."""
-    real = PrivateDataset.read(folder)
-    images = real.images.copy()
+def _write_marked(folder: Path, real: PrivateDataset, planted: Sequence[Planted], out: Path) -> None:
+    """Write a manifest with all columns of an ingested data set but its ids, and marks in members' images."""
     members = np.flatnonzero(np.array(real.splits) == "member")
-    images[members] = plant(images[members], _planted(real, doses, seed))
-    table = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("*.parquet"))])
-    structs = [{"bytes": encode_png(image), "path": f"{row:09d}.png"} for row, image in enumerate(images)]
-    at = table.schema.get_field_index("image")
-    return table.set_column(at, "image", pa.array(structs, IMAGE)).drop_columns(["id"])
+    marks = defaultdict[int, list[Planted]](list)
+    for one in planted:
+        for at in members[one.rows].tolist():
+            marks[at].append(replace(one, rows=np.zeros(1, np.int64)))
+    row, writer = 0, None
+    for file in sorted(folder.glob("*.parquet")):
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(_ROWS):
+                structs = []
+                for image in batch["image"].to_pylist():
+                    if row in marks:
+                        image["bytes"] = encode_png(plant(to_arrays([image]), marks[row])[0])
+                    structs.append({"bytes": image["bytes"], "path": f"{row:09d}.png"})
+                    row += 1
+                table = pa.Table.from_batches([batch])
+                at = table.schema.get_field_index("image")
+                table = table.set_column(at, table.schema.field(at), pa.array(structs, IMAGE)).drop_columns(["id"])
+                writer = writer or pq.ParquetWriter(out, table.schema)
+                writer.write_table(table)
+    assert writer  # an ingested data set has rows
+    writer.close()

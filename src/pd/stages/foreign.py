@@ -16,6 +16,7 @@ from pd.dataset.foreign import Found, Listing, list_images, part, read_images, r
 from pd.dataset.ingest import ingest
 from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readers.guess import guess
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.runtime import connect
 from pd.engine.shared_folder import check_shared
@@ -36,11 +37,11 @@ from pd.store.scratch import scratch
 _FIGURES = "_figures.json"
 
 
-def filter_folders(real: Path, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
+def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
     """Filter somebody's images against real people.
 
     Args:
-        real: a folder with one sub-folder per identity, or a manifest.
+        real: images of people, in any form that a reader or a preset reads, here or at `s3://`.
         synthetic: images, Parquet files or tar shards, nested or not, in a folder or at `s3://`.
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more, and
             of `_figures.json`, what is returned (readers of Parquet pass over names that begin so).
@@ -76,6 +77,8 @@ def _filtered(
     networks = recognisers(data.members(), settings, folder / "training", reporter)
     measured = prepare(data, networks, settings, reid)
     reporter.say(f"  on hold-out people: {measured.verification.words()}")
+    if measured.verification.doubt:
+        reporter.say(f"  {measured.verification.doubt}")
     thresholds = find_thresholds(measured, settings.reid.calibration, settings.filter)
     for line in unkept(measured, settings.reid.calibration, settings.filter):
         reporter.say(f"  {line}")
@@ -106,12 +109,12 @@ def _filtered(
 
 
 def audit_folders(
-    real: Path, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter
+    real: str, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter
 ) -> Mapping[str, Any]:
     """Attack somebody's synthetic images.
 
     Args:
-        real: a folder with one sub-folder per identity (or a manifest, whose `split` column says who was a member).
+        real: as for `filter_folders`; a manifest's `split` column says who was a member.
         synthetic: as for `filter_folders`; `audit.samples` of the images, drawn by seed, are attacked.
         out: a file for the figures, JSON.
         overrides: settings, as `key=value`.
@@ -127,8 +130,8 @@ def audit_folders(
     samples = _draw(Place.parse(synthetic), settings, reporter)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
         data, report = _read(settings, here / "dataset", reporter)
-    with reporter.task("audit") as progress:
-        figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
+        with reporter.task("audit") as progress:
+            figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
     figures["images"] = {
         "size": settings.data.size,
         "mode": settings.data.mode,
@@ -166,10 +169,10 @@ def _counted(found: Iterable[Found], total: int, progress: Progress) -> Iterator
         progress(done, total, {})
 
 
-def _settings(real: Path, overrides: Sequence[str]) -> Settings:
-    """Defaults with the real images as data."""
-    reader = "manifest" if real.is_file() else "folder"
-    return parse_settings({"data": {"reader": reader, "path": str(real)}}, overrides, where="--set")
+def _settings(real: str, overrides: Sequence[str]) -> Settings:
+    """Defaults with the real images as data, read as they look unless the overrides say how."""
+    named = any(override.partition("=")[0].strip() in ("data.reader", "data.preset") for override in overrides)
+    return parse_settings({"data": {"path": real} | ({} if named else guess(real))}, overrides, where="--set")
 
 
 def _read(settings: Settings, folder: Path, reporter: Reporter) -> tuple[PrivateDataset, IngestReport]:
@@ -181,7 +184,7 @@ def _read(settings: Settings, folder: Path, reporter: Reporter) -> tuple[Private
     for line in report.lines():
         reporter.say(f"  {line}")
     reporter.say(f"  {_compared(settings.data, report)}")
-    return PrivateDataset.read(folder), report
+    return PrivateDataset.open(folder), report
 
 
 def _compared(data: DataSettings, report: IngestReport) -> str:

@@ -14,7 +14,7 @@ from pd.stages.prompts import prompts_of
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    prompts = prompts_of(PrivateDataset.read(run.dataset), settings)
+    prompts = prompts_of(PrivateDataset.read_words(run.dataset), settings)
     if prompts.dropped_images:
         context.reporter.say(
             f"  captions of {prompts.dropped_images} images are shared by fewer than {settings.generate.prompt_k} people "

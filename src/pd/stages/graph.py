@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
 from pd.store.mirror import bytes_of, listing, pull
 from pd.store.run import Run
@@ -63,6 +63,7 @@ class Stage:
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
         source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
+        asked: whether settings ask for it. A stage that they do not ask for is as if there were none.
     """
 
     name: str
@@ -71,10 +72,15 @@ class Stage:
     keys: tuple[str, ...]
     outputs: Callable[[Run, Settings], list[Path]]
     source: Callable[[Settings], str] | None = None
+    asked: Callable[[Settings], bool] = lambda settings: True
+
+    def needs_in(self, settings: Settings) -> tuple[str, ...]:
+        """Those of its needs that the settings ask for."""
+        return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption")
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 # What judges generated leaks.
 LEAKS = ("audit.attacker_steps", "audit.alpha")
@@ -158,11 +164,20 @@ STAGES = (
         outputs=lambda run, settings: [run.arm(arm) for arm in settings.audit.trained_arms],
     ),
     Stage(
+        name="formal",
+        doing="training the model with a guarantee, through the privacy ledger",
+        needs=("ingest",),
+        keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
+        outputs=lambda run, settings: [run.formal, run.ledger],
+        asked=lambda settings: settings.formal is not None,
+    ),
+    Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
+        # Not its workers: figures are the same for any number of them.
         keys=(
-            "audit",
+            *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
             "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
@@ -177,24 +192,34 @@ STAGES = (
         name="release",
         doing="releasing what does not leak",
         needs=("filter", "student", "audit"),
+        keys=("release.data", "release.accept_leak"),
+        outputs=lambda run, settings: [run.decision, *_there(run.data, run.model, run.contents)],
+    ),
+    Stage(
+        name="formats",
+        doing="writing the released images in other formats",
+        needs=("release",),
         keys=("release",),
-        outputs=lambda run, settings: [
-            run.decision,
-            *(path for path in (run.data, run.model, run.contents) if bytes_of(path) is not None),
-        ],
+        outputs=lambda run, settings: _there(*(run.release / name for name in settings.release.formats if name != "parquet")),
     ),
     Stage(
         name="report",
-        doing="writing the reports and the card",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release"),
-        keys=("name", "generate"),
-        outputs=lambda run, settings: [run.report, run.card, run.release_report],
+        doing="writing the reports, the card and the digests of the release",
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release", "formats"),
+        keys=("name", "generate", "release"),
+        outputs=lambda run, settings: [
+            run.report,
+            run.card,
+            run.release_report,
+            run.sums,
+            *([run.signature] if settings.release.signing_key else []),
+        ],
         source=_besides,
     ),
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "audit", "release", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "student", "formal", "audit", "release", "formats", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

@@ -8,12 +8,15 @@ from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.release.rare_words import RareWords
 from pd.release.real_names import RealNames
+from pd.release.sums import sign
 from pd.stages.base import Context, Facts
 from pd.store.atomic import write_folder
 
 
 def execute(context: Context) -> Facts:
     run, data = context.run, context.settings.data
+    if context.settings.release.signing_key:
+        sign(b"a key that does not sign is told now, not at the end", context.settings.release.signing_key)
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
         report = ingest(data, context.seed("split"), folder, progress)
         _refuse_telling_name(context.settings, folder)

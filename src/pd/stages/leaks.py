@@ -30,7 +30,7 @@ from pd.filters.leak_quantile import PEOPLE, QUANTILES, Row, as_json
 from pd.filters.prompts import choose_prompts, generalise
 from pd.reid.calibrate import calibrate
 from pd.reid.gallery import Gallery
-from pd.reid.spaces.space import Space
+from pd.reid.spaces.space import FEATURES, Space
 from pd.seeds import derive
 from pd.stages.base import Context, Facts
 from pd.stages.leak_steps import steps_of
@@ -84,7 +84,7 @@ def execute(context: Context) -> Facts:
 
 
 def _why_not(settings: Settings, real: PrivateDataset) -> str | None:
-    if settings.filter.calibration != "leaks" or not settings.filter.families:
+    if settings.filter.calibration != "leaks" or not set(settings.filter.families) & set(FEATURES):
         return "thresholds come from strangers' quantiles, as filter.calibration says"
     people = len(set(real.holdout_half("calibration", settings.seed).identities))
     if people < PEOPLE:
@@ -131,6 +131,7 @@ def _measure(context: Context, part: Part, number: int) -> Measured:
     spaces = [
         Space.learn(kind, part.teaching.images, part.teaching.identities, seed=derive(seed, kind))
         for kind in sorted(settings.filter.families)
+        if kind in FEATURES
     ]
     galleries = {space.kind: Gallery(both_ways(space, part.seen.images)) for space in spaces}
     alpha = settings.audit.alpha or default_alpha(part.strangers.identities)
@@ -141,7 +142,7 @@ def _measure(context: Context, part: Part, number: int) -> Measured:
         judge = attacker(name)
         steps = settings.audit.attacker_steps
         judge.fit(part.teaching.images, part.teaching.identities, seed=derive(seed, "judge", name), steps=steps)
-        attack = Attack(judge, part.seen, part.strangers, alpha=alpha, bootstrap=200, seed=seed)
+        attack = Attack.by(judge, part.seen, part.strangers, alpha=alpha, bootstrap=200, seed=seed)
         judged[name] = attack(samples).compared
     return Measured(
         {space.kind: galleries[space.kind].nearest(space.embed(samples))[0] for space in spaces},

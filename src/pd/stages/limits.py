@@ -1,25 +1,49 @@
-"""`--fail-above excess=0.02`: a limit on what an audit may find, for the pipelines of others."""
+"""`--fail-above excess=0.03`: a limit on what an audit may find, for the pipelines of others."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pd.errors import LeakError, UserError
+from pd.errors import LeakError, UndecidedError, UserError
+from pd.report.gate import Outcome, against, doubts, limit_words, verdict_words, worst_of
 from pd.report.words import dig, why
 
-# What may be limited, and where an arm's figures hold it.
-_MEASURES: Mapping[str, tuple[str, ...]] = {
-    "excess": ("reid", "excess", "value"),
-    "excess_low": ("reid", "excess", "low"),
-    "excess_high": ("reid", "excess", "high"),
-    "extraction": ("extraction", "excess", "value"),
-    "extraction_high": ("extraction", "excess", "high"),
-    "copies": ("extraction", "copies", "excess", "value"),
-    "copies_high": ("extraction", "copies", "excess", "high"),
-    "hidden_half": ("attributes", "hidden_half", "advantage", "value"),
+MEASURES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "excess": (("reid", "excess"), "share of samples that pass for a member beyond chance, by the worst attacker"),
+    "extraction": (("extraction", "excess"), "share that are a member's picture made again and again"),
+    "copies": (("extraction", "copies", "excess"), "share that are a copy of a member's picture, altered or not"),
+    "hidden_half": (("attributes", "hidden_half", "advantage"), "how much better members' hidden halves are guessed"),
 }
+"""What may be limited: where an arm's figures hold it, and what it is."""
 
-_MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little oftener than the stranger rate says
+_LOW, _HIGH = "_low", "_high"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What became of all limits.
+
+    Attributes:
+        outcome: the worst.
+        lines: for people; the first is the verdict.
+    """
+
+    outcome: Outcome
+    lines: list[str]
+
+    def check(self) -> None:
+        """Pass, or say why not.
+
+        Raises:
+            LeakError: a figure lies above its limit, or the samples know the hold-out people.
+            UndecidedError: the audit cannot tell.
+        """
+        if self.outcome == "leak":
+            raise LeakError("a leak, see the verdict", where="--fail-above", fix="do not share these images")
+        if self.outcome == "cannot tell":
+            fix = "see the verdict for what would tell; do not share these images before"
+            raise UndecidedError("neither a leak nor clear", where="--fail-above", fix=fix)
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
@@ -31,8 +55,8 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for text in texts:
         name, _, value = text.partition("=")
-        if name not in _MEASURES:
-            raise UserError(f"cannot limit '{name}'", where="--fail-above", fix=f"write one of {', '.join(_MEASURES)}")
+        if _measure(name) is None:
+            raise UserError(f"cannot limit '{name}'", where="--fail-above", fix=f"write one of {', '.join(MEASURES)}")
         try:
             limits[name] = float(value)
         except ValueError:
@@ -42,51 +66,36 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def check_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_drawn: bool = False) -> list[str]:
-    """Hold an arm's figures against limits.
+def judge_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_drawn: bool = False) -> Gate:
+    """Hold an arm's intervals against limits.
 
     Args:
         arm: one of `arms` of `audit.json`.
-        limits: measure -> the largest value that is let pass.
+        limits: measure -> limit; `MEASURE_low` asks only that no leak above it is shown.
         split_drawn: nobody said who was a member, so that it was drawn by lot.
 
-    Returns:
-        Lines for people: where passing means less than it seems.
-
     Raises:
-        LeakError: a figure lies above its limit.
-        UserError: passing would mean nothing: the audit was blind, a figure was not measured, or samples look like the
-            strangers that were drawn.
+        UserError: a figure was not measured.
     """
+    lines, outcomes = [f"Verdict: {verdict_words(arm, split_drawn=split_drawn).words}"], list[Outcome]()
     for name, limit in limits.items():
-        value = dig(arm, *_MEASURES[name])
-        if value is None:
-            raise UserError(
-                f"{name} was not measured: {why(arm, _MEASURES[name][0])}", where="--fail-above", fix=f"leave {name} out"
-            )
-        if value > limit:
-            raise LeakError(f"{name} is {value:.4f}, above {limit:g}", where="--fail-above", fix="do not share these images")
-    power, known = arm["reid"]["power"], strangers_known(arm)
-    told = [known] if known else []
-    if not limits:
-        return told
-    if known and split_drawn:
-        raise UserError(known, where="--fail-above", fix="say who was a member: a manifest with a `split` column")
-    if power["blind"]:
-        raise UserError(power["words"], where="--fail-above", fix="more real people or other attackers are needed")
-    # A limit on the lower end asks for a leak that is found, whose size the sentence on power tells.
-    unseen = [limit for name, limit in limits.items() if name in ("excess", "excess_high") and limit < power["detectable"]]
-    if unseen:
-        told.append(f"Below the limit of {min(unseen):g}; but that is less than this audit finds reliably.")
-    return told
+        keys, low_only = _measure(name) or ((), False)
+        figure = dig(arm, *keys)
+        if figure is None:
+            raise UserError(f"{name} was not measured: {why(arm, keys[0])}", where="--fail-above", fix=f"leave {name} out")
+        outcome = against(figure, limit)
+        if low_only and outcome == "cannot tell":
+            outcome = "clear"
+        outcomes.append(outcome)
+        lines.append(limit_words(name, figure, limit, outcome, arm))
+    if limits:
+        outcomes += [one.outcome for one in doubts(arm, split_drawn=split_drawn)]
+    return Gate(worst_of(outcomes), lines)
 
 
-def strangers_known(arm: Mapping[str, Any]) -> str:
-    """A sentence where most samples look like hold-out people, as they do of a generator that has learned from these, too."""
-    share = max(float(found["like_holdout"]["value"]) for found in arm["reid"]["by_attacker"].values())
-    if share <= _MOST:
-        return ""
-    return (
-        f"{100 * share:.0f} % of the samples look like hold-out people. If the generator has learned from them, too, they are "
-        "no strangers, and the leak is larger than it seems."
-    )
+def _measure(name: str) -> tuple[tuple[str, ...], bool] | None:
+    """Where a limited figure is, and whether only its lower end counts; `excess_high` is `excess`, for older pipelines."""
+    for end in ("", _LOW, _HIGH):
+        if name.endswith(end) and (base := name.removesuffix(end)) in MEASURES:
+            return MEASURES[base][0], end == _LOW
+    return None

@@ -9,21 +9,25 @@ import numpy.typing as npt
 
 from pd.audit.membership import Membership, Variant, likelihood_ratio, loss_scores, membership
 from pd.config import Settings
+from pd.dataset.mapping import MapRows, array_of, map_here
 from pd.dataset.private import PrivateDataset
-from pd.diffusion.row_losses import row_losses
+from pd.diffusion.mapped import Losses
 from pd.progress import Progress
 from pd.stages.base import Context
 from pd.stages.prompts import captions_of
 from pd.stages.shadows import shadow_models
 
 
-def infer_membership(context: Context, real: PrivateDataset, models: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def infer_membership(
+    context: Context, real: PrivateDataset, models: Mapping[str, Path], map_rows: MapRows = map_here
+) -> dict[str, dict[str, Any]]:
     """Attack each arm's model with its own loss, and with shadow models where `audit.shadows` asks for them.
 
     Args:
         context: settings, run, seeds.
         real: the private data set; at most `audit.samples` images of members, and of hold-out people, are looked at.
         models: arm -> diffusers folder.
+        map_rows: measures losses; by default this process.
 
     Returns:
         arm -> {"loss": ...} and, with shadows, {"likelihood_ratio": ...}; plain JSON values.
@@ -37,7 +41,8 @@ def infer_membership(context: Context, real: PrivateDataset, models: Mapping[str
 
     def scores_of(model: Path, progress: Progress) -> npt.NDArray[np.float64]:
         noise = context.seed("audit", "membership", "noise")
-        return loss_scores(row_losses(model, looked_at.images, looked_at.ids, captions, seed=noise, progress=progress))
+        losses = Losses(model.absolute(), looked_at.images, looked_at.ids, captions, noise)
+        return loss_scores(array_of(map_rows(losses, f"losses-{losses.key}", progress), "loss"))
 
     def attack(scores: npt.NDArray[np.float64]) -> Membership:
         return membership(
@@ -79,7 +84,7 @@ def known_captions(real: PrivateDataset, settings: Settings) -> dict[str, str]:
     texts = dict(zip(members.ids, captions_of(members, settings), strict=True))
     known = set(texts.values())
     for image, caption in zip(holdout.ids, captions_of(holdout, settings), strict=True):
-        texts[image] = caption if caption in known else settings.data.caption
+        texts[image] = caption if caption in known else settings.data.generic
     return texts
 
 

@@ -49,6 +49,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
     views = reid.networks * reid.steps * reid.identities_per_batch * reid.images_per_identity
     candidates = how.candidates * rates.candidate_bytes
     gpu = rates.gpu and how.gpus_per_worker > 0
+    audited = rates.gpu and settings.audit.gpus_per_worker > 0
     made = 1 / (1 / rates.sampled + 1 / rates.scored) if rates.sampled else None
     samples = settings.audit.samples * len(settings.audit.sampled_arms)
     why = rates.why
@@ -71,7 +72,16 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         _trained("student", settings.student, rates.student, rates),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
         *([_shadows(settings, rates)] if settings.audit.shadows else []),
-        _need("audit", "core", cores, samples, rates.sampled_here, samples * rates.image_bytes, why=why.get("audit")),
+        _need(
+            "audit",
+            "gpu" if audited else "core",
+            settings.audit.gpus_per_worker if audited else cores,
+            samples,
+            rates.sampled_here,
+            samples * rates.image_bytes,
+            workers=max(1, settings.audit.workers) if audited else 1,
+            why=why.get("audit"),
+        ),
     ]
 
 
@@ -172,7 +182,8 @@ def needs_table(settings: Settings, rates: Rates, needs: Sequence[Need]) -> Tabl
 
 def _notes(settings: Settings, rates: Rates, needs: Sequence[Need]) -> list[str]:
     notes = [f"{need.stage} is not in the sums: {need.why}" for need in needs if need.hours is None and need.why]
-    wanted = any(part.gpus_per_worker for part in (settings.reid, settings.teacher, settings.student, settings.generate))
+    asking = (settings.reid, settings.teacher, settings.student, settings.generate, settings.audit)
+    wanted = any(section.gpus_per_worker for section in asking)
     if wanted and not rates.gpu:
         notes.append("the settings ask for GPUs and there is none here: plan where they are")
     fitted = [name for name in ("teacher", "student") if getattr(settings, name).autoencoder == "train"]

@@ -63,7 +63,7 @@ class Rates:
         reid: images a second that a re-identification network trains on, on all cores.
         teacher, student: their training.
         sampled, scored: candidates a second, of one worker (a GPU or its part, or one core).
-        sampled_here: samples a second of the run's own process, for the audit; it takes the CPU, all cores.
+        sampled_here: samples a second for the audit: of a GPU where `audit.gpus_per_worker` asks for one, else of all cores.
         candidate_bytes: of a candidate with its scores, in a shard.
         why: stage -> why its rate is not known.
     """
@@ -119,7 +119,7 @@ def measure(settings: Settings, reporter: Reporter) -> Rates:
         sampled = sampled_here = None
         try:
             sampled = _sampling(settings, 1, "cuda" if gpu and settings.generate.gpus_per_worker else "cpu")
-            sampled_here = _sampling(settings, cores, "cpu")
+            sampled_here = _sampling(settings, cores, "cuda" if gpu and settings.audit.gpus_per_worker else "cpu")
         except UserError as error:
             why["generate"] = why["audit"] = str(error)
     bytes_each = float(np.mean([len(row.png) for row in good]))
@@ -231,7 +231,7 @@ def _training(settings: Settings, model: ModelSettings, images: Pixels, work: Pa
                 raise _Enough
 
     rows = np.arange(max(batch, len(images))) % len(images)
-    data = TrainingData(images[rows], [settings.data.caption] * len(rows))
+    data = TrainingData(images[rows], [settings.data.generic] * len(rows))
     try:
         train_model(model.model_copy(update=layout | short), settings.data, data, work / "model", work, 0, look)
     except _Enough:
@@ -270,7 +270,7 @@ def _sampling(settings: Settings, cores: int, device: str) -> float:
 
 def _sample_seconds(sampler: Sampler, settings: Settings, steps: int) -> float:
     ids = list(range(sampler.batch))
-    texts = [settings.data.caption] * len(ids)
+    texts = [settings.data.generic] * len(ids)
     return _seconds(lambda: sampler.sample(ids, texts, 0, steps, settings.generate.guidance))
 
 

@@ -6,11 +6,15 @@ from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.shared import shared_labels
 from pd.filters.prompts import Prompts, choose_prompts, generalise
+from pd.filters.report_phrases import report_prompts
 
 
 def captions_of(members: PrivateDataset, settings: Settings) -> list[str]:
     """The members' captions, made general where fewer than `generate.prompt_k` people share one."""
-    return generalise(members.captions, members.identities, members.labels, settings.generate.prompt_k, settings.data.caption)
+    k, generic = settings.generate.prompt_k, settings.data.generic
+    if settings.data.caption == "report":
+        return report_prompts(members.captions, members.identities, k, generic).prompts
+    return generalise(members.captions, members.identities, members.labels, k, generic)
 
 
 def prompts_of(real: PrivateDataset, settings: Settings) -> Prompts:

@@ -1,6 +1,10 @@
 """Re-identification: train the networks on the members, build their gallery, measure both detectors on strangers. Private."""
 
+from pd.config.mirrored import is_mirrored
+from pd.dataset.mapping import map_here
 from pd.dataset.private import PrivateDataset
+from pd.engine.map_images import Mapper
+from pd.engine.stream.make import Crew
 from pd.filters.prepare import prepare
 from pd.stages.base import Context, Facts
 from pd.stages.recognisers import clear, recognisers
@@ -8,11 +12,17 @@ from pd.store.atomic import write_folder
 
 
 def execute(context: Context) -> Facts:
-    run = context.run
-    real = PrivateDataset.read(run.dataset)
+    run, settings = context.run, context.settings
+    real = PrivateDataset.open(run.dataset)
     work = run.work / "reid"
-    networks = recognisers(real.members(), context.settings, work, context.reporter)
+    networks = recognisers(real.members(), settings, work, context.reporter)
+    mapper = Mapper(run.work / "gallery", Crew(0, settings.reid.gpus_per_worker, settings.address, "reid"), run, (run.dataset,))
     with write_folder(run.reid) as folder:
-        found = prepare(real, networks, context.settings, folder).verification
+        # The networks lie in this folder, which other machines do not see where the run is in a bucket.
+        map_rows = map_here if is_mirrored(run.root) else mapper
+        found = prepare(real, networks, settings, folder, map_rows).verification
     clear(work)
+    mapper.done()
+    if found.doubt:
+        context.reporter.say(found.doubt)
     return {"holdout_auc": found.auc, "holdout_rank1": found.rank1, "members": len(set(real.members().identities))}

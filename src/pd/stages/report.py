@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
+from pd.release.sums import write_sums
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
@@ -28,7 +29,7 @@ from pd.store.run import Run
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     decision = json.loads(run.decision.read_text(encoding="utf-8"))
-    kept = SyntheticDataset.read(run.student_data if settings.release.data == "student" else run.kept)
+    kept = SyntheticDataset.open(run.student_data if settings.release.data == "student" else run.kept)
     data = _report_data(context, run)
     public = public_audit(data.audit)
     write_card(
@@ -50,13 +51,14 @@ def execute(context: Context) -> Facts:
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
+    write_sums(run.release, settings.release.signing_key)
     return {}
 
 
 def _report_data(context: Context, run: Run) -> ReportData:
     settings = context.settings
     records = {stage: record for stage in BY_NAME["report"].needs if (record := read_record(run.record(stage)))}
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.read_words(run.dataset)
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     audit = _audit(run)

@@ -45,37 +45,56 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
             _interval(reid["excess"]),
             shown(str(reid["attacker"])),
             _interval(utility["auc"]) if utility and utility.get("auc") else "-",
-            f"{1000 * kid['value']:.1f}" if kid else "-",
+            _kid(kid),
         )
     return table
+
+
+_NOT_MEANT = "0 or less"
 
 
 def measures_table(arm: Mapping[str, Any]) -> Table:
-    """What an audit of somebody's images found, a measure a row, with its interval and the number of samples or pictures."""
+    """What an audit of somebody's images found, a measure a row: interval, what is good, and what could have been seen."""
     table = Table(title="what the images give away, and whom they cover")
-    for heading in ("measure", "value", "95 % interval", "n"):
+    for heading in ("measure", "value", "95 % interval", "good", "recognises of 100 copies / other pictures", "n"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    rows = {f"excess re-identification, {name}": found["excess"] for name, found in arm["reid"]["by_attacker"].items()}
     repeated, covered = "extracted: made again and again, a member's", arm["coverage"]
-    reasons = {repeated: arm["extraction"].get("why", "")}
-    rows[repeated] = arm["extraction"].get("excess")
-    rows["copies of members' pictures"] = arm["extraction"]["copies"]["excess"]
-    rows["half-hidden pictures completed"] = arm["attributes"]["hidden_half"]["advantage"]
-    rows |= {
-        "members represented": covered.get("identities"),
-        "precision": covered.get("precision"),
-        "recall": covered.get("recall"),
-    }
-    for name, found in rows.items():
-        ends = (
-            f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(reasons.get(name) or covered.get("why", "")))
-        )
-        table.add_row(shown(name), f"{found['value']:.3f}" if found else "-", ends, str(found["n"]) if found else "-")
+    rows: list[tuple[str, Any, str, str]] = [
+        (f"excess re-identification, {name}", found["excess"], _NOT_MEANT, _recognises(found.get("power") or {}))
+        for name, found in arm["reid"]["by_attacker"].items()
+    ]
+    rows += [
+        (repeated, arm["extraction"].get("excess"), _NOT_MEANT, ""),
+        ("copies of members' pictures, altered or not", arm["extraction"]["copies"]["excess"], _NOT_MEANT, ""),
+        ("half-hidden pictures completed", arm["attributes"]["hidden_half"]["advantage"], _NOT_MEANT, ""),
+        ("coverage: members near whom a sample lies", covered.get("identities"), "high", ""),
+        ("coverage: samples that lie near a member (precision)", covered.get("precision"), "high", ""),
+        ("coverage: member pictures near which a sample lies (recall)", covered.get("recall"), "high", ""),
+    ]
+    for name, found, good, seen in rows:
+        reason = arm["extraction"].get("why", "") if name == repeated else covered.get("why", "")
+        ends = f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(reason))
+        value, n = (f"{found['value']:.3f}", str(found["n"])) if found else ("-", "-")
+        table.add_row(shown(name), value, ends, good, seen, n)
     table.caption = (
-        "all but the last three: beyond what the same gives of hold-out people; membership inference and fingerprints need the "
-        "model (pd run, pd fingerprint)"
+        "but for coverage, which tells nothing of leaks: shares beyond what the same gives of hold-out people, so that above 0 "
+        "is a leak. Membership inference and fingerprints need the model (pd run, pd fingerprint)"
     )
     return table
+
+
+def _recognises(power: Mapping[str, Any]) -> str:
+    """Of a hundred planted copies, and of a hundred other pictures of members, how many an attacker recognises."""
+    shares = [power.get(kind) for kind in ("copies", "other_pictures")]
+    return " / ".join(f"{100 * share['value']:.0f}" if share else "?" for share in shares) if any(shares) else ""
+
+
+def _kid(found: Mapping[str, float] | None) -> str:
+    if not found:
+        return "-"
+    if found.get("high", 0.0) < 0:
+        return "below 0: nearer than\nreal pictures are\nto one another"
+    return f"{1000 * found['value']:.1f}"
 
 
 def tested_table(figures: Mapping[str, Any]) -> Table:

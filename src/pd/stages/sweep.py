@@ -38,7 +38,7 @@ def execute(context: Context) -> Result:
     run, settings, say = context.run, context.settings, context.reporter.say
     begin = time.monotonic()
     work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.open(run.dataset)
     people = words_of(real, settings.seed)
     for line in (people, *without_effect(settings)):
         say(f"  {line}")
@@ -91,11 +91,11 @@ def _prepare(context: Context, real: PrivateDataset, work: Path) -> tuple[Judge,
             crossfit = CrossFit.fit(real, settings.audit, asked.resamples, settings.seed, progress)
     if views is None:
         assert crossfit
-        views = crossfit.look(samples.images[:])
+        views = crossfit.look(samples.images)
         write_views(views, work)
     learns = real.holdout_half("calibration", settings.seed)
     usefulness = Usefulness.learn(
-        samples.images[:], samples.labels, learns, resamples=asked.resamples, seed=derive(settings.seed, "sweep", "utility")
+        samples.images, samples.labels, learns, resamples=asked.resamples, seed=derive(settings.seed, "sweep", "utility")
     )
     judge = Judge(
         settings=settings,

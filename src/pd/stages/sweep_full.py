@@ -142,8 +142,8 @@ def full_trial(course: Course, config: Mapping[str, Any], rung: int) -> dict[str
         shutil.rmtree(place)
         remove(place)
         judge = course.judge
-        leaked = leak(course.crossfit.look(made.images[:]), np.ones(len(made), dtype=bool), judge.seed)
-        useful = judge.usefulness.of_images(made.images[:], made.labels) if judge.usefulness else None
+        leaked = leak(course.crossfit.look(made.images), np.ones(len(made), dtype=bool), judge.seed)
+        useful = judge.usefulness.of_images(made.images, made.labels) if judge.usefulness else None
         figures = figures_of(cached, keep, leaked, useful)
     constraints = [Constraint.parse(text) for text in settings.sweep.constraints]
     return {**figures, "steps": steps, "merit": merit(figures, constraints, settings.sweep.prefer)}
@@ -168,7 +168,7 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
     trial = replace(Trial.of(settings), guidance=guidance, candidates=candidates)
     asked = trial.apply(settings)
     out = work / "pools" / f"guidance-{guidance:g}"
-    real = PrivateDataset.read(run.dataset)
+    real = PrivateDataset.read_words(run.dataset)
     thresholds = find_thresholds(judge.measured, settings.reid.calibration, settings.filter)
     connect(settings.address)
     with (
@@ -195,4 +195,4 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
 
 def _prompts(context: Context, k: int) -> Prompts:
     settings = replace(Trial.of(context.settings), prompt_k=k).apply(context.settings)
-    return prompts_of(PrivateDataset.read(context.run.dataset), settings)
+    return prompts_of(PrivateDataset.read_words(context.run.dataset), settings)

@@ -6,6 +6,7 @@ from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
+from pd.filters.report_phrases import report_prompts
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
 from pd.store.atomic import write_folder
@@ -23,6 +24,11 @@ def execute(context: Context) -> Facts:
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:
         context.reporter.say(f"  {changed} captions are shared by too few people, or say nothing: made general, or from labels")
+    if settings.data.caption == "report":
+        said = report_prompts(members.captions, members.identities, settings.generate.prompt_k, settings.data.generic)
+        context.reporter.say(
+            f"  of the reports' phrases {len(said.kept)} are shared by enough people, {said.lost} are left out"
+        )
     for line in stopped_trainings(run.work / "teacher", settings.teacher):
         context.reporter.say(f"  {line}")
     connect(settings.address, run)

@@ -20,7 +20,7 @@ from pd.store.mirror import pull, pull_all
 from pd.store.run import Run
 
 
-def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyReport:
+def check_release(release: Path, against: Path | None, k: int = 3, signer: Path | None = None) -> VerifyReport:
     """Check a release folder.
 
     Args:
@@ -28,9 +28,10 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
         against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
             images are scored as the filter scored them, and weights are compared with the teacher's.
         k: member identities that must share a caption.
+        signer: the SSH public key that must have signed the release; None: it need not be signed.
 
     Raises:
-        UserError: there is no such folder, or no private data set in `against`.
+        UserError: there is no such folder or key, or no private data set in `against`.
     """
     pull_all(release)
     if not release.is_dir():
@@ -39,8 +40,10 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
         raise UserError(
             "no release in this folder", where=str(release), fix="name a release folder, such as runs/faces/release"
         )
+    if signer is not None and not signer.is_file():
+        raise UserError("no such key", where=str(signer), fix="name an SSH public key, such as key.pub")
     if against is None:
-        return verify(release, k=k)
+        return verify(release, k=k, signer=signer)
     against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
     root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
     run = Run(root)
@@ -51,7 +54,7 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
     said = _said(private / "settings.yaml")
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
-        return verify(release, against, k=k, said=said)
+        return verify(release, against, k=k, said=said, signer=signer)
     from pd.filters.decide import Thresholds, margin
     from pd.filters.scorer import Scorer
 
@@ -70,6 +73,7 @@ def check_release(release: Path, against: Path | None, k: int = 3) -> VerifyRepo
         k=k,
         teacher=teacher if teacher.is_dir() else None,
         said=said,
+        signer=signer,
     )
 
 

@@ -314,17 +314,15 @@ def _upload(spot: _Spot, name: str) -> None:
 
 def _fetch(spot: _Spot, wanted: Files, broken: bool, name: str) -> None:
     """Bring one object here, whole or not at all, and look whether it is what was committed, if anything was."""
+    from pd.store.places import patiently
+
     target, content = spot.root / name, wanted.get(name)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     with disk_errors(target):
         make_folder(target.parent)
         try:
-            found = hashlib.sha256()
-            with contextlib.suppress(FileNotFoundError), spot.place.stream(name) as source, _private(aside) as file:
-                while part := source.read(_PART):
-                    found.update(part)
-                    file.write(part)
-            if aside.exists() and (content is None or found.hexdigest() == content.sha256):
+            found = patiently(partial(_stream, spot, name, aside))
+            if aside.exists() and (content is None or found == content.sha256):
                 aside.rename(target)
             elif content is not None and broken:
                 target.unlink(missing_ok=True)
@@ -337,6 +335,17 @@ def _fetch(spot: _Spot, wanted: Files, broken: bool, name: str) -> None:
                 )
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _stream(spot: _Spot, name: str, aside: Path) -> str:
+    """Copy an object into a new file; returns its SHA-256. Where there is none, there is no file either."""
+    aside.unlink(missing_ok=True)
+    found = hashlib.sha256()
+    with contextlib.suppress(FileNotFoundError), spot.place.stream(name) as source, _private(aside) as file:
+        while part := source.read(_PART):
+            found.update(part)
+            file.write(part)
+    return found.hexdigest()
 
 
 def _private(path: Path) -> BinaryIO:

@@ -1,12 +1,13 @@
 """Where files lie: a folder or file of this machine, or of an S3 bucket. What differs between the two is known here alone."""
 
 import errno
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 from pyarrow import fs
@@ -15,9 +16,26 @@ from pd.config.mirrored import bucket_and_prefix, check_slashes
 from pd.errors import UserError
 from pd.progress import printable
 from pd.store.paths import inside, leads_away, plain, walk
-from pd.store.s3 import explained, s3_filesystem
+from pd.store.s3 import BUSY, explained, s3_filesystem
+
+Found = TypeVar("Found")
 
 _PART = 2**23  # bytes held of a file that is sent
+# Between attempts at a server that is busy, beside those of the SDK: it does not repeat a read whose answer was an error.
+PAUSES_S = (0.5, 1.0, 2.0)
+
+
+class BusyError(UserError):
+    """The server did not do this now, and may if it is asked again."""
+
+
+def patiently(work: Callable[[], Found]) -> Found:
+    """Do what may be done twice, again and again while the server is busy; raises BusyError in the end."""
+    for pause in PAUSES_S:
+        with suppress(BusyError):
+            return work()
+        time.sleep(pause)
+    return work()
 
 
 class File(NamedTuple):
@@ -148,11 +166,15 @@ class Place:
 
     def read(self, name: str) -> bytes | None:
         """A small object of a bucket; None where there is none."""
-        try:
-            with self.stream(name) as file:
-                return bytes(file.read())
-        except FileNotFoundError:
-            return None
+
+        def attempt() -> bytes | None:
+            try:
+                with self.stream(name) as file:
+                    return bytes(file.read())
+            except FileNotFoundError:
+                return None
+
+        return patiently(attempt)
 
     @contextmanager
     def stream(self, name: str) -> Iterator[pa.NativeFile]:
@@ -166,19 +188,39 @@ class Place:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a small object into a bucket, whole or not at all."""
-        with self._explained(), self._filesystem().open_output_stream(f"{self.path}/{name}") as out:
-            out.write(data)
+
+        def attempt() -> None:
+            with self._explained(), self._filesystem().open_output_stream(f"{self.path}/{name}") as out:
+                out.write(data)
+
+        patiently(attempt)
 
     def upload(self, name: str, file: Path) -> None:
         """Put a file into a bucket; when it fails, part of the object may be there."""
-        with self._explained(), self._filesystem().open_output_stream(f"{self.path}/{name}") as out, file.open("rb") as data:
-            while part := data.read(_PART):
-                out.write(part)
+
+        def attempt() -> None:
+            with (
+                self._explained(),
+                self._filesystem().open_output_stream(f"{self.path}/{name}") as out,
+                file.open("rb") as data,
+            ):
+                while part := data.read(_PART):
+                    out.write(part)
+
+        patiently(attempt)
 
     def delete(self, name: str) -> None:
         """Take an object out of a bucket; there already none: nothing."""
+        path = f"{self.path}/{name}"
         with self._explained(), suppress(FileNotFoundError):
-            self._filesystem().delete_file(f"{self.path}/{name}")
+            filesystem = self._filesystem()
+            try:
+                filesystem.delete_file(path)
+            except OSError as error:
+                # pyarrow then puts an empty object for the folder, which a server with real folders may refuse while others
+                # delete beside it. What counts is whether the object is gone.
+                if "NO_SUCH_KEY" not in str(error) or filesystem.get_file_info(path).type != fs.FileType.NotFound:
+                    raise
 
     @property
     def _folder(self) -> str:
@@ -202,7 +244,7 @@ class Place:
             known = explained(str(error)) if self.remote else None
             if known is None:
                 raise
-            raise UserError(known[0], where=self.text, fix=known[1]) from None
+            raise (BusyError if known == BUSY else UserError)(known[0], where=self.text, fix=known[1]) from None
 
 
 def _walked(file: File) -> list[tuple[bool, str]]:

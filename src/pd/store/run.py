@@ -62,6 +62,11 @@ class Run:
         return self.private / "sweep"
 
     @property
+    def purged(self) -> Path:
+        """What was removed of a finished run, if anything was."""
+        return self.private / "purged.json"
+
+    @property
     def report(self) -> Path:
         return self.private / "report.html"
 
@@ -142,6 +147,26 @@ class Run:
     def release_report(self) -> Path:
         """The report of these figures, without private images."""
         return self.release / "report.html"
+
+    @property
+    def formal(self) -> Path:
+        """The released model with a guarantee: diffusers folder, ledger, claim, card, samples."""
+        return self.release / "formal"
+
+    @property
+    def ledger(self) -> Path:
+        """What has been spent of this data set's privacy, and which data set it is. Private."""
+        return self.private / "ledger.json"
+
+    @property
+    def sums(self) -> Path:
+        """The digests of all other files of the release."""
+        return self.release / "SHA256SUMS"
+
+    @property
+    def signature(self) -> Path:
+        """Of the digests, if a key was named."""
+        return self.release / "SHA256SUMS.sig"
 
     @property
     def card(self) -> Path:

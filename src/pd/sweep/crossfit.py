@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pd.audit.attackers.base import Attacker, Embedded, nearest, similarity
+from pd.audit.attackers.base import Attacker, Embedded, embedded, nearest, similarity
 from pd.audit.attackers.choose import attacker
 from pd.audit.circles import Circles
 from pd.audit.estimate import multiplicities, number
 from pd.audit.reidentification import default_alpha
 from pd.config import AuditSettings
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
@@ -52,9 +52,9 @@ class Fold:
     control: Sequence[Bars]
     drawn: tuple[Rows, Rows]
 
-    def look(self, images: Pixels) -> View:
+    def look(self, images: Images) -> View:
         """What this attacker says of (N, H, W, C) uint8."""
-        rows = self.attacker.embed(images)
+        rows = embedded(self.attacker, images)
         to_member = nearest(rows, self.members)
         to_stranger, met = self.circles.samples(lambda part: similarity(rows[part], self.strangers), len(rows))
         group = self.member[to_member.row] * self.drawn[1].shape[1] + self.stranger[to_stranger.row]
@@ -98,7 +98,7 @@ class CrossFit:
                 progress(sum(map(len, folds.values())), 2 * len(settings.attackers), {"attacker": name})
         return cls(folds)
 
-    def look(self, images: Pixels) -> dict[str, list[View]]:
+    def look(self, images: Images) -> dict[str, list[View]]:
         """What each attacker says of (N, H, W, C) uint8, in each fold."""
         return {name: [fold.look(images) for fold in folds] for name, folds in self.folds.items()}
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pd.audit.estimate import Estimate
 from pd.audit.utility import Features, Labels, utility
-from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.reid.efficientnet import middle_features
 
@@ -44,11 +44,11 @@ class Usefulness:
     seed: int
 
     @classmethod
-    def learn(cls, images: Pixels, labels: Labels, real: PrivateDataset, *, resamples: int, seed: int) -> Self | None:
+    def learn(cls, images: Images, labels: Labels, real: PrivateDataset, *, resamples: int, seed: int) -> Self | None:
         """From (n, H, W, C) uint8 candidates and the calibration people; None where they have no label in common."""
         if not set(labels) & set(real.labels):
             return None
-        rows = middle_features(images[:_MOST], blur_share=_BLUR)
+        rows = middle_features(rows_of(images, np.arange(min(_MOST, len(images)))), blur_share=_BLUR)
         mean = rows.mean(axis=0)
         axes = np.linalg.svd(rows - mean, full_matrices=False)[2][:_AXES].T
         return cls(
@@ -68,9 +68,9 @@ class Usefulness:
         rows = chosen[: len(self.rows)]
         return self._of(self.rows[rows], {name: values[rows] for name, values in self.labels.items()})
 
-    def of_images(self, images: Pixels, labels: Labels) -> Estimate | None:
+    def of_images(self, images: Images, labels: Labels) -> Estimate | None:
         """The same of other samples, (N, H, W, C) uint8."""
-        rows = middle_features(images[:_MOST], blur_share=_BLUR)
+        rows = middle_features(rows_of(images, np.arange(min(_MOST, len(images)))), blur_share=_BLUR)
         return self._of((rows - self.mean) @ self.axes, {name: values[:_MOST] for name, values in labels.items()})
 
     def _of(self, rows: npt.NDArray[Any], labels: Labels) -> Estimate | None:

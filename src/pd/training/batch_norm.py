@@ -36,13 +36,13 @@ class GlobalBatchNorm(_BatchNorm):
         if not self.training or self._ranks.world == 1:
             return super().forward(input)
         self._check_input_dim(input)
-        values = input.float()
+        values = input if input.dtype == torch.float64 else input.float()
         axes = [0, *range(2, input.ndim)]
         shape = [1, -1] + [1] * (input.ndim - 2)
         count = values.numel() // values.shape[1]
         own = values.mean(axes)
         deviations = (values - own.view(shape)).square().sum(axes)
-        counted = torch.full((1,), float(count), device=values.device)
+        counted = torch.full((1,), float(count), device=values.device, dtype=values.dtype)
         every = self._ranks.gather(torch.cat([counted, own, deviations])[None])
         counts, means, sums = every[:, :1], every[:, 1 : 1 + self.num_features], every[:, 1 + self.num_features :]
         total = counts.sum()

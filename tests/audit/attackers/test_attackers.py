@@ -24,7 +24,7 @@ def attack(request: pytest.FixtureRequest, orl: PrivateDataset) -> Attack:
     learning = orl.holdout_half("calibration", SEED)
     attacking = attacker(request.param)
     attacking.fit(learning.images, learning.identities, seed=1, steps=40)
-    return Attack(attacking, orl.members(), orl.holdout_half("audit", SEED), alpha=0.05, bootstrap=200, seed=2)
+    return Attack.by(attacking, orl.members(), orl.holdout_half("audit", SEED), alpha=0.05, bootstrap=200, seed=2)
 
 
 def test_copies_are_found(attack: Attack, orl: PrivateDataset) -> None:

@@ -47,7 +47,7 @@ def test_a_torchvision_tower_finds_copies(resnet: Path, orl: PrivateDataset) -> 
         for part in (orl.holdout_half("calibration", 7), orl.members(), orl.holdout_half("audit", 7))
     )
     attacking.fit(learning.images, learning.identities, seed=1, steps=5)
-    found = Attack(attacking, members, strangers, alpha=0.05, bootstrap=50, seed=2)(members.images).found
+    found = Attack.by(attacking, members, strangers, alpha=0.05, bootstrap=50, seed=2)(members.images).found
     assert found.main.value == 1.0
 
 

@@ -8,7 +8,8 @@ NAMES = [f"p{i // 3}" for i in range(30)]
 
 
 def test_originals_come_first_and_views_keep_their_people() -> None:
-    pictures, people = views(IMAGES, NAMES, seed=0, steps=20)
+    found = views(IMAGES, NAMES, seed=0, steps=20)
+    pictures, people = torch.cat(list(found.batches(64))), found.people
     assert pictures.shape == (30 + 5 * 30, 3, 16, 16)
     assert (people.reshape(6, 30) == people[:30]).all()
     assert np.bincount(people[:30]).tolist() == [3] * 10
@@ -16,6 +17,12 @@ def test_originals_come_first_and_views_keep_their_people() -> None:
 
 
 def test_few_steps_mean_few_pictures() -> None:
-    pictures, people = views(IMAGES, NAMES, seed=0, steps=2)
-    assert len(pictures) == len(people) == 8 + 2 * 8
-    assert len(views(IMAGES, NAMES, seed=0, steps=10_000)[0]) == 30 + 8 * 30
+    assert len(views(IMAGES, NAMES, seed=0, steps=2)) == 8 + 2 * 8
+    assert len(views(IMAGES, NAMES, seed=0, steps=10_000)) == 30 + 8 * 30
+
+
+def test_batches_are_full_but_the_last_whatever_is_augmented_at_a_time() -> None:
+    found = views(IMAGES, NAMES, seed=0, steps=20)
+    assert [len(batch) for batch in found.batches(64)] == [64, 64, 52]
+    assert [len(batch) for batch in found.batches(256)] == [180]
+    assert torch.equal(torch.cat(list(found.batches(7))), torch.cat(list(found.batches(64))))

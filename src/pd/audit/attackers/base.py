@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pd.audit.nearest import Nearest
 from pd.dataset.images import Pixels, mirrored
+from pd.dataset.parquet_images import Images, blocks
 from pd.reid.spaces.whitening import Rows
 
 
@@ -17,11 +18,11 @@ class Attacker(Protocol):
 
     name: str
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn from people whom neither the filter nor any generator was trained on.
 
         Args:
-            images: (N, H, W, C) uint8.
+            images: (N, H, W, C) uint8, in memory or in files; of many, some are looked at.
             identities: N names.
             seed: of all chance in it.
             steps: how long to learn.
@@ -39,9 +40,18 @@ class Embedded:
     mirrored: Rows
 
     @classmethod
-    def of(cls, attacker: Attacker, images: Pixels) -> "Embedded":
-        """Embed (N, H, W, C) uint8 and the same swapped left and right."""
-        return cls(attacker.embed(images), attacker.embed(mirrored(images)))
+    def of(cls, attacker: Attacker, images: Images) -> "Embedded":
+        """Embed (N, H, W, C) uint8, in memory or in files, and the same swapped left and right."""
+        plain, turned = [], []
+        for _, block in blocks(images):
+            plain.append(attacker.embed(block))
+            turned.append(attacker.embed(mirrored(block)))
+        return cls(np.concatenate(plain), np.concatenate(turned))
+
+
+def embedded(attacker: Attacker, images: Images) -> Rows:
+    """(N, d) unit rows of (N, H, W, C) uint8, in memory or in files."""
+    return np.concatenate([attacker.embed(block) for _, block in blocks(images)])
 
 
 def similarity(queries: Rows, gallery: Embedded) -> npt.NDArray[np.float32]:

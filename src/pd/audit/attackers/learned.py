@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.reid.spaces.space import Space
 from pd.reid.spaces.whitening import Rows
 
@@ -15,7 +16,7 @@ class Learned:
     def __init__(self) -> None:
         self._space: Space | None = None
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn the projection from augmented views."""
         self._space = Space.learn(self.name, images, identities, seed=seed, steps=steps)
 

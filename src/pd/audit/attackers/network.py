@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.parquet_images import Images
 from pd.errors import UserError
 from pd.reid.spaces.whitening import Rows, unit
 
@@ -32,7 +33,7 @@ class Network:
         self.name = f"network:{path.resolve().name}"
         self._network = load(path)
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Nothing to learn."""
 
     def embed(self, images: Pixels) -> Rows:
@@ -73,7 +74,7 @@ class Onnx:
         self._batch = batch if isinstance(batch, int) and batch > 0 else 0
         self._size = tuple(size) if all(isinstance(side, int) and side > 0 for side in size) else None
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Nothing to learn."""
 
     def embed(self, images: Pixels) -> Rows:

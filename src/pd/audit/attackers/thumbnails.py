@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.reid.spaces.thumbnails import thumbnails
 from pd.reid.spaces.whitening import Rows
 
@@ -15,7 +16,7 @@ class Thumbnails:
 
     name = "thumbnails"
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Nothing to learn."""
 
     def embed(self, images: Pixels) -> Rows:

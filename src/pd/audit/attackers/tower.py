@@ -11,6 +11,7 @@ from torch import Tensor
 from pd.audit.clip import Clip
 from pd.audit.weights import file_in, fill, read_state
 from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.parquet_images import Images
 from pd.errors import UserError
 from pd.reid.augment import blur
 from pd.reid.spaces.imagenet import BLUR
@@ -33,11 +34,11 @@ class Tower:
         self.name, self._features = name, features
         self._whitening: Whitening | None = None
 
-    def fit(self, images: Pixels, identities: Sequence[str], *, seed: int, steps: int) -> None:
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Learn the projection; the network itself stays as it is."""
-        pictures, people = views(images, identities, seed=seed, steps=steps)
-        rows = [self._blurred(batch) for batch in torch.split(pictures, _BATCH)]
-        self._whitening = Whitening.learn(np.concatenate(rows), people)
+        seen = views(images, identities, seed=seed, steps=steps)
+        rows = [self._blurred(batch) for batch in seen.batches(_BATCH)]
+        self._whitening = Whitening.learn(np.concatenate(rows), seen.people)
 
     def embed(self, images: Pixels) -> Rows:
         """(N, k) unit rows."""

@@ -64,8 +64,13 @@ def bucket_fingerprint(settings: DataSettings) -> str:
 
 
 def _fetch_folder(place: Place, folder: Path, settings: DataSettings) -> None:
-    """Images; of other files, which a reader counts, the names alone."""
+    """Images; of other files, which a reader of a plain folder counts, the names alone. Other readers get all there is."""
     names = [file.name for file in place.files()]
+    if settings.preset is not None or settings.reader != "folder":
+        images = [name for name in names if name.lower().endswith(SUFFIXES)]
+        _fetch_all(place, images, folder, largest_file(settings))
+        _fetch_all(place, sorted(set(names) - set(images)), folder, None)
+        return
     images = [name for name in names if name.lower().endswith(SUFFIXES)]
     _fetch_all(place, images, folder, largest_file(settings))
     for name in set(names) - set(images):
@@ -77,7 +82,9 @@ def _fetch_folder(place: Place, folder: Path, settings: DataSettings) -> None:
 def _fetch_manifest(place: Place, name: str, folder: Path, settings: DataSettings) -> None:
     """A manifest, and the images that it names; one that is not there is the reader's to tell."""
     _fetch_all(place, [name], folder, None)
-    source = manifest(folder / name)
+    if settings.preset == "webdataset":
+        return
+    source = manifest(folder / name, settings.columns, settings.identity_from)
     if not source.embedded:
         root = folder.resolve()
         files = (row.data for row in source.rows() if isinstance(row, Row) and isinstance(row.data, Path))

@@ -1,7 +1,7 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,8 @@ from pd.config import DataSettings, GenerateSettings, digest_of
 from pd.dataset.foreign import Listing, fingerprint
 from pd.dataset.images import Mode
 from pd.engine.stream.gallery_holders import held_gallery
-from pd.engine.stream.pool import lay_out, run_pool
-from pd.engine.stream.shards import Shard, bad_images, missing, plan, tidy
-from pd.engine.stream.work import bottleneck
-from pd.errors import UserError
+from pd.engine.stream.make import Crew, run_shards
+from pd.engine.stream.shards import Shard, bad_images, plan
 from pd.filters.decide import Foretell
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
@@ -162,7 +160,7 @@ def make_shards(
     address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Make the shards that are not finished, and see that they have arrived; again, as long as deaths of workers cost some.
+    """Make the shards that are not finished by workers who compare with the members.
 
     Args:
         actor: built in each worker with `arguments` and `reid`, `gallery`, `settings`, `out` and `inputs`; called with a
@@ -184,37 +182,21 @@ def make_shards(
     Raises:
         UserError: workers do not fit, one raised it, or shards are missing in the end.
     """
-    out = out.absolute()
-    shared = {**arguments, "reid": reid.absolute(), "settings": settings, "out": out, "inputs": inputs}
-    total, todo = shards[-1].stop, missing(out, shards, inputs)
-    made, actors, seconds = sum(shard.stop - shard.start for shard in todo), len(todo), Counter[str]()
-    while todo:
-        layout = lay_out(settings, min(actors, len(todo)), address)
-        tidy(out, shards, todo)
-        rows = [row_of(shard) for shard in todo]
+
+    @contextmanager
+    def held() -> Iterator[Mapping[str, Any]]:
         with held_gallery(gallery.absolute(), settings.gallery_parts) as members:
-            done = run_pool(actor, {**shared, "gallery": members}, rows, layout, progress=progress, total=total)
-        seconds.update(done.seconds)
-        left = missing(out, todo, inputs)
-        if left and (not done.lost or len(left) == len(todo)):
-            raise _not_made(len(left), len(todo), done.lost, out) from done.cause
-        # Nodes may have gone for good: from now on as many workers as fit, but not more than before.
-        settings, actors, todo = settings.model_copy(update={"workers": 0}), layout.actors, left
-    tidy(out, shards, [])
-    spent = {phase: round(value, 2) for phase, value in seconds.items()}
-    return {"candidates": total, "made": made, "seconds": spent, **bottleneck(seconds)}
+            yield {"gallery": members}
 
-
-def _not_made(left: int, asked: int, lost: int, out: Path) -> UserError:
-    if lost:
-        return UserError(
-            f"workers died or hung while they made shards; {left} of {asked} are missing",
-            where=str(out),
-            fix="look for a node short of memory, or storage that hangs; set generate.workers or generate.batch lower; "
-            "the same command goes on",
-        )
-    return UserError(
-        f"{left} of {asked} shards did not arrive",
-        where=str(out),
-        fix="keep the run folder on storage that all nodes share, and run the same command again",
+    facts = run_shards(
+        actor,
+        {**arguments, "reid": reid.absolute(), "settings": settings},
+        shards,
+        row_of,
+        crew=Crew(settings.workers, settings.gpus_per_worker, address, "generate"),
+        out=out,
+        inputs=inputs,
+        progress=progress,
+        more=held,
     )
+    return {"candidates": facts.pop("total"), **facts}

@@ -25,7 +25,12 @@ class _Holder:
         self._galleries: list[Any] = [*self._members.reid, self._members.near_copy, *self._members.families]
 
     def contents(self) -> tuple[list[str], Any, Any, list[int]]:
-        return self._members.ids, self._members.detector, self._members.spaces, [len(gallery) for gallery in self._galleries]
+        rows = [len(gallery) for gallery in self._galleries]
+        return self._members.ids, self._members.detector, self._members.spaces, rows
+
+    def altered(self) -> Any:
+        """Whole in every holder."""
+        return self._members.altered
 
     def exact_top_k(self, which: int, queries: NDArray[np.float32], k: int) -> Any:
         return self._galleries[which].exact_top_k(queries, k)
@@ -77,7 +82,8 @@ class _Held:
         ]
         near = len(galleries) - len(spaces) - 1
         ids = [name for names, *_ in contents for name in names]
-        return MemberGallery(galleries[:near], detector, galleries[near], spaces, galleries[near + 1 :], ids)
+        altered = ray.get(self.holders[0].altered.remote())
+        return MemberGallery(galleries[:near], detector, galleries[near], spaces, galleries[near + 1 :], ids, altered)
 
 
 @contextmanager

@@ -25,7 +25,9 @@ class Layout:
     gpus: float
 
 
-def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_worker: float, shards: int) -> Layout:
+def plan_layout(
+    nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_worker: float, shards: int, key: str = "generate.workers"
+) -> Layout:
     """Lay out the actor pool.
 
     Args:
@@ -33,6 +35,7 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
         workers: actors wanted; 0: as many as fit.
         gpus_per_worker: GPUs of each.
         shards: there is no work for more actors than shards.
+        key: the setting that asked for workers, for messages.
 
     Raises:
         UserError: the actors wanted do not fit; the numbers are in the message.
@@ -47,7 +50,7 @@ def plan_layout(nodes: Sequence[Mapping[str, float]], workers: int, gpus_per_wor
         raise UserError(
             f"{need}, with {SLOT:g} CPU free for Ray Data, would wait for ever: the cluster's {len(nodes)} nodes have "
             f"{cpus:g} CPU and {gpus:g} GPU, room for {fits}",
-            where=f"generate.workers = {workers}",
+            where=f"{key} = {workers}",
             fix=f"set it to {fits}, or to 0 for as many as fit" if fits else "give the cluster CPUs (and the GPUs asked for)",
         )
     return Layout(min(wanted, max(shards, 1)), each, gpus_per_worker)

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pd.config import GenerateSettings
 from pd.engine.runtime import connect
 from pd.engine.stream.layout import Layout, plan_layout
 from pd.engine.stream.metrics import Meters
@@ -68,13 +67,13 @@ class _Worker:
         return {**nothing, **done}
 
 
-def lay_out(settings: GenerateSettings, shards: int, address: str | None) -> Layout:
+def lay_out(workers: int, gpus: float, shards: int, address: str | None, key: str) -> Layout:
     """Join the cluster and lay out the pool; raises UserError when it would not fit, before anything is touched."""
     connect(address)
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return plan_layout(nodes, settings.workers, settings.gpus_per_worker, shards)
+    return plan_layout(nodes, workers, gpus, shards, key)
 
 
 def run_pool(

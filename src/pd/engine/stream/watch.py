@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from pd.engine.waiting import Silence
+
 Result = TypeVar("Result")
 
 LOOK = 5.0  # seconds without a result before anybody asks whether there is a node left
@@ -77,7 +79,7 @@ def watched(results: Iterable[Result], check: Callable[[], None], allowed: Calla
         queue.put(None)
 
     threading.Thread(target=pump, daemon=True).start()
-    stranded, heard = Stranded(check), time.monotonic()
+    stranded, heard, silence = Stranded(check), time.monotonic(), Silence("a shard")
     try:
         while True:
             try:
@@ -85,8 +87,10 @@ def watched(results: Iterable[Result], check: Callable[[], None], allowed: Calla
             except Empty:
                 if not stranded.look() and time.monotonic() - heard > allowed():
                     raise Hung(f"no result for {time.monotonic() - heard:.0f} s") from None
+                silence.look()
                 continue
             stranded, heard = Stranded(check), time.monotonic()
+            silence.heard()
             if found is None:
                 return
             if isinstance(found, BaseException):

@@ -8,6 +8,7 @@ from typing import Any
 from pd.config.mirrored import is_mirrored
 from pd.engine.stream.watch import Stranded
 from pd.engine.training.failures import explained
+from pd.engine.waiting import Silence
 from pd.errors import UserError
 from pd.store.mirror import place_of
 from pd.store.s3 import s3_filesystem
@@ -27,14 +28,14 @@ def refuse_given_up(folder: Path) -> None:
         )
 
 
-def follow(trainer: Any, folder: Path, room: Callable[[], object], listen: Callable[[], None]) -> None:
+def follow(trainer: Any, folder: Path, room: Callable[[], object], listen: Callable[[], bool]) -> None:
     """Run Ray Train's trainer to its end.
 
     Args:
         trainer: whose loop returns what the user did wrong, or None: raised on a worker it would be tried again.
         folder: the training's.
         room: raises what is to be raised when for long no machine has had room for the workers.
-        listen: called again and again, to tell of progress.
+        listen: called again and again, to tell of progress; whether there was any.
 
     Raises:
         UserError: what the loop returned or a worker raised, or what explains Ray's error.
@@ -49,12 +50,14 @@ def follow(trainer: Any, folder: Path, room: Callable[[], object], listen: Calla
 
     # In a thread, for two reasons: progress is told from here, and Ray Train would take Ctrl-C for itself and keep it.
     thread = threading.Thread(target=fit, name="ray-train", daemon=True)
-    stranded = Stranded(room)
+    stranded, silence = Stranded(room), Silence("a step of the training")
     thread.start()
     while thread.is_alive():
-        listen()
+        if listen():
+            silence.heard()
         try:
             stranded.look()
+            silence.look()
         except UserError:
             _GIVEN_UP.add(folder)
             raise

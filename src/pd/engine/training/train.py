@@ -131,13 +131,14 @@ def _train_on_ray(job: Job, images: int, progress: Progress) -> None:
     meters = TrainingMeters(job.folder.parent.name)
     shown = float("-inf")
 
-    def listen() -> None:
+    def listen() -> bool:
         nonlocal record, shown
         new = reader.latest()
         if new or time.monotonic() - shown > REPEAT_S:
             record, shown = new or record, time.monotonic()
             _show(record, progress)
             meters.show(record)
+        return bool(new)
 
     follow(_trainer(job, share, tell), job.folder, lambda: preflight_train(laid_out), listen)
 

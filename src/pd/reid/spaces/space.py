@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.reid.spaces.gradients import gradients
 from pd.reid.spaces.imagenet import middle
@@ -22,6 +21,8 @@ FEATURES: Mapping[str, Callable[[Tensor], Rows]] = {"whitened": thumbnails, "ima
 
 STEPS = 200  # of `views`: at most 2,400 pictures; ours
 _BLOCK = 1024
+_BYTES = 32 << 20  # of pixels at a time; as float32 they are four times as many
+_VIEWS = 256  # at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Space:
     whitening: Whitening
 
     @classmethod
-    def learn(cls, kind: str, images: Pixels, identities: Sequence[str], *, seed: int, steps: int = STEPS) -> Self:
+    def learn(cls, kind: str, images: Images, identities: Sequence[str], *, seed: int, steps: int = STEPS) -> Self:
         """Learn the projection from augmented views.
 
         Args:
@@ -50,30 +51,21 @@ class Space:
         Raises:
             UserError: there is no image to learn from.
         """
-        return cls(kind, Whitening.learn(*taught_rows(kind, images, identities, seed=seed, steps=steps)))
+        if not len(images):
+            raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
+        seen = views(images, identities, seed=seed, steps=steps)
+        rows = np.concatenate([FEATURES[kind](batch) for batch in seen.batches(_VIEWS)])
+        return cls(kind, Whitening.learn(rows, seen.people))
 
-    def embed(self, images: Pixels) -> Rows:
-        """(N, k) float32 rows of unit length of (N, H, W, C) uint8; an inner product is the likeness."""
-        return self.whitening.apply(features(self.kind, images))
+    def embed(self, images: Images) -> Rows:
+        """(N, k) float32 rows of unit length of (N, H, W, C) uint8, in memory or in files; an inner product is the likeness."""
+        cuts = (block[at : at + _BLOCK] for _, block in blocks(images, _BYTES) for at in range(0, len(block), _BLOCK))
+        return np.concatenate([self._rows(images[:0]), *map(self._rows, cuts)])
 
-
-def taught_rows(
-    kind: str, images: Pixels, identities: Sequence[str], *, seed: int, steps: int = STEPS
-) -> tuple[Rows, npt.NDArray[np.int64]]:
-    """What a space of this kind learns from: (V, d) float32 features of augmented views, and who is in each, (V,).
-
-    People are numbered in the order of their names. Arguments and errors are those of `Space.learn`.
-    """
-    if not len(images):
-        raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
-    pictures, people = views(images, identities, seed=seed, steps=steps)
-    return np.concatenate([FEATURES[kind](block) for block in torch.split(pictures, _BLOCK)]), people
-
-
-def features(kind: str, images: Pixels) -> Rows:
-    """(N, d) float32, what a space of this kind projects, of (N, H, W, C) uint8."""
-    blocks = [to_tensor(np.ascontiguousarray(images[at : at + _BLOCK])) for at in range(0, max(len(images), 1), _BLOCK)]
-    if len(images):
-        return np.concatenate([FEATURES[kind](block) for block in blocks])
-    side = np.zeros((1, *images.shape[1:]), np.uint8)  # for the number of columns
-    return FEATURES[kind](to_tensor(side))[:0]
+    def _rows(self, images: Pixels) -> Rows:
+        if not len(images):
+            return np.zeros((0, self.whitening.matrix.shape[1]), np.float32)
+        rows = self.whitening.apply(FEATURES[self.kind](to_tensor(np.ascontiguousarray(images))))
+        # A row without direction (nothing but the mean) has no likeness: it is given the first axis, for rows have length 1.
+        rows[np.linalg.norm(rows, axis=1) < 0.5] = np.eye(1, rows.shape[1], dtype=np.float32)
+        return rows

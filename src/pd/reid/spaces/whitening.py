@@ -53,10 +53,8 @@ class Whitening:
         return cls(mean.astype(np.float32), (main @ scale).astype(np.float32))
 
     def apply(self, rows: Rows) -> Rows:
-        """(N, k) rows of length 1. What has no direction, as a picture of nothing may, is given the first axis."""
-        found = unit((rows - self.mean) @ self.matrix)
-        found[np.linalg.norm(found, axis=1) < 0.5] = np.eye(1, found.shape[1], dtype=np.float32)
-        return found
+        """(N, k) unit rows."""
+        return unit((rows - self.mean) @ self.matrix)
 
 
 def unit(rows: npt.NDArray[np.floating[Any]]) -> Rows:

@@ -41,9 +41,7 @@ def nih_chestxray14(settings: DataSettings) -> Source:
     paths = [lies.get(name, f"images/{name}") for name in table["Image Index"].to_pylist()]
     table = table.append_column("file_name", pa.array(paths, pa.string()))
     labels = there(table, ("Patient Age", "Patient Gender", "Patient Sex", "View Position"))
-    columns = ColumnSettings(
-        image="file_name", identity="Patient ID", caption="Finding Labels", findings="Finding Labels", labels=labels
-    )
+    columns = ColumnSettings(image="file_name", identity="Patient ID", findings="Finding Labels", labels=labels)
     columns = overlaid(columns, settings.columns)
     return source_of(table_in_memory(table, str(file)), folder, columns, settings.identity_from, files=(file,))
 

@@ -78,7 +78,7 @@ def fashion_mnist(settings: DataSettings) -> Source:
                 name = f"{part}/{number:05d}"
                 kind = _CLASSES[label] if label < len(_CLASSES) else str(label)
                 data = encode_png(np.ascontiguousarray(image[:, :, None]))
-                yield Row(name, None, name, data, name, f"{settings.caption}, {kind}", labels={"class": kind})
+                yield Row(name, None, name, data, name, f"{settings.generic}, {kind}", labels={"class": kind})
 
     files = tuple(file for _, images, labels in parts for file in (images, labels))
     return Source(

@@ -1,0 +1,131 @@
+"""No hang without a word: who waits for the cluster says what for, and ends when no machine has answered for too long."""
+
+import time
+from collections.abc import Callable
+
+from pd.errors import UserError
+from pd.events import event
+from pd.progress import notice
+
+FIRST_S = 60.0  # ours: of silence that needs no word, whatever the step's speed
+TIMES = 5.0  # ours: ... nor so many times the longest silence before
+ASK_S = 20.0  # for a machine to answer when it is asked for nothing else
+DRIVER = (
+    "the machines cannot reach this process at {address} (a firewall, a loopback address, a certificate without this address)"
+)
+_BOUND = [30 * 60.0]
+
+
+class GaveUpError(UserError):
+    """The cluster has not answered for as long as `cluster.silence_minutes` allows. What is finished is kept."""
+
+    exit_code = 1
+
+
+def give_up_after(minutes: float) -> None:
+    """How long this process waits for a cluster that does not answer, from now on."""
+    _BOUND[0] = 60 * minutes
+
+
+class Silence:
+    """Watches a step that waits for the cluster.
+
+    Args:
+        what: is waited for, as `a shard`.
+        ask: how many machines answer, of how many; see `answering`.
+        say: tells people.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        ask: "Callable[[], tuple[int, int]] | None" = None,
+        say: Callable[[str], None] = notice,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._what, self._ask, self._say, self._clock = what, ask or answering, say, clock
+        self._heard = self._answered = clock()
+        self._longest, self._due, self._word = 0.0, FIRST_S, FIRST_S
+
+    def heard(self) -> None:
+        """Something came."""
+        now = self._clock()
+        self._longest = max(self._longest, now - self._heard)
+        self._heard = self._answered = now
+        self._due = self._word = max(FIRST_S, TIMES * self._longest)
+
+    def look(self) -> None:
+        """To be called while nothing comes, every few seconds.
+
+        Raises:
+            GaveUpError: nothing came, and no machine has answered, for as long as the settings allow.
+        """
+        now = self._clock()
+        silent = now - self._heard
+        bound = _BOUND[0]
+        if silent < min(self._due, self._answered - self._heard + bound):
+            return
+        answer, machines = self._ask()
+        if answer:
+            self._answered = now
+        if not answer and now - self._answered >= bound:
+            raise GaveUpError(
+                f"waited for {self._what} for {silent / 60:.0f} minutes, and none of the cluster's {machines} machines answers",
+                where=f"cluster.silence_minutes = {bound / 60:g}",
+                fix=f"usually {DRIVER.format(address=_address())}; the same command goes on from what is finished",
+            )
+        self._due = silent + bound / 4
+        if silent < self._word:
+            return
+        self._word = 2 * silent
+        why = (
+            f"{answer} of {machines} machines answer: workers compute, or wait for CPUs, GPUs or room in the object store"
+            if answer
+            else f"no machine answers; usually {DRIVER.format(address=_address())}, or all are busy or gone"
+        )
+        event("waiting", seconds=round(silent, 1), answering=answer, machines=machines)
+        self._say(f"waiting for {self._what} for {silent:.0f} s: {why}")
+
+
+def answering() -> tuple[int, int]:
+    """How many of the cluster's living machines answer this process within ASK_S seconds, and how many there are."""
+    import ray
+    from ray.exceptions import RayError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    try:
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        ask = ray.remote(num_cpus=0, max_retries=0)(_answer)
+        asked = [ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes]
+        answers, _ = ray.wait(asked, num_returns=len(asked), timeout=ASK_S)
+        for one in asked:
+            ray.cancel(one, force=True)
+    except RayError:
+        return 0, 0
+    return len(answers), len(nodes)
+
+
+def require_answer(ask: "Callable[[], tuple[int, int]] | None" = None) -> None:
+    """Wait until a machine of the cluster that was joined answers; what would otherwise hang in the first stage ends here.
+
+    Raises:
+        GaveUpError: none does for as long as the settings allow.
+    """
+    found = ask or answering
+    silence = Silence("an answer of the cluster", found)
+    while not found()[0]:
+        silence.look()
+
+
+def _answer() -> bool:
+    return True
+
+
+def _address() -> str:
+    import ray
+
+    try:
+        return str(ray.util.get_node_ip_address())
+    except Exception:  # only words for people depend on it
+        return "its address"
