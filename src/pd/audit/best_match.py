@@ -3,6 +3,10 @@
 The attacker needs the samples and the picture, and no model: it can be asked of released data, too. Nearest-neighbour
 membership inference on samples: Hilprecht, Härterich and Bernau, "Monte Carlo and reconstruction membership inference attacks
 against generative models" (PoPETs 2019), with the distance to the nearest sample in place of a count.
+
+Some pictures are like any sample, learned from or not, so each one's mean likeness to all samples is taken off (difficulty
+calibration: Watson et al., arXiv 2111.08440; the mean of the samples as the reference is ours). Without it samples of a model
+that had learned nothing told twenty members from ten strangers with AUC 0.72 (0.59 to 0.83); with it, 0.66 (0.47 to 0.82).
 """
 
 from collections.abc import Sequence
@@ -46,8 +50,11 @@ def best_match(
 
 
 def closest(samples: Rows, pictures: Embedded) -> Floats:
-    """(M,) likeness of each picture, or of its mirror image, to the likest of (N, d) samples."""
-    found = np.full(len(pictures.rows), -np.inf)
+    """(M,) how much liker each picture, or its mirror image, is to the likest of (N, d) samples than to all on average."""
+    found, total = np.full(len(pictures.rows), -np.inf), np.zeros(len(pictures.rows))
     for at in range(0, len(samples), _BLOCK):
-        np.maximum(found, similarity(samples[at : at + _BLOCK], pictures).max(axis=0), out=found)
-    return found
+        likeness = similarity(samples[at : at + _BLOCK], pictures)
+        np.maximum(found, likeness.max(axis=0), out=found)
+        total += likeness.sum(axis=0, dtype=np.float64)
+    scores: Floats = found - total / len(samples)
+    return scores
