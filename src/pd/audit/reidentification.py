@@ -134,9 +134,9 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     Each resample draws member identities and hold-out identities with replacement. The strangers come with theirs, so
     both thresholds are found anew; a sample counts as often as its nearest member and its nearest hold-out person were
     drawn, because samples that resemble one person are not independent. Each rate is weighted by the people of its own
-    gallery. With more than 20 people the product of both weights (Owen's pigeonhole bootstrap, 2007) and the chance of N samples
-    on top of it count what samples vary by several times: intervals were twice as wide as they need be. The galleries stay
-    whole: to thin them would lower the main rate of a model that copies everybody.
+    gallery. With more than 20 people the product of both weights (Owen's pigeonhole bootstrap, 2007) and the chance of N
+    samples on top of it count what samples vary by several times: intervals were twice as wide as they need be. The
+    galleries stay whole: to thin them would lower the main rate of a model that copies everybody.
 
     Which hold-out people samples and strangers are compared with, `pd.audit.circles` says: else unrelated samples would pass
     for hold-out people oftener than for members, and small leaks would hide.
@@ -188,8 +188,8 @@ def excess_interval(value: float, draws: Floats, people: int, n: int, confidence
     The upper end is Student's t, and of no more than 20 people the expanded percentile where that is further; the lower end is
     the percentile, expanded for the variance alone. For ten strangers 0 is then within 98 of 100 intervals of unrelated
     samples, and within 93 to 96 where each person's pictures are very much alike (simulated; benchmarks/RESULTS.md). With more
-    people the percentile adds nothing but width: Student's end alone was no lower than the truth in 200 of 200 sets of four kinds of real
-    pictures (benchmarks/known_truth.py).
+    people the percentile adds nothing but width: Student's end alone was no lower than the truth in 200 of 200 sets of four
+    kinds of real pictures (benchmarks/known_truth.py).
     """
     plain, wide = from_draws(value, draws, n, confidence), of_people(value, draws, people, n, confidence=confidence)
     spread = (people / max(people - 1, 1)) ** 0.5
