@@ -29,12 +29,15 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
     Example: `pd run configs/faces.yaml --set seed=8`
     """
     from pd.pipeline import run_pipeline
+    from pd.stages.release import decided
     from pd.stages.summary import summary_table
 
     done = run_pipeline(settings_from(config, set_), Reporter())
     console = Console()
     console.print(summary_table(done))
     console.print(f"report:  {shown(str(done.report))}\nrelease: {shown(str(done.release))}", soft_wrap=True)
+    for line in decided(done):
+        console.print(shown(line), soft_wrap=True)
 
 
 @app.command()

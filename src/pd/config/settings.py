@@ -90,6 +90,8 @@ class Settings(Section):
         lacking = [name for name in self.filter.families if name not in self.reid.spaces]
         if lacking:
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        if self.teacher.stop == "private":
+            raise ValueError("teacher.stop = private: a teacher is meant to learn people; only a student can stop so")
         return self
 
     @model_validator(mode="after")
