@@ -64,7 +64,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
     _refuse_purged(run)
-    wanted = [BY_NAME[name] for name in only] if only else list(STAGES)
+    wanted = [BY_NAME[name] for name in only] if only else [stage for stage in STAGES if stage.asked(settings)]
     context = Context(settings, run, reporter)
     fetch_state(run)
     _refuse_other_data(settings, run)
@@ -96,7 +96,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
     """
     run = Run(settings.run_dir)
     fetch_state(run)
-    _refuse_missing_needs(SWEEP, run)
+    _refuse_missing_needs(SWEEP, run, settings)
     _refuse_other_data(settings, run)
     with lock(run) as ours, traceback_kept(run.work / TRACEBACK):
         _name_stale_needs([SWEEP], settings, reporter)
@@ -149,7 +149,7 @@ def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Rep
     """One stage at a time uses what is there: say so where the settings ask for something else."""
     stale = {state.name: state.why for state in states(settings) if state.state == "stale"}
     names = {stage.name for stage in wanted}
-    for need in dict.fromkeys(need for stage in wanted for need in stage.needs):
+    for need in dict.fromkeys(need for stage in wanted for need in stage.needs_in(settings)):
         if need in stale and need not in names:
             reporter.say(f"  `{need}` is used as it is ({stale[need]}); `pd {need}` or `pd run` makes it again")
 
@@ -210,10 +210,10 @@ def states(settings: Settings) -> list[StageState]:
     fetch_state(run)
     shown = []
     stale: set[str] = set()
-    for stage in STAGES:
+    for stage in (stage for stage in STAGES if stage.asked(settings)):
         record = read_record(run.record(stage.name))
         why = _why_run(stage, record, run, settings)
-        behind = [need for need in stage.needs if need in stale]
+        behind = [need for need in stage.needs_in(settings) if need in stale]
         if why is None and behind:
             why = f"`{behind[0]}` must run first"
         if why:
@@ -244,7 +244,7 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
     run, settings, say = context.run, context.settings, context.reporter.say
     for path in stage.outputs(run, settings):
         sweep(path)
-    _refuse_missing_needs(stage, run)
+    _refuse_missing_needs(stage, run, settings)
     keys, inputs = _settings_of(stage, settings), _inputs_of(stage, run, settings)
     record = read_record(run.record(stage.name))
     why = why_stale(record, keys, inputs, run.root)
@@ -285,8 +285,8 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _refuse_missing_needs(stage: Stage, run: Run) -> None:
-    for need in stage.needs:
+def _refuse_missing_needs(stage: Stage, run: Run, settings: Settings) -> None:
+    for need in stage.needs_in(settings):
         if read_record(run.record(need)) is None:
             raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
 
@@ -312,7 +312,7 @@ def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
 
 def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:
     inputs = {}
-    for need in stage.needs:
+    for need in stage.needs_in(settings):
         record = read_record(run.record(need))
         inputs[need] = digest_of(record.outputs) if record else "missing"
     if stage.source and (source := stage.source(settings)):

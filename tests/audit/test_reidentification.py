@@ -128,9 +128,9 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_alpha_follows_the_strangers() -> None:
-    people = [f"p{i}" for i in range(40)]
-    assert [default_alpha(people[:n]) for n in (39, 40)] == [0.05, 0.01]
-    assert default_alpha(people[:20] * 50) == 0.05  # a thousand pictures of twenty people
+    people = [f"p{i}" for i in range(100)]
+    assert [default_alpha(people[:n]) for n in (99, 100)] == [0.05, 0.01]
+    assert [default_alpha(people[:n] * 50) for n in (19, 20)] == [0.05, 0.01]  # a thousand pictures
 
 
 def test_a_thousand_resamples_take_about_a_second() -> None:

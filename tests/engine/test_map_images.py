@@ -134,7 +134,7 @@ def test_kill_9_and_the_same_command(world: SimpleNamespace, tmp_path: Path) -> 
     words = [str(world.teacher), str(tmp_path / "images.parquet"), str(out)]
     driver = subprocess.Popen([sys.executable, "-c", script, *words], env=environment)
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 500
         while len(list(out.glob(".done/*.json"))) < 2:
             assert driver.poll() is None
             assert time.monotonic() < deadline

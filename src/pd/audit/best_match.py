@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pd.audit.attackers.base import Embedded, similarity
-from pd.audit.estimate import Floats
+from pd.audit.estimate import CONFIDENCE, Floats
 from pd.audit.membership import Membership, membership
 from pd.reid.spaces.whitening import Rows
 
@@ -26,6 +26,7 @@ def best_match(
     *,
     bootstrap: int,
     seed: int,
+    confidence: float = CONFIDENCE,
 ) -> Membership:
     """How well the likeness of the likest sample tells members' pictures from strangers'.
 
@@ -37,9 +38,11 @@ def best_match(
         stranger_identities: the same of the strangers'.
         bootstrap: resamples of people behind each interval.
         seed: of the resampling.
+        confidence: of the intervals.
     """
     inside, outside = (closest(samples, pictures) for pictures in (members, strangers))
-    return membership(inside, outside, member_identities, stranger_identities, bootstrap=bootstrap, seed=seed)
+    names = member_identities, stranger_identities
+    return membership(inside, outside, *names, bootstrap=bootstrap, seed=seed, confidence=confidence)
 
 
 def closest(samples: Rows, pictures: Embedded) -> Floats:

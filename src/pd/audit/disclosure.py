@@ -10,6 +10,7 @@ from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, 
 from pd.audit.averaged_match import averaged
 from pd.audit.best_match import best_match
 from pd.audit.copies import repeated
+from pd.audit.estimate import CONFIDENCE
 from pd.audit.extraction import extract, too_few
 from pd.audit.reid_figures import independent, of_all
 from pd.audit.reidentification import Reidentification
@@ -111,9 +112,13 @@ def best_matches(
         voted: attackers of families that voted in the filter, who are asked only where there are no others.
 
     Returns:
+        Intervals are of a confidence by which all of these attacks together are at 95 %.
         For each of both the figures of the attacker with the largest AUC, `attacker`, and `by_attacker`: all their AUCs.
     """
     found: Json = {}
+    asked = independent(by_attacker, voted)
+    # The attack that tells most is shown: each is sure enough that with all of them together chance is seen once in twenty.
+    confidence = 1 - (1 - CONFIDENCE) / (2 * len(asked))
     for name, rows_of in (("single", lambda rows: rows), ("averaged", averaged)):
         seen = {
             attacker: best_match(
@@ -124,8 +129,9 @@ def best_matches(
                 subjects.strangers.identities,
                 bootstrap=subjects.settings.bootstrap,
                 seed=derive(subjects.seed, "audit", "best-match"),
+                confidence=confidence,
             )
-            for attacker in independent(by_attacker, voted)
+            for attacker in asked
         }
         worst = max(seen, key=lambda attacker: seen[attacker].auc.value)
         everybody = {attacker: one.auc.as_json() for attacker, one in seen.items()}

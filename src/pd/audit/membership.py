@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, multiplicities, number, of_people
+from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
 
 FALSE_POSITIVES = 0.01
 _ROWS = 64  # resamples at once
@@ -61,6 +61,7 @@ def membership(
     *,
     bootstrap: int,
     seed: int,
+    confidence: float = CONFIDENCE,
 ) -> Membership:
     """AUC and TPR at 1 % FPR of an attack's scores.
 
@@ -71,6 +72,7 @@ def membership(
         holdout_identities: H names.
         bootstrap: resamples.
         seed: of the resampling.
+        confidence: of the intervals; more where several attacks are made, of which the one that tells most is shown.
     """
     if len(member) != len(member_identities) or len(holdout) != len(holdout_identities) or not len(member) * len(holdout):
         raise ValueError(f"{len(member)} and {len(holdout)} scores of {len(member_identities)} and {len(holdout_identities)}")
@@ -85,7 +87,7 @@ def membership(
     n = len(member) + len(holdout)
     people = min(wins.shape)
     draws = _weighted(wins, drawn_ours, drawn_theirs) / _weighted(pairs, drawn_ours, drawn_theirs)
-    auc = of_people(float(wins.sum() / pairs.sum()), draws, people, n, least=0.0)
+    auc = of_people(float(wins.sum() / pairs.sum()), draws, people, n, least=0.0, confidence=confidence)
     found: Estimate | None = None
     if len(holdout) * FALSE_POSITIVES >= 1:
         value = _true_positives(member, holdout, np.ones((1, len(member))), np.ones((1, len(holdout))))[0]
@@ -93,7 +95,7 @@ def membership(
             _true_positives(member, holdout, drawn_ours[rows][:, ours], drawn_theirs[rows][:, theirs])
             for rows in (slice(start, start + _ROWS) for start in range(0, bootstrap, _ROWS))
         ]
-        found = of_people(float(value), np.concatenate(parts), people, n, least=0.0)
+        found = of_people(float(value), np.concatenate(parts), people, n, least=0.0, confidence=confidence)
     return Membership(auc, found, len(member), len(holdout))
 
 

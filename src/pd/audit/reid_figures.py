@@ -6,7 +6,7 @@ all of them voted, the worst of all is the headline.
 The largest of several estimates is too large on average, so that the headline's value is corrected by what the bootstrap says
 of that. Its interval begins where the highest of all attackers' lower ends is, each at a confidence that allows for how many
 they are (Bonferroni), and ends where the highest of all upper ends is: whichever attacker truly finds most, its own interval
-ends no higher than that.
+ends no higher than that. The search for altered copies counts there only where it finds some.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pd.audit import copies
 from pd.audit.able import power_of, says_nothing
 from pd.audit.attack import Attack, Attacked
 from pd.audit.estimate import CONFIDENCE, Estimate, from_draws
@@ -70,14 +71,13 @@ def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
     bias = max(float(centred.max(axis=0).mean() - values.max()), 0.0)
     tail = (1 - CONFIDENCE) / len(values)
     n = min(one.excess.n for one in found.values())
-    low = max(
-        excess_interval(value, drawn, one.people, n, 1 - tail).low
-        for value, drawn, one in zip(values, draws, found.values(), strict=True)
-    )
-    high = max(
-        excess_interval(value, drawn, one.people, n).high
-        for value, drawn, one in zip(values, draws, found.values(), strict=True)
-    )
+    lows, highs = [], {}
+    for name, value, drawn in zip(found, values, draws, strict=True):
+        lows.append(excess_interval(value, drawn, found[name].people, n, 1 - tail).low)
+        highs[name] = excess_interval(value, drawn, found[name].people, n).high
+    # The search for copies is there to find: where it finds nothing, what few strangers leave open of it rules nothing out.
+    sure = [highs[name] for name, low in zip(found, lows, strict=True) if name != copies.NAME or low > 0]
+    low, high = max(lows), max(sure or highs.values())
     return Estimate(float(np.clip(values.max() - bias, low, high)), low, high, n)
 
 

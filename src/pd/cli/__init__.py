@@ -13,7 +13,10 @@ from pd.cli import audits
 from pd.cli import labels
 
 # isort: split
+from pd.cli import privacy
+
+# isort: split
 from pd.cli.app import app
 from pd.cli.entry import main
 
-__all__ = ["app", "audits", "labels", "main", "runs", "stages"]
+__all__ = ["app", "audits", "labels", "main", "privacy", "runs", "stages"]

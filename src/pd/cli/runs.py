@@ -29,12 +29,15 @@ def run(config: ConfigFile, set_: Overrides = None) -> None:
     Example: `pd run configs/faces.yaml --set seed=8`
     """
     from pd.pipeline import run_pipeline
+    from pd.stages.release import decided
     from pd.stages.summary import summary_table
 
     done = run_pipeline(settings_from(config, set_), Reporter())
     console = Console()
     console.print(summary_table(done))
     console.print(f"report:  {shown(str(done.report))}\nrelease: {shown(str(done.release))}", soft_wrap=True)
+    for line in decided(done):
+        console.print(shown(line), soft_wrap=True)
 
 
 @app.command()
@@ -92,6 +95,22 @@ def runs(
     for one in found:
         release = shown(str(one.run / "release")) if one.released else "none"
         table.add_row(shown(str(one.run)), one.split, str(one.images), release)
+    Console().print(table)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods: where each is written down, where it is set, and which figure must get better by it, which not worse.
+
+    Example: `pd methods`
+    """
+    from pd.methods import METHODS
+
+    table = Table(title="methods")
+    for heading in ("method", "paper", "room", "step", "setting", "must improve", "must not suffer"):
+        table.add_column(heading, overflow="fold")
+    for one in METHODS:
+        table.add_row(one.id, one.paper, one.room, one.stage, one.setting, one.improves, one.keeps)
     Console().print(table)
 
 

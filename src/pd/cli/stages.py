@@ -31,6 +31,15 @@ def teacher(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 @app.command()
+def leaks(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train teachers that memorise calibration people, to see how strict the filter must be (`filter.calibration: leaks`).
+
+    Example: `pd leaks configs/faces.yaml --set filter.calibration=leaks`
+    """
+    run_stage("leaks", config, set_)
+
+
+@app.command()
 def generate(config: ConfigFile, set_: Overrides = None) -> None:
     """Sample the teacher and score every candidate against the members.
 
@@ -49,9 +58,27 @@ def student(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 @app.command()
+def release(config: ConfigFile, set_: Overrides = None) -> None:
+    """Bring what the audit does not call a leak into `release/`; what leaks stays in `private/`.
+
+    Example: `pd release configs/faces.yaml --set release.data=none`
+    """
+    run_stage("release", config, set_)
+
+
+@app.command()
 def report(config: ConfigFile, set_: Overrides = None) -> None:
     """Write `private/report.html` (with real faces in it), the release's report without them, and its card.
 
     Example: `pd report configs/faces.yaml`
     """
     run_stage("report", config, set_)
+
+
+@app.command()
+def formal(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the model with an epsilon that the section `formal` asks for, into `release/formal/`.
+
+    Example: `pd formal configs/fashion_private.yaml --set formal.epsilon=3`
+    """
+    run_stage("formal", config, set_)

@@ -8,6 +8,7 @@ from pd.config.audit import ARMS, Arm, AuditSettings
 from pd.config.base import Precision, Section, Trained
 from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.commented import commented_yaml
+from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
@@ -30,10 +31,12 @@ __all__ = [
     "Detectors",
     "DicomSettings",
     "FilterSettings",
+    "FormalSettings",
     "Format",
     "GenerateSettings",
     "ModelSettings",
     "Precision",
+    "PublicSettings",
     "ReidSettings",
     "ReleaseSettings",
     "Section",

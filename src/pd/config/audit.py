@@ -6,20 +6,22 @@ from pydantic import Field
 
 from pd.config.base import Gpus, Positive, Section
 
-ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered")
-Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered"]
+ARMS = ("teacher", "unfiltered", "random_drop", "kept", "filtered", "formal")
+Arm = Literal["teacher", "unfiltered", "random_drop", "kept", "filtered", "formal"]
 
 
 class AuditSettings(Section):
     """The attacks and measures on the arms."""
 
     arms: Annotated[tuple[Arm, ...], Field(min_length=1)] = Field(
-        ("teacher", "kept", "filtered"), description="of teacher, unfiltered, random_drop, kept (the released data), filtered"
+        ("teacher", "kept", "filtered"),
+        description="of teacher, unfiltered, random_drop, kept (the released data), filtered, "
+        "formal (the model with an epsilon)",
     )
     samples: Positive = Field(1024, description="samples of each arm")
     alpha: Annotated[float, Field(gt=0, lt=0.5)] | None = Field(
         None,
-        description="stranger rate of the attackers' thresholds; empty: 0.01 from 40 strangers on, else 0.05",
+        description="stranger rate of the attackers' thresholds; empty: 0.01 from 20 strangers on, else 0.05",
     )
     attackers: tuple[str, ...] = Field(
         ("imagenet", "thumbnails", "whitened", "gradients"),

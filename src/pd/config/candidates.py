@@ -46,6 +46,17 @@ class FilterSettings(Section):
         description="share of strangers' images that each of these passes, where generated leaks say nothing else "
         "(of altered copies: near_copy_quantile)",
     )
+    calibration: Literal["strangers", "leaks"] = Field(
+        "strangers",
+        description="of these: strangers: `family_quantile`; leaks: as samples of teachers ask for that memorise calibration "
+        "people on purpose (40 people or more)",
+    )
+    target_excess: Share = Field(
+        0.01, description="leaks: what is kept of these samples gives away at most this, at the upper end"
+    )
+    leak_share: Annotated[float, Field(gt=0, le=2)] = Field(
+        0.5, description="leaks: steps of the memorising teachers together, as a share of the teacher's"
+    )
     duplicate: bool = Field(True, description="the same pixels as an earlier candidate")
     near_duplicate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="nearly the same picture as an earlier one that stays: cosine, 0.95 say; empty: not asked for"

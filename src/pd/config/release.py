@@ -1,4 +1,4 @@
-"""Settings of a release: in which formats the kept images are, and who signs it."""
+"""Settings of a release: what is in it, in which formats the images are, and who signs it."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,8 +11,15 @@ Format = Literal["parquet", "dicom", "imagefolder", "webdataset"]
 
 
 class ReleaseSettings(Section):
-    """How a release is handed over: nothing of what student and kept images are depends on this section."""
+    """What goes from `private/` into `release/` once the audit is done, and how it is handed over."""
 
+    data: Literal["kept", "student", "none"] = Field(
+        "kept",
+        description="kept: candidates that the filter kept; student: samples of the student that passed it, too; none",
+    )
+    accept_leak: bool = Field(
+        False, description="release also what the audit's verdict calls a leak; the card says that this was accepted"
+    )
     formats: tuple[Format, ...] = Field(
         ("parquet",),
         description="parquet (always: release/data), imagefolder (release/imagefolder), webdataset (release/webdataset), "

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
@@ -77,6 +78,8 @@ class Settings(Section):
     filter: FilterSettings = FilterSettings()
     student: ModelSettings = ModelSettings()
     audit: AuditSettings = AuditSettings()
+    public: PublicSettings | None = Field(None, description="public pictures; empty: none")
+    formal: FormalSettings | None = Field(None, description="a model with an epsilon beside the filtered student; empty: none")
     release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -87,6 +90,8 @@ class Settings(Section):
         lacking = [name for name in self.filter.families if name not in self.reid.spaces]
         if lacking:
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
+        if self.teacher.stop == "private":
+            raise ValueError("teacher.stop = private: a teacher is meant to learn people; only a student can stop so")
         return self
 
     @model_validator(mode="after")

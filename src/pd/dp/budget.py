@@ -21,7 +21,7 @@ def noise_for(
     where: str = "formal.epsilon",
     least: float = _LEAST_NOISE,
 ) -> float:
-    """The smallest noise multiplier (to 1 in 1,000, never below what is needed) whose ledger stays within a budget.
+    """The smallest noise multiplier (to 1 in 200, never below what is needed) whose ledger stays within a budget.
 
     Args:
         epsilon: most that may be spent.
@@ -34,8 +34,13 @@ def noise_for(
         UserError: no noise reaches it; the nearest epsilon that can be reached is named.
     """
 
-    def spent(noise: float) -> float:
-        return ledger(noise).epsilon(delta).value
+    def spent(noise: float, *accountants: str) -> float:
+        try:
+            return ledger(noise).epsilon(delta, accountants or ("rdp", "pld")).value
+        except UserError:
+            if not accountants:
+                raise
+            return math.inf
 
     if spent(_MOST_NOISE) > epsilon:
         raise UserError(
@@ -43,12 +48,16 @@ def noise_for(
             where=where,
             fix=f"the nearest that these settings reach is {spent(_MOST_NOISE):.3g}: use fewer steps, or a larger delta",
         )
-    low, high = least, 2 * least
-    if spent(low) <= epsilon:
-        return low
-    while spent(high) > epsilon:
-        low, high = high, 2 * high
-    while high / low > 1.001:
+    # Renyi divergences are quick, and give enough noise, perhaps too much; loss distributions are slow where noise is small
+    low, high = least, _MOST_NOISE
+    if spent(high, "rdp") <= epsilon:
+        while high / low > 1.05:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if spent(middle, "rdp") <= epsilon else (middle, high)
+    low = high
+    while low > least and spent(low := max(least, low / 1.2)) <= epsilon:
+        high = low
+    while high / low > 1.005:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if spent(middle) <= epsilon else (middle, high)
     return high

@@ -4,6 +4,7 @@ An event says what a mechanism did, in units of its sensitivity. It is plain dat
 from it, with `pd` or without.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from types import ModuleType
@@ -58,6 +59,8 @@ def accounting() -> ModuleType:
         raise UserError(
             "privacy accounting needs dp-accounting", fix='pip install "privacy-distillation[formal]", or dp-accounting'
         ) from None
+    # It warns of orders of Renyi's divergence that it leaves out, which is sound.
+    logging.getLogger("absl").setLevel(logging.ERROR)
     return dp_accounting  # type: ignore[no-any-return]
 
 

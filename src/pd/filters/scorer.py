@@ -1,7 +1,7 @@
 """The likeness of images to the members, by both detectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,7 +48,7 @@ class Scores:
     near_copy_nearest: list[str]
     further: NDArray[np.float32]
     sketch: NDArray[np.int8]
-    families: Mapping[str, NDArray[np.float32]]
+    families: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class OpensGallery(Protocol):

@@ -12,13 +12,17 @@ from pd.release.pages import page_fault
 
 COMPONENTS = ("unet", "vae", "text_encoder")
 _ALLOWED = re.compile(
-    r"README\.md|report\.html|audit\.json|SHA256SUMS(\.sig)?|data/[\w-][\w.-]*\.parquet|model/(model_index|lineage)\.json"
+    r"README\.md|report\.html|(audit|contents)\.json|SHA256SUMS(\.sig)?|data/[\w-][\w.-]*\.parquet"
+    r"|model/(model_index|lineage)\.json"
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"
     r"|imagefolder/([\w.-]+\.png|metadata\.jsonl)|webdataset/shard-\d{5}\.tar|dicom/[\w.-]+\.dcm"
     r"|model/tokenizer/(vocab|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model/tokenizer/merges\.txt"
 )
+CONTENTS = "contents.json"
+"""Says what is in a release, where that is not both student and kept candidates."""
+_FORMAL = re.compile(r"formal/(claim|ledger|lineage)\.json")
 _NEEDED = ("README.md", "audit.json", "model/model_index.json", "model/lineage.json")
 _PICKLED_NAMES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 _PICKLED_STARTS = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|PK\x05\x06|\x1f\x8b|\x93NUMPY|\x89HDF")
@@ -34,27 +38,59 @@ def entries(release: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(release).as_posix())
 
 
+def _allowed(name: str) -> bool:
+    """Whether a file of this name belongs in a release; `formal/` has the same files as the release itself, and its ledger."""
+    plain = name.removeprefix("formal/")
+    both = plain == name or plain.startswith(("model/", "data/")) or plain == "README.md"
+    return bool((both and _ALLOWED.fullmatch(plain)) or _FORMAL.fullmatch(name))
+
+
 def text_files(release: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of files that could hold words from the data: all text but the tokenizer's vocabulary."""
     for path in entries(release):
         name = path.relative_to(release).as_posix()
-        vocabulary = name.startswith("model/tokenizer/") and path.stem in ("vocab", "merges", "tokenizer")
+        vocabulary = "model/tokenizer/" in name and path.stem in ("vocab", "merges", "tokenizer")
         if path.suffix in (".md", ".html", ".json", ".jsonl", ".txt") and not path.is_symlink() and not vocabulary:
             yield name, path.read_text(encoding="utf-8", errors="replace")
+
+
+def contents(release: Path) -> list[str]:
+    """What a release should hold, of `student` and `data`: both, unless its `contents.json` says otherwise."""
+    try:
+        told = json.loads((release / CONTENTS).read_text(encoding="utf-8"))["released"]
+        return [part for part in ("student", "data") if part in told]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["student", "data"]
+
+
+def learned_from_data(release: Path) -> bool:
+    """Whether the data of a release are those that its student learned from."""
+    try:
+        told = json.loads((release / CONTENTS).read_text(encoding="utf-8"))
+        return "data" in told["released"] and told["data"] == "kept"
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def check_files(release: Path) -> list[Check]:
     """The file checks: all there, none besides, nothing pickled, each of its kind, weights sound."""
     paths = entries(release)
     names = [path.relative_to(release).as_posix() for path in paths]
-    missing = [f"{name} is missing" for name in _NEEDED if name not in names]
-    missing += [] if any(name.startswith("data/") for name in names) else ["data/ holds no file"]
-    weightless = [part for part in COMPONENTS if not any((release / "model" / part).glob("*.safetensors"))]
+    parts = contents(release)
+    needed = [name for name in _NEEDED if "student" in parts or not name.startswith("model/")]
+    missing = [f"{name} is missing" for name in needed if name not in names]
+    if "data" in parts and not any(name.startswith("data/") for name in names):
+        missing.append("data/ holds no file")
+    for part, folder in (("data", "data"), ("student", "model")):
+        if part not in parts and (release / folder).exists():
+            missing.append(f"{folder}/ is there, and {CONTENTS} says that it is not")
+    needed_parts = COMPONENTS if "student" in parts else ()
+    weightless = [part for part in needed_parts if not any((release / "model" / part).glob("*.safetensors"))]
     missing += [f"no weights in model/{part}" for part in weightless]
     strange = [
         f"{name} is a link" if path.is_symlink() else f"{name} does not belong in a release"
         for path, name in zip(paths, names, strict=True)
-        if path.is_symlink() or not path.is_file() or not _ALLOWED.fullmatch(name)
+        if path.is_symlink() or not path.is_file() or not _allowed(name)
     ]
     plain = [(path, name) for path, name in zip(paths, names, strict=True) if path.is_file() and not path.is_symlink()]
     pickled = [fault for path, name in plain if (fault := _pickled(path, name))]
@@ -150,6 +186,6 @@ def _kind(path: Path, name: str) -> str | None:
         return f"{name} is not {'JSON' if path.suffix == '.json' else 'text'}"
     if path.suffix == ".html" and (fault := page_fault(text)):
         return f"{name} {fault}"
-    if not name.startswith("model/tokenizer/") and _BLOB.search(text):
+    if "model/tokenizer/" not in name and _BLOB.search(text):
         return f"{name} holds encoded data"
     return None

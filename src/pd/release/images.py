@@ -41,9 +41,14 @@ def images_in(release: Path) -> Iterator[Found]:
             yield Found(name, path.read_bytes())
 
 
+def tables(release: Path) -> list[Path]:
+    """Tables of images: the kept ones, and samples of the model with a guarantee."""
+    return [path for folder in ("data", "formal/data") for path in sorted((release / folder).glob("*.parquet"))]
+
+
 def prompts_in(release: Path) -> Iterator[tuple[str, str, str]]:
     """(where, id, prompt) of every row of `data/*.parquet`; tables without these columns are left to `table_faults`."""
-    for path in sorted((release / "data").glob("*.parquet")):
+    for path in tables(release):
         name = path.relative_to(release).as_posix()
         try:
             with pq.ParquetFile(path) as file:
@@ -61,7 +66,7 @@ def prompts_in(release: Path) -> Iterator[tuple[str, str, str]]:
 def table_faults(release: Path) -> list[str]:
     """What tables hold besides a release's columns and metadata, and rows whose image is not named by its id."""
     faults = []
-    for path in sorted((release / "data").glob("*.parquet")):
+    for path in tables(release):
         name = path.relative_to(release).as_posix()
         try:
             with pq.ParquetFile(path) as file:

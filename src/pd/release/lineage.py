@@ -9,7 +9,7 @@ from typing import Any
 
 from pd.config import ModelSettings
 from pd.release.checks import Check, judge
-from pd.release.files import COMPONENTS, header
+from pd.release.files import COMPONENTS, contents, header, learned_from_data
 from pd.store.atomic import write_json
 from pd.store.files import digest_file, digest_folder
 
@@ -54,7 +54,9 @@ def check_lineage(release: Path, bundled: Collection[str], teacher: Path | None 
         bundled: tensor digests of the autoencoders that pd ships.
         teacher: the teacher's diffusers folder; no weight may come from it.
     """
-    model, data = release / "model", release / "data"
+    model, data = release / "model", release / "data" if learned_from_data(release) else None
+    if "student" not in contents(release):
+        return Check(NAME, None, "not checked: no model is released")
     try:
         lines = json.loads((model / "lineage.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -102,14 +104,14 @@ def _base(settings: ModelSettings) -> str:
     return f"hub {settings.base}" + (f"@{settings.revision}" if settings.revision else "")
 
 
-def _faults(folder: Path, line: dict[str, Any], data: Path, bundled: Collection[str]) -> list[str]:
+def _faults(folder: Path, line: dict[str, Any], data: Path | None, bundled: Collection[str]) -> list[str]:
     faults = []
     trained_on, source = line.get("trained_on"), str(line.get("from"))
     if weights_sha256(folder) != line.get("sha256"):
         faults.append("its weights are not those that were recorded")
     if trained_on not in (KEPT, PUBLIC) or (trained_on == PUBLIC and folder.name == "unet" and source == "scratch"):
         faults.append("it was trained on something other than kept candidates")
-    if trained_on == KEPT and line.get("data_digest") != digest_folder(data):
+    if trained_on == KEPT and data is not None and line.get("data_digest") != digest_folder(data):
         faults.append("it was trained on other data than those in data/")
     named = _BUNDLED.fullmatch(source)
     if named:

@@ -1,6 +1,6 @@
 """The release's README.md: a model and data card in the Hugging Face hub's format."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ def write_card(
     sampler_steps: int,
     guidance: float,
     base: str | None = None,
+    released: Collection[str] = ("student", "data"),
+    withheld: Mapping[str, Sequence[str]] | None = None,
+    accepted: Mapping[str, Sequence[str]] | None = None,
+    from_student: bool = False,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
@@ -43,13 +47,17 @@ def write_card(
         sampler_steps: as the candidates were sampled.
         guidance: likewise.
         base: hub id of the public base, if there is one; never a path of this machine.
+        released: what is in the release, of `student` and `data`.
+        withheld: what is not, for the audit calls it a leak -> by which attacks.
+        accepted: what is released although the audit calls it a leak -> by which attacks.
+        from_student: the data are samples of the student, not candidates.
     """
     audited = words.dig(audit, "arms", "kept", "n")
     text = (
         environment(autoescape=False)
         .get_template("card.md.j2")
         .render(
-            front=yaml.safe_dump(_front(base, kept), sort_keys=False, allow_unicode=True).strip(),
+            front=yaml.safe_dump(_front(base, kept, released), sort_keys=False, allow_unicode=True).strip(),
             name=_plain(name),
             headline=words.headline(audit),
             verdict=verdict(audit),
@@ -67,13 +75,17 @@ def write_card(
             sampler_steps=sampler_steps,
             guidance=guidance,
             base=base,
+            released=released,
+            withheld=withheld or {},
+            accepted=accepted or {},
+            from_student=from_student,
         )
     )
     write_bytes(out, text.encode())
     return out
 
 
-def _front(base: str | None, kept: int) -> dict[str, Any]:
+def _front(base: str | None, kept: int, released: Collection[str]) -> dict[str, Any]:
     """The YAML that the hub reads; the licence is for the custodian to fill in."""
     sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
     front: dict[str, Any] = {
@@ -87,6 +99,10 @@ def _front(base: str | None, kept: int) -> dict[str, Any]:
         "size_categories": [next((label for limit, label in sizes if kept < limit), "n>1M")],
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     }
+    if "student" not in released:
+        del front["library_name"], front["pipeline_tag"]
+    if "data" not in released:
+        del front["configs"], front["size_categories"]
     return front | ({"base_model": base} if base else {})
 
 

@@ -130,9 +130,16 @@ def _membership(arm: Any) -> _Attack:
 
 
 def _best_match(arm: Any) -> _Attack:
-    """By single samples or by means of their fellows: what is surer."""
-    keys = max((("best_match", how, "auc") for how in ("single", "averaged")), key=lambda keys: _low(arm, *keys))
-    return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5)
+    """By single samples or by means of their fellows, what is surer; by the pictures named at one false name in a hundred.
+
+    An AUC above 0.5 by itself is no picture told apart: a generator that drew nothing but the members' mean face has that, too.
+    """
+    figure = "tpr_at_1" if measure(dig(arm, "best_match", "single", "tpr_at_1")) else "auc"
+    keys = max((("best_match", how, figure) for how in ("single", "averaged")), key=lambda keys: _low(arm, *keys))
+    if figure == "auc":
+        return _Attack(keys, lambda value: f"AUC {decimal(value)} (guessing: 0.5)", 0.5)
+    words = "in 100 members' pictures named, where 1 in 100 strangers' is"
+    return _Attack(keys, lambda value: f"{in_hundred(value)} {words}", 0.01, ends=in_hundred)
 
 
 def _attribute(arm: Any) -> _Attack:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pd.audit.run import audit
+from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
@@ -36,6 +37,10 @@ _WEIGHTS = "model.safetensors"  # of a network that `pd reid` wrote
 
 def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
+    if "formal" in settings.audit.arms and settings.formal is None:
+        raise UserError(
+            "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
+        )
     refuse_own_networks(settings.audit.attackers, run.reid)
     real = PrivateDataset.open(run.dataset)
     prompts = prompts_of(real, settings)
@@ -47,7 +52,7 @@ def execute(context: Context) -> Facts:
                     seed = context.seed("samples")
                     samples = sample_model(_model(run, arm), prompts, settings, seed, progress, map_rows)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
-                files = sorted((run.data if arm == "kept" else run.generated).glob("*.parquet"))
+                files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
             samples.write(folder / arm)
     arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audit.arms}
@@ -98,6 +103,11 @@ def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:
             )
 
 
+def _data(run: Run, settings: Settings) -> Path:
+    """The images that are to be released."""
+    return run.student_data if settings.release.data == "student" else run.kept
+
+
 def _kept(run: Run) -> npt.NDArray[np.bool_]:
     """Which candidates the filter keeps; the first of them are the teacher's samples."""
     tables = [pq.read_table(file, columns=["keep"]) for file in sorted(run.candidates.glob("*.parquet"))]
@@ -106,14 +116,14 @@ def _kept(run: Run) -> npt.NDArray[np.bool_]:
 
 def _model(run: Run, arm: str) -> Path:
     """An arm's diffusers folder."""
-    return {"teacher": run.teacher, "filtered": run.model}.get(arm) or run.arm(arm)
+    return {"teacher": run.teacher, "filtered": run.student, "formal": run.formal / "model"}.get(arm) or run.arm(arm)
 
 
 def mapper(context: Context) -> Mapper:
     """Who samples and measures: this process where there is little, else workers."""
     run, settings = context.run, context.settings
     crew = Crew(settings.audit.workers, settings.audit.gpus_per_worker, settings.address, "audit")
-    reads = (run.dataset, run.teacher, run.model, *(run.arm(arm) for arm in settings.audit.trained_arms))
+    reads = (run.dataset, run.teacher, run.student, *(run.arm(arm) for arm in settings.audit.trained_arms))
     return Mapper(run.work / "audit", crew, run, reads)
 
 

@@ -33,7 +33,7 @@ def fetch_state(run: Run) -> None:
 
 def fetch_needs(stage: Stage, run: Run, settings: Settings) -> None:
     """Fetch what a stage reads."""
-    pull(*_outputs(stage.needs, run, settings))
+    pull(*_outputs(stage.needs_in(settings), run, settings))
 
 
 def commit_stage(stage: Stage, run: Run, settings: Settings) -> None:

@@ -93,14 +93,14 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         the share of samples with the mark; plain JSON values.
     """
     run = Run(settings.run_dir)
-    pull(run.dataset, run.generated, run.model)
+    pull(run.dataset, run.generated, run.student)
     write_bytes(run.card, _NOTE)
     real = PrivateDataset.open(run.dataset)
     planted = _planted(real, doses, settings.seed)
     samples = {"teacher": SyntheticDataset.open(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)}
     with reporter.task("student samples") as progress:
         seed = derive(settings.seed, "samples")
-        samples["student"] = sample_model(run.model, prompts_of(real, settings), settings, seed, progress)
+        samples["student"] = sample_model(run.student, prompts_of(real, settings), settings, seed, progress)
     strangers = real.holdout().images
     found = {name: detect(made.images, strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
     figures = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pd.config import AuditSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
-from pd.store.mirror import listing, pull
+from pd.store.mirror import bytes_of, listing, pull
 from pd.store.run import Run
 
 
@@ -25,6 +25,11 @@ def _besides(settings: Settings) -> str:
     run = Run(settings.run_dir)
     pull(run.sweep, run.fingerprints)
     return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep_result, run.fingerprints))
+
+
+def _there(*paths: Path) -> list[Path]:
+    """Those that are there, here or in the bucket: what is released depends on the audit."""
+    return [path for path in paths if path.exists() or bytes_of(path) is not None]
 
 
 def _released(settings: Settings) -> str:
@@ -58,6 +63,7 @@ class Stage:
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
         source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
+        asked: whether settings ask for it. A stage that they do not ask for is as if there were none.
     """
 
     name: str
@@ -66,10 +72,18 @@ class Stage:
     keys: tuple[str, ...]
     outputs: Callable[[Run, Settings], list[Path]]
     source: Callable[[Settings], str] | None = None
+    asked: Callable[[Settings], bool] = lambda settings: True
+
+    def needs_in(self, settings: Settings) -> tuple[str, ...]:
+        """Those of its needs that the settings ask for."""
+        return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
 # What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
 PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
+
+# What judges generated leaks.
+LEAKS = ("audit.attacker_steps", "audit.alpha")
 
 STAGES = (
     Stage(
@@ -97,6 +111,21 @@ STAGES = (
         source=_trained,
     ),
     Stage(
+        name="leaks",
+        doing="calibrating the filter",
+        needs=("ingest",),
+        keys=(
+            "filter.calibration",
+            "filter.families",
+            "filter.leak_share",
+            "teacher",
+            "audit.attacker_steps",
+            "audit.alpha",
+            *PROMPTS,
+        ),
+        outputs=lambda run, settings: [run.leaks],
+    ),
+    Stage(
         name="generate",
         doing="sampling the teacher and scoring the candidates",
         needs=("ingest", "reid", "teacher"),
@@ -116,23 +145,16 @@ STAGES = (
     Stage(
         name="filter",
         doing="dropping what resembles a member",
-        needs=("ingest", "reid", "generate"),
+        needs=("ingest", "reid", "leaks", "generate"),
         keys=("reid.calibration", "filter", *PROMPTS),
-        outputs=lambda run, settings: [run.candidates, run.filter_counts, run.data],
-    ),
-    Stage(
-        name="formats",
-        doing="writing the kept images in other formats",
-        needs=("filter",),
-        keys=("release",),
-        outputs=lambda run, settings: [run.release / name for name in settings.release.formats if name != "parquet"],
+        outputs=lambda run, settings: [run.candidates, run.filter_counts, run.kept],
     ),
     Stage(
         name="student",
         doing="training the student on the kept candidates",
-        needs=("filter",),
-        keys=("student", "data.size", "data.mode"),
-        outputs=lambda run, settings: [run.model],
+        needs=("ingest", "reid", "filter"),
+        keys=("student", "data.size", "data.mode", "release.data"),
+        outputs=lambda run, settings: [run.student, *([run.student_data] if settings.release.data == "student" else [])],
     ),
     Stage(
         name="arms",
@@ -142,9 +164,17 @@ STAGES = (
         outputs=lambda run, settings: [run.arm(arm) for arm in settings.audit.trained_arms],
     ),
     Stage(
+        name="formal",
+        doing="training the model with a guarantee, through the privacy ledger",
+        needs=("ingest",),
+        keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
+        outputs=lambda run, settings: [run.formal, run.ledger],
+        asked=lambda settings: settings.formal is not None,
+    ),
+    Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
@@ -159,9 +189,23 @@ STAGES = (
         outputs=lambda run, settings: [run.all_samples, run.audit, run.release_audit],
     ),
     Stage(
+        name="release",
+        doing="releasing what does not leak",
+        needs=("filter", "student", "audit"),
+        keys=("release.data", "release.accept_leak"),
+        outputs=lambda run, settings: [run.decision, *_there(run.data, run.model, run.contents)],
+    ),
+    Stage(
+        name="formats",
+        doing="writing the released images in other formats",
+        needs=("release",),
+        keys=("release",),
+        outputs=lambda run, settings: _there(*(run.release / name for name in settings.release.formats if name != "parquet")),
+    ),
+    Stage(
         name="report",
         doing="writing the reports, the card and the digests of the release",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "formats", "student", "arms", "audit"),
+        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release", "formats"),
         keys=("name", "generate", "release"),
         outputs=lambda run, settings: [
             run.report,
@@ -175,7 +219,7 @@ STAGES = (
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "formats", "student", "audit", "report"),
+        needs=("ingest", "reid", "teacher", "filter", "student", "formal", "audit", "release", "formats", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

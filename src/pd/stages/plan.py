@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pd.config import ModelSettings, Settings
 from pd.reid.task import training_settings
+from pd.stages.leak_steps import steps_of
 from pd.stages.probe import TRAINING_BYTES, Rates, Training
 
 CHECKPOINTS = 2  # that a training keeps
@@ -56,6 +57,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         _need("ingest", "core", cores, rates.images, rates.decoded, rates.images * rates.image_bytes),
         _reid(settings, views, rates),
         _trained("teacher", settings.teacher, rates.teacher, rates),
+        *([_leaks(settings, rates)] if settings.filter.calibration == "leaks" and settings.filter.families else []),
         _need(
             "generate",
             "gpu" if gpu else "core",
@@ -112,6 +114,12 @@ def _reid(settings: Settings, views: int, rates: Rates) -> Need:
 def _shadows(settings: Settings, rates: Rates) -> Need:
     """As many trainings as there are shadow models, of which each keeps its weights."""
     return _trained("shadows", settings.teacher, rates.teacher, rates, settings.audit.shadows)
+
+
+def _leaks(settings: Settings, rates: Rates) -> Need:
+    """Two teachers that memorise calibration people, of `filter.leak_share` of the teacher's steps together."""
+    model = settings.teacher.model_copy(update={"steps": steps_of(settings)})
+    return _trained("leaks", model, rates.teacher, rates, 2)
 
 
 def _trained(stage: str, model: ModelSettings, found: Training, rates: Rates, times: int = 1) -> Need:

@@ -28,7 +28,8 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    kept = SyntheticDataset.open(run.data)
+    decision = json.loads(run.decision.read_text(encoding="utf-8"))
+    kept = SyntheticDataset.open(run.student_data if settings.release.data == "student" else run.kept)
     data = _report_data(context, run)
     public = public_audit(data.audit)
     write_card(
@@ -43,6 +44,10 @@ def execute(context: Context) -> Facts:
         sampler_steps=settings.generate.sampler_steps,
         guidance=settings.generate.guidance,
         base=settings.student.base,
+        released=decision["released"],
+        withheld=decision["withheld"],
+        accepted=decision["accepted"],
+        from_student=settings.release.data == "student",
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)

@@ -15,6 +15,7 @@ from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.release.verify import Check, VerifyReport, verify
 from pd.stages.base import Context, Facts
+from pd.stages.release import words_of
 from pd.store.mirror import pull, pull_all
 from pd.store.run import Run
 
@@ -104,5 +105,12 @@ def execute(context: Context) -> Facts:
             f"the release is not clean: {first.name}: {first.detail}",
             where=str(run.release),
             fix="do not share it; `pd verify` lists every check",
+        )
+    decision = json.loads(run.decision.read_text(encoding="utf-8"))
+    if not decision["released"]:
+        raise LeakError(
+            "nothing is released: " + "; ".join(words_of(decision["withheld"], {})),
+            where=str(run.release),
+            fix="see private/report.html; make the filter stricter, or set release.accept_leak: true and say so",
         )
     return {"checks": len(report.checks), "not_checked": len(report.skipped)}

@@ -99,14 +99,44 @@ class Run:
         return self.private / "arms" / arm
 
     @property
+    def kept(self) -> Path:
+        """The kept candidates, Parquet: all that the student is given. Private until the audit has cleared them."""
+        return self.private / "kept"
+
+    @property
+    def leaks(self) -> Path:
+        """What the learned spaces leave of generated leaks, by quantile."""
+        return self.private / "leaks.json"
+
+    @property
+    def student(self) -> Path:
+        """The student, a diffusers folder. Private until the audit has cleared it."""
+        return self.private / "student"
+
+    @property
+    def student_data(self) -> Path:
+        """Samples of the student that passed the filter again, Parquet, where these are the data to release."""
+        return self.private / "student_data"
+
+    @property
+    def decision(self) -> Path:
+        """What was released, what was withheld, and why."""
+        return self.private / "release.json"
+
+    @property
     def model(self) -> Path:
         """The released student, a diffusers folder."""
         return self.release / "model"
 
     @property
     def data(self) -> Path:
-        """The kept images, Parquet: all that the student is given."""
+        """The released images, Parquet."""
         return self.release / "data"
+
+    @property
+    def contents(self) -> Path:
+        """What is in the release, where that is not both student and kept candidates."""
+        return self.release / "contents.json"
 
     @property
     def release_audit(self) -> Path:
@@ -117,6 +147,16 @@ class Run:
     def release_report(self) -> Path:
         """The report of these figures, without private images."""
         return self.release / "report.html"
+
+    @property
+    def formal(self) -> Path:
+        """The released model with a guarantee: diffusers folder, ledger, claim, card, samples."""
+        return self.release / "formal"
+
+    @property
+    def ledger(self) -> Path:
+        """What has been spent of this data set's privacy, and which data set it is. Private."""
+        return self.private / "ledger.json"
 
     @property
     def sums(self) -> Path:

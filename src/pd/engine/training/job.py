@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings, digest_of
 from pd.diffusion.data import TrainingData
@@ -95,6 +96,11 @@ class Job:
         return self.folder / "samples"
 
     @property
+    def snapshots(self) -> Path:
+        """The model at each checkpoint, a diffusers folder each, where `stop` is `private`."""
+        return self.folder / "snapshots"
+
+    @property
     def tracked(self) -> Path:
         """Which run of the tracking server this is."""
         return self.folder / "mlflow.json"
@@ -113,6 +119,18 @@ class Job:
     def facts(self) -> Path:
         """Figures of the finished training; written last."""
         return self.folder / "done.json"
+
+
+def snapshot_of(folder: Path, step: int) -> Path:
+    """Where the snapshot after so many steps lies: names sort as steps do."""
+    return folder / f"step_{step:08d}"
+
+
+def counting(settings: ModelSettings) -> dict[str, Any]:
+    """What another value of makes another training: snapshots are made at checkpoints, where they are asked for."""
+    if settings.stop == "private":
+        return settings.model_dump(mode="json", exclude=OPERATIONAL - {"checkpoint_every"})
+    return settings.model_dump(mode="json", exclude=OPERATIONAL | {"stop"})
 
 
 def common(captions: Iterable[str], most: int = 16) -> tuple[str, ...]:
@@ -138,7 +156,7 @@ def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, s
     return digest_of(
         {
             **base,
-            "settings": settings.model_dump(mode="json", exclude=OPERATIONAL),
+            "settings": counting(settings),
             "data": {"size": data.size, "mode": data.mode},
             "images": images.fingerprint(),
             "seed": seed,

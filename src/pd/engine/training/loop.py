@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from pd.engine.training.failures import out_of_memory
 from pd.engine.training.feed import Feed
 from pd.engine.training.ground import rebuild
 from pd.engine.training.inputs import prepare
-from pd.engine.training.job import Job
+from pd.engine.training.job import Job, snapshot_of
 from pd.engine.training.micro_batch import find_micro_batch
 from pd.engine.training.progress import ProgressWriter, Tell
 from pd.engine.training.samples import sample_grid, write_picture
@@ -165,6 +165,8 @@ class _Training:
                 self._look(done)
             if keep and not self.losses.rising:
                 self._checkpoint(done)
+            if self.settings.stop == "private" and (done == steps or done % every == 0):
+                self._snapshot(done)
             if self.settings.samples_every and done % self.settings.samples_every == 0:
                 self._sample(done)
             if self.watch and self.memory and (self.log.due() or done == steps):
@@ -273,18 +275,22 @@ class _Training:
         write_picture(self.job.samples / f"step_{done:08d}.png", grid)
         self.log.picture(done, grid)
 
+    def _snapshot(self, done: int) -> None:
+        """Write the model as it is now, with averaged weights, for who chooses among the steps; the training stays as it is."""
+        weights, folder = self.engine.averaged(), snapshot_of(self.job.snapshots, done)
+        if self.worker.rank == 0 and not folder.exists():
+            components = rebuild(self.job)
+            _put(weights, components)
+            with write_folder(folder) as aside:
+                export(components, aside)
+            push(folder)
+
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
         """Put the averaged weights into the model, merge what LoRA added, and write it; then the facts."""
         frozen = any(not parameter.requires_grad for parameter in self.engine.engine.module.parameters())
         # At ZeRO stage 3 the frozen weights are in parts, one on each rank; nothing has changed them.
         components = rebuild(self.job) if frozen else self.components
-        parts = {"unet": components.unet, "text_encoder": components.text_encoder}
-        for name, value in weights.items():
-            part, _, inner = name.partition(".")
-            # The tensor, not its content: at ZeRO stage 3 the parameter in place is an empty one.
-            parts[part].get_parameter(inner).data = value
-        for module in parts.values():
-            merge(module)
+        _put(weights, components)
         with write_folder(self.job.model) as folder:
             export(components, folder)
         push(self.job.model)
@@ -301,3 +307,14 @@ class _Training:
             facts["truncated_captions"] = self.feed.truncated_captions
         write_json(self.job.facts, facts)
         push(self.job.facts)
+
+
+def _put(weights: Mapping[str, Tensor], components: Components) -> None:
+    """Put averaged weights into a model, and merge what LoRA added."""
+    parts = {"unet": components.unet, "text_encoder": components.text_encoder}
+    for name, value in weights.items():
+        part, _, inner = name.partition(".")
+        # The tensor, not its content: at ZeRO stage 3 the parameter in place is an empty one.
+        parts[part].get_parameter(inner).data = value
+    for module in parts.values():
+        merge(module)

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pd.config import ModelSettings, flatten
-from pd.engine.training.job import OPERATIONAL
+from pd.engine.training.job import counting
 from pd.store.atomic import write_json
 
 _SETTINGS = "settings.json"
@@ -14,12 +13,12 @@ _SETTINGS = "settings.json"
 
 def note_settings(folder: Path, settings: ModelSettings) -> None:
     """Leave beside a training's checkpoints what it is a training of; it goes when the training is finished."""
-    write_json(folder / _SETTINGS, _counting(settings))
+    write_json(folder / _SETTINGS, counting(settings))
 
 
 def stopped_trainings(work: Path, settings: ModelSettings) -> Iterator[str]:
     """A line for each training in `work` that has other settings and was not finished: what differs, and how far it came."""
-    now = flatten(_counting(settings))
+    now = flatten(counting(settings))
     for file in sorted(work.glob(f"*/{_SETTINGS}")):
         try:
             then = flatten(json.loads(file.read_text(encoding="utf-8")))
@@ -31,8 +30,3 @@ def stopped_trainings(work: Path, settings: ModelSettings) -> Iterator[str]:
             what = ", ".join(f"{key} was {then.get(key)}, now {now.get(key)}" for key in changed[:3])
             more = f" (and {len(changed) - 3} more)" if len(changed) > 3 else ""
             yield f"a training stopped at step {steps[-1]:,} is not gone on with: {what}{more}; it is in {file.parent}"
-
-
-def _counting(settings: ModelSettings) -> dict[str, Any]:
-    """What another value of makes another training."""
-    return settings.model_dump(mode="json", exclude=OPERATIONAL)

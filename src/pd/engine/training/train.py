@@ -53,6 +53,7 @@ def train_model(
     seed: int,
     progress: Progress | None = None,
     tracking: TrackingSettings | None = None,
+    snapshots: list[Path] | None = None,
 ) -> dict[str, Any]:
     """Train a model and write its averaged weights as a diffusers folder.
 
@@ -68,6 +69,7 @@ def train_model(
         seed: used where the settings name none.
         progress: called at least every two seconds as progress(step, steps, figures).
         tracking: who else is told of the figures; it changes nothing in the training.
+        snapshots: where `settings.stop` is `private`: gets the model at each checkpoint, a diffusers folder each.
 
     Returns:
         steps, loss (mean of the last 100 steps), parameters (trained ones), precision (fp32 or bf16), images_per_s (None: no
@@ -98,6 +100,9 @@ def train_model(
             _train_on_ray(job, len(images), progress or silent)
         _forget(job)
     pull(job.model, job.facts)
+    if snapshots is not None:
+        pull(job.snapshots)
+        snapshots += sorted(job.snapshots.iterdir())
     with disk_errors(out):
         shutil.copytree(job.model, out, dirs_exist_ok=True)
     return dict(json.loads(job.facts.read_text(encoding="utf-8")))
@@ -197,7 +202,7 @@ def _sweep(job: Job) -> None:
 
 def _forget(job: Job) -> None:
     """Remove what a finished training does not need: pixels, latents, optimiser states."""
-    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples}
+    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples, job.snapshots}
     for path in job.folder.iterdir():
         if path not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,233 @@
+"""Does the filter do the protecting, or the shortness of the student's training? Faces of many people, students of two lengths.
+
+    python benchmarks/filter_protects.py --short --data lfw.parquet    # 100 members, one seed
+    python benchmarks/filter_protects.py --data lfw.parquet            # 100 and 700 members, seeds 7, 8, 9; a night; resumes
+    python benchmarks/filter_protects.py --last                        # print the stored figures without running
+
+For each number of members and seed: a teacher, trained until it leaks (excess 0.20; of 700 members 0.10), its candidates, those
+that the filter keeps, students of them at `--steps` and at three times as many, and a student of what is left when as many are
+dropped at random, at three times as many. All figures by the worst attacker whose family had no vote, with 95 % intervals over
+people. Then each family that votes is left out in turn, and judges what the others keep.
+
+The data are a Parquet file with `image`, `identity` and `caption`, of people with three pictures or more (of 700: two).
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from harness import HERE, print_last, store
+from rich.console import Console
+from rich.table import Table
+
+from pd.config import Settings, parse_settings
+from pd.store.run import Run
+
+HELD_OUT = 200  # people
+LEAKS = {100: 0.20, 700: 0.10}  # excess of the teacher that is asked for
+TEACHER_STEPS = (1200, 1800, 2700, 4050)  # tried in turn, until it is reached
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--last", action="store_true", help="print the stored line without running")
+    parser.add_argument("--short", action="store_true", help="100 members and one seed; the teacher as it is after 1,200 steps")
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "lfw.parquet")
+    parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "filter_protects", help="finished ones are kept")
+    parser.add_argument("--members", type=int, nargs="+", default=[100, 700])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--steps", type=int, default=900, help="of the shorter student")
+    parser.add_argument("--candidates", type=int, default=6144)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    if arguments.last:
+        print_last("filter_protects")
+        return
+    if arguments.short:
+        arguments.members, arguments.seeds = [100], arguments.seeds[:1]
+    found: dict[str, dict[str, Any]] = {}
+    for members in arguments.members:
+        for seed in arguments.seeds:
+            found.setdefault(str(members), {})[str(seed)] = _one(arguments, members, seed)
+    figures = _figures(found)
+    Console(width=150).print(_table(found))
+    store("filter_protects", figures)
+
+
+def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, Any]:
+    """All figures of one teacher."""
+    people = _people(arguments, members, seed)
+    for steps in TEACHER_STEPS[: 1 if arguments.short else None]:
+        name = f"lfw-{members}-{seed}-{steps}"
+        short = _run(arguments, name, people, seed, steps, arguments.steps, ("teacher", "kept", "filtered"))
+        if short["arms"]["teacher"]["reid"]["excess"]["value"] >= LEAKS.get(members, 0.10):
+            break
+    long_name = f"{name}-3x"
+    if not (arguments.runs / long_name).exists():
+        # All but the student's training is the same: the copy goes on from there.
+        shutil.copytree(arguments.runs / name / "private", arguments.runs / long_name / "private")
+    arms = ("teacher", "random_drop", "kept", "filtered")
+    long = _run(arguments, long_name, people, seed, steps, 3 * arguments.steps, arms)
+    excess = {
+        "teacher": short["arms"]["teacher"],
+        "random_drop": long["arms"]["random_drop"],
+        "kept": short["arms"]["kept"],
+        "student": short["arms"]["filtered"],
+        "student_3x": long["arms"]["filtered"],
+    }
+    settings = _settings(arguments, name, people, seed, steps, arguments.steps, ())
+    return {
+        **{arm: _ends(found["reid"]["excess"]) for arm, found in excess.items()},
+        "kept_share": short["filter"]["kept"] / short["filter"]["candidates"],
+        "utility": {arm: found["utility"].get("auc") for arm, found in excess.items()},
+        "recall": {arm: _ends(found["coverage"]["recall"]) for arm, found in excess.items() if "recall" in found["coverage"]},
+        "best_match": {
+            arm: {how: _ends(found["best_match"][how]["auc"]) for how in ("single", "averaged")}
+            for arm, found in excess.items()
+        },
+        "by_attacker": {
+            arm: {
+                who: _ends(one["excess"]) | {"voted": one.get("voted", False)}
+                for who, one in found["reid"]["by_attacker"].items()
+            }
+            for arm, found in excess.items()
+        },
+        "left_out": _left_out(settings),
+        "steps": {"teacher": steps, "student": arguments.steps, "student_3x": 3 * arguments.steps},
+    }
+
+
+def _people(arguments: argparse.Namespace, members: int, seed: int) -> Path:
+    """A manifest of so many members and HELD_OUT others, drawn by seed."""
+    out: Path = arguments.runs / f"people-{members}-{seed}.parquet"
+    if out.exists():
+        return out
+    table = pq.read_table(arguments.data, columns=["image", "identity", "caption"])
+    count = Counter(table["identity"].to_pylist())
+    least = 3 if members <= 500 else 2
+    fit = [name for name, images in count.items() if least <= images <= 12]
+    order = sorted(fit, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).hexdigest())
+    if len(order) < members + HELD_OUT:
+        sys.exit(f"{arguments.data}: {len(order)} people with {least} to 12 pictures; {members + HELD_OUT} are needed")
+    split = dict.fromkeys(order[:members], "member") | dict.fromkeys(order[members : members + HELD_OUT], "holdout")
+    table = table.filter(pa.array([name in split for name in table["identity"].to_pylist()]))
+    table = table.append_column("split", pa.array([split[name] for name in table["identity"].to_pylist()]))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, out)
+    return out
+
+
+def _settings(
+    arguments: argparse.Namespace, name: str, people: Path, seed: int, teacher: int, student: int, arms: tuple[str, ...]
+) -> Settings:
+    model = {"unet": "small", "batch": 64, "precision": "auto", "workers": [1, 2], "samples_every": 0}
+    tree = {
+        "name": name,
+        "seed": seed,
+        "runs": str(arguments.runs),
+        "data": {"reader": "manifest", "path": str(people), "size": 32, "mode": "rgb"},
+        "reid": {"steps": 900},
+        "teacher": model | {"steps": teacher},
+        "generate": {"candidates": arguments.candidates, "sampler_steps": 6, "guidance": 1.5},
+        "student": model | {"steps": student},
+        "audit": {"samples": 2048, **({"arms": list(arms)} if arms else {})},
+        "release": {"accept_leak": True},  # what leaks is what is measured; nobody is given these folders
+    }
+    return parse_settings(tree, arguments.set, where="--set")
+
+
+def _run(
+    arguments: argparse.Namespace, name: str, people: Path, seed: int, teacher: int, student: int, arms: tuple[str, ...]
+) -> dict[str, Any]:
+    """The audit of a run, which is made or gone on with first."""
+    settings = _settings(arguments, name, people, seed, teacher, student, arms)
+    file = arguments.runs / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(settings.model_dump(mode="json")), encoding="utf-8")  # JSON is YAML
+    done = subprocess.run([sys.executable, "-m", "pd.cli", "run", str(file)], check=False)
+    if done.returncode:
+        sys.exit(f"{name}: pd run ended with {done.returncode}; the same command goes on")
+    found: dict[str, Any] = json.loads(Run(settings.run_dir).audit.read_text(encoding="utf-8"))
+    return found
+
+
+def _left_out(settings: Settings) -> dict[str, Any]:
+    """Each learned space left out in turn -> what the others keep, judged by an attacker of its kind."""
+    from pd.audit.attack import Attack
+    from pd.audit.attackers.choose import attacker
+    from pd.audit.subjects import Subjects
+    from pd.dataset.private import PrivateDataset
+    from pd.dataset.synthetic import SyntheticDataset
+    from pd.filters.calibration import find_thresholds, read_measurements
+    from pd.filters.decide import decide, scores_of
+    from pd.reid.spaces.space import FEATURES
+
+    run = Run(settings.run_dir)
+    found: dict[str, Any] = {}
+    measured, real = read_measurements(run.reid), PrivateDataset.read(run.dataset)
+    files = sorted(run.generated.glob("*.parquet"))
+    table, images = pa.concat_tables([pq.read_table(file) for file in files]), SyntheticDataset.open(files)
+    on = np.ones(len(table), dtype=bool)
+    subjects = Subjects(real, settings.audit, settings.seed)
+    for family in (name for name in settings.filter.families if name in FEATURES):
+        others = tuple(name for name in settings.filter.families if name != family)
+        how = settings.filter.model_copy(update={"families": others})
+        keep, _ = decide(scores_of(table, ~on, on), how, find_thresholds(measured, settings.reid.calibration, how))
+        judge = attacker(family)
+        judge.fit(
+            subjects.learning.images, subjects.learning.identities, seed=settings.seed, steps=settings.audit.attacker_steps
+        )
+        attack = Attack.by(
+            judge,
+            subjects.members,
+            subjects.strangers,
+            alpha=subjects.alpha,
+            bootstrap=settings.audit.bootstrap,
+            seed=settings.seed,
+        )
+        rows = np.flatnonzero(keep)[: settings.audit.samples]
+        excess = attack(images.take(rows).images[:]).found.excess
+        found[family] = {"excess": _ends(excess.as_json()), "kept_share": float(keep.mean())}
+    return found
+
+
+def _ends(estimate: dict[str, Any]) -> dict[str, float]:
+    return {key: estimate[key] for key in ("value", "low", "high")}
+
+
+def _figures(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    every = [one for seeds in found.values() for one in seeds.values()]
+    return {
+        "members": found,
+        "kept_high": max(one["kept"]["high"] for one in every),
+        "student_high": max(one["student"]["high"] for one in every),
+        "student_3x_high": max(one["student_3x"]["high"] for one in every),
+        "kept_share": min(one["kept_share"] for one in every),
+    }
+
+
+def _table(found: dict[str, dict[str, Any]]) -> Table:
+    table = Table(title="excess re-identification by the worst attacker that had no vote")
+    for heading in ("members", "seed", "teacher", "random drop, 3x", "kept", "student", "student, 3x", "kept share"):
+        table.add_column(heading)
+    for members, seeds in found.items():
+        for seed, one in seeds.items():
+            cells = [
+                f"{one[arm]['value']:.3f} ({one[arm]['low']:.3f} to {one[arm]['high']:.3f})"
+                for arm in ("teacher", "random_drop", "kept", "student", "student_3x")
+            ]
+            table.add_row(members, seed, *cells, f"{one['kept_share']:.2f}")
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The table of methods: what each is, where it is written down and where it is set, and what its figures must show.
+
+A method is a file in the room of its job, and a row here. One that trains a network names its smallest training, by which
+`tests/test_methods.py` holds it to what all of them must keep.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pd.training.task import Task
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row.
+
+    Attributes:
+        id: as settings name it.
+        paper: where it is written down; `ours` where nowhere else.
+        room: the module that it is in.
+        stage: the step, or the command, that uses it.
+        setting: the key that chooses it.
+        improves: the figure that must get better by it.
+        keeps: the figure that must not get worse.
+        tiny: its smallest training, the same at each call; None where nothing is trained by gradient.
+    """
+
+    id: str
+    paper: str
+    room: str
+    stage: str
+    setting: str
+    improves: str
+    keeps: str
+    tiny: Callable[[], Task] | None = None
+
+
+def _supcon() -> Task:
+    from pd.config import ReidSettings
+    from pd.reid.rows import Held
+    from pd.reid.task import Recogniser
+
+    settings = ReidSettings(dim=8, identities_per_batch=4, images_per_identity=2)
+    return Recogniser(Held(_pictures(12, 16)), [f"p{row // 2}" for row in range(12)], settings, 3, "tiny")
+
+
+def _classifier() -> Task:
+    from pd.classify.inputs import Held
+    from pd.classify.task import ClassifierTask
+
+    return ClassifierTask(Held(_features(24)), np.eye(3, dtype=np.float32)[np.arange(24) % 3], seed=3, batch=8, width=8)
+
+
+def _crowd_layer() -> Task:
+    from pd.classify.inputs import Held
+    from pd.labels.crowd_layer import CrowdLayerTask
+    from pd.labels.votes import Votes
+
+    said = np.tile(np.arange(24) % 3, 4)
+    said[::7] = 0
+    images, annotators = np.tile(np.arange(24), 4), np.repeat(np.arange(4), 24)
+    votes = Votes(images, annotators, said, [f"i{row}" for row in range(24)], list("abcd"), list("xyz"))
+    return CrowdLayerTask(Held(_features(24)), votes, seed=3, batch=8, width=8)
+
+
+def _pictures(images: int, side: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    return np.random.default_rng(1).integers(0, 256, (images, side, side, 1), dtype=np.uint8)
+
+
+def _features(rows: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    return np.random.default_rng(1).normal(size=(rows, 6)).astype(np.float32)
+
+
+METHODS: tuple[Method, ...] = (
+    Method("supcon", "arXiv 2004.11362", "reid/task.py", "reid", "reid", "holdout AUC", "strangers dropped", _supcon),
+    Method(
+        "denoising", "arXiv 2112.10752, 2303.09556", "diffusion/objective.py", "teacher, student", "teacher", "KID", "excess"
+    ),
+    Method("reid", "arXiv 2306.01322", "filters/decide.py", "filter", "filter.reid", "excess", "kept"),
+    Method("near_copy", "ours", "filters/near_copy.py", "filter", "filter.near_copy", "copies", "kept"),
+    Method("families", "ours", "filters/families.py", "filter", "filter.families", "excess", "kept"),
+    Method("duplicate", "ours", "filters/duplicate.py", "filter", "filter.duplicate", "extracted", "kept"),
+    Method("prompt", "ours", "filters/prompts.py", "generate", "generate.prompt_k", "rare captions released", "utility AUC"),
+    Method("excess", "ours", "audit/reidentification.py", "audit", "audit.attackers", "leak found", "false alarm rate"),
+    Method("extraction", "arXiv 2301.13188", "audit/extraction.py", "audit", "audit", "leak found", "false alarm rate"),
+    Method("loss", "arXiv 2302.01316", "audit/membership.py", "audit", "audit", "membership AUC", "false alarm rate"),
+    Method("lira", "arXiv 2112.03570", "audit/membership.py", "audit", "audit.shadows", "membership AUC", "false alarm rate"),
+    Method("attributes", "ours", "audit/attributes.py", "audit", "audit", "leak found", "false alarm rate"),
+    Method("classifier", "ours", "classify/task.py", "pd labels", "labels.method", "accuracy", "training time", _classifier),
+    Method("dawid_skene", "Dawid & Skene 1979", "labels/dawid_skene.py", "pd labels", "labels.method", "accuracy", "coverage"),
+    Method(
+        "crowd_layer",
+        "arXiv 1709.01779",
+        "labels/crowd_layer.py",
+        "pd labels",
+        "labels.method",
+        "accuracy",
+        "training time",
+        _crowd_layer,
+    ),
+)

@@ -1,0 +1,121 @@
+"""The released model with a guarantee: its claim, its ledger, its lineage, and the proof that they agree.
+
+`release/formal/claim.json` says epsilon, delta, unit and relation; `ledger.json` holds the events that epsilon follows from;
+`lineage.json` names every weight, what it learned from, and the ledger that accounts for it.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pd.dp.ledger import Epsilon, Ledger
+from pd.errors import UserError
+from pd.release.checks import Check, judge
+from pd.release.lineage import PUBLIC, weights_sha256
+from pd.store.atomic import write_json
+from pd.store.files import digest_file
+
+LEDGER, PAPER = "the ledger's mechanisms", "private data without a guarantee"
+EPSILON, COVERED = "the formal model's epsilon follows from its ledger", "the ledger covers every weight of the formal model"
+VERSION = 1
+_CLOSE = 1e-6
+
+
+def write_claim(
+    folder: Path, ledger: Ledger, delta: float, *, people: int, sound: bool, accepted: bool, reproducible: bool
+) -> Epsilon:
+    """Write `ledger.json`, `claim.json` and `lineage.json` beside `model/`.
+
+    Args:
+        folder: `release/formal` while it is made, its `model/` complete.
+        ledger: of everything that the weights learned from private data.
+        delta: of the claim.
+        people: members; public.
+        sound: False: the ledger's accounting is dp_sad's paper's, which is no guarantee.
+        accepted: whether a setting says that no guarantee is wanted.
+        reproducible: whether noise follows from a seed.
+
+    Returns:
+        what the ledger says.
+    """
+    found = ledger.epsilon(delta)
+    ledger.save(folder / "ledger.json")
+    claim = {
+        "schema": VERSION,
+        "epsilon": found.value if math.isfinite(found.value) else None,
+        "delta": delta,
+        "accountant": found.accountant,
+        "unit": "person",
+        "relation": ledger.relation,
+        "people": people,
+        "guarantee": sound,
+        "no_guarantee_accepted": accepted,
+        "reproducible": reproducible,
+    }
+    write_json(folder / "claim.json", claim)
+    digest = digest_file(folder / "ledger.json")
+    lines: dict[str, dict[str, Any]] = {}
+    for part in sorted({path.parent.name for path in (folder / "model").rglob("*.safetensors")}):
+        learned = PUBLIC if part == "vae" else LEDGER if sound else PAPER
+        lines[part] = {"sha256": weights_sha256(folder / "model" / part), "trained_on": learned}
+        if learned == LEDGER:
+            lines[part]["ledger"] = digest
+    write_json(folder / "lineage.json", lines)
+    return found
+
+
+def check_formal(release: Path) -> list[Check]:
+    """The checks of `release/formal`; none where there is no such folder."""
+    folder = release / "formal"
+    if not folder.exists():
+        return []
+    try:
+        claim, lines = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("claim.json", "lineage.json"))
+        ledger = Ledger.load(folder / "ledger.json")
+        delta, told = float(claim["delta"]), claim["epsilon"]
+    except (OSError, ValueError, KeyError, TypeError, UserError):
+        return [Check(EPSILON, False, "formal/ has no readable claim, ledger and lineage")]
+    return [_check_epsilon(claim, ledger, delta, told), _check_covered(folder, claim, lines)]
+
+
+def _check_epsilon(claim: dict[str, Any], ledger: Ledger, delta: float, told: Any) -> Check:
+    try:
+        found = ledger.epsilon(delta)
+    except UserError as error:
+        missing = "dp-accounting" in error.what
+        return Check(EPSILON, None if missing else False, f"not checked: {error.what}" if missing else error.what)
+    if claim.get("guarantee") is not True:
+        accepted = claim.get("no_guarantee_accepted") is True
+        detail = "dp_sad's published accounting is no guarantee"
+        return Check(EPSILON, accepted, f"{detail}; released because a setting accepts that" if accepted else detail)
+    faults = []
+    if not ledger.entries:
+        faults.append("the ledger is empty")
+    if not isinstance(told, int | float) or isinstance(told, bool) or not math.isfinite(found.value):
+        faults.append("no finite epsilon")
+    elif abs(told - found.value) > _CLOSE * max(1.0, found.value):
+        faults.append(f"the claim says {told:.6g}, the ledger {found.value:.6g}")
+    if (claim.get("unit"), claim.get("relation")) != ("person", ledger.relation):
+        faults.append("claim and ledger name different units or relations")
+    people = claim.get("people")
+    if not isinstance(people, int) or not 0 < delta < 1 / max(people, 1):
+        faults.append("delta is not below 1 / people")
+    return judge(EPSILON, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}")
+
+
+def _check_covered(folder: Path, claim: dict[str, Any], lines: Any) -> Check:
+    held = {path.parent.name for path in (folder / "model").rglob("*.safetensors")}
+    if not isinstance(lines, dict) or set(lines) != held or not all(isinstance(line, dict) for line in lines.values()):
+        return Check(COVERED, False, "lineage.json does not name each component with weights, and no other")
+    digest = digest_file(folder / "ledger.json")
+    allowed = {LEDGER, PUBLIC} if claim.get("guarantee") is True else {LEDGER, PUBLIC, PAPER}
+    faults = []
+    for part, line in sorted(lines.items()):
+        if weights_sha256(folder / "model" / part) != line.get("sha256"):
+            faults.append(f"{part}: its weights are not those that were recorded")
+        if line.get("trained_on") not in allowed or (part == "unet" and line.get("trained_on") == PUBLIC):
+            faults.append(f"{part}: it learned from something that the ledger does not cover")
+        if line.get("trained_on") == LEDGER and line.get("ledger") != digest:
+            faults.append(f"{part}: another ledger accounts for it")
+    return judge(COVERED, faults, ", ".join(f"{part}: {line['trained_on']}" for part, line in sorted(lines.items())))

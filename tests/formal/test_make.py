@@ -1,0 +1,162 @@
+"""From members to a release with a guarantee, in tiny; the release is proven, and a false claim is not."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pd.config import parse_settings
+from pd.dataset.images import encode_png
+from pd.dp.ledger import Ledger
+from pd.errors import UserError
+from pd.progress import Reporter
+from pd.release.formal import COVERED, EPSILON, check_formal
+from pd.stages import formal as stage
+from pd.stages.base import Context
+from pd.stages.budget import budget_of, spent_by
+from pd.stages.ingest import execute as ingest
+from pd.store.run import Run
+
+MODEL = {
+    "unet": "tiny", "steps": 2, "batch": 4, "workers": 0, "warmup": 0, "samples_every": 0,
+}  # fmt: skip
+
+
+def context(folder: Path, **formal: object) -> Context:
+    """A run of 12 people of two pictures each, half of them members."""
+    rng = np.random.default_rng(0)
+    people = folder / "people"
+    if not people.exists():
+        for person in range(12):
+            (people / f"p{person}").mkdir(parents=True)
+            for number in range(2):
+                picture = rng.integers(0, 256, (16, 16, 1)).astype(np.uint8)
+                (people / f"p{person}" / f"{number}.png").write_bytes(encode_png(picture))
+    tree = {
+        "name": "t",
+        "runs": str(folder / "runs"),
+        "data": {"reader": "folder", "path": str(people), "size": 16},
+        "generate": {"sampler_steps": 2, "batch": 4, "prompt_k": 2},
+        "formal": {
+            "epsilon": 8, "delta": 0.05, "steps": 2, "batch": 3, "noise_draws": 2, "samples": 4, "reproducible": True,
+            "model": MODEL, **formal,
+        },
+    }  # fmt: skip
+    settings = parse_settings(tree)
+    run = Run(settings.run_dir)
+    found = Context(settings, run, Reporter())
+    if not run.dataset.exists():
+        ingest(found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    found = context(tmp_path_factory.mktemp("formal"))
+    stage.execute(found)
+    return found
+
+
+def test_release_is_proven(made: Context) -> None:
+    checks = check_formal(made.run.release)
+    assert [check.ok for check in checks] == [True, True], checks
+    names = {path.name for path in made.run.formal.iterdir()}
+    assert names == {"model", "data", "ledger.json", "claim.json", "lineage.json", "README.md"}
+    claim = json.loads((made.run.formal / "claim.json").read_text(encoding="utf-8"))
+    assert 6 < claim["epsilon"] <= 8
+    assert claim["reproducible"]
+    assert not (made.run.work / "formal").exists()  # the key is gone
+
+
+def test_card_says_what_is_promised_and_what_not(made: Context) -> None:
+    card = (made.run.formal / "README.md").read_text(encoding="utf-8")
+    assert "at delta 0.05" in card
+    assert "was not measured" in card
+    assert "void to whoever knows the seed" in card
+    assert "no formal guarantee" in card
+
+
+@pytest.mark.parametrize(("name", "change"), [("claim.json", "epsilon"), ("ledger.json", "noise"), ("model", "weights")])
+def test_false_claims_are_found(made: Context, name: str, change: str, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "release"
+    shutil.copytree(made.run.release, copy)
+    if change == "weights":
+        file = next((copy / "formal" / "model" / "unet").glob("*.safetensors"))
+        file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
+        assert next(check for check in check_formal(copy) if check.name == COVERED).ok is False
+        return
+    path = copy / "formal" / name
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    if change == "epsilon":
+        tree["epsilon"] /= 2
+    else:
+        tree["entries"] = tree["entries"][:-1]
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    assert next(check for check in check_formal(copy) if check.name == EPSILON).ok is False
+
+
+def test_runs_add_up(made: Context) -> None:
+    rows = spent_by([made.run.root])
+    both = spent_by([made.run.root, made.run.root])
+    assert both["epsilon together"] > rows["epsilon together"]
+    assert rows["epsilon together"] == Ledger.load(made.run.formal / "ledger.json").epsilon(0.05).value
+
+
+def test_same_seed_same_weights(made: Context, tmp_path: Path) -> None:
+    again = context(tmp_path)
+    stage.execute(again)
+    files = [next((one.run.formal / "model" / "unet").glob("*.safetensors")) for one in (made, again)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("adversary", [True, False])
+def test_student_of_a_private_teacher_costs_no_more(made: Context, tmp_path: Path, adversary: bool) -> None:
+    found = context(tmp_path, method="dp_sad", adversary=adversary, student_steps=2)
+    stage.execute(found)
+    assert all(check.ok for check in check_formal(found.run.release))
+    assert Ledger.load(found.run.formal / "ledger.json") == Ledger.load(made.run.formal / "ledger.json")
+
+
+def test_ensemble(tmp_path: Path) -> None:
+    found = context(tmp_path, method="dp_sad", teacher="ensemble", teachers=3, samples=0)
+    stage.execute(found)
+    assert all(check.ok for check in check_formal(found.run.release))
+    assert json.loads((found.run.formal / "ledger.json").read_text(encoding="utf-8"))["relation"] == "replace"
+
+
+def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no guarantee"):
+        stage.execute(context(tmp_path, method="dp_sad", accounting="paper"))
+    found = context(tmp_path, method="dp_sad", accounting="paper", accept_no_guarantee=True, samples=0)
+    stage.execute(found)
+    claim = json.loads((found.run.formal / "claim.json").read_text(encoding="utf-8"))
+    assert claim["epsilon"] is None
+    assert "WITHOUT a privacy guarantee" in (found.run.formal / "README.md").read_text(encoding="utf-8")
+    claim["no_guarantee_accepted"] = False
+    (found.run.formal / "claim.json").write_text(json.dumps(claim), encoding="utf-8")
+    assert check_formal(found.run.release)[0].ok is False
+
+
+def test_twin_with_canaries_gives_a_bound(tmp_path: Path) -> None:
+    found = context(tmp_path, canaries=20, samples=0)
+    facts = stage.execute(found)
+    assert 0 <= facts["lower bound"] <= 8
+    assert "20 canaries" in (found.run.formal / "README.md").read_text(encoding="utf-8")
+
+
+def test_budget_says_that_few_people_are_too_few(made: Context) -> None:
+    rows = budget_of(made.settings, 20)
+    assert rows["a model of use is"] == "out of reach"
+    assert "20 people" in str(rows["why"])
+
+
+def test_public_pictures_that_are_private_are_refused(tmp_path: Path) -> None:
+    found = context(tmp_path, public=True)
+    with pytest.raises(UserError, match="no section `public`"):
+        stage.execute(found)
+    tree = found.settings.model_dump(mode="json") | {"public": {"path": str(tmp_path / "people")}}
+    with pytest.raises(UserError, match="are private ones"):
+        stage.execute(Context(parse_settings(tree), found.run, Reporter()))

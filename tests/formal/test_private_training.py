@@ -1,0 +1,143 @@
+"""The same noised sum on any number of ranks, the same weights after a kill, and no other plan on the way."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pd.config import DataSettings, ModelSettings
+from pd.config.formal import FormalSettings
+from pd.diffusion.components import Components, build
+from pd.dp.noise import NoiseSource
+from pd.errors import UserError
+from pd.formal.people import People, bounded
+from pd.formal.plan import Plan, make_plan
+from pd.formal.private_training import How, PrivateDenoising, train_privately
+from pd.training.ranks import Alone
+
+SOURCE = NoiseSource.of_seed(5)
+HOW = How(seed=1, micro_batch=3, checkpoint_every=2)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    settings = FormalSettings(epsilon=8, delta=1e-2, steps=4, batch=8, noise_draws=2, warm_up="none")
+    return make_plan(settings, 20)
+
+
+def components() -> Components:
+    return build(ModelSettings(unet="tiny"), DataSettings(size=16), 3)
+
+
+@pytest.fixture(scope="module")
+def people() -> People:
+    rng = np.random.default_rng(0)
+    first = np.concatenate([[0], rng.integers(1, 4, 20).cumsum()])
+    latents = torch.from_numpy(rng.standard_normal((first[-1], *components().latent_shape), dtype=np.float32))
+    return People(latents, torch.from_numpy(rng.integers(0, 2, first[-1])), torch.from_numpy(first))
+
+
+@pytest.fixture(scope="module")
+def text() -> Tensor:
+    return torch.randn(3, 77, 16, generator=torch.Generator().manual_seed(0))
+
+
+class OneOf(Alone):
+    """A rank of several whose sums are added up by hand: `sum_` leaves what there is."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        super().__init__(torch.device("cpu"))
+        self.rank, self.world = rank, world
+        self.sums: list[Tensor] = []
+
+    def sum_(self, tensors: object) -> None:
+        self.sums = [tensor.clone() for tensor in tensors]  # type: ignore[attr-defined]
+
+
+class Known(Alone):
+    """Puts a sum in the place of a rank's own."""
+
+    def __init__(self, sums: list[Tensor]) -> None:
+        super().__init__(torch.device("cpu"))
+        self.sums = sums
+
+    def sum_(self, tensors: object) -> None:
+        for tensor, value in zip(tensors, self.sums, strict=True):  # type: ignore[call-overload]
+            tensor.copy_(value)
+
+
+def test_ranks_make_the_same_noised_sum(plan: Plan, people: People, text: Tensor) -> None:
+    parts = components()
+    task = PrivateDenoising(parts, people, text, plan, HOW, SOURCE)
+    alone = task.noised_sum(parts.unet, 3, Alone(torch.device("cpu"))).parts
+    for world in (2, 4):
+        ranks = [OneOf(rank, world) for rank in range(world)]
+        for rank in ranks:
+            task.noised_sum(parts.unet, 3, rank)
+        total = [torch.stack(sums).sum(dim=0) for sums in zip(*(rank.sums for rank in ranks), strict=True)]
+        found = task.noised_sum(parts.unet, 3, Known(total)).parts
+        assert all(torch.allclose(found[name], value, atol=1e-5) for name, value in alone.items())
+
+
+def weights(parts: Components) -> Tensor:
+    return torch.cat([value.detach().flatten() for value in parts.unet.parameters()])
+
+
+def test_resumed_training_is_the_same(plan: Plan, people: People, text: Tensor, tmp_path: Path) -> None:
+    whole, parts = components(), components()
+    train_privately(whole, people, text, plan, HOW, SOURCE, tmp_path / "a")
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int, info: object) -> None:
+        if done == 3:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_privately(parts, people, text, plan, HOW, SOURCE, tmp_path / "b", stop)
+    resumed = components()
+    train_privately(resumed, people, text, plan, HOW, SOURCE, tmp_path / "b")
+    assert torch.equal(weights(whole), weights(resumed))
+    assert not torch.equal(weights(whole), weights(components()))
+
+
+def test_another_noise_is_refused(plan: Plan, people: People, text: Tensor, tmp_path: Path) -> None:
+    train_privately(components(), people, text, plan, HOW, SOURCE, tmp_path)
+    with pytest.raises(UserError, match="was begun with noise"):
+        train_privately(components(), people, text, replace(plan, noise=plan.noise / 2), HOW, SOURCE, tmp_path)
+
+
+def test_no_loss_is_shown(plan: Plan, people: People, text: Tensor, tmp_path: Path) -> None:
+    shown: list[object] = []
+    train_privately(components(), people, text, plan, HOW, SOURCE, tmp_path, lambda done, total, info: shown.append(info))
+    assert shown == [{}] * 4
+
+
+def test_images_of_a_person_are_bounded() -> None:
+    names = ["a"] * 5 + ["b"] + ["c"] * 3
+    rows, first = bounded(names, 2, seed=0)
+    assert first.tolist() == [0, 2, 3, 5]
+    assert [[names[i] for i in rows[a:b]] for a, b in itertools.pairwise(first)] == [["a", "a"], ["b"], ["c", "c"]]
+    assert len(set(rows.tolist())) == 5
+
+
+def test_plan_stays_within_its_budget() -> None:
+    for settings in (
+        FormalSettings(epsilon=1, steps=50, batch=500),
+        FormalSettings(epsilon=10, steps=50, batch=500, warm_up="none"),
+        FormalSettings(epsilon=3, steps=50, method="dp_sad", teacher="ensemble", teachers=100),
+    ):
+        found = make_plan(settings, 60_000).ledger.epsilon(1e-5).value
+        assert 0.9 * settings.epsilon < found <= settings.epsilon
+
+
+def test_bad_plans_are_refused() -> None:
+    with pytest.raises(UserError, match="not below 1 / 20 people"):
+        make_plan(FormalSettings(delta=0.1), 20)
+    with pytest.raises(UserError, match="for 50 teachers"):
+        make_plan(FormalSettings(method="dp_sad", teacher="ensemble", teachers=50, delta=1e-3), 60)
