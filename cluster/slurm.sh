@@ -102,6 +102,10 @@ for attempt in 1 2 3; do # on a busy machine one of Ray's processes may not be u
   code=0
   wait "$ray" || code=$?
   [ $((SECONDS - begun)) -lt "$wait_s" ] || break
+  for left in $(grep -lasF "RAY_TLS_SERVER_CERT=$own/tls.crt" /proc/[0-9]*/environ); do # they would hold the port
+    left=${left#/proc/}
+    kill -KILL "${left%/environ}" 2>/dev/null || true
+  done
 done
 fail "Ray has ended with code $code: $(grep -v '^ *$' "$own.log" | tail -n 3 | tr '\n' ' ' | tr -d '\033')"
 NODE

@@ -10,6 +10,7 @@ from pd.audit.reidentification import Reidentification
 Json = dict[str, Any]
 Could = tuple[Mapping[str, Recognised], Mapping[str, Power]]
 
+_SOME = 0.1  # of the samples that are less like anybody than strangers, where few pass, too; ours
 _MOST = 0.5  # of the samples that may be unlike anything; ours
 
 
@@ -66,7 +67,8 @@ def says_nothing(found: Mapping[str, Reidentification], alpha: float) -> str:
         found: by attacker.
         alpha: the stranger rate.
     """
-    odd = [name for name, one in found.items() if one.control.high < alpha and one.like_holdout.high < alpha]
+    few = [name for name, one in found.items() if one.control.high < alpha and one.like_holdout.high < alpha]
+    odd = [name for name in few if found[name].unlike.low > _SOME]
     odd += [name for name, one in found.items() if one.unlike.low > _MOST and name not in odd]
     if not odd:
         return ""
