@@ -17,9 +17,14 @@ def run(command: str) -> None:
     parser.add_argument("--config", required=True, metavar="FILE", help="settings file, as in the folder that was submitted")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override one setting")
     given = parser.parse_args()
+    pass_on(command, given.config, *(f"--set={override}" for override in given.set))
+
+
+def pass_on(*words: str) -> None:
+    """Run `pd` with these words, and exit with its code."""
     if UPLOADED.is_dir():
         sys.path.insert(0, str(UPLOADED))
     from pd.cli import main
 
-    sys.argv = ["pd", command, given.config, *(f"--set={override}" for override in given.set)]
+    sys.argv = ["pd", *words]
     main()

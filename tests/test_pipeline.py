@@ -15,6 +15,7 @@ import pytest
 from terminal import ALL_ARMS, PD, ROOT, pd
 
 from pd.dataset.schema import IMAGE
+from pd.stages.graph import STAGES
 from pd.store.files import digest_folder
 
 pytestmark = pytest.mark.slow
@@ -56,8 +57,9 @@ def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
 def test_status_shows_every_stage(smoke: Path) -> None:
     done = pd("status", smoke)
     assert done.returncode == 0
-    rows = [line for line in done.stdout.splitlines() if "│ done " in line]
-    assert len(rows) == 10
+    rows = [line.split("│")[1].strip() for line in done.stdout.splitlines() if "│ done " in line]
+    assert rows == [stage.name for stage in STAGES if stage.name in rows]  # in the order of the method
+    assert {"ingest", "reid", "teacher", "generate", "filter", "student", "audit", "release", "report", "verify"} <= set(rows)
     assert "MB" in done.stdout
 
 
@@ -75,9 +77,11 @@ def test_the_audit_has_every_arm_and_two_attackers(smoke: Path) -> None:
     for arm in audit["arms"].values():
         by_attacker = arm["reid"]["by_attacker"]
         assert len(by_attacker) >= 2
-        worst = max(by_attacker, key=lambda name: by_attacker[name]["excess"]["value"])
-        assert arm["reid"]["attacker"] == worst
-        assert arm["reid"]["excess"] == by_attacker[worst]["excess"]
+        # Attackers of a family that voted in the filter are no headline; the estimate is corrected for being the worst.
+        independent = {name: found for name, found in by_attacker.items() if not found.get("voted")}
+        assert 0 < len(independent) < len(by_attacker)
+        assert arm["reid"]["attacker"] in independent
+        assert arm["reid"]["excess"]["value"] <= max(found["excess"]["value"] for found in independent.values()) + 1e-9
         for estimate in (arm["reid"]["main"], arm["reid"]["control"], arm["reid"]["excess"]):
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
 

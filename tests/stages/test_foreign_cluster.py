@@ -33,7 +33,7 @@ def test_what_workers_share_lies_beside_the_decisions(people: Path, tmp_path: Pa
     monkeypatch.setattr(foreign, "check_shared", refuse)
     out = tmp_path / "share" / "decisions"
     with pytest.raises(UserError, match="name an --out on storage that all of them mount"):
-        foreign.filter_folders(people, str(people), out, (), Reporter())
+        foreign.filter_folders(str(people), str(people), out, (), Reporter())
     assert [folder.parent for folder in asked] == [tmp_path / "share"]
     assert list((tmp_path / "share").iterdir()) == []  # it is gone with the error
 
@@ -53,6 +53,6 @@ def test_workers_use_nothing_else_of_this_machine(people: Path, tmp_path: Path, 
     monkeypatch.setattr(foreign, "apply_filter", lambda *_, **__: {})
     monkeypatch.setattr(foreign, "at_work", lambda *_: {})
     (tmp_path / "decisions").mkdir()
-    foreign.filter_folders(people, str(people), tmp_path / "decisions", (), Reporter())
+    foreign.filter_folders(str(people), str(people), tmp_path / "decisions", (), Reporter())
     for name in ("reid", "gallery", "out"):
         assert used[name].parent.parent == tmp_path

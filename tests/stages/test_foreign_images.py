@@ -14,13 +14,13 @@ from pd.stages.foreign import audit_folders
 def test_what_the_size_and_the_mode_take_away_is_said_and_kept(tmp_path: Path) -> None:
     people, out = small_people(tmp_path / "people", size=48, mode="RGB"), tmp_path / "audit.json"
     talk, said = reporter()
-    audit_folders(people, str(people), out, QUICK, talk)
+    audit_folders(str(people), str(people), out, QUICK, talk)
     assert "images are compared at 32x32 pixels, grey; 48 of the real ones are larger and 48 have colours" in said.getvalue()
     assert "--set data.size=64 --set data.mode=rgb" in said.getvalue()
     kept = json.loads(out.read_text())["images"]
     assert kept == {"size": 32, "mode": "grey", "shrunk": 48, "coloured": 48, "split_drawn": True}
     talk, said = reporter()
-    audit_folders(people, str(people), None, [*QUICK, "data.size=48", "data.mode=rgb"], talk)
+    audit_folders(str(people), str(people), None, [*QUICK, "data.size=48", "data.mode=rgb"], talk)
     assert "images are compared at 48x48 pixels, rgb\n" in said.getvalue()
 
 
@@ -36,10 +36,10 @@ def test_a_releases_data_are_audited_with_their_prompts_and_labels(tmp_path: Pat
     prompts = [f"a face {'with' if beard else 'without'} a beard" for beard in beards]
     ids = [str(number) for number in range(len(rows))]
     SyntheticDataset(ids, pixels, prompts, {"beard": beards}).write(tmp_path / "data")
-    found = audit_folders(real, str(tmp_path / "data"), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    found = audit_folders(str(real), str(tmp_path / "data"), None, QUICK, reporter()[0])["arms"]["synthetic"]
     assert set(found["utility"]["labels"]) == {"beard"}
     assert set(found["attributes"]["by_label"]) | set(found["attributes"]["skipped"]) == {"beard"}
     assert found["extraction"]["prompts"] == 2
-    bare = audit_folders(real, str(people), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    bare = audit_folders(str(real), str(people), None, QUICK, reporter()[0])["arms"]["synthetic"]
     assert bare["utility"]["why"] == "the samples have no labels"
     assert bare["extraction"]["prompts"] == 1

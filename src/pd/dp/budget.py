@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
 
-# Squared signal to noise of a whole training, per trained number. With 250,000 weights and 60,000 people epsilon 1 has
-# about 1,000 and makes a usable model, epsilon 10 about 50,000. ours
+# Squared signal to noise of a whole training, per trained number, from which a plain word follows. With 250,000 weights and
+# 60,000 people epsilon 1 has about 1,000, epsilon 10 about 50,000. Where the words begin is a guess, not measured. ours
 PLENTY, LITTLE = 300.0, 3.0
 _LEAST_NOISE, _MOST_NOISE = 0.2, 1e4
 

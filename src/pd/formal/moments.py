@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 DIRECTIONS = 48  # ours
 _SHARES = {"means": 0.2, "common": 0.3, "each": 0.5}  # of mu squared; ours
-_CLIP, _SPREAD = 1.0, 0.6  # times sqrt(numbers), for latents of about unit deviation: what MNIST's digits have; ours
+_CLIP, _SPREAD = 1.0, 0.6  # times sqrt(numbers), for latents of about unit deviation: MNIST's and Fashion-MNIST's; ours
 
 
 @dataclass(frozen=True)
