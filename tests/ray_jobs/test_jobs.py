@@ -43,7 +43,7 @@ def test_a_job_ends_as_pd_does_and_says_why(cluster: LocalCluster) -> None:
     address = f"cluster.address={cluster.server}"
     early = cluster.run("pd", "submit", "configs/smoke.yaml", "--stage", "student", "--set", address)
     assert early.returncode == 2, early.stdout + early.stderr
-    assert "`student` needs `filter`" in early.stdout
+    assert "`student` needs `reid`" in early.stdout
     refused = cluster.run("pd", "submit", "configs/smoke.yaml", "--set", "teacher.stepz=1")
     assert refused.returncode == 2
     assert "submitted" not in refused.stderr
