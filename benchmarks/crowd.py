@@ -13,6 +13,7 @@ A million votes: Dawid-Skene's time and peak memory on 1,000,000 votes of 5,000 
 
 import argparse
 import gzip
+import io
 import itertools
 import resource
 import tempfile
@@ -25,13 +26,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 from harness import print_last, store
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from pd.classify.inputs import Held
 from pd.classify.task import ClassifierTask, load_classifier, predict
 from pd.config.training import TrainingSettings
-from pd.dataset.images import to_arrays
 from pd.labels.ccc import CccTask
 from pd.labels.crowd_layer import CrowdLayerTask
 from pd.labels.dawid_skene import dawid_skene
@@ -130,7 +131,7 @@ def real_crowd(folder: Path, images: int, seed: int) -> tuple[Any, ...]:
         [str(c) for c in range(10)],
     )
     test = pq.read_table(folder / "test.parquet").slice(0, 4000)
-    inputs = [Held(top_features(to_arrays(part["image"].to_pylist()))) for part in (table, test)]
+    inputs = [Held(top_features(pixels_of(part["image"]))) for part in (table, test)]
     return inputs[0], votes, table["label"].to_numpy().astype(np.int64), inputs[1], test["label"].to_numpy().astype(np.int64)
 
 
@@ -163,6 +164,11 @@ def synthetic_crowd(folder: Path, images: int, seed: int, *, groups: bool) -> tu
         return Held((given.reshape(len(given), -1) / 255).astype(np.float32))
 
     return flat(pixels.reshape(-1, 784)[rows]), votes, truth, flat(test.reshape(-1, 784)), test_labels.astype(np.int64)
+
+
+def pixels_of(column: Any) -> npt.NDArray[np.uint8]:
+    """(N, H, W, 3) uint8 of a column of encoded images, all of one size."""
+    return np.stack([np.asarray(Image.open(io.BytesIO(row["bytes"])).convert("RGB")) for row in column.to_pylist()])
 
 
 def idx(path: Path, header: int) -> npt.NDArray[np.uint8]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from crowd import interval
+from crowd import interval, pixels_of
 from harness import print_last, store
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +29,6 @@ from sklearn.metrics import average_precision_score, f1_score
 from pd.classify.inputs import Held
 from pd.classify.task import ClassifierTask, load_classifier, predict
 from pd.config.training import TrainingSettings
-from pd.dataset.images import to_arrays
 from pd.labels.reweight import ReweightedTask
 from pd.labels.transition import Transitions, anchor, by_correlation, dual
 from pd.reid.efficientnet import top_features
@@ -60,7 +59,7 @@ def main() -> None:
     ]
     clean = np.column_stack([table[name].to_numpy(zero_copy_only=False).astype(np.float32) for name in names])
     clean = clean[:, clean.sum(axis=0) >= LEAST]
-    features = top_features(to_arrays(table["image"].to_pylist()))
+    features = top_features(pixels_of(table["image"]))
     settings = TrainingSettings(steps=arguments.steps, learning_rate=1e-3, checkpoint_every=10**6)
     rows: dict[str, list[dict[str, Any]]] = {
         noise: [measure(features, clean, NOISE[noise], settings, seed) for seed in arguments.seeds] for noise in NOISE
