@@ -3,12 +3,12 @@
     python benchmarks/noisy_labels.py            # three seeds, film posters; about half an hour on one quiet core
     python benchmarks/noisy_labels.py --last     # print the stored figures without running
 
-Film posters with the genres that at least 400 carry (`--data` names a Parquet file with `image` and 0/1 columns). Labels
-are made noisy by (P(present | absent), P(absent | present)). A warmed-up network gives posteriors and losses; T is estimated by
-anchors (T), Dual-T, and label correlations (`ours`); classifiers then learn from the noisy labels by importance reweighting with
-each, and without (`standard`). `t_error` is the mean absolute error of T's entries over labels; F1 (macro, threshold 0.5) and mAP
-are on clean test posters. All networks are two layers on features of EfficientNet-Lite0. `sizes`: T's error of ours over the number
-of pictures.
+Film posters with the genres that at least 400 carry (`--data` names a Parquet file with `image` and 0/1 columns). Labels are
+made noisy by (P(present | absent), P(absent | present)). A warmed-up network gives posteriors and losses; T is estimated by
+anchors (T), Dual-T, and label correlations (`ours`); classifiers then learn from the noisy labels by importance reweighting
+with each, and without (`standard`). `t_error` is the mean absolute error of T's entries over labels; F1 (macro, threshold
+0.5) and mAP are on clean test posters. All networks are two layers on features of EfficientNet-Lite0. `sizes`: T's error of
+ours over the number of pictures.
 """
 
 import argparse
