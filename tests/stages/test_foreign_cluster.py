@@ -9,6 +9,7 @@ from PIL import Image
 
 from pd.errors import UserError
 from pd.progress import Reporter
+from pd.reid.calibrate import Verification
 from pd.stages import foreign
 
 
@@ -45,7 +46,9 @@ def test_workers_use_nothing_else_of_this_machine(people: Path, tmp_path: Path, 
         used.update(given)
         return {"bad": []}
 
-    measured = SimpleNamespace(verification=SimpleNamespace(auc=1.0, rank1=1.0))
+    measured = SimpleNamespace(
+        verification=Verification(auc=1.0, rank1=1.0, images=8, identities=4, same_pairs=4, other_pairs=24)
+    )
     for name in ("connect", "check_shared", "prepare", "find_thresholds"):
         monkeypatch.setattr(foreign, name, lambda *_: measured)
     monkeypatch.setattr(foreign, "unkept", lambda *_: [])
