@@ -71,7 +71,7 @@ def bad_inputs(tmp: Path) -> dict[str, tuple[list[object], str]]:
         "corrupt image": (data("folder", corrupt), "p3/1.png"),
         "missing column": (data("manifest", manifest), "identity"),
         "path outside": (data("manifest", outside), "o.csv"),
-        "stage out of order": (["student", *run[1:]], "`student` needs `reid`"),
+        "stage out of order": (["student", *run[1:]], "`student` needs `ingest`"),
         "filter without out": (["filter", "--real", good, "--synthetic", good], "--out"),
         "filter of nothing": (["filter"], "give a settings file"),
         "audit of half": (["audit", "--real", good], "--synthetic"),

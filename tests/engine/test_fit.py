@@ -36,7 +36,9 @@ def model(folder: Path) -> dict[str, torch.Tensor]:
 
 def test_two_workers_killed_in_the_middle_make_what_one_process_makes(tmp_path):
     seen = []
-    two = SETTINGS.model_copy(update={"workers": 2})
+    # Adam would make whole steps of the last digits in which the ranks' sums differ.
+    one = SETTINGS.model_copy(update={"optimiser": "sgd"})
+    two = one.model_copy(update={"workers": 2})
     task = Once(log=tmp_path / "builds")
     out = fit(task, two, tmp_path / "two", lambda done, total, info: seen.append((done, total)))
     assert (tmp_path / "builds.killed").exists()
@@ -44,7 +46,7 @@ def test_two_workers_killed_in_the_middle_make_what_one_process_makes(tmp_path):
     assert seen[0] == (0, 12)
     assert seen[-1] == (12, 12)
     assert not (tmp_path / "two" / task.key / "checkpoints").exists()
-    for name, value in model(fit(Normed(), SETTINGS, tmp_path / "one")).items():
+    for name, value in model(fit(Normed(), one, tmp_path / "one")).items():
         torch.testing.assert_close(model(out)[name], value, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="diverged"):
         fit(Stubborn("other"), two, tmp_path / "two")

@@ -148,9 +148,9 @@ def test_twin_with_canaries_gives_a_bound(tmp_path: Path) -> None:
 
 
 def test_budget_says_that_few_people_are_too_few(made: Context) -> None:
-    rows = budget_of(made.settings, 20)
+    rows = budget_of(made.settings, 19)
     assert rows["a model of use is"] == "out of reach"
-    assert "20 people" in str(rows["why"])
+    assert "19 people" in str(rows["why"])
 
 
 def test_public_pictures_that_are_private_are_refused(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_samples_unlike_anything_and_blind_audits_cannot_tell() -> None:
 
 
 def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    people = small_people(tmp_path / "people")
+    people = small_people(tmp_path / "people", people=60, each=2)
     with pytest.raises(LeakError):  # half of the samples are members' pictures
         audit(None, str(people), str(people), None, ["excess=0.03"], list(QUICK))
     assert capsys.readouterr().out.startswith("Verdict: leak.")

@@ -68,6 +68,7 @@ def hub(monkeypatch, tmp_path):
     with (tmp_path / "asked").open("w") as asked:
         process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=asked, text=True)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{process.stdout.readline().strip()}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     yield lambda: [json.loads(line) for line in (tmp_path / "asked").read_text().splitlines() if line.startswith('{"path"')]

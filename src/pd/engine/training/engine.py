@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
 from pd.config import ModelSettings
@@ -42,6 +43,7 @@ class TrainEngine:
         trained = [parameter for parameter in module.to(device).parameters() if parameter.requires_grad]
         size = sum(parameter.numel() for parameter in trained)
         self.stage = stage_of(settings, size, distributed.get_world_size())
+        linear = F.linear
         self._flat = flatten(module) if self.stage == 0 else None
         self.engine, *_ = deepspeed.initialize(
             model=module,
@@ -50,6 +52,9 @@ class TrainEngine:
             config=_config(settings, self.stage, micro_batch, size, device, distributed.get_world_size()),
             dist_init_required=False,
         )
+        # ZeRO 3 puts its own linear layer in torch's place, for good: one that keeps no gathered weights for the backward pass,
+        # and that knows no forward-mode derivatives, which other networks of this process need.
+        self._linear, F.linear = F.linear, linear
         if self._flat:  # DeepSpeed would take the gradients one by one, and forget them after the step
             self.engine.enable_backward_allreduce = False
             self.engine.zero_grad = self._flat.zero_grad
@@ -74,7 +79,11 @@ class TrainEngine:
 
     def micro_step(self, *batch: Tensor) -> Tensor:
         """Forward and backward; on the step's last micro-batch also the optimiser's step. Returns the detached loss."""
-        loss: Tensor = self.engine(*batch)
+        linear, F.linear = F.linear, self._linear
+        try:
+            loss: Tensor = self.engine(*batch)
+        finally:
+            F.linear = linear
         self.engine.backward(loss)
         if self._flat and self.engine.is_gradient_accumulation_boundary():
             self._norm = self._flat.reduce(self.settings.clip_norm)
