@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pd import __version__
 from pd.config import Settings, digest_of, flatten
-from pd.config.mirrored import as_written, is_mirrored
+from pd.config.mirrored import as_written, lies_in
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
 from pd.engine.waiting import give_up_after
@@ -25,14 +24,15 @@ from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.release.formats.dicom import require_highdicom
 from pd.stages.base import Context
-from pd.stages.bucket import EVENTS, commit_stage, fetch_needs, fetch_state
+from pd.stages.bucket import EVENTS, commit_outputs, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
 from pd.stages.purge import Part, purge, purgeable, purged
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.files import digest_folder, size_of
+from pd.store.kept import discard
 from pd.store.lease import lease
 from pd.store.lineage import Record, read_record, why_stale
-from pd.store.mirror import bytes_of, pull, push, remove
+from pd.store.mirror import bytes_of
 from pd.store.run import Run
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
     """
     give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
-    _refuse_purged(run)
     wanted = [BY_NAME[name] for name in only] if only else [stage for stage in STAGES if stage.asked(settings)]
     context = Context(settings, run, reporter)
     fetch_state(run)
+    _refuse_purged(run)
     _refuse_other_data(settings, run)
     new = bytes_of(run.root) is None
     with lock(run) as ours, recorded(run.work / EVENTS, settings.name), traceback_kept(run.work / TRACEBACK):
@@ -104,7 +104,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
         fetch_needs(SWEEP, run, settings)
         result: Result = importlib.import_module("pd.stages.sweep").execute(Context(settings, run, reporter))
         ours()
-        push(run.sweep)
+        commit_outputs(SWEEP, run, settings)
         return result
 
 
@@ -123,6 +123,7 @@ def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Pa
         UserError: the run is not finished, or nothing is left to remove.
     """
     run = Run(settings.run_dir)
+    fetch_state(run)
     if not purged(run) and (undone := [state.name for state in states(settings) if state.state != "done"]):
         raise UserError(f"`{undone[0]}` is not done", where=str(run.root), fix="finish it first: `pd run`")
     with lock(run):
@@ -136,7 +137,6 @@ def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Pa
 
 
 def _refuse_purged(run: Run) -> None:
-    pull(run.purged)
     if gone := purged(run):
         raise UserError(
             f"this run was purged of {', '.join(gone)}: its release stands as it is",
@@ -157,7 +157,7 @@ def _name_stale_needs(wanted: Sequence[Stage], settings: Settings, reporter: Rep
 def _refuse_other_data(settings: Settings, run: Run) -> None:
     """A run's folder is for one data set, beside it: a forgotten `name` must not cost somebody the run of another."""
     source = settings.data.path
-    if source and _lies_in(run.root, source):
+    if source and lies_in(run.root, source):
         raise UserError("the run would lie among the images", where=as_written(run.root), fix="choose another `runs` folder")
     record = read_record(run.record("ingest"))
     if record is None:
@@ -196,12 +196,6 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
 def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:
     """Why a stage must run (again), as things are now; None: it is done."""
     return why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
-
-
-def _lies_in(root: Path, source: Path) -> bool:
-    if is_mirrored(source):
-        return f"{as_written(root)}/".startswith(f"{as_written(source)}/")
-    return source.is_dir() and root.resolve().is_relative_to(source.resolve())
 
 
 def states(settings: Settings) -> list[StageState]:
@@ -299,9 +293,7 @@ def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:
             gone.add(later.name)
             for path in later.outputs(run, settings):
                 if path.is_relative_to(run.release):
-                    remove(path)
-                    if path.exists():
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    discard(path)
 
 
 def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:

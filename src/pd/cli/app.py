@@ -8,7 +8,7 @@ import typer
 
 from pd import __version__
 from pd.config import Settings, load_settings
-from pd.config.mirrored import as_written, is_mirrored, mirrored_run
+from pd.config.mirrored import MirrorPath, as_written, mirrored_run
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.bucket import fetch_state
@@ -48,13 +48,10 @@ def options(
 def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
     """Settings of a run folder (its own copy), here or at `s3://`, or of a settings file."""
     path = mirrored_run(path)
-    if is_mirrored(path):
-        fetch_state(Run(path))
-        where = f"runs={as_written(path.parent)}"
-    elif path.is_dir():
-        where = f"runs={path.absolute().parent}"
-    else:
+    if not isinstance(path, MirrorPath) and not path.is_dir():
         return settings_from(path, overrides)
+    fetch_state(Run(path))
+    where = f"runs={as_written(path.absolute().parent)}"
     kept = path / "private" / "settings.yaml"
     if not kept.exists():
         raise UserError(

@@ -95,6 +95,13 @@ def is_mirrored(path: Path) -> bool:
     return path.is_relative_to(mirror_home())
 
 
+def lies_in(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder that is there, or in what a bucket has below a prefix."""
+    if is_mirrored(folder):
+        return f"{as_written(path)}/".startswith(f"{as_written(folder)}/")
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
+
+
 def packed(path: Path) -> str:
     """A path as text that means the same on every machine: one in the mirror by what it mirrors, others as they are."""
     return f"s3:{path.relative_to(mirror_home()).as_posix()}" if is_mirrored(path) else str(path)

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.config import DataSettings
-from pd.config.mirrored import is_mirrored
 from pd.dataset.decoding import Good, decoded_rows
 from pd.dataset.identities import SIDE, across, contradictions, look_alikes
 from pd.dataset.ingest_report import IngestReport, counted
@@ -95,8 +94,8 @@ def fingerprint(settings: DataSettings) -> str:
     Raises:
         UserError: the source cannot be read.
     """
-    if settings.path is not None and is_mirrored(settings.path):
-        return bucket_fingerprint(settings)
+    if found := bucket_fingerprint(settings):
+        return found
     source = open_source(settings)
     whole = sha256()
     for file in _files(source):

@@ -1,6 +1,5 @@
 """Train any task (`pd.training.task`), in this process or on Ray's workers."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +11,13 @@ from pd.config.training import TrainingSettings
 from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_workers
+from pd.engine.shared_folder import storage
 from pd.engine.training.board import BoardReader
-from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up, storage
+from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors, keep_private
-from pd.store.mirror import remove
+from pd.store.kept import discard
 from pd.training.loop import finished, fit_here
 from pd.training.task import Alone, Group, Task
 
@@ -69,9 +69,7 @@ def fit(task: Task, settings: TrainingSettings, work: Path, progress: Progress =
 
     config = {"task": task, "settings": settings, "work": work, "share": share, "tell": board.tell}
     follow(_trainer(config, folder), folder, lambda: _share(settings, share.cpus), listen)
-    rays = folder / "ray"
-    remove(rays)
-    shutil.rmtree(rays, ignore_errors=True)
+    discard(folder / "ray", must=False)
     found = finished(task, work)
     assert found
     return found

@@ -9,7 +9,6 @@ from typing import Any
 import pd
 from pd.config import Settings
 from pd.config.base import Section
-from pd.config.mirrored import is_mirrored
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many; torch does not look at it
 HOME = "PD_HOME"  # a folder that all nodes share; the cluster's files set it
@@ -51,9 +50,8 @@ def settle(settings: Settings) -> Settings:
         return settings
     home = Path(os.environ.get(HOME) or Path.home()).absolute()
     data = settings.data
-    if data.path is not None and not is_mirrored(data.path):
-        data = data.model_copy(update={"path": home / data.path})
-    runs = settings.runs if is_mirrored(settings.runs) else home / settings.runs
+    if data.path is not None:
+        data = data.model_copy(update={"path": _at(home, data.path)})
     bases = {name: _below(home, getattr(settings, name), "base") for name in ("teacher", "student")}
     audit = {
         "attackers": tuple(_weights(home, name) for name in settings.audit.attackers),
@@ -64,7 +62,7 @@ def settle(settings: Settings) -> Settings:
         mlflow = str(home / mlflow)
     return settings.model_copy(
         update={
-            "runs": runs,
+            "runs": _at(home, settings.runs),
             "data": data,
             **bases,
             "reid": _below(home, settings.reid, "weights"),
@@ -72,6 +70,11 @@ def settle(settings: Settings) -> Settings:
             "tracking": settings.tracking.model_copy(update={"mlflow": mlflow}),
         }
     )
+
+
+def _at(home: Path, path: Path) -> Path:
+    """One in the mirror of a bucket is absolute, and stays of its class."""
+    return path if path.is_absolute() else home / path
 
 
 def _below(home: Path, section: Section, key: str) -> Section:

@@ -4,7 +4,6 @@ Which of the two it is follows from the work alone, never from the number of wor
 that rows are the same to the last bit for any number of them.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from pd.engine.stream.make import Crew, run_shards
 from pd.engine.stream.shards import Shard, plan, write_shard
 from pd.engine.stream.work import Stopwatch, done_row, use_device
 from pd.progress import Progress, silent
-from pd.store.mirror import pull, remove
+from pd.store.kept import discard
 from pd.store.run import Run
 
 HERE_BYTES = 64 << 20  # of pixels; what takes more is worth the seconds in which workers start  # ours
@@ -55,8 +54,7 @@ class Mapper:
 
     def done(self) -> None:
         """Remove the shards: what was made of them is written."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        remove(self.work)
+        discard(self.work, must=False)
 
     def _device(self) -> str:
         import torch  # slow to import, and who only hands out shards does without
@@ -80,8 +78,8 @@ def map_rows(
         UserError: workers do not fit, one raised it, or shards are missing in the end.
     """
     shards = plan(function.total, SHARD_ROWS, function.batch)
-    arguments = {"function": function, "gpus": crew.gpus, "reads": tuple(path.absolute() for path in reads)}
-    run_shards(_Maker, arguments, shards, asdict, crew=crew, out=out, inputs=function.key, progress=progress)
+    arguments = {"function": function, "gpus": crew.gpus}
+    run_shards(_Maker, arguments, shards, asdict, crew=crew, out=out, inputs=function.key, reads=reads, progress=progress)
     return pa.concat_tables([_read(out / f"{shard.name}.parquet") for shard in shards])
 
 
@@ -93,8 +91,7 @@ def _read(file: Path) -> pa.Table:
 class _Maker:
     """A worker: makes the rows of a shard and writes them; only marks leave."""
 
-    def __init__(self, function: RowFunction, gpus: float, reads: tuple[Path, ...], out: Path, inputs: str) -> None:
-        pull(*reads)
+    def __init__(self, function: RowFunction, gpus: float, out: Path, inputs: str) -> None:
         self._function, self._out, self._inputs = function, out, inputs
         self._make: MakeRows = function.open(use_device(gpus))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pd.config import ModelSettings
-from pd.config.mirrored import PLAIN_UPLOADS, is_mirrored
+from pd.config.mirrored import PLAIN_UPLOADS
 from pd.engine.cpu.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
 from pd.engine.job import given_environment, search_path
@@ -105,8 +105,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
         require_answer()
     if run is not None:
         note_dashboard(run.work, found.dashboard_url)
-        if not is_mirrored(run.work):  # what lies in a bucket every node fetches for itself
-            check_shared(run.work)
+        check_shared(run.work)
 
 
 def _agree_on_tls(address: str | None) -> None:

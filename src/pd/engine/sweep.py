@@ -20,7 +20,7 @@ from pd.config import digest_of
 from pd.engine.runtime import connect, unwrap
 from pd.errors import UserError
 from pd.progress import Progress
-from pd.store.mirror import pull
+from pd.store.kept import at_hand
 
 if TYPE_CHECKING:
     from ray import tune  # else only once Ray runs: it reads its environment when it is imported
@@ -66,8 +66,7 @@ def run_grid(
         UserError: one that a trial raised, or a folder that others can write to.
     """
     folder = folder.absolute()
-    records = _records(folder)
-    pull(records)
+    records = at_hand(_records(folder))
     files = [records / f"{digest_of([dict(config), 0])}.json" for config in configs]
     todo = [dict(config) for config, file in zip(configs, files, strict=True) if not file.exists()]
     if todo:
@@ -80,7 +79,7 @@ def run_grid(
         search = tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_short)
         space = {"trial": tune.grid_search(todo)}
         _fit(trial, name, folder, search, space, lambda: progress(sum(file.exists() for file in files), len(files), {}))
-    pull(records)
+    at_hand(records)
     missing = sum(not file.exists() for file in files)
     if missing:
         raise UserError(f"{missing} of {len(files)} trials did not finish", where=str(folder), fix="run the same command again")
@@ -145,8 +144,7 @@ def climb(
     trial = _with(work, shared, rungs, records, {"CPU": cpus} | ({"GPU": gpus} if gpus else {}))
     name = f"climb-{digest_of([dict(space), list(steps), trials, [dict(one) for one in first]])}"
     _fit(trial, name, folder, search, domains, lambda: progress(len(list(records.glob("*.json"))), trials * rungs, {}))
-    pull(records)
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(records.glob("*.json"))]
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(at_hand(records).glob("*.json"))]
     return sorted(found, key=lambda one: (digest_of(one["config"]), one["rung"])), words
 
 

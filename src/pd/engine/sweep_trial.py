@@ -8,8 +8,8 @@ from typing import Any
 from ray import tune
 
 from pd.config import digest_of
-from pd.store.atomic import keep_private, write_json
-from pd.store.mirror import pull, push
+from pd.store.atomic import keep_private
+from pd.store.kept import keep_json, there
 
 
 class RungTrial(tune.Trainable):  # type: ignore[misc]
@@ -28,11 +28,9 @@ class RungTrial(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         record = self.records / f"{digest_of([self.tried, self.rung])}.json"
-        pull(record)
-        if not record.exists():
+        if not there(record):
             figures = self.work(self.shared, self.tried, self.rung)
-            write_json(record, {"config": self.tried, "rung": self.rung, "figures": dict(figures)})
-            push(record)
+            keep_json(record, {"config": self.tried, "rung": self.rung, "figures": dict(figures)})
         figures = json.loads(record.read_text(encoding="utf-8"))["figures"]
         self.rung += 1
         return {**figures, "done": self.rung == self.rungs}

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images
-from pd.store.atomic import write_folder
-from pd.store.mirror import pull, push
+from pd.store.kept import at_hand, keep_folder, there
 
 _PART = 256  # images read at once
 _NAME = "pixels.raw"
@@ -30,18 +29,16 @@ class PixelRows:
     @classmethod
     def write(cls, images: Images, folder: Path) -> "PixelRows":
         """All images into `folder`, unless they are there."""
-        pull(folder)
-        if not folder.exists():
-            with write_folder(folder) as aside, (aside / _NAME).open("wb") as file:
+        if not there(folder):
+            with keep_folder(folder) as aside, (aside / _NAME).open("wb") as file:
                 for start in range(0, len(images), _PART):
                     file.write(np.ascontiguousarray(images[start : start + _PART]).tobytes())
-            push(folder)
         return cls(folder, tuple(images.shape))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Pixels:
         """(n, H, W, C) uint8, in the order of `rows`."""
         if not self.folder.exists():
-            pull(self.folder)
+            at_hand(self.folder)
         size = int(np.prod(self.shape[1:]))
         pixels = np.empty((len(rows), *self.shape[1:]), np.uint8)
         with (self.folder / _NAME).open("rb", buffering=0) as file:

@@ -16,7 +16,7 @@ from pd.errors import UserError
 from pd.progress import printable
 from pd.report.compare import MEASURES, Compared, compare
 from pd.report.words import decimal, in_hundred
-from pd.store.mirror import pull
+from pd.stages.bucket import fetch_audit
 from pd.store.run import Run
 
 
@@ -74,7 +74,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    pull(Run(path).audit, Run(path).release_audit)
+    fetch_audit(Run(path))
     if not path.exists():
         raise UserError("no such folder", where=str(path), fix="name a run folder such as runs/faces")
     if path.is_dir():

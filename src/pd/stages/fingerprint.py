@@ -28,10 +28,12 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.seeds import derive
+from pd.stages.bucket import commit_outputs, fetch_needs
+from pd.stages.graph import FINGERPRINT
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
-from pd.store.atomic import write_bytes, write_folder, write_json
-from pd.store.mirror import pull, push
+from pd.store.atomic import write_bytes, write_json
+from pd.store.kept import keep_folder, there
 from pd.store.run import Run
 
 FALSE_POSITIVES = 0.01
@@ -58,17 +60,15 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         "doses": list(doses),
     }
     made = target / "made_from.json"
-    pull(target)
-    if not made.exists() or json.loads(made.read_text(encoding="utf-8")) != asked:
+    if not there(target) or json.loads(made.read_text(encoding="utf-8")) != asked:
         with tempfile.TemporaryDirectory(prefix="pd-fingerprints-") as scratch:
             with reporter.task("images") as progress:
                 ingest(settings.data, derive(settings.seed, "split"), Path(scratch), progress)
             real = PrivateDataset.read_words(Path(scratch))
             planted = _planted(real, doses, settings.seed)  # refuses doses, so before anything is made
-            with write_folder(target) as folder:
+            with keep_folder(target) as folder:
                 _write_marked(Path(scratch), real, planted, folder / "images.parquet")
                 write_json(folder / made.name, asked)
-    push(target)
     # A crop would move the marks, and then they could not be looked for at their places.
     return settings.model_copy(
         update={
@@ -93,7 +93,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         the share of samples with the mark; plain JSON values.
     """
     run = Run(settings.run_dir)
-    pull(run.dataset, run.generated, run.student)
+    fetch_needs(FINGERPRINT, run, settings)
     write_bytes(run.card, _NOTE)
     real = PrivateDataset.open(run.dataset)
     planted = _planted(real, doses, settings.seed)
@@ -113,7 +113,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         "marks": [f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
     }
     write_json(run.private / "fingerprints.json", figures)
-    push(run.card, run.private / "fingerprints.json")
+    commit_outputs(FINGERPRINT, run, settings)
     return figures
 
 

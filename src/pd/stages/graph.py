@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pd.config import AuditSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
-from pd.store.mirror import bytes_of, listing, pull
+from pd.store.mirror import bytes_of, listing
 from pd.store.run import Run
 
 
@@ -23,7 +23,6 @@ def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
     run = Run(settings.run_dir)
-    pull(run.sweep, run.fingerprints)
     return " ".join(digest_file(found) if found.exists() else "none" for found in (run.sweep_result, run.fingerprints))
 
 
@@ -226,7 +225,7 @@ STAGES = (
     ),
 )
 
-# Beside the method, not in it: `pd run` leaves it out, and nothing is made from it.
+# Beside the method, not in it: `pd run` leaves them out, and no stage needs them.
 SWEEP = Stage(
     name="sweep",
     doing="searching the thresholds on cached scores",
@@ -234,5 +233,13 @@ SWEEP = Stage(
     keys=(),
     outputs=lambda run, settings: [run.sweep],
 )
+FINGERPRINT = Stage(
+    name="fingerprint",
+    doing="looking for marks in what the models make",
+    needs=("ingest", "generate", "student"),
+    keys=(),
+    outputs=lambda run, settings: [run.card, run.private / "fingerprints.json"],
+)
+"""Of the run whose images carry marks."""
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

@@ -1,15 +1,14 @@
 """Purge: remove what a finished release no longer needs of a run, and remember that it was removed."""
 
 import json
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pd.errors import UserError
-from pd.store.atomic import write_json
 from pd.store.files import size_of
-from pd.store.mirror import bytes_of, push, remove
+from pd.store.kept import discard, keep_json
+from pd.store.mirror import bytes_of
 from pd.store.run import Run
 
 # In the order in which they go: models and pictures that remember people first.
@@ -77,12 +76,8 @@ def purge(run: Run, parts: Sequence[Part]) -> None:
         parts: from `purgeable`.
     """
     gone = sorted({*purged(run), *(part.name for part in parts)})
-    write_json(run.purged, {"removed": gone})
-    push(run.purged)
-    for part in parts:
-        remove(part.path)
-        if part.path.exists():
-            shutil.rmtree(part.path)
+    keep_json(run.purged, {"removed": gone})
+    discard(*(part.path for part in parts))
 
 
 def purged(run: Run) -> list[str]:

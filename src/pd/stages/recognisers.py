@@ -1,6 +1,5 @@
 """The networks that tell members apart, trained on one process, on workers, or side by side."""
 
-import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pd.reid.network import EmbeddingNetwork, load
 from pd.reid.rows import Held, PixelRows, Rows
 from pd.reid.task import Recogniser, training_settings
 from pd.seeds import derive
-from pd.store.mirror import remove
+from pd.store.kept import discard
 
 
 def recognisers(members: PrivateDataset, settings: Settings, work: Path, reporter: Reporter) -> list[EmbeddingNetwork]:
@@ -59,5 +58,4 @@ def recognisers(members: PrivateDataset, settings: Settings, work: Path, reporte
 
 def clear(work: Path) -> None:
     """Remove what `recognisers` left there, once its networks are kept elsewhere."""
-    remove(work)
-    shutil.rmtree(work, ignore_errors=True)
+    discard(work, must=False)

@@ -9,7 +9,7 @@ from typing import Any
 from pd.report.verdict import verdict
 from pd.stages.base import Context, Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
-from pd.store.mirror import remove
+from pd.store.kept import discard
 from pd.store.run import Run
 
 STUDENT, DATA = "student", "data"
@@ -32,10 +32,7 @@ def execute(context: Context) -> Facts:
     if settings.data != "none":
         sources[DATA] = (run.student_data if settings.data == "student" else run.kept, run.data)
     withheld = {who: attacks for who, attacks in leaks.items() if who in sources and not settings.accept_leak}
-    for path in (run.model, run.data, run.contents):  # of an earlier release, whose audit said something else
-        remove(path)
-        if path.exists():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    discard(run.model, run.data, run.contents)  # of an earlier release, whose audit said something else
     for who, (source, target) in sources.items():
         if who not in withheld:
             with write_folder(target) as folder, disk_errors(folder):

@@ -11,13 +11,13 @@ from pd.report.costs import at_chosen
 from pd.report.findings import RELEASED
 from pd.report.forests import arms_of
 from pd.report.verdict import verdict
-from pd.store.mirror import pull
+from pd.stages.bucket import fetch_audit
 from pd.store.run import Run
 
 
 def summary_table(run: Run) -> Table:
     """The audit of a finished run, an arm a row, and its verdict."""
-    pull(run.release_audit)
+    fetch_audit(run)
     audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
     table = arms_table(audit)
     counts = audit["filter"]

@@ -1,6 +1,5 @@
 """Full trials of a sweep: a short student learns from what a trial keeps, and is attacked as the candidates were."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -25,7 +24,7 @@ from pd.stages.base import Context
 from pd.stages.prompts import prompts_of
 from pd.stages.samples import sample_model
 from pd.stages.student import train_student
-from pd.store.mirror import pull, remove
+from pd.store.kept import at_hand, discard
 from pd.sweep.cached import Cached
 from pd.sweep.crossfit import CrossFit
 from pd.sweep.judge import Judge, figures_of
@@ -130,7 +129,8 @@ def full_trial(course: Course, config: Mapping[str, Any], rung: int) -> dict[str
     figures = figures_of(cached, keep, None, None)
     if keep.any():
         place = course.folder / "students" / digest_of([dict(config), steps])
-        pull(*{file.parent for file in files})
+        for folder in {file.parent for file in files}:
+            at_hand(folder)
         kept = SyntheticDataset.open(files).take(np.flatnonzero(keep))
         short = {"steps": steps, "warmup": min(settings.student.warmup, steps // _FIRST_STEPS)}
         here = {"workers": 0, "samples_every": 0}
@@ -139,8 +139,7 @@ def full_trial(course: Course, config: Mapping[str, Any], rung: int) -> dict[str
         train_student(kept, student, settings.data, place / "model", place / "work", derive(settings.seed, "student"), silent)
         seed = derive(settings.seed, "sweep", "samples")
         made = sample_model(place / "model", course.prompts[trial.prompt_k], settings, seed, silent)
-        shutil.rmtree(place)
-        remove(place)
+        discard(place)
         judge = course.judge
         leaked = leak(course.crossfit.look(made.images), np.ones(len(made), dtype=bool), judge.seed)
         useful = judge.usefulness.of_images(made.images, made.labels) if judge.usefulness else None

@@ -15,8 +15,8 @@ from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.release.verify import Check, VerifyReport, verify
 from pd.stages.base import Context, Facts
+from pd.stages.bucket import fetch_proof, fetch_release
 from pd.stages.release import words_of
-from pd.store.mirror import pull, pull_all
 from pd.store.run import Run
 
 
@@ -33,7 +33,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     Raises:
         UserError: there is no such folder or key, or no private data set in `against`.
     """
-    pull_all(release)
+    fetch_release(release)
     if not release.is_dir():
         raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
     if not any((release / name).exists() for name in ("model", "data", "audit.json")):
@@ -47,7 +47,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
     root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
     run = Run(root)
-    pull(run.dataset, run.reid, run.filter_counts, run.teacher, run.private / "settings.yaml")
+    fetch_proof(run)
     if (against / "private" / "dataset").is_dir():
         against = against / "private" / "dataset"
     private = against.parent

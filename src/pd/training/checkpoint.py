@@ -1,7 +1,6 @@
 """A checkpoint of a training on small networks: one folder with safetensors and JSON, whole or not there."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pd.errors import UserError
-from pd.store.atomic import write_folder
-from pd.store.mirror import pull, push, remove
+from pd.store.kept import at_hand, discard, keep_folder
 from pd.training.ranks import Ranks
 
 _NAME = "step_"
@@ -23,14 +21,10 @@ _TENSORS, _STATE = "state.safetensors", "state.json"
 def save(folder: Path, done: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write the checkpoint after `done` steps into `folder`; older ones go once it is whole."""
     new = folder / f"{_NAME}{done:08d}"
-    with write_folder(new) as aside:
+    with keep_folder(new) as aside:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, aside / _TENSORS)
         (aside / _STATE).write_text(json.dumps({**state, "done": done}), encoding="utf-8")
-    push(new)
-    for old in folder.glob(f"{_NAME}*"):
-        if old != new:
-            remove(old)
-            shutil.rmtree(old)
+    discard(*(old for old in folder.glob(f"{_NAME}*") if old != new))
 
 
 def load(folder: Path, ranks: Ranks) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -41,7 +35,7 @@ def load(folder: Path, ranks: Ranks) -> tuple[dict[str, Tensor], dict[str, Any]]
     Raises:
         UserError: it cannot be read.
     """
-    pull(folder)
+    at_hand(folder)
     found = ranks.barrier_agree(max(folder.glob(f"{_NAME}*"), default=None) if ranks.rank == 0 else None)
     if found is None:
         return None

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +14,7 @@ from pd.config.training import TrainingSettings
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.seeds import derive
-from pd.store.atomic import write_folder
-from pd.store.mirror import pull, push, remove
+from pd.store.kept import discard, keep_folder, there
 from pd.training import checkpoint
 from pd.training.batch_norm import over_ranks
 from pd.training.divergence import LossWatch
@@ -65,8 +63,7 @@ def fit_here(
 def finished(task: Task, work: Path) -> Path | None:
     """What `fit_here` returned for this task, if it did."""
     out = work / task.key / "result"
-    pull(out)
-    return out if out.exists() else None
+    return out if there(out) else None
 
 
 def on_first(ranks: Ranks, work: Callable[[], Value]) -> Value:
@@ -89,12 +86,10 @@ def on_first(ranks: Ranks, work: Callable[[], Value]) -> Value:
 
 
 def _finish(task: Task, module: nn.Module, facts: Facts, folder: Path) -> None:
-    with write_folder(folder / "result") as aside:
+    with keep_folder(folder / "result") as aside:
         whole = {**facts, **task.export(module, aside)}
         (aside / FACTS).write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    push(folder / "result")
-    remove(folder / "checkpoints")
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    discard(folder / "checkpoints", must=False)
 
 
 def fit_module(

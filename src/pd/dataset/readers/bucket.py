@@ -49,13 +49,16 @@ def fetched(settings: DataSettings) -> Iterator[DataSettings]:
         yield settings.model_copy(update={"path": folder / name})
 
 
-def bucket_fingerprint(settings: DataSettings) -> str:
+def bucket_fingerprint(settings: DataSettings) -> str | None:
     """16 hex digits that change when an object does, by name, size or time: below the folder, or beside the manifest.
+
+    None for images on a disk.
 
     Raises:
         UserError: as `fetched`.
     """
-    assert settings.path
+    if settings.path is None or not is_mirrored(settings.path):
+        return None
     place = Place.parse(as_written(settings.path))
     if place.is_file:
         place = Place.parse(f"s3://{place.path.rpartition('/')[0]}")

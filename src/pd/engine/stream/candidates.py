@@ -76,6 +76,7 @@ def generate(
         settings=settings,
         out=out,
         inputs=inputs,
+        reads=(teacher,),
         address=address,
         progress=progress,
     )
@@ -157,6 +158,7 @@ def make_shards(
     settings: GenerateSettings,
     out: Path,
     inputs: str,
+    reads: tuple[Path, ...] = (),
     address: str | None,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -173,6 +175,7 @@ def make_shards(
         settings: batch, workers, gpus_per_worker and gallery_parts.
         out: the folder for shards.
         inputs: digest of all that rows are made from.
+        reads: files and folders of the run that workers read, beside networks and gallery.
         address: the Ray cluster.
         progress: called as it goes.
 
@@ -196,6 +199,7 @@ def make_shards(
         crew=Crew(settings.workers, settings.gpus_per_worker, address, "generate"),
         out=out,
         inputs=inputs,
+        reads=(*reads, reid, gallery),
         progress=progress,
         more=held,
     )

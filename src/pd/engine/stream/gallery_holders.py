@@ -13,15 +13,14 @@ from pd.errors import UserError
 from pd.filters.gallery import MemberGallery, gallery_ids, load_gallery
 from pd.filters.scorer import OpensGallery
 from pd.reid.sharded import ShardedGallery
-from pd.store.mirror import pull
+from pd.store.kept import at_hand
 
 
 class _Holder:
     """An actor: a part of the member images, all its galleries."""
 
     def __init__(self, folder: Path, part: tuple[int, int]) -> None:
-        pull(folder)
-        self._members = load_gallery(folder, part=part)
+        self._members = load_gallery(at_hand(folder), part=part)
         self._galleries: list[Any] = [*self._members.reid, self._members.near_copy, *self._members.families]
 
     def contents(self) -> tuple[list[str], Any, Any, list[int]]:

@@ -16,7 +16,6 @@ from pd.filters.prompts import Prompts
 from pd.filters.scorer import OpensGallery, Scorer
 from pd.filters.table import scored_table
 from pd.seeds import derive
-from pd.store.mirror import pull
 
 
 class Generator:
@@ -48,7 +47,6 @@ class Generator:
         inputs: str,
         foretell: Foretell | None,
     ) -> None:
-        pull(teacher, reid)
         device = use_device(settings.gpus_per_worker)
         self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device, precision=settings.precision)
         self.scorer = Scorer(reid, gallery, device)

@@ -48,6 +48,7 @@ def run_shards(
     crew: Crew,
     out: Path,
     inputs: str,
+    reads: tuple[Path, ...] = (),
     progress: Progress,
     more: More = nothing_more,
 ) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def run_shards(
         crew: the workers.
         out: the folder for shards.
         inputs: digest of all that rows are made from.
+        reads: files and folders of the run that workers read.
         progress: called as it goes.
         more: gives further arguments, for as long as the workers are there.
 
@@ -80,7 +82,7 @@ def run_shards(
         tidy(out, shards, todo)
         rows = [row_of(shard) for shard in todo]
         with more() as further:
-            done = run_pool(actor, {**shared, **further}, rows, layout, progress=progress, total=total)
+            done = run_pool(actor, {**shared, **further}, rows, layout, reads=reads, progress=progress, total=total)
         seconds.update(done.seconds)
         left = missing(out, todo, inputs)
         if left and (not done.lost or len(left) == len(todo)):

@@ -9,6 +9,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pd.engine.runtime import connect
@@ -20,6 +21,7 @@ from pd.errors import UserError
 from pd.events import event
 from pd.progress import Progress
 from pd.store.atomic import keep_private
+from pd.store.kept import at_hand
 
 # Blocks of rows that Ray Data is given; each costs the driver memory and milliseconds. Fewer shards than this: one a block.
 BLOCKS = 4096
@@ -48,16 +50,16 @@ class _Worker:
     and would pass for the death of an actor.
     """
 
-    def __init__(self, actor: type, arguments: dict[str, Any]) -> None:
+    def __init__(self, actor: type, arguments: dict[str, Any], reads: tuple[Path, ...]) -> None:
         keep_private()
-        self._actor, self._arguments = actor, arguments
+        self._actor, self._arguments, self._reads = actor, arguments, reads
         self._built: Any = None
         self._meters = Meters()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         nothing = {"index": -1, "rows": 0, "bytes": 0, "seconds": "{}", "reasons": "{}", "error": "", "crash": ""}
         try:
-            self._built = self._built or self._actor(**self._arguments)
+            self._built = self._built or self._build()
             done = self._built(row)
         except UserError as error:
             return {**nothing, "error": json.dumps([error.what, error.where, error.fix])}
@@ -65,6 +67,11 @@ class _Worker:
             return {**nothing, "crash": traceback.format_exc()}
         self._meters.add(done)
         return {**nothing, **done}
+
+    def _build(self) -> Any:
+        for path in self._reads:
+            at_hand(path)
+        return self._actor(**self._arguments)
 
 
 def lay_out(workers: int, gpus: float, shards: int, address: str | None, key: str) -> Layout:
@@ -82,6 +89,7 @@ def run_pool(
     rows: Sequence[Mapping[str, Any]],
     layout: Layout,
     *,
+    reads: tuple[Path, ...] = (),
     progress: Progress,
     total: int,
 ) -> Outcome:
@@ -96,6 +104,7 @@ def run_pool(
         arguments: what it is built with.
         rows: the shards to make, small: pixels do not belong here.
         layout: how many actors, and what each holds.
+        reads: files and folders of the run that are brought to a worker before its actor is built.
         progress: called after each shard.
         total: images in all; those outside `rows` are done already.
 
@@ -120,7 +129,11 @@ def run_pool(
         results = shards.map(
             _Worker,
             compute=ActorPoolStrategy(size=layout.actors),
-            fn_constructor_kwargs={"actor": actor, "arguments": dict(arguments)},
+            fn_constructor_kwargs={
+                "actor": actor,
+                "arguments": dict(arguments),
+                "reads": tuple(path.absolute() for path in reads),
+            },
             num_cpus=layout.cpus,
             num_gpus=layout.gpus or None,
             max_restarts=-1,

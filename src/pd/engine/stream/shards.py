@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pd.store.atomic import disk_errors, make_folder, write_bytes, write_json
 from pd.store.files import digest_file
-from pd.store.mirror import pull, push
+from pd.store.kept import at_hand, keep
 
 MARKS = ".done"
 
@@ -91,13 +91,13 @@ def write_shard(
     spent = {phase: round(value, 4) for phase, value in (*seconds.items(), ("write", time.perf_counter() - begin))}
     mark = Mark(shard.index, shard.start, shard.stop, digest, len(data), inputs, spent, bad or [])
     write_json(_mark_path(out, shard), asdict(mark))
-    push(out / f"{shard.name}.parquet", _mark_path(out, shard))
+    keep(out / f"{shard.name}.parquet", _mark_path(out, shard))
     return mark
 
 
 def missing(out: Path, shards: list[Shard], inputs: str) -> list[Shard]:
     """The shards that are not there whole and made from `inputs`; every finished file is read and checked."""
-    pull(out, broken=True)
+    at_hand(out, broken=True)
     return [shard for shard in shards if not _finished(out, shard, inputs)]
 
 
@@ -111,11 +111,11 @@ def tidy(out: Path, shards: list[Shard], todo: list[Shard]) -> None:
     with disk_errors(out):
         make_folder(out / MARKS)
         out.chmod(0o700)
-        keep = {shard.name for shard in shards} - {shard.name for shard in todo}
+        whole = {shard.name for shard in shards} - {shard.name for shard in todo}
         for path in [*out.glob("part-*"), *out.glob(".part-*"), *(out / MARKS).iterdir()]:
-            if path.stem not in keep:
+            if path.stem not in whole:
                 path.unlink()
-    push(out)
+    keep(out)
 
 
 def _finished(out: Path, shard: Shard, inputs: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pd.config.mirrored import is_mirrored
+from pd.engine.shared_folder import in_bucket
 from pd.engine.training.progress import ProgressReader, Record, Tell
 
 
@@ -61,7 +61,7 @@ class _Teller:
 
 def reader_of(progress: Path) -> tuple[ProgressReader | BoardReader, Tell | None]:
     """How the driver follows a training with this progress file, and what rank 0 must be given for it, if anything."""
-    if not is_mirrored(progress):
+    if not in_bucket(progress):
         return ProgressReader(progress), None
     board = BoardReader()
     return board, board.tell

@@ -23,7 +23,8 @@ from pd.engine.training.job import Job
 from pd.engine.training.progress import ProgressWriter
 from pd.errors import UserError
 from pd.progress import Progress
-from pd.store.mirror import committed, push, refresh
+from pd.store.kept import keep
+from pd.store.mirror import committed, refresh
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -146,7 +147,7 @@ def _make(job: Job, vae: "AutoencoderKL", images: Images, shard: Shard) -> int:
     pixels, variants = images[shard.start : shard.stop], Variants.of(job.settings, job.seed)
     with _one_thread():
         size = encode_shard(vae, pixels, shard.start, variants, shard_path(job.latents, shard.index))
-    push(shard_path(job.latents, shard.index))
+    keep(shard_path(job.latents, shard.index))
     return size
 
 

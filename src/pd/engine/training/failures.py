@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pd.config.mirrored import as_written, is_mirrored
+from pd.config.mirrored import as_written
 from pd.engine.runtime import unwrap, wrapped
 from pd.errors import UserError
 from pd.store import s3
@@ -29,7 +29,7 @@ def explained(error: BaseException, folder: Path) -> BaseException:
         return found
     if short := out_of_memory(error):
         return short
-    if is_mirrored(folder) and (told := s3.explained(str(error))):
+    if told := s3.explained(str(error)):
         return UserError(told[0], where=as_written(folder), fix=told[1])
     if full := next(filter(None, (disk_error(found, folder) for found in wrapped(error))), None):
         return full

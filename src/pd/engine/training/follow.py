@@ -5,13 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pd.config.mirrored import is_mirrored
 from pd.engine.stream.watch import Stranded
 from pd.engine.training.failures import explained
 from pd.engine.waiting import Silence
 from pd.errors import UserError
-from pd.store.mirror import place_of
-from pd.store.s3 import s3_filesystem
 
 MAX_FAILURES = 2  # times that crashed workers are started again, from the last checkpoint
 POLL_S = 0.25
@@ -67,13 +64,3 @@ def follow(trainer: Any, folder: Path, room: Callable[[], object], listen: Calla
         raise explained(error, folder)
     if outcome["refusal"] is not None:
         raise outcome["refusal"]
-
-
-def storage(folder: Path) -> dict[str, Any]:
-    """Where Ray Train keeps what it keeps of a training in this folder; arguments of its RunConfig."""
-    if not is_mirrored(folder):
-        return {"storage_path": str(folder.parent)}
-    found = place_of(folder.parent)
-    assert found
-    place, name = found
-    return {"storage_path": f"{place.path}/{name}", "storage_filesystem": s3_filesystem(place.path.partition("/")[0])}

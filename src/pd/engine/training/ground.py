@@ -11,8 +11,8 @@ from pd.diffusion.data import TrainingData
 from pd.diffusion.tensor_table import write_arrays
 from pd.engine.training.job import Job
 from pd.seeds import derive
-from pd.store.atomic import write_folder, write_json
-from pd.store.mirror import pull, push
+from pd.store.atomic import write_json
+from pd.store.kept import at_hand, keep, keep_folder, there
 
 TEXT_BYTES = 2**30  # of embeddings, which every rank holds; where there are more, tokens are cached
 
@@ -28,15 +28,13 @@ def lay_ground(job: Job, images: TrainingData, device: torch.device) -> Componen
     Raises:
         UserError: settings, base, images and captions do not fit together.
     """
-    pull(job.autoencoder, job.text, job.captions, job.truncated)
-    if job.settings.autoencoder == "train" and not job.autoencoder.exists():
-        with write_folder(job.autoencoder) as folder:
+    if job.settings.autoencoder == "train" and not there(job.autoencoder):
+        with keep_folder(job.autoencoder) as folder:
             autoencoder.train_on_parts(images.parts()).save_pretrained(folder, safe_serialization=True)
-        push(job.autoencoder)
     parts = rebuild(job)
-    if not job.text.exists():
+    if not all(there(path) for path in (job.truncated, job.captions, job.text)):
         _cache_text(job, parts, images, device)
-        push(job.truncated, job.captions, job.text)
+        keep(job.truncated, job.captions, job.text)
     return parts
 
 
@@ -44,8 +42,7 @@ def fitted_autoencoder(job: Job) -> AutoencoderKL | None:
     """The autoencoder that this job fitted to its images, if its settings ask for one."""
     if job.settings.autoencoder != "train":
         return None
-    pull(job.autoencoder)
-    return AutoencoderKL.from_pretrained(job.autoencoder, local_files_only=True)
+    return AutoencoderKL.from_pretrained(at_hand(job.autoencoder), local_files_only=True)
 
 
 def caches_embeddings(settings: ModelSettings, table_bytes: int) -> bool:

@@ -14,14 +14,13 @@ from pd.dataset.images import encode_png
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.schema import IMAGE
 from pd.diffusion.data import TrainingData
-from pd.store.atomic import write_bytes
-from pd.store.mirror import pull, push
+from pd.store.kept import at_hand, keep_bytes
 
 GROUP_ROWS = 256
 
 
 def hand_over(images: TrainingData, folder: Path) -> None:
-    """Write what `receive` needs into a folder, each file whole or not at all."""
+    """Keep what `receive` needs in a folder, each file whole or not at all."""
     pixels = images.images
     if not isinstance(pixels, ParquetImages):
         held = [{"bytes": encode_png(image), "path": f"{row}.png"} for row, image in enumerate(pixels)]
@@ -30,22 +29,20 @@ def hand_over(images: TrainingData, folder: Path) -> None:
     files = json.dumps([packed(file.absolute()) for file in pixels.files])
     table = pa.table({"row": pa.array(pixels.rows), "caption": pa.array(images.captions, pa.string())})
     _write(table.replace_schema_metadata({"files": files}), folder / "rows.parquet")
-    push(folder)
 
 
 def receive(folder: Path) -> TrainingData:
     """What `hand_over` was given; pixels are read when they are asked for."""
-    pull(folder)
-    captions = pq.read_table(folder / "rows.parquet", columns=["caption"])["caption"].to_pylist()
+    captions = pq.read_table(at_hand(folder) / "rows.parquet", columns=["caption"])["caption"].to_pylist()
     return TrainingData(receive_images(folder), captions)
 
 
 def receive_images(folder: Path) -> ParquetImages:
     """The images of `receive` alone."""
-    pull(folder)
-    table = pq.read_table(folder / "rows.parquet", columns=["row"])
+    table = pq.read_table(at_hand(folder) / "rows.parquet", columns=["row"])
     files = [unpacked(file) for file in json.loads(table.schema.metadata[b"files"])]
-    pull(*{file.parent for file in files})
+    for held in {file.parent for file in files}:
+        at_hand(held)
     images = ParquetImages.open(files)
     return images.take(table["row"].to_numpy())
 
@@ -53,4 +50,4 @@ def receive_images(folder: Path) -> ParquetImages:
 def _write(table: pa.Table, path: Path) -> None:
     out = pa.BufferOutputStream()
     pq.write_table(table, out, row_group_size=None if "row" in table.column_names else GROUP_ROWS)
-    write_bytes(path, out.getvalue())
+    keep_bytes(path, out.getvalue())

@@ -1,7 +1,5 @@
 """What must be there before the first step: the model, and a finished cache of latents and text."""
 
-import shutil
-
 import torch
 
 from pd.diffusion.components import Components
@@ -11,8 +9,7 @@ from pd.engine.training.ground import lay_ground, rebuild
 from pd.engine.training.handover import receive
 from pd.engine.training.job import Job
 from pd.engine.training.progress import ProgressWriter
-from pd.store.atomic import write_json
-from pd.store.mirror import pull, push, remove
+from pd.store.kept import at_hand, discard, keep, keep_json, there
 
 WINDOW_BYTES = 2**30  # of latents that a reader holds, two at most; a smaller cache is one window, shuffled as a whole
 
@@ -23,9 +20,8 @@ def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
     Raises:
         UserError: settings, base, images and captions do not fit together.
     """
-    pull(job.cache)
-    if job.prepared.exists():
-        push(job.cache)  # where it was finished just before it could be
+    at_hand(job.cache)
+    if there(job.prepared):
         return rebuild(job)
     images = receive(job.inputs)
     log.write(0, len(images), phase="preparing")
@@ -34,8 +30,7 @@ def prepare(job: Job, device: torch.device, log: ProgressWriter) -> Components:
     parts.vae.cpu()
     latents = Latents(job.latents, len(images), shard_rows(job))
     window_rows = max(1, WINDOW_BYTES // latents.row_bytes)
-    write_json(job.prepared, {"rows": latents.rows, "shard_rows": latents.shard_rows, "window_rows": window_rows})
-    push(job.cache)
-    shutil.rmtree(job.inputs)
-    remove(job.inputs)
+    keep(job.cache)
+    keep_json(job.prepared, {"rows": latents.rows, "shard_rows": latents.shard_rows, "window_rows": window_rows})
+    discard(job.inputs)
     return parts

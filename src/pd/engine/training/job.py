@@ -9,7 +9,7 @@ from typing import Any
 from pd.config import DataSettings, ModelSettings, TrackingSettings, digest_of
 from pd.diffusion.data import TrainingData
 from pd.store.files import digest_folder
-from pd.store.mirror import pull
+from pd.store.kept import there
 
 # What may change between two attempts without making another model: how the work is laid out over workers and devices.
 OPERATIONAL = {"checkpoint_every", "samples_every", "workers", "cpus_per_worker", "gpus_per_worker", "micro_batch"}
@@ -168,5 +168,4 @@ def is_finished(settings: ModelSettings, data: DataSettings, images: TrainingDat
     """Whether this training has left its model and facts in its folder below `work`."""
     seed = seed if settings.seed is None else settings.seed
     job = Job(settings, data, seed, work.resolve() / name_of(settings, data, images, seed))
-    pull(job.facts)
-    return job.facts.exists()
+    return there(job.facts)

@@ -29,8 +29,7 @@ from pd.engine.training.watch import Watch, memory_used, watch
 from pd.engine.training.worker import Worker
 from pd.errors import UserError
 from pd.seeds import derive
-from pd.store.atomic import write_folder, write_json
-from pd.store.mirror import pull, push
+from pd.store.kept import at_hand, keep, keep_folder, keep_json
 from pd.training.divergence import LossWatch
 from pd.training.precision import resolve
 
@@ -57,7 +56,8 @@ def train_loop(job: Job, worker: Worker, tell: Tell | None = None) -> UserError 
     """
     os.environ.setdefault("DS_ACCELERATOR", worker.device.type)
     if worker.rank == 0:
-        pull(*job.watched)
+        for path in job.watched:
+            at_hand(path)
     tracker = Tracker(job, job.tracking) if worker.rank == 0 and job.tracking else None
     log = ProgressWriter(job.progress if worker.rank == 0 else None, job.tensorboard, tell, tracker)
     finished = False
@@ -87,7 +87,7 @@ def _keep_watched(job: Job, worker: Worker) -> None:
     """Bring what is only looked at to the bucket, where there is one; that it cannot be reached ends no training."""
     if worker.rank == 0:
         with contextlib.suppress(UserError):
-            push(*job.watched)
+            keep(*job.watched)
 
 
 def _on_first(worker: Worker, work: Callable[[], Value]) -> Value | None:
@@ -281,9 +281,8 @@ class _Training:
         if self.worker.rank == 0 and not folder.exists():
             components = rebuild(self.job)
             _put(weights, components)
-            with write_folder(folder) as aside:
+            with keep_folder(folder) as aside:
                 export(components, aside)
-            push(folder)
 
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
         """Put the averaged weights into the model, merge what LoRA added, and write it; then the facts."""
@@ -291,9 +290,8 @@ class _Training:
         # At ZeRO stage 3 the frozen weights are in parts, one on each rank; nothing has changed them.
         components = rebuild(self.job) if frozen else self.components
         _put(weights, components)
-        with write_folder(self.job.model) as folder:
+        with keep_folder(self.job.model) as folder:
             export(components, folder)
-        push(self.job.model)
         facts = {
             "steps": self.settings.steps,
             "loss": self.losses.mean,
@@ -305,8 +303,7 @@ class _Training:
         }
         if self.feed.truncated_captions:
             facts["truncated_captions"] = self.feed.truncated_captions
-        write_json(self.job.facts, facts)
-        push(self.job.facts)
+        keep_json(self.job.facts, facts)
 
 
 def _put(weights: Mapping[str, Tensor], components: Components) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pd.diffusion.latents import Latents
 from pd.diffusion.order import Order
 from pd.engine.training.job import Job
-from pd.store.mirror import pull
+from pd.store.kept import at_hand
 
 if TYPE_CHECKING:
     from pd.diffusion.objective import Batch
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def open_latents(job: Job) -> Latents:
     """The latents of a finished cache."""
-    pull(job.cache)
+    at_hand(job.cache)
     facts = json.loads(job.prepared.read_text(encoding="utf-8"))
     return Latents(job.latents, facts["rows"], facts["shard_rows"], facts["window_rows"])
 

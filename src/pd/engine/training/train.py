@@ -15,9 +15,10 @@ from pd.diffusion.data import TrainingData
 from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
+from pd.engine.shared_folder import storage
 from pd.engine.training.board import reader_of
 from pd.engine.training.encode import encode_on_ray
-from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up, storage
+from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up
 from pd.engine.training.handover import hand_over
 from pd.engine.training.job import Job, common, name_of
 from pd.engine.training.metrics import TrainingMeters
@@ -27,7 +28,8 @@ from pd.engine.training.tracking import located
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors, keep_private
-from pd.store.mirror import committed, pull, refresh, remove
+from pd.store.kept import at_hand, discard, there
+from pd.store.mirror import committed, refresh
 
 # What the terminal shows of a record, and how: a glance, not a table. A narrow terminal cuts the last ones.
 SHOWN: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
@@ -85,8 +87,7 @@ def train_model(
     split_batch(settings)
     folder = work.resolve() / name_of(settings, data, images, seed)
     job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
-    pull(job.facts)
-    if not job.facts.exists():
+    if not there(job.facts):
         refresh(job.folder)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +100,11 @@ def train_model(
         else:
             _train_on_ray(job, len(images), progress or silent)
         _forget(job)
-    pull(job.model, job.facts)
     if snapshots is not None:
-        pull(job.snapshots)
-        snapshots += sorted(job.snapshots.iterdir())
+        snapshots += sorted(at_hand(job.snapshots).iterdir())
     with disk_errors(out):
-        shutil.copytree(job.model, out, dirs_exist_ok=True)
-    return dict(json.loads(job.facts.read_text(encoding="utf-8")))
+        shutil.copytree(at_hand(job.model), out, dirs_exist_ok=True)
+    return dict(json.loads(at_hand(job.facts).read_text(encoding="utf-8")))
 
 
 def _train_here(job: Job, progress: Progress) -> None:
@@ -203,7 +202,4 @@ def _sweep(job: Job) -> None:
 def _forget(job: Job) -> None:
     """Remove what a finished training does not need: pixels, latents, optimiser states."""
     kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples, job.snapshots}
-    for path in job.folder.iterdir():
-        if path not in kept:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    remove(job.folder, but=kept)
+    discard(job.folder, but=kept)

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import distributed
 
-from pd.config.mirrored import is_mirrored
+from pd.engine.shared_folder import in_bucket
 from pd.engine.training.checkpoint import newest
-from pd.store.mirror import pull, push, remove
+from pd.store.kept import at_hand, discard, keep
 
 SaveCheckpoint = Callable[[Path], None]
 """Writes this rank's part of a checkpoint into a folder; called by all ranks."""
@@ -78,7 +78,7 @@ class RayWorker:
         import ray.train
 
         checkpoint = ray.train.get_checkpoint()
-        if is_mirrored(self._folder):
+        if in_bucket(self._folder):
             if not checkpoint:
                 return None
             held = self._folder / "partial" / f"resumed-{self.rank}"
@@ -125,14 +125,11 @@ class LocalWorker:
         part.mkdir(parents=True)
         save(part)
         old = self._kept()
-        push(part.rename(self._folder / f"local_{step:08d}"))
-        for folder in old:
-            remove(folder)
-            shutil.rmtree(folder)
+        keep(part.rename(self._folder / f"local_{step:08d}"))
+        discard(*old)
 
     def latest(self) -> Path | None:
-        pull(self._folder)
-        return newest([*self._kept(), *self._folder.glob(_RAYS)])
+        return newest([*at_hand(self._folder).glob(_LOCAL), *self._folder.glob(_RAYS)])
 
     def told_to_leave(self) -> bool:
         return False
