@@ -3,15 +3,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pd.dataset.identities import SIDE, across, contradictions, look_alikes
+from pd.dataset.identities import SIDE, across, contradictions
 from pd.dataset.ingest import ingest
+from pd.dataset.readers.normal import alike
 
 
 def test_look_alikes():
-    assert look_alikes(["7", "007", "70", "a1", "A01", "b"]) == [
-        "2 identities differ only in leading zeros or capitals: 007 and 7; A01 and a1"
-    ]
-    assert look_alikes(["10", "1", "100"]) == []
+    assert alike(["7", "007", "70", "a1", "A01", "b", "B "]) == [["007", "7"], ["A01", "a1"], ["B ", "b"]]
+    assert alike(["10", "1", "100"]) == []
 
 
 def table(folder, **columns):
@@ -49,7 +48,7 @@ def test_ingest_tells_of_them(people, settings, tmp_path):
     with Image.open(root / "p1" / "0.png") as picture:
         picture.point(lambda grey: min(grey + 3, 255)).save(root / "p01" / "0.png")
     report = ingest(settings(path=root, holdout=0.5), 3, tmp_path / "out")
-    assert any("leading zeros" in line and "p01 and p1" in line for line in report.lines())
+    assert any("leading zeros" in line and "'p01' and 'p1'" in line for line in report.lines())
     sides = {
         row["identity"]: row["split"] for row in pq.read_table(tmp_path / "out", columns=["identity", "split"]).to_pylist()
     }

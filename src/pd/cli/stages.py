@@ -58,12 +58,30 @@ def student(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 @app.command()
+def arms(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the students that the audit compares with (`audit.arms`); they are not released.
+
+    Example: `pd arms configs/faces.yaml --set 'audit.arms=[random_drop]'`
+    """
+    run_stage("arms", config, set_)
+
+
+@app.command()
 def release(config: ConfigFile, set_: Overrides = None) -> None:
     """Bring what the audit does not call a leak into `release/`; what leaks stays in `private/`.
 
     Example: `pd release configs/faces.yaml --set release.data=none`
     """
     run_stage("release", config, set_)
+
+
+@app.command()
+def formats(config: ConfigFile, set_: Overrides = None) -> None:
+    """Write the released images in the formats that `release.formats` asks for beside Parquet.
+
+    Example: `pd formats configs/faces.yaml --set 'release.formats=[parquet, webdataset]'`
+    """
+    run_stage("formats", config, set_)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What all sections of the settings are made of."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -43,6 +43,25 @@ class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _HasWorkers(Protocol):
+    @property
+    def workers(self) -> int | tuple[int, int]: ...
+
+
+class Elastic:
+    """What sections with a field `workers` tell of it."""
+
+    @property
+    def min_workers(self: _HasWorkers) -> int:
+        """The fewest that training goes on with; 0: in this process."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def max_workers(self: _HasWorkers) -> int:
+        """The most that are used; 0: in this process."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
 
 Family = Literal["whitened", "imagenet", "gradients", "altered"]

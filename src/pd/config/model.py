@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pd.config.base import Gpus, Positive, Precision, Section, Share, Trained, Workers
+from pd.config.base import Elastic, Gpus, Positive, Precision, Section, Share, Trained, Workers
 
 
-class ModelSettings(Section):
+class ModelSettings(Elastic, Section):
     """A text-conditional latent diffusion model and its training; the teacher's and the student's alike."""
 
     base: str | None = Field(None, description="a diffusers folder or hub id to fine-tune; empty: from scratch")
@@ -94,16 +94,6 @@ class ModelSettings(Section):
     def trains_text_encoder(self) -> bool:
         """Whether the text model changes, so that embeddings cannot be computed once."""
         return self.text_encoder_training != "frozen"
-
-    @property
-    def min_workers(self) -> int:
-        """The fewest that training goes on with; 0: in this process."""
-        return self.workers if isinstance(self.workers, int) else self.workers[0]
-
-    @property
-    def max_workers(self) -> int:
-        """The most that are used; 0: in this process."""
-        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @property
     def _by_default(self) -> Trained:

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pd.config.base import Gpus, Positive, Precision, Section, Workers
+from pd.config.base import Elastic, Gpus, Positive, Precision, Section, Workers
 
 
-class TrainingSettings(Section):
+class TrainingSettings(Elastic, Section):
     """How a network is trained; what it learns is in the settings of its method."""
 
     steps: Positive = Field(300, description="optimiser steps")
@@ -23,13 +23,3 @@ class TrainingSettings(Section):
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
     workers: Workers = Field(0, description="Ray Train workers; [min, max]: as many as there are; 0: in this process")
     gpus_per_worker: Gpus = Field(0.0, description="GPUs of each worker")
-
-    @property
-    def min_workers(self) -> int:
-        """The fewest that training goes on with; 0: in this process."""
-        return self.workers if isinstance(self.workers, int) else self.workers[0]
-
-    @property
-    def max_workers(self) -> int:
-        """The most that are used; 0: in this process."""
-        return self.workers if isinstance(self.workers, int) else self.workers[1]

@@ -1,7 +1,6 @@
 """Identities that look wrong: one person under two names, or two people under one. Reported to the custodian, never changed."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,6 @@ _MOST_PAIRS = 4_000_000_000  # ours: pairs of thumbnails that are compared; of m
 _STEADY = 0.9  # ours: how much more often than by chance all images of a person agree in a label that is the person's
 _FEWEST = 10  # ours: people with several images, from which that can be told
 _NAMED = 5
-
-
-def look_alikes(names: Iterable[str]) -> list[str]:
-    """A line for identities that differ in nothing but leading zeros or capitals."""
-    same: dict[str, list[str]] = {}
-    for name in sorted(set(names)):
-        same.setdefault(re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold()), []).append(name)
-    found = [" and ".join(map(plain, group)) for group in same.values() if len(group) > 1]
-    return [f"{len(found)} identities differ only in leading zeros or capitals: {_some(found)}"] if found else []
 
 
 def contradictions(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pd.config import DataSettings
 from pd.dataset.decoding import Good, decoded_rows
-from pd.dataset.identities import SIDE, across, contradictions, look_alikes
+from pd.dataset.identities import SIDE, across, contradictions
 from pd.dataset.ingest_report import IngestReport, counted
 from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
@@ -82,7 +82,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         coloured=intake.coloured,
         split_drawn=not source.has_split,
         labels=list(source.labels),
-        notes=(*source.notes, *look_alikes(splits), *contradictions(out), *intake.across(splits)),
+        notes=(*source.notes, *contradictions(out), *intake.across(splits)),
     )
     write_json(out / "_ingest.json", report.facts() | report.names())
     return report

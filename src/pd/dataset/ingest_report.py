@@ -27,7 +27,7 @@ class IngestReport:
         coloured: images that `data.mode` made grey.
         split_drawn: nobody said who is a member, so that it was drawn by lot.
         labels: names of the label columns.
-        alike: groups of people whose names differ in case or spaces alone.
+        alike: groups of people whose names differ in case, spaces or leading zeros alone.
         notes: what else the custodian should know, by name.
     """
 
@@ -87,8 +87,8 @@ class IngestReport:
         if self.alike:
             groups = _some([" and ".join(f"'{plain(name)}'" for name in group) for group in self.alike], "; ")
             lines.append(
-                f"{groups}: different people here, for their names differ, but in case or spaces alone. Write them alike if "
-                "they are one: else one may train while the other counts as a stranger"
+                f"{groups}: different people here, for their names differ, but in case, spaces or leading zeros alone. "
+                "Write them alike if they are one: else one may train while the other counts as a stranger"
             )
         if self.lone:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")

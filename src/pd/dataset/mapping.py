@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pd.dataset.parquet_images import Images, held_bytes
 from pd.progress import Progress, silent
 
 MakeRows = Callable[[range], pa.Table]
@@ -37,6 +38,20 @@ class RowFunction(Protocol):
 
     def open(self, device: str) -> MakeRows:
         """Load what is needed, on a torch device."""
+
+
+class OfImages:
+    """What row functions share that make a row of each of their `images`, (N, H, W, C) uint8 in memory or in files."""
+
+    images: Images
+
+    @property
+    def total(self) -> int:
+        return len(self.images)
+
+    @property
+    def pixel_bytes(self) -> int:
+        return held_bytes(self.images)
 
 
 class MapRows(Protocol):

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from pd.config import Precision, digest_of
 from pd.dataset.images import Mode, Pixels, encode_png, from_tensor
-from pd.dataset.mapping import MakeRows, columns
-from pd.dataset.parquet_images import Images, held_bytes, images_digest
+from pd.dataset.mapping import MakeRows, OfImages, columns
+from pd.dataset.parquet_images import Images, images_digest
 from pd.dataset.schema import IMAGE
 from pd.diffusion import autoencoder
 from pd.diffusion.export import load
@@ -72,7 +72,7 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class RoundTrips:
+class RoundTrips(OfImages):
     """Images through a model's autoencoder and back, as encoded images in the column `image`.
 
     Args:
@@ -91,14 +91,6 @@ class RoundTrips:
     def key(self) -> str:
         return digest_of([digest_folder(self.model), images_digest(self.images), self.mode])
 
-    @property
-    def total(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixel_bytes(self) -> int:
-        return held_bytes(self.images)
-
     def open(self, device: str) -> MakeRows:
         vae = load(self.model).vae.to(device)
 
@@ -111,7 +103,7 @@ class RoundTrips:
 
 
 @dataclass(frozen=True, eq=False)
-class Losses:
+class Losses(OfImages):
     """How well a model denoises images: (T,) losses of each in the column `loss` (see `pd.diffusion.row_losses`).
 
     Args:
@@ -133,14 +125,6 @@ class Losses:
     @cached_property
     def key(self) -> str:
         return digest_of([digest_folder(self.model), images_digest(self.images), list(self.ids), list(self.texts), self.seed])
-
-    @property
-    def total(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixel_bytes(self) -> int:
-        return held_bytes(self.images)
 
     def open(self, device: str) -> MakeRows:
         losses = RowLosses(self.model, seed=self.seed, batch=self.batch, device=device)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pd.config import digest_of
-from pd.dataset.mapping import MakeRows, array_of, columns
-from pd.dataset.parquet_images import Images, held_bytes, images_digest
+from pd.dataset.mapping import MakeRows, OfImages, array_of, columns
+from pd.dataset.parquet_images import Images, images_digest
 from pd.filters.families import EACH, both_ways
 from pd.filters.near_copy import POSES, NearCopyDetector
 from pd.reid.embed import embed
@@ -25,7 +25,7 @@ _FAMILY = "family/"
 
 
 @dataclass(frozen=True, eq=False)
-class GalleryRows:
+class GalleryRows(OfImages):
     """The rows that member images put into galleries, a row an image; see `gallery_arrays`.
 
     Args:
@@ -48,14 +48,6 @@ class GalleryRows:
         learned = [values for space in self.spaces for values in (space.whitening.mean, space.whitening.matrix)]
         arrays = [*(value.cpu().numpy() for value in weights), self.detector.axes, *learned]
         return digest_of([[_digest(values) for values in arrays], images_digest(self.images)])
-
-    @property
-    def total(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixel_bytes(self) -> int:
-        return held_bytes(self.images)
 
     def open(self, device: str) -> MakeRows:
         networks = [network.to(torch.device(device)) for network in self.networks]

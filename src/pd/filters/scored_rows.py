@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pd.config import digest_of
-from pd.dataset.mapping import MakeRows, array_of, columns
-from pd.dataset.parquet_images import Images, held_bytes, images_digest
+from pd.dataset.mapping import MakeRows, OfImages, array_of, columns
+from pd.dataset.parquet_images import Images, images_digest
 from pd.filters.scorer import Scorer, scorer_digest
 from pd.reid.embed import embed
 
@@ -19,7 +19,7 @@ _BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredRows:
+class ScoredRows(OfImages):
     """What the filter's detectors say of images that are not in the gallery, and each network's rows of them.
 
     Args:
@@ -35,14 +35,6 @@ class ScoredRows:
     @cached_property
     def key(self) -> str:
         return digest_of([scorer_digest(self.folder, self.folder), images_digest(self.images)])
-
-    @property
-    def total(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixel_bytes(self) -> int:
-        return held_bytes(self.images)
 
     def open(self, device: str) -> MakeRows:
         scorer = Scorer(self.folder, self.folder, device)

@@ -1,5 +1,6 @@
 """One way to write a name: Unicode's composed form (NFC), so that nobody is two people by how an `é` is encoded."""
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -30,10 +31,11 @@ def normal(source: Source) -> Source:
 
 
 def alike(identities: Iterable[str]) -> list[list[str]]:
-    """Groups of identities that differ in case, spaces or the compatibility forms of Unicode alone: perhaps one person each."""
+    """Groups of identities, perhaps one person each: they differ by case, spaces, leading zeros or compatibility form."""
     groups: dict[str, list[str]] = defaultdict(list)
     for identity in sorted(set(identities)):
-        groups["".join(unicodedata.normalize("NFKC", identity).casefold().split())].append(identity)
+        folded = "".join(unicodedata.normalize("NFKC", identity).casefold().split())
+        groups[re.sub(r"(?<!\d)0+(?=\d)", "", folded)].append(identity)
     return [group for group in groups.values() if len(group) > 1]
 
 
