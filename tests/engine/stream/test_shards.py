@@ -5,7 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pd.engine.stream.pool import built
 from pd.engine.stream.shards import Shard, bad_images, missing, plan, tidy, write_shard
+from pd.store.kept import keep_folder
 from pd.store.mirror import place_of
 
 TABLE = pa.table({"id": ["a", "b"]})
@@ -116,3 +118,11 @@ def test_who_hands_out_shards_needs_no_torch() -> None:
     """Its import costs each process 300 MB and seconds, and drivers and waiting actors have no use for it."""
     look = "import sys, pd.engine.stream.pool; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
+
+
+def test_what_a_worker_reads_is_on_its_machine_before_its_actor_is_built(machine):
+    with keep_folder(machine("driver") / "private" / "teacher") as aside:
+        (aside / "weights").write_bytes(b"w")
+    teacher = machine("worker") / "private" / "teacher"
+    assert not teacher.exists()
+    assert built(lambda folder: (folder / "weights").read_bytes(), {"folder": teacher}, [teacher]) == b"w"

@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class _Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         nothing = {"index": -1, "rows": 0, "bytes": 0, "seconds": "{}", "reasons": "{}", "error": "", "crash": ""}
         try:
-            self._built = self._built or self._build()
+            self._built = self._built or built(self._actor, self._arguments, self._reads)
             done = self._built(row)
         except UserError as error:
             return {**nothing, "error": json.dumps([error.what, error.where, error.fix])}
@@ -68,10 +68,12 @@ class _Worker:
         self._meters.add(done)
         return {**nothing, **done}
 
-    def _build(self) -> Any:
-        for path in self._reads:
-            at_hand(path)
-        return self._actor(**self._arguments)
+
+def built(actor: Callable[..., Any], arguments: Mapping[str, Any], reads: Iterable[Path]) -> Any:
+    """The actor, once what it reads is on this machine."""
+    for path in reads:
+        at_hand(path)
+    return actor(**arguments)
 
 
 def lay_out(workers: int, gpus: float, shards: int, address: str | None, key: str) -> Layout:
