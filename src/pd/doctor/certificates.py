@@ -9,6 +9,7 @@ from pd.doctor.door import WAIT_S, in_words, of_client, of_server, with_tls
 from pd.doctor.finding import Finding, left_out, ok, todo
 
 FIX = "`cluster/node-cert.sh node CA OUT NAME ADDRESS` makes one that names them; start Ray anew with it"
+_OTHER_CA = "set RAY_TLS_CA_CERT, RAY_TLS_SERVER_CERT and RAY_TLS_SERVER_KEY to files of the cluster's own CA"
 _FILES = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 
 
@@ -23,7 +24,7 @@ def route_to(host: str, port: int = 9) -> str:
 def certificates(host: str, port: int) -> list[Finding]:
     """The cluster's head as we see it, and our own certificate as its nodes will see it."""
     if not with_tls():
-        return [left_out("certificate", "RAY_USE_TLS is not set: nothing is encrypted, which only a closed network allows")]
+        return [left_out("certificate", "RAY_USE_TLS is not set here: without TLS let nobody else be on the network")]
     missing = [name for name in _FILES if not Path(os.environ.get(name, "")).is_file()]
     if missing:
         return [todo("certificate", f"{' and '.join(missing)} name no file", "set all three as on the cluster's nodes")]
@@ -41,7 +42,7 @@ def theirs(host: str, port: int) -> Finding:
         ):
             return ok("certificate of the head", f"of our CA, and names {host}")
     except OSError as error:
-        return todo("certificate of the head", in_words(error, host), FIX)
+        return _refused("certificate of the head", in_words(error, host))
 
 
 def ours(address: str) -> Finding:
@@ -63,5 +64,9 @@ def ours(address: str) -> Finding:
                 except ssl.SSLWantReadError:
                     continue
     except OSError as error:
-        return todo(what, in_words(error, address), FIX)
+        return _refused(what, in_words(error, address))
     return ok(what, f"of the same CA, and names {address}")
+
+
+def _refused(check: str, says: str) -> Finding:
+    return todo(check, says, _OTHER_CA if "another CA" in says else FIX)
