@@ -32,6 +32,7 @@ def write_card(
     withheld: Mapping[str, Sequence[str]] | None = None,
     accepted: Mapping[str, Sequence[str]] | None = None,
     from_student: bool = False,
+    factor: int = 1,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
@@ -51,6 +52,7 @@ def write_card(
         withheld: what is not, for the audit calls it a leak -> by which attacks.
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
+        factor: parts a side of each condensed picture.
     """
     audited = words.dig(audit, "arms", "kept", "n")
     text = (
@@ -79,6 +81,7 @@ def write_card(
             withheld=withheld or {},
             accepted=accepted or {},
             from_student=from_student,
+            factor=factor,
         )
     )
     write_bytes(out, text.encode())
