@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from pd.audit.results import AuditResult
 from pd.report import words
 from pd.report.html import environment
 from pd.report.table import Cell, audit_table
@@ -17,7 +18,7 @@ NO_GUARANTEE = "A filtered student carries no formal privacy guarantee."
 
 def write_card(
     out: Path,
-    audit: Mapping[str, Any],
+    audit: AuditResult,
     *,
     name: str,
     kept: int,
@@ -37,7 +38,7 @@ def write_card(
 
     Args:
         out: the file.
-        audit: `audit.json`.
+        audit: its public figures.
         name: what the release is called.
         kept: images in `data/`.
         size: their side, pixels.
@@ -52,7 +53,6 @@ def write_card(
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
     """
-    audited = words.dig(audit, "arms", "kept", "n")
     text = (
         environment(autoescape=False)
         .get_template("card.md.j2")
@@ -65,7 +65,7 @@ def write_card(
             filter=_filter(audit),
             no_guarantee=NO_GUARANTEE,
             kept=kept,
-            audited=audited if words.is_number(audited) else None,
+            audited=audit.arms["kept"].n if "kept" in audit.arms else None,
             size=size,
             colour="grey" if mode == "grey" else "RGB",
             prompts=[_plain(prompt) for prompt in list(dict.fromkeys(prompts))[:10]],
@@ -106,7 +106,7 @@ def _front(base: str | None, kept: int, released: Collection[str]) -> dict[str, 
     return front | ({"base_model": base} if base else {})
 
 
-def _table(audit: Mapping[str, Any]) -> list[str]:
+def _table(audit: AuditResult) -> list[str]:
     """The audit as lines of a Markdown table; empty when nothing was audited."""
     table = audit_table(audit)
     if not table.columns:
@@ -130,14 +130,13 @@ def _cell(cell: Cell, strong: bool) -> str:
     return f"{text} ({_plain(beside)})" if beside else text
 
 
-def _filter(audit: Mapping[str, Any]) -> dict[str, Any] | None:
+def _filter(audit: AuditResult) -> dict[str, Any] | None:
     """Counts of the filter; None unless both are there."""
-    made, kept = (words.dig(audit, "filter", key) for key in ("candidates", "kept"))
-    if not (words.is_number(made) and words.is_number(kept)):
+    found = audit.filter
+    if found is None or found.candidates is None or found.kept is None:
         return None
-    dropped = words.dig(audit, "filter", "dropped") or {}
-    reasons = ", ".join(f"{_plain(str(reason))}: {count:,}" for reason, count in sorted(dropped.items()))
-    return {"made": int(made), "kept": int(kept), "reasons": reasons}
+    reasons = ", ".join(f"{_plain(reason)}: {count:,}" for reason, count in sorted((found.dropped or {}).items()))
+    return {"made": found.candidates, "kept": found.kept, "reasons": reasons}
 
 
 def _plain(text: str) -> str:

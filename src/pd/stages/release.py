@@ -4,8 +4,8 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pd.audit.results import AuditResult, load
 from pd.report.verdict import verdict
 from pd.stages.base import Context, Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
@@ -15,7 +15,7 @@ from pd.store.run import Run
 STUDENT, DATA = "student", "data"
 
 
-def leaking(audit: Mapping[str, Any]) -> dict[str, list[str]]:
+def leaking(audit: AuditResult) -> dict[str, list[str]]:
     """`student` and `data` -> the attacks whose finding is a leak; what leaks nowhere is left out."""
     found: dict[str, list[str]] = {}
     for finding in verdict(audit).findings:
@@ -27,7 +27,7 @@ def leaking(audit: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings.release
-    leaks = leaking(json.loads(run.audit.read_text(encoding="utf-8")))
+    leaks = leaking(load(run.audit))
     sources: dict[str, tuple[Path, Path]] = {STUDENT: (run.student, run.model)}
     if settings.data != "none":
         sources[DATA] = (run.student_data if settings.data == "student" else run.kept, run.data)

@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pd.audit.results import AuditResult, Fingerprints, load
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
@@ -19,7 +19,7 @@ from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
 from pd.report.public import public_audit
-from pd.report.risk import Closest, at_risk
+from pd.report.risk import at_risk
 from pd.stages.base import Context, Facts
 from pd.stages.graph import BY_NAME
 from pd.store.lineage import Record, read_record
@@ -62,7 +62,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     audit = _audit(run)
-    closest = Closest.of(audit)
+    closest = audit.arms["kept"].closest if "kept" in audit.arms else None
     candidates = _candidates(run, closest.candidates if closest else set())
     identity_of = dict(zip(real.ids, real.identities, strict=True))
     shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
@@ -79,7 +79,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
             holdout_images=len(strangers),
             bad_images=sum(records["ingest"].facts["bad"].values()),
         ),
-        settings=settings.model_dump(mode="json"),
+        settings=settings,
         audit=audit,
         candidates=candidates,
         threshold=counts["threshold"],
@@ -100,11 +100,12 @@ def _report_data(context: Context, run: Run) -> ReportData:
     )
 
 
-def _audit(run: Run) -> dict[str, Any]:
+def _audit(run: Run) -> AuditResult:
     """All figures; runs of before there was a private file have the released alone."""
-    found: dict[str, Any] = json.loads((run.audit if run.audit.exists() else run.release_audit).read_text(encoding="utf-8"))
+    found = load(run.audit if run.audit.exists() else run.release_audit)
     if run.fingerprints.exists():
-        found["fingerprints"] = json.loads(run.fingerprints.read_text(encoding="utf-8"))
+        planted = Fingerprints.model_validate_json(run.fingerprints.read_bytes())
+        return found.model_copy(update={"fingerprints": planted})
     return found
 
 
