@@ -50,6 +50,10 @@ class Figures(BaseModel):
         """Never false, so that `found and found.excess` is a figure or None."""
         return True
 
+    def given(self) -> dict[str, Any]:
+        """What was set, by field."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+
     def as_json(self) -> dict[str, Any]:
         """For a file: what was set, and nothing else."""
         return self.model_dump(mode="json", exclude_unset=True)

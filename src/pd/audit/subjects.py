@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.reidentification import default_alpha
+from pd.audit.results import People
 from pd.config import AuditSettings
 from pd.dataset.private import PrivateDataset
 from pd.seeds import derive
@@ -60,19 +60,15 @@ class Subjects:
         """The stranger rate of the attackers' thresholds."""
         return self.settings.alpha or default_alpha(self.strangers.identities)
 
-    def counts(self) -> dict[str, Any]:
-        """How many they are, for `audit.json`."""
-        return {
-            "n": {
-                "members": len(self.members),
-                "member_identities": len(set(self.members.identities)),
-                "strangers": len(self.strangers),
-                "stranger_identities": len(set(self.strangers.identities)),
-                "attackers_learnt_from": len(self.learning),
-            },
-            "alpha": self.alpha,
-            "strangers": len(self.strangers),
-        }
+    def counts(self) -> People:
+        """How many they are."""
+        return People(
+            members=len(self.members),
+            member_identities=len(set(self.members.identities)),
+            strangers=len(self.strangers),
+            stranger_identities=len(set(self.strangers.identities)),
+            attackers_learnt_from=len(self.learning),
+        )
 
     def _drawn(self, images: int, whose: str) -> npt.NDArray[np.int64]:
         chance = np.random.default_rng(derive(self.seed, "audit", whose))

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pd.audit.figures import NotMeasured
 from pd.audit.run import audit
 from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
@@ -23,6 +23,7 @@ from pd.engine.stream.make import Crew
 from pd.errors import UserError
 from pd.reid.network import network_folders
 from pd.report.public import public_audit
+from pd.report.words import excess_of
 from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
 from pd.stages.membership import infer_membership
@@ -70,16 +71,16 @@ def execute(context: Context) -> Facts:
             voted=settings.filter.families,
         )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
-    inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models, map_rows) if models else {}
-    for name, found in figures["arms"].items():
-        found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
+    inferred = infer_membership(context, real, models, map_rows) if models else {}
+    images = NotMeasured(why="no model to ask: these are images")
+    asked = {name: found.model_copy(update={"membership": inferred.get(name, images)}) for name, found in figures.arms.items()}
     reporter.say("testing the filter with planted leaks")
-    figures["filter"] = filter_figures(context, real, round_trip)
-    figures["shared"] = shared_of(real, settings)
-    write_json(run.audit, figures)
-    write_json(run.release_audit, public_audit(figures))
+    beside = {"filter": filter_figures(context, real, round_trip), "shared": shared_of(real, settings)}
+    whole = figures.model_copy(update={"arms": asked, **beside})
+    write_json(run.audit, whole.as_json())
+    write_json(run.release_audit, public_audit(whole).as_json())
     map_rows.done()
-    return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
+    return {arm: round(excess.value, 4) for arm in whole.arms if (excess := excess_of(whole.arms[arm]))}
 
 
 def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:

@@ -1,13 +1,13 @@
-"""Membership inference on the arms' models: what `audit.json` holds under `arms.ARM.membership`."""
+"""Membership inference on the arms' models."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.membership import Membership, Variant, likelihood_ratio, loss_scores, membership
+from pd.audit.membership import Variant, likelihood_ratio, loss_scores, membership
+from pd.audit.results import LikelihoodRatio, Membership, ModelAttacks
 from pd.config import Settings
 from pd.dataset.mapping import MapRows, array_of, map_here
 from pd.dataset.private import PrivateDataset
@@ -20,7 +20,7 @@ from pd.stages.shadows import shadow_models
 
 def infer_membership(
     context: Context, real: PrivateDataset, models: Mapping[str, Path], map_rows: MapRows = map_here
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ModelAttacks]:
     """Attack each arm's model with its own loss, and with shadow models where `audit.shadows` asks for them.
 
     Args:
@@ -30,7 +30,7 @@ def infer_membership(
         map_rows: measures losses; by default this process.
 
     Returns:
-        arm -> {"loss": ...} and, with shadows, {"likelihood_ratio": ...}; plain JSON values.
+        arm -> what was found, with shadows by their likelihood ratio, too.
     """
     settings = context.settings
     looked_at = _draw(real, settings.audit.samples, context.seed("audit", "membership"))
@@ -58,7 +58,7 @@ def infer_membership(
     for arm, model in models.items():
         with context.reporter.task(f"{arm} losses") as progress:
             scores[arm] = scores_of(model, progress)
-        found[arm] = {"loss": attack(scores[arm]).as_json()}
+        found[arm] = ModelAttacks(loss=attack(scores[arm]))
     if settings.audit.shadows:
         losses, learned = [], []
         for model, people in shadow_models(context, real):
@@ -69,7 +69,8 @@ def infer_membership(
             # A student learned from no real image: what shadows do with images that they learned tells nothing of it.
             variant: Variant = "online" if arm == "teacher" else "offline"
             ratio = likelihood_ratio(-scores[arm], np.array(losses), np.array(learned), variant)
-            found[arm]["likelihood_ratio"] = attack(ratio).as_json() | {"shadows": len(losses), "variant": variant}
+            by_ratio = LikelihoodRatio(**attack(ratio).given(), shadows=len(losses), variant=variant)
+            found[arm] = found[arm].model_copy(update={"likelihood_ratio": by_ratio})
     return found
 
 

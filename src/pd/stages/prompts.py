@@ -1,7 +1,6 @@
 """What is said of the members' images: the same words for training the teacher and for asking models for samples."""
 
-from typing import Any
-
+from pd.audit.results import Shared
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.shared import shared_labels
@@ -25,7 +24,7 @@ def prompts_of(real: PrivateDataset, settings: Settings) -> Prompts:
     return choose_prompts(captions, members.identities, members.labels, how.prompt_k, balanced=how.balance_prompts)
 
 
-def shared_of(real: PrivateDataset, settings: Settings) -> dict[str, Any]:
+def shared_of(real: PrivateDataset, settings: Settings) -> Shared:
     """The part `shared` of `audit.json`: labels that at least `generate.prompt_k` members carry, so that they may be named."""
     members, k = real.members(), settings.generate.prompt_k
-    return {"k": k, "labels": shared_labels(members.labels, members.identities, k)}
+    return Shared(k=k, labels=shared_labels(members.labels, members.identities, k))
