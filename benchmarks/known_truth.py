@@ -231,12 +231,12 @@ def by_filter(real: PrivateDataset, made: dict[str, Pixels], seed: int) -> dict[
     """Share of each kind that the filter drops at its default settings."""
     import tempfile
 
+    from pd.audit.filter_figures import Detectors
+    from pd.engine.recognisers import recognisers
     from pd.filters.calibration import find_thresholds
     from pd.filters.prepare import prepare
     from pd.filters.scorer import Scorer
     from pd.progress import Reporter
-    from pd.stages.filter_figures import Detectors
-    from pd.stages.recognisers import recognisers
 
     settings: Settings = parse_settings({}, [f"seed={seed}"], where="benchmark")
     with tempfile.TemporaryDirectory() as scratch:

@@ -21,11 +21,13 @@ from safetensors.numpy import load_file, save_file
 
 from pd.audit.cost import by_label
 from pd.audit.results import AuditResult
+from pd.audit.subjects import shared_of
 from pd.config import FilterSettings, ModelSettings, Settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.apply import apply_filter
+from pd.filters.captions import prompts_of
 from pd.filters.decide import Thresholds
 from pd.filters.duplicate import SKETCH
 from pd.filters.scorer import Scores
@@ -38,7 +40,6 @@ from pd.release.verify import verify
 from pd.report.card import write_card
 from pd.report.html import render_release_report
 from pd.report.public import public_audit
-from pd.stages.prompts import prompts_of, shared_of
 from pd.store.atomic import write_json
 
 K, MEMBERS, STRANGERS, CANDIDATES = 3, 7, 4, 24
@@ -137,7 +138,7 @@ def release_of(real, config, folder):
     write_model(release / "model", 1, ModelSettings(autoencoder="train"), release / "data")
     kept = SyntheticDataset.read(release / "data")
     audit = private_audit(real, kept, counts)
-    public = public_audit(audit.model_copy(update={"shared": shared_of(real, config)}))
+    public = public_audit(audit.model_copy(update={"shared": shared_of(real, config.generate.prompt_k)}))
     write_json(release / "audit.json", public.as_json())
     said = {"prompts": sorted(set(kept.prompts)), "prompt_k": K, "sampler_steps": 4, "guidance": 1.0}
     write_card(release / "README.md", public, name="run", kept=len(kept), size=16, mode="grey", **said)

@@ -9,8 +9,8 @@ from pd.audit.results import AuditResult
 from pd.config import Settings
 from pd.progress import Reporter
 from pd.release.files import contents, learned_from_data
-from pd.stages.base import Context
 from pd.stages.release import decided, execute, leaking
+from pd.store.context import Context
 from pd.store.run import Run
 
 CLEAN = {"value": 0.01, "low": -0.02, "high": 0.04, "n": 100}

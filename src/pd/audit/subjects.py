@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.reidentification import default_alpha
-from pd.audit.results import People
+from pd.audit.results import People, Shared
 from pd.config import AuditSettings
 from pd.dataset.private import PrivateDataset
+from pd.dataset.shared import shared_labels
 from pd.seeds import derive
 
 
@@ -73,3 +74,9 @@ class Subjects:
     def _drawn(self, images: int, whose: str) -> npt.NDArray[np.int64]:
         chance = np.random.default_rng(derive(self.seed, "audit", whose))
         return chance.permutation(images)[: self.settings.samples]
+
+
+def shared_of(real: PrivateDataset, k: int) -> Shared:
+    """The labels that at least k members carry, so that they may be named."""
+    members = real.members()
+    return Shared(k=k, labels=shared_labels(members.labels, members.identities, k))

@@ -10,7 +10,11 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pd.audit.figures import NotMeasured
+from pd.audit.filter_figures import filter_figures
+from pd.audit.model_attacks import infer_membership
 from pd.audit.run import audit
+from pd.audit.samples import sample_model
+from pd.audit.subjects import shared_of
 from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
@@ -19,17 +23,16 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
+from pd.engine.shadows import shadow_models
 from pd.engine.stream.make import Crew
 from pd.errors import UserError
+from pd.filters.captions import prompts_of
 from pd.reid.network import network_folders
 from pd.report.public import public_audit
 from pd.report.words import excess_of
-from pd.stages.base import Context, Facts
-from pd.stages.filter_figures import filter_figures
-from pd.stages.membership import infer_membership
-from pd.stages.prompts import prompts_of, shared_of
-from pd.stages.samples import sample_model
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 from pd.store.files import digest_file
 from pd.store.run import Run
 
@@ -71,11 +74,12 @@ def execute(context: Context) -> Facts:
             voted=settings.filter.families,
         )
     models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
-    inferred = infer_membership(context, real, models, map_rows) if models else {}
+    shadows = shadow_models(context, real) if settings.audit.shadows else ()
+    inferred = infer_membership(context, real, models, map_rows, shadows) if models else {}
     images = NotMeasured(why="no model to ask: these are images")
     asked = {name: found.model_copy(update={"membership": inferred.get(name, images)}) for name, found in figures.arms.items()}
     reporter.say("testing the filter with planted leaks")
-    beside = {"filter": filter_figures(context, real, round_trip), "shared": shared_of(real, settings)}
+    beside = {"filter": filter_figures(context, real, round_trip), "shared": shared_of(real, settings.generate.prompt_k)}
     whole = figures.model_copy(update={"arms": asked, **beside})
     write_json(run.audit, whole.as_json())
     write_json(run.release_audit, public_audit(whole).as_json())

@@ -7,11 +7,12 @@ from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, read_measurements, unkept
+from pd.filters.captions import prompts_of
 from pd.filters.decide import Thresholds
 from pd.filters.leak_quantile import Chosen, Row, choose
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import prompts_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_json
+from pd.store.context import Context
 from pd.store.run import Run
 
 

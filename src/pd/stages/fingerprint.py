@@ -18,6 +18,7 @@ from rich.table import Table
 
 from pd.audit.fingerprints import Planted, choose, detect, plant
 from pd.audit.results import Fingerprints, Shown
+from pd.audit.samples import sample_model
 from pd.config import Settings
 from pd.dataset.images import encode_png, to_arrays
 from pd.dataset.ingest import fingerprint as fingerprint_of_source
@@ -26,10 +27,9 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
+from pd.filters.captions import prompts_of
 from pd.progress import Reporter
 from pd.seeds import derive
-from pd.stages.prompts import prompts_of
-from pd.stages.samples import sample_model
 from pd.store.atomic import write_bytes, write_folder, write_json
 from pd.store.mirror import pull, push
 from pd.store.run import Run

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pd.audit.filter_figures import at_work
 from pd.audit.results import AuditResult, FilterResult, Looked
 from pd.audit.run import audit
 from pd.config import DataSettings, Settings, parse_settings
@@ -18,6 +19,7 @@ from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.guess import guess
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.recognisers import recognisers
 from pd.engine.runtime import connect
 from pd.engine.shared_folder import check_shared
 from pd.engine.stream.candidates import score_images
@@ -28,8 +30,6 @@ from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
-from pd.stages.filter_figures import at_work
-from pd.stages.recognisers import recognisers
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch

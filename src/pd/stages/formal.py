@@ -18,6 +18,7 @@ from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Ledger
 from pd.engine.fit import fit
 from pd.errors import UserError
+from pd.filters.captions import captions_of
 from pd.formal.canaries import twin
 from pd.formal.make import Order, key_of, make
 from pd.formal.people import People, bounded
@@ -27,9 +28,9 @@ from pd.formal.public import public_latents
 from pd.release.formal import write_claim
 from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import captions_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 from pd.store.files import digest_folder
 from pd.store.run import Run
 from pd.training.loop import fit_here

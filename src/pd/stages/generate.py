@@ -7,9 +7,10 @@ from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.filters.calibration import find_thresholds, read_measurements
+from pd.filters.captions import prompts_of
 from pd.filters.decide import foretell
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import prompts_of
+from pd.stages.base import Facts
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:

@@ -79,7 +79,7 @@ class Stage:
         return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
-# What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
+# What `pd.filters.captions` makes captions general by: every stage that reads captions depends on it.
 PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
 
 # What judges generated leaks.

@@ -17,6 +17,7 @@ from pd.audit.attackers.choose import attacker
 from pd.audit.estimate import from_draws
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Comparison, default_alpha, excess
+from pd.audit.samples import sample_model
 from pd.config import CalibrationSettings, Settings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
@@ -32,10 +33,10 @@ from pd.reid.calibrate import calibrate
 from pd.reid.gallery import Gallery
 from pd.reid.spaces.space import FEATURES, Space
 from pd.seeds import derive
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.leak_steps import steps_of
-from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 
 JUDGES = ("thumbnails", "gradients", "whitened", "imagenet")
 SAMPLES = 1024  # of each teacher; ours

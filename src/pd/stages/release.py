@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pd.audit.results import AuditResult, load
 from pd.report.verdict import verdict
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
+from pd.store.context import Context
 from pd.store.mirror import remove
 from pd.store.run import Run
 

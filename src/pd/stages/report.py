@@ -20,8 +20,9 @@ from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
 from pd.report.public import public_audit
 from pd.report.risk import at_risk
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.graph import BY_NAME
+from pd.store.context import Context
 from pd.store.lineage import Record, read_record
 from pd.store.run import Run
 

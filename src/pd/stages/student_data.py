@@ -6,9 +6,9 @@ from pd.dataset.private import PrivateDataset
 from pd.engine.stream.candidates import generate
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.stages.base import Context
+from pd.filters.captions import prompts_of
 from pd.stages.filter import thresholds_in
-from pd.stages.prompts import prompts_of
+from pd.store.context import Context
 
 
 def student_data(context: Context, count: int) -> dict[str, Any]:

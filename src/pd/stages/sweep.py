@@ -11,13 +11,13 @@ import numpy as np
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.full_trials import full_trials
 from pd.engine.sweep import run_grid
 from pd.filters.calibration import read_measurements
+from pd.filters.captions import prompts_of
 from pd.seeds import derive
-from pd.stages.base import Context
 from pd.stages.graph import SWEEP
-from pd.stages.prompts import prompts_of
-from pd.stages.sweep_full import full_trials
+from pd.store.context import Context
 from pd.store.lineage import read_record
 from pd.store.run import Run
 from pd.sweep.cached import Cached

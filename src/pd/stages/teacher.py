@@ -6,10 +6,11 @@ from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
+from pd.filters.captions import captions_of
 from pd.filters.report_phrases import report_prompts
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import captions_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:

@@ -14,8 +14,9 @@ from pd.dataset.images import Pixels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.release.verify import Check, VerifyReport, verify
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.release import words_of
+from pd.store.context import Context
 from pd.store.mirror import pull, pull_all
 from pd.store.run import Run
 

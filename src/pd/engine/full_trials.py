@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pd.audit.samples import sample_model
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
@@ -16,15 +17,14 @@ from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.engine.sweep import climb
+from pd.engine.train_student import train_student
 from pd.filters.calibration import find_thresholds
+from pd.filters.captions import prompts_of
 from pd.filters.decide import foretell
 from pd.filters.prompts import Prompts
 from pd.progress import silent
 from pd.seeds import derive
-from pd.stages.base import Context
-from pd.stages.prompts import prompts_of
-from pd.stages.samples import sample_model
-from pd.stages.student import train_student
+from pd.store.context import Context
 from pd.store.mirror import pull, remove
 from pd.sweep.cached import Cached
 from pd.sweep.crossfit import CrossFit

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from pd.audit.figures import measured, why_not
+from pd.audit.model_attacks import infer_membership, known_captions
 from pd.audit.results import ModelAttacks
 from pd.config import Settings, parse_settings
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.components import build
 from pd.diffusion.export import export
+from pd.engine.shadows import shadow_models
 from pd.progress import Reporter
-from pd.stages.base import Context
-from pd.stages.membership import infer_membership, known_captions
+from pd.store.context import Context
 from pd.store.run import Run
 
 SETTINGS: dict[str, Any] = {
@@ -47,7 +48,8 @@ def test_every_arm_has_both_attacks_and_finished_shadows_are_not_trained_again(
     model = tmp_path / "model"
     export(build(settings.teacher, settings.data, seed=1), model)
     where = context(tmp_path, settings)
-    found = infer_membership(where, real, {"teacher": model, "filtered": model})
+    models = {"teacher": model, "filtered": model}
+    found = infer_membership(where, real, models, shadows=shadow_models(where, real))
     assert set(found) == {"teacher", "filtered"}
     _check(found["teacher"], "online")
     _check(found["filtered"], "offline")
@@ -56,7 +58,7 @@ def test_every_arm_has_both_attacks_and_finished_shadows_are_not_trained_again(
         raise AssertionError("trained again")
 
     monkeypatch.setattr("pd.engine.training.train._train_here", refuse)
-    assert infer_membership(where, real, {"teacher": model, "filtered": model}) == found
+    assert infer_membership(where, real, models, shadows=shadow_models(where, real)) == found
 
 
 def _check(found: ModelAttacks, variant: str) -> None:

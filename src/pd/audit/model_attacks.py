@@ -1,6 +1,6 @@
 """Membership inference on the arms' models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +12,26 @@ from pd.config import Settings
 from pd.dataset.mapping import MapRows, array_of, map_here
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.mapped import Losses
+from pd.filters.captions import captions_of
 from pd.progress import Progress
-from pd.stages.base import Context
-from pd.stages.prompts import captions_of
-from pd.stages.shadows import shadow_models
+from pd.store.context import Context
 
 
 def infer_membership(
-    context: Context, real: PrivateDataset, models: Mapping[str, Path], map_rows: MapRows = map_here
+    context: Context,
+    real: PrivateDataset,
+    models: Mapping[str, Path],
+    map_rows: MapRows = map_here,
+    shadows: Iterable[tuple[Path, set[str]]] = (),
 ) -> dict[str, ModelAttacks]:
-    """Attack each arm's model with its own loss, and with shadow models where `audit.shadows` asks for them.
+    """Attack each arm's model with its own loss, and with shadow models where there are any.
 
     Args:
         context: settings, run, seeds.
         real: the private data set; at most `audit.samples` images of members, and of hold-out people, are looked at.
         models: arm -> diffusers folder.
         map_rows: measures losses; by default this process.
+        shadows: models, each there until the next is asked for, and whom they learned from.
 
     Returns:
         arm -> what was found, with shadows by their likelihood ratio, too.
@@ -59,12 +63,12 @@ def infer_membership(
         with context.reporter.task(f"{arm} losses") as progress:
             scores[arm] = scores_of(model, progress)
         found[arm] = ModelAttacks(loss=attack(scores[arm]))
-    if settings.audit.shadows:
-        losses, learned = [], []
-        for model, people in shadow_models(context, real):
-            with context.reporter.task("shadow losses") as progress:
-                losses.append(-scores_of(model, progress))
-            learned.append(np.isin(names, sorted(people)))
+    losses, learned = [], []
+    for model, people in shadows:
+        with context.reporter.task("shadow losses") as progress:
+            losses.append(-scores_of(model, progress))
+        learned.append(np.isin(names, sorted(people)))
+    if losses:
         for arm in models:
             # A student learned from no real image: what shadows do with images that they learned tells nothing of it.
             variant: Variant = "online" if arm == "teacher" else "offline"

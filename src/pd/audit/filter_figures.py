@@ -26,7 +26,7 @@ from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
 from pd.filters.scorer import Scorer, score_in_blocks
 from pd.filters.table import FAMILY, LABEL, further_of, read_table
-from pd.stages.base import Context
+from pd.store.context import Context
 
 _OTHERS = 500  # strangers' pictures that copies are put into or mixed with; ours
 _DISGUISED = 60  # pictures of each disguise, at least where there are so many; ours
