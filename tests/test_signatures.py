@@ -8,7 +8,86 @@ import pd
 
 ROOT = Path(pd.__file__).parent
 ANYTHING = ("dict[str, Any]", "Mapping[str, Any]")
-EDGES: dict[str, str] = {}
+FACTS = "a stage's facts: JSON values for its record and `pd status`"
+BLOCK = "a block of rows as Ray Data hands it over, or facts of the stream that made it"
+TUNE = "a trial's settings and figures as Ray Tune hands them over"
+CHECKPOINT = "the state of a checkpoint, JSON"
+ROW = "a trial as a line of sweep.json, whose columns are the settings that were searched"
+EDGES: dict[str, str] = {
+    "audit/figures:Figures.as_json": "writes JSON",
+    "audit/figures:Figures.given": "a model's fields by name, for another model of the same fields",
+    "config/load:parse_settings": "reads YAML",
+    "config/settings:flatten": "settings by dotted keys, as they are overridden",
+    "dataset/images:to_arrays": "Parquet rows in Hugging Face's image struct",
+    "dataset/readers/table:Table.records": "rows of somebody's table",
+    "dp/ledger:Ledger.to_json": "writes JSON",
+    "filters/decide:Thresholds.from_json": "reads JSON",
+    "filters/leak_quantile:Row.of": "reads JSON",
+    "filters/leak_quantile:as_json": "writes JSON",
+    "filters/prompts:Prompts.from_json": "reads JSON",
+    "filters/prompts:Prompts.to_json": "writes JSON",
+    "formal/plan:Plan.to_json": "writes JSON",
+    "release/files:header": "the header of a safetensors file",
+    "report/compare:Compared.as_json": "writes JSON",
+    "report/public:public_settings": "settings as YAML shows them",
+    "report/data:ReportData.sweep": ROW,
+    "report/sweeps:sweep_chart": ROW,
+    "report/sweeps:sweep_choice": ROW,
+    "stages/plan:as_json": "writes JSON",
+    "store/lineage:Record.facts": FACTS,
+    "store/lineage:Record.settings": "settings as a record holds them, to be compared",
+    "store/lineage:why_stale": "settings as a record holds them, to be compared",
+    "sweep/judge:figures_of": ROW,
+    "sweep/result:conclude": ROW,
+    "training/checkpoint:load": CHECKPOINT,
+    "training/checkpoint:save": CHECKPOINT,
+    "training/divergence:LossWatch.load": CHECKPOINT,
+    "training/divergence:LossWatch.state": CHECKPOINT,
+    "engine/training/checkpoint:write_client": CHECKPOINT,
+    "engine/training/engine:TrainEngine.save": CHECKPOINT,
+    "engine/training/follow:storage": "options of pyarrow's file systems",
+    "engine/training/job:counting": "settings that make another model, as a digest reads them",
+    "engine/training/metrics:TrainingMeters.show": "a step's figures, for progress.jsonl",
+    "engine/training/tracking:shared_settings": "settings for MLflow",
+    **dict.fromkeys(
+        (
+            "engine/stream/candidates:generate",
+            "engine/stream/candidates:make_shards",
+            "engine/stream/candidates:score_images",
+            "engine/stream/make:nothing_more",
+            "engine/stream/make:run_shards",
+            "engine/stream/metrics:Meters.add",
+            "engine/stream/pool:run_pool",
+            "engine/stream/shards:Shard.of",
+            "engine/stream/work:done_row",
+        ),
+        BLOCK,
+    ),
+    **dict.fromkeys(
+        (
+            "engine/full_trials:full_trial",
+            "engine/sweep:climb",
+            "engine/sweep_trial:RungTrial.reset_config",
+            "engine/sweep_trial:RungTrial.setup",
+            "engine/sweep_trial:RungTrial.step",
+            "stages/sweep:cheap_trial",
+        ),
+        TUNE,
+    ),
+    **dict.fromkeys(
+        (
+            "engine/train_student:train_student",
+            "engine/training/train:train_model",
+            "engine/training/watch:Watch.facts",
+            "filters/apply:apply_filter",
+            "pipeline:StageState.facts",
+            "stages/student:take_private",
+            "stages/student_data:student_data",
+        ),
+        FACTS,
+    ),
+}
+"""Where a value of JSON, or of another library, comes in or goes out -> what it is."""
 
 
 def _signatures(path: Path) -> Iterator[tuple[str, str]]:
