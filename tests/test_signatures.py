@@ -16,6 +16,7 @@ ROW = "a trial as a line of sweep.json, whose columns are the settings that were
 EDGES: dict[str, str] = {
     "audit/figures:Figures.as_json": "writes JSON",
     "audit/figures:Figures.given": "a model's fields by name, for another model of the same fields",
+    "condense/experts:weights_of": "a network's tensors, by torch's names",
     "config/load:parse_settings": "reads YAML",
     "config/settings:flatten": "settings by dotted keys, as they are overridden",
     "dataset/images:to_arrays": "Parquet rows in Hugging Face's image struct",
