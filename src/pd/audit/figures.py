@@ -109,7 +109,9 @@ def _shown(value: object, mark: Public, keys: tuple[Keys, ...], labels: Collecti
         return value if value in labels else WITHHELD
     if isinstance(value, str):
         return _name(" ".join(value.split())[:_LONGEST])
-    if value is None or isinstance(value, int | float | Estimate | list):
+    if isinstance(value, list):
+        return [one for one in value if not isinstance(one, str) or one in labels]
+    if value is None or isinstance(value, int | float | Estimate):
         return value
     raise TypeError(f"no rule says how to release {type(value).__name__}")
 
