@@ -13,7 +13,7 @@ from PIL import Image
 from pd.errors import UserError
 from pd.labels.votes import read_votes
 from pd.progress import Reporter
-from pd.stages.labels import label_images
+from pd.stages.label_images import label_images
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import yaml
 
 from pd.report import words
 from pd.report.html import environment
+from pd.report.labels import made_by
 from pd.report.table import Cell, audit_table
 from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
@@ -32,6 +33,7 @@ def write_card(
     withheld: Mapping[str, Sequence[str]] | None = None,
     accepted: Mapping[str, Sequence[str]] | None = None,
     from_student: bool = False,
+    labels: str | None = None,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
@@ -51,6 +53,7 @@ def write_card(
         withheld: what is not, for the audit calls it a leak -> by which attacks.
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
+        labels: the method that the private images' labels were worked out by; None: they are as given.
     """
     audited = words.dig(audit, "arms", "kept", "n")
     text = (
@@ -79,6 +82,7 @@ def write_card(
             withheld=withheld or {},
             accepted=accepted or {},
             from_student=from_student,
+            labels=made_by(labels),
         )
     )
     write_bytes(out, text.encode())

@@ -15,6 +15,7 @@ from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
+from pd.report.labels import labels_section
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
 from pd.report.risk import Closest, Risk, at_risk, concentration
@@ -161,6 +162,7 @@ def _private(data: ReportData) -> dict[str, Any]:
             for identity, taken, likeness, image in (closest.people if closest else ())
         ],
         "concentration": concentration(people),
+        "labels": labels_section(data),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
         "own_thresholds": curves.threshold_curves(
             curves.curves_from_scores(candidates, data.stranger_scores, data.member_scores), data.threshold, "own-thresholds"

@@ -15,7 +15,6 @@ from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
-from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
@@ -27,6 +26,7 @@ from pd.stages.base import Context, Facts
 from pd.stages.filter_figures import filter_figures
 from pd.stages.membership import infer_membership
 from pd.stages.prompts import prompts_of, shared_of
+from pd.stages.real import real_images
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_file
@@ -42,7 +42,7 @@ def execute(context: Context) -> Facts:
             "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
         )
     refuse_own_networks(settings.audit.attackers, run.reid)
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     prompts = prompts_of(real, settings)
     map_rows = mapper(context)
     with write_folder(run.all_samples) as folder:

@@ -29,6 +29,7 @@ from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
+from pd.stages.real import real_words
 from pd.store.atomic import write_folder, write_json
 from pd.store.files import digest_folder
 from pd.store.run import Run
@@ -39,7 +40,7 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     formal = settings.formal
     assert formal is not None
-    members = PrivateDataset.read_words(run.dataset).members()
+    members = real_words(run, settings).members()
     captions = captions_of(members, settings)
     distinct = sorted(set(captions))
     people = len(set(members.identities))

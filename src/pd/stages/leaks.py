@@ -34,6 +34,7 @@ from pd.reid.spaces.space import FEATURES, Space
 from pd.seeds import derive
 from pd.stages.base import Context, Facts
 from pd.stages.leak_steps import steps_of
+from pd.stages.real import real_words, with_labels
 from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
 
@@ -70,12 +71,12 @@ def parts_of(people: PrivateDataset, seed: int) -> list[Part]:
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    if why := _why_not(settings, PrivateDataset.read_words(run.dataset)):
+    if why := _why_not(settings, real_words(run, settings)):
         write_json(run.leaks, {"why": why})
         if settings.filter.calibration == "leaks":
             context.reporter.say(f"  {why}")
         return {"calibrated_on": "strangers"}
-    people = PrivateDataset.read(run.dataset).holdout_half("calibration", settings.seed)
+    people = with_labels(PrivateDataset.read(run.dataset), run, settings).holdout_half("calibration", settings.seed)
     connect(settings.address, run)
     measured = [_measure(context, part, number) for number, part in enumerate(parts_of(people, settings.seed))]
     rows = joined(measured)

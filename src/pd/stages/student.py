@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, ModelSettings, TrackingSettings
-from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
@@ -21,6 +20,7 @@ from pd.release.verify import write_lineage
 from pd.stages.base import Context, Facts
 from pd.stages.filter import thresholds_in
 from pd.stages.prompts import prompts_of
+from pd.stages.real import real_words
 from pd.stages.samples import sample_model
 from pd.stages.student_data import student_data
 from pd.store.atomic import write_folder
@@ -73,7 +73,7 @@ def take_private(context: Context, snapshots: Sequence[Path], out: Path) -> dict
     measured = read_measurements(run.reid)
     thresholds = thresholds_in(run)
     strangers = strangers_dropped(measured, settings.filter, thresholds)
-    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(PrivateDataset.read_words(run.dataset), settings)
+    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(real_words(run, settings), settings)
     few = settings.model_copy(update={"audit": settings.audit.model_copy(update={"samples": LOOKED_AT})})
     looks = []
     for folder in snapshots:

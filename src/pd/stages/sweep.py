@@ -17,6 +17,7 @@ from pd.seeds import derive
 from pd.stages.base import Context
 from pd.stages.graph import SWEEP
 from pd.stages.prompts import prompts_of
+from pd.stages.real import real_images
 from pd.stages.sweep_full import full_trials
 from pd.store.lineage import read_record
 from pd.store.run import Run
@@ -38,7 +39,7 @@ def execute(context: Context) -> Result:
     run, settings, say = context.run, context.settings, context.reporter.say
     begin = time.monotonic()
     work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     people = words_of(real, settings.seed)
     for line in (people, *without_effect(settings)):
         say(f"  {line}")

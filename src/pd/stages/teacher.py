@@ -9,6 +9,7 @@ from pd.engine.training.train import train_model
 from pd.filters.report_phrases import report_prompts
 from pd.stages.base import Context, Facts
 from pd.stages.prompts import captions_of
+from pd.stages.real import real_words
 from pd.store.atomic import write_folder
 
 
@@ -19,7 +20,7 @@ def execute(context: Context) -> Facts:
 
         with write_folder(run.teacher) as folder:
             return take(settings.teacher.trained, settings.data, folder)
-    members = PrivateDataset.read_words(run.dataset).members()
+    members = real_words(run, settings).members()
     captions = captions_of(members, settings)
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:
