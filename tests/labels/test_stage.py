@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from pd.config import Settings, parse_settings
@@ -20,6 +21,7 @@ from pd.stages.graph import BY_NAME
 from pd.stages.labels import execute
 from pd.stages.prompts import prompts_of
 from pd.stages.real import real_words
+from pd.stages.verify import _real as opened
 from pd.store.run import Run
 
 PEOPLE, EACH = 12, 4
@@ -83,6 +85,8 @@ def test_votes_become_labels_that_later_stages_read(people, tmp_path):
     assert worst["high"] < 0.2
     assert len(json.loads((run.labels / "changed.json").read_text())) == facts["changed"]
     assert figures["annotators"] == 4
+    (run.private / "settings.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
+    assert (opened(run.dataset).labels["glasses"] == truth_of(real)).all()  # as `pd verify` reads them
     before = {path.name: path.read_bytes() for path in run.labels.iterdir()}
     made(settings)
     assert {path.name: path.read_bytes() for path in run.labels.iterdir()} == before
