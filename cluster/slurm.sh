@@ -26,7 +26,7 @@ refuse() {
 usage="usage: sbatch cluster/slurm.sh [COMMAND] SETTINGS [--set KEY=VALUE ...]"
 command=run
 case ${1:?$usage} in
-run | ingest | reid | teacher | generate | filter | sweep | student | audit | report | plan) command=$1 && shift ;;
+run | ingest | reid | teacher | generate | filter | sweep | student | audit | report | plan | doctor) command=$1 && shift ;;
 esac
 [ -e "${1:?$usage}" ] || [[ $1 = s3://* ]] || refuse "$1: no such file or folder below $PWD"
 [ -x cluster/node-cert.sh ] || refuse "no cluster/node-cert.sh below $PWD; submit from the top of a checkout of pd"

@@ -14,7 +14,7 @@ from pd.store.atomic import write_json
 from pd.store.run import Run
 
 COMMANDS = ["run", "submit", "plan", "init", "status", "ingest", "reid", "teacher", "generate", "filter", "student"]
-COMMANDS += ["audit", "fingerprint", "sweep", "report", "compare", "verify", "push"]
+COMMANDS += ["audit", "fingerprint", "sweep", "report", "compare", "verify", "push", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

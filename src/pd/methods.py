@@ -90,6 +90,32 @@ def _votes() -> "Votes":
     return Votes(images, annotators, said, [f"i{row}" for row in range(24)], list("abcd"), list("xyz"))
 
 
+def _condense(method: str) -> Task:
+    from pd.condense.make import Classes, tasks_of
+    from pd.config import CondenseSettings
+
+    settings = CondenseSettings(labels=("x",), per_class=2, batch=4, width=8).model_copy(update={"method": method})
+    return tasks_of(Classes(_pictures(12, 8), np.arange(12) % 2, ["a", "b"]), settings, seed=3)[1]
+
+
+def _dance() -> Task:
+    from pd.classify.inputs import Held
+    from pd.condense.dance import DanceTask
+
+    return DanceTask(
+        Held(_pictures(6, 8)),
+        experts=[(5, None)],
+        expert_key="",
+        classes=2,
+        number=1,
+        mean=(0.5,),
+        deviation=(0.3,),
+        count=2,
+        batch=4,
+        width=8,
+    )
+
+
 def _pictures(images: int, side: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return np.random.default_rng(1).integers(0, 256, (images, side, side, 1), dtype=np.uint8)
 
@@ -129,4 +155,25 @@ METHODS: tuple[Method, ...] = (
     Method("ccc", "arXiv 2312.07331", "labels/ccc.py", "labels", "labels.method", "accuracy", "training time", _ccc),
     Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
     Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
+    Method(
+        "dm",
+        "arXiv 2110.04181",
+        "condense/dm.py",
+        "condense",
+        "condense.method",
+        "accuracy",
+        "excess",
+        lambda: _condense("dm"),
+    ),
+    Method(
+        "m3d",
+        "arXiv 2312.15927",
+        "condense/m3d.py",
+        "condense",
+        "condense.method",
+        "accuracy",
+        "excess",
+        lambda: _condense("m3d"),
+    ),
+    Method("dance", "arXiv 2406.01063", "condense/dance.py", "condense", "condense.method", "accuracy", "excess", _dance),
 )

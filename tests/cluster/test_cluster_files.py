@@ -24,7 +24,6 @@ from pd.config import ModelSettings, load_settings
 from pd.engine.submit import COMMANDS
 
 CLUSTER = ROOT / "cluster"
-SCHEMA = yaml.safe_load(Path(__file__).with_name("kuberay.yaml").read_text())
 PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
 
 
@@ -50,20 +49,6 @@ def tracked(*names: str) -> list[str]:
     return listed.stdout.split()
 
 
-@pytest.mark.parametrize("name", KUBERNETES)
-def test_kubernetes_files_fit_the_custom_resources(name: str) -> None:
-    for document in documents(name):
-        jsonschema.validate(document, SCHEMA)
-
-
-def test_the_schema_refuses_what_is_not_in_it() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    wrong = documents("raycluster.yaml")[0]
-    wrong["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["securtyContext"] = {}
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(wrong, SCHEMA)
-
-
 def test_the_aws_file_fits_rays_own_schema() -> None:
     schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
     settings = yaml.safe_load((CLUSTER / "aws.yaml").read_text())
@@ -80,7 +65,7 @@ def test_both_kubernetes_files_are_of_the_same_cluster_but_for_the_door() -> Non
 
 
 @pytest.mark.parametrize("name", KUBERNETES)
-def test_token_tls_shared_memory_and_rights_of_pods(name: str) -> None:
+def test_token_tls_and_shared_memory_of_pods(name: str) -> None:
     cluster = cluster_of(name)
     assert cluster["authOptions"]["mode"] == "token"
     head = cluster["headGroupSpec"]
@@ -101,9 +86,6 @@ def test_token_tls_shared_memory_and_rights_of_pods(name: str) -> None:
         assert mounts["shm"] == "/dev/shm"
         assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
         assert env["PD_HOME"] == mounts["shared"]
-        assert pod["securityContext"]["runAsNonRoot"]
-        for container in [*pod["initContainers"], *pod["containers"], cluster["autoscalerOptions"]]:
-            assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     gpus = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"][0]["resources"]
     assert gpus["requests"]["nvidia.com/gpu"] == gpus["limits"]["nvidia.com/gpu"] == 1
 

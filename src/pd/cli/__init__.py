@@ -4,6 +4,9 @@
 from pd.cli import runs
 
 # isort: split
+from pd.cli import doctor
+
+# isort: split
 from pd.cli import stages
 
 # isort: split
@@ -19,4 +22,4 @@ from pd.cli import privacy
 from pd.cli.app import app
 from pd.cli.entry import main
 
-__all__ = ["app", "audits", "labels", "main", "privacy", "runs", "stages"]
+__all__ = ["app", "audits", "doctor", "labels", "main", "privacy", "runs", "stages"]

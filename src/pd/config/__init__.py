@@ -8,6 +8,7 @@ from pd.config.audit import ARMS, Arm, AuditSettings
 from pd.config.base import Precision, Section, Trained
 from pd.config.candidates import FilterSettings, GenerateSettings
 from pd.config.commented import commented_yaml
+from pd.config.condense import CondenseSettings
 from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
@@ -27,6 +28,7 @@ __all__ = [
     "CalibrationSettings",
     "ClusterSettings",
     "ColumnSettings",
+    "CondenseSettings",
     "DataSettings",
     "Detectors",
     "DicomSettings",

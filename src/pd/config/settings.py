@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.condense import CondenseSettings
 from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
@@ -80,6 +81,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     public: PublicSettings | None = Field(None, description="public pictures; empty: none")
     formal: FormalSettings | None = Field(None, description="a model with an epsilon beside the filtered student; empty: none")
+    condense: CondenseSettings | None = Field(None, description="the kept pictures condensed to a few a class; empty: not")
     release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 SETTINGS = "settings.yaml"
-COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report", "plan")
+COMMANDS = ("run", "ingest", "reid", "teacher", "generate", "filter", "sweep", "student", "audit", "report", "plan", "doctor")
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # between attempts to reach a job server that does not answer
 
 
@@ -45,7 +45,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
         UserError: no job server answers, or it does not let us in; or it does not answer any more while the job goes on.
     """
     cluster = settings.cluster
-    client = _client(cluster.address)
+    client = job_server(cluster.address)
     with tempfile.TemporaryDirectory(prefix="pd-submit-") as folder:
         _pack(settings, Path(folder))
         job = client.submit_job(
@@ -66,7 +66,8 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
     return _exit_code(found, reporter)
 
 
-def _client(address: str) -> "JobSubmissionClient":
+def job_server(address: str) -> "JobSubmissionClient":
+    """The job server at an address; raises UserError where none answers, or it does not let us in."""
     where = f"cluster.address = {address}"
     if not address.startswith(("http://", "https://")):  # of others Ray makes one by asking, a minute long and not in words
         raise UserError("not a Ray job server's address", where=where, fix="write http://HOST:8265, as `ray start` said")

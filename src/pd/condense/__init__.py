@@ -1,0 +1,1 @@
+"""Condensing: a few pictures a class from which networks learn nearly as well as from all of them."""
