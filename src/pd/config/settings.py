@@ -121,6 +121,11 @@ class Settings(Section):
         """The run's folder: `runs/name`; for one at `s3://` its mirror on this machine."""
         return self.runs / self.name
 
+    @property
+    def audited_arms(self) -> tuple[str, ...]:
+        """The arms that are attacked: those asked for, and the condensed pictures where there are any."""
+        return (*self.audit.arms, *(["condensed"] if self.condense else []))
+
     def digest(self) -> str:
         """16 hex digits that name the settings; what changes nothing in the run's results does not count.
 

@@ -34,6 +34,7 @@ def write_card(
     accepted: Mapping[str, Sequence[str]] | None = None,
     from_student: bool = False,
     labels: str | None = None,
+    factor: int = 1,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
@@ -54,6 +55,7 @@ def write_card(
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
         labels: the method that the private images' labels were worked out by; None: they are as given.
+        factor: parts a side of each condensed picture.
     """
     audited = words.dig(audit, "arms", "kept", "n")
     text = (
@@ -83,6 +85,7 @@ def write_card(
             accepted=accepted or {},
             from_student=from_student,
             labels=made_by(labels),
+            factor=factor,
         )
     )
     write_bytes(out, text.encode())

@@ -31,6 +31,16 @@ _LOSS_ALONE = "by the loss alone, which misses much; shadow models (audit.shadow
 RELEASED: Mapping[str, str] = {"filtered": "student", "kept": "data"}
 """The arms that are released -> what they are called in a sentence."""
 
+CONDENSED = "condensed set"
+
+
+def released_in(audit: Mapping[str, Any]) -> Mapping[str, str]:
+    """`RELEASED`, and the condensed pictures where they were attacked."""
+    return {**RELEASED, "condensed": CONDENSED} if isinstance(dig(audit, "arms", "condensed"), Mapping) else RELEASED
+
+
+IMAGES = ("kept", "condensed")  # arms without a model
+
 _WORSE: tuple[State, ...] = ("leak", "borderline", "trace", "unknown", "clear")
 
 
@@ -101,7 +111,7 @@ def findings_of(audit: Mapping[str, Any]) -> Iterator[Finding]:
     yield _finding(
         audit, "Membership inference", "Can it be told that a picture was used in training?", _membership, model=True
     )
-    if any(dig(audit, "arms", arm, "best_match") for arm in RELEASED):
+    if any(dig(audit, "arms", arm, "best_match") for arm in released_in(audit)):
         yield _finding(audit, "Best match", "Can it be told from its pictures alone whose pictures were used?", _best_match)
     yield _finding(audit, "Attribute disclosure", "Does it betray a hidden attribute of a person?", _attribute)
     yield _finding(
@@ -164,8 +174,8 @@ def _finding(
 ) -> Finding:
     """One attack on what is released; with `model`, it can be asked of a model alone."""
     told = [
-        Told(who, None, "not asked: that takes a model") if model and arm == "kept" else _told(who, dig(audit, "arms", arm), of)
-        for arm, who in RELEASED.items()
+        Told(who, None, "not asked: that takes a model") if model and arm in IMAGES else _told(who, dig(audit, "arms", arm), of)
+        for arm, who in released_in(audit).items()
     ]
     teacher = dig(audit, "arms", "teacher")
     how = of(teacher)

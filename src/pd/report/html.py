@@ -145,7 +145,7 @@ def _private(data: ReportData) -> dict[str, Any]:
         "steps": steps(data),
         "sheets": [
             (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
-            for arm in ("teacher", "filtered", "kept")
+            for arm in ("teacher", "filtered", "kept", "condensed")
         ],
         "dangers": _dangers(data, closest),
         "strangers_cost": forests.strangers_cost(data.audit),

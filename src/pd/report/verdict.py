@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pd.report.curves import KINDS
-from pd.report.findings import RELEASED, Finding, State, Told, findings_of, worst
+from pd.report.findings import Finding, State, Told, findings_of, released_in, worst
 from pd.report.words import WITHHELD, decimal, dig, excess, in_hundred, is_number, measure
 
 
@@ -78,7 +78,7 @@ def published(whole: Verdict, public: Verdict) -> Verdict:
 
 def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, str]:
     """Of the student and the data, each judged by itself; the worse comes first, and its state is that of both."""
-    judged = [_Judged.of(audit, arm, who, findings) for arm, who in RELEASED.items()]
+    judged = [_Judged.of(audit, arm, who, findings) for arm, who in released_in(audit).items()]
     state = worst(one.state for one in judged)
     told = [one.words for one in sorted(judged, key=lambda one: one.state != state) if one.state != "clear"]
     clear = [one for one in judged if one.state == "clear"]
@@ -89,6 +89,11 @@ def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, st
         told.append(f"re-identification in up to {in_hundred(high)} in 100 samples is not ruled out")
     text = "; ".join(told)
     return state, f"{text[0].upper()}{text[1:]}."
+
+
+def state_of(audit: Mapping[str, Any], arm: str) -> State:
+    """The state of one released thing by itself, over all attacks."""
+    return _Judged.of(audit, arm, released_in(audit).get(arm, arm), list(findings_of(audit))).state
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class _Judged:
 
 
 def _sure(audit: Mapping[str, Any]) -> str:
-    known = [(who, figure) for arm, who in RELEASED.items() if "low" in (figure := excess(audit, arm) or {})]
+    known = [(who, figure) for arm, who in released_in(audit).items() if "low" in (figure := excess(audit, arm) or {})]
     if not known:
         return "No interval was measured, so nothing can be said about how far off the figure may be."
     text = " ".join(_most(who, figure, first=at == 0) for at, (who, figure) in enumerate(known))

@@ -23,6 +23,7 @@ from pd.errors import UserError
 from pd.reid.network import network_folders
 from pd.report.public import public_audit
 from pd.stages.base import Context, Facts
+from pd.stages.condense import parts_of
 from pd.stages.filter_figures import filter_figures
 from pd.stages.membership import infer_membership
 from pd.stages.prompts import prompts_of, shared_of
@@ -46,16 +47,19 @@ def execute(context: Context) -> Facts:
     prompts = prompts_of(real, settings)
     map_rows = mapper(context)
     with write_folder(run.all_samples) as folder:
-        for arm in settings.audit.arms:
+        for arm in settings.audited_arms:
             if arm in settings.audit.sampled_arms:
                 with reporter.task(f"{arm} samples") as progress:
                     seed = context.seed("samples")
                     samples = sample_model(_model(run, arm), prompts, settings, seed, progress, map_rows)
+            elif arm == "condensed":
+                assert settings.condense is not None
+                samples = parts_of(SyntheticDataset.open(run.condensed / "data"), settings.condense.factor)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
                 files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
             samples.write(folder / arm)
-    arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audit.arms}
+    arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audited_arms}
     with reporter.task("audit") as progress:
         round_trip = partial(_round_trip, run.teacher, mode=settings.data.mode, map_rows=map_rows)
         figures = audit(
@@ -69,7 +73,7 @@ def execute(context: Context) -> Facts:
             shown="kept",
             voted=settings.filter.families,
         )
-    models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
+    models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models, map_rows) if models else {}
     for name, found in figures["arms"].items():
         found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import AuditSettings, ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, CondenseSettings, ReidSettings, Settings, digest_of
 from pd.config.people import LAYOUT
 from pd.store.mirror import bytes_of, listing, pull
 from pd.store.run import Run
@@ -188,9 +188,17 @@ STAGES = (
         asked=lambda settings: settings.formal is not None,
     ),
     Stage(
+        name="condense",
+        doing="condensing the kept candidates",
+        needs=("reid", "filter"),
+        keys=tuple(f"condense.{name}" for name in CondenseSettings.model_fields if name != "accept_leak"),
+        outputs=lambda run, settings: [run.condensed],
+        asked=lambda settings: settings.condense is not None,
+    ),
+    Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "formal"),
+        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "formal", "condense"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
@@ -207,9 +215,9 @@ STAGES = (
     Stage(
         name="release",
         doing="releasing what does not leak",
-        needs=("filter", "student", "audit"),
-        keys=("release.data", "release.accept_leak"),
-        outputs=lambda run, settings: [run.decision, *_there(run.data, run.model, run.contents)],
+        needs=("filter", "student", "condense", "audit"),
+        keys=("release.data", "release.accept_leak", "condense.accept_leak"),
+        outputs=lambda run, settings: [run.decision, *_there(run.data, run.model, run.release_condensed, run.contents)],
     ),
     Stage(
         name="formats",

@@ -52,6 +52,7 @@ def execute(context: Context) -> Facts:
         accepted=decision["accepted"],
         from_student=settings.release.data == "student",
         labels=settings.labels.method if settings.labels else None,
+        factor=settings.condense.factor if settings.condense else 1,
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
@@ -90,7 +91,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
         candidates=candidates,
         threshold=counts["threshold"],
         real=_images(run.dataset.glob("*.parquet"), shown),
-        samples={arm: [row["bytes"] for row in _head(run.samples(arm).glob("*.parquet"))] for arm in settings.audit.arms},
+        samples={arm: [row["bytes"] for row in _head(run.samples(arm).glob("*.parquet"))] for arm in settings.audited_arms},
         stranger_scores=measured.score,
         member_scores=measured.member_score,
         verification={

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from pd.progress import shown
 from pd.report.costs import at_chosen
-from pd.report.findings import RELEASED
+from pd.report.findings import released_in
 from pd.report.forests import arms_of
 from pd.report.verdict import verdict
 from pd.store.mirror import pull
@@ -40,7 +40,7 @@ def arms_table(audit: Mapping[str, Any]) -> Table:
         utility = figures.get("utility") if name != "real members" else real.get("utility")
         kid = (figures.get("fidelity") or {}).get("kid")
         table.add_row(
-            shown(name) + ("\n(released)" if name in RELEASED else ""),
+            shown(name) + ("\n(released)" if name in released_in(audit) else ""),
             str(figures.get("n", "")),
             _interval(reid["excess"]),
             shown(str(reid["attacker"])),

@@ -159,6 +159,16 @@ class Run:
         return self.release / "formal"
 
     @property
+    def condensed(self) -> Path:
+        """A few pictures a class from the kept candidates, Parquet and a sheet. Private until the audit has cleared them."""
+        return self.private / "condensed"
+
+    @property
+    def release_condensed(self) -> Path:
+        """The released ones."""
+        return self.release / "condensed"
+
+    @property
     def ledger(self) -> Path:
         """What has been spent of this data set's privacy, and which data set it is. Private."""
         return self.private / "ledger.json"
