@@ -94,7 +94,7 @@ def _condense(method: str) -> Task:
     from pd.condense.make import Classes, tasks_of
     from pd.config import CondenseSettings
 
-    settings = CondenseSettings(labels=("x",), per_class=2, batch=4, width=8).model_copy(update={"method": method})
+    settings = CondenseSettings(labels=("x",), per_class=2, factor=2, batch=4, width=8).model_copy(update={"method": method})
     return tasks_of(Classes(_pictures(12, 8), np.arange(12) % 2, ["a", "b"]), settings, seed=3)[1]
 
 

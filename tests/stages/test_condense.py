@@ -69,7 +69,7 @@ def release(tmp_path: Path, kept):
         kept.write(run.condensed / "data")
         figures = {"filtered": CLEAN, "kept": CLEAN, "condensed": condensed}
         run.audit.write_text(json.dumps({"arms": {arm: {"reid": {"excess": one}} for arm, one in figures.items()}}))
-        given = {"labels": ["glasses"], "accept_leak": accept}
+        given = {"labels": ["glasses"], "factor": 2, "accept_leak": accept}
         settings = Settings.model_validate({"name": "run", "runs": str(tmp_path), "condense": given})
         assert settings.audited_arms[-1] == "condensed"
         execute(Context(settings, run, Reporter()))
