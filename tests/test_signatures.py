@@ -13,6 +13,7 @@ BLOCK = "a block of rows as Ray Data hands it over, or facts of the stream that 
 TUNE = "a trial's settings and figures as Ray Tune hands them over"
 CHECKPOINT = "the state of a checkpoint, JSON"
 ROW = "a trial as a line of sweep.json, whose columns are the settings that were searched"
+LABELS = "figures.json and changed.json of the stage `labels`"
 EDGES: dict[str, str] = {
     "audit/figures:Figures.as_json": "writes JSON",
     "audit/figures:Figures.given": "a model's fields by name, for another model of the same fields",
@@ -22,6 +23,7 @@ EDGES: dict[str, str] = {
     "dataset/images:to_arrays": "Parquet rows in Hugging Face's image struct",
     "dataset/readers/table:Table.records": "rows of somebody's table",
     "dp/ledger:Ledger.to_json": "writes JSON",
+    "doctor/licence:front": "the YAML of somebody's model card",
     "filters/decide:Thresholds.from_json": "reads JSON",
     "filters/leak_quantile:Row.of": "reads JSON",
     "filters/leak_quantile:as_json": "writes JSON",
@@ -31,7 +33,9 @@ EDGES: dict[str, str] = {
     "release/files:header": "the header of a safetensors file",
     "report/compare:Compared.as_json": "writes JSON",
     "report/public:public_settings": "settings as YAML shows them",
+    "report/data:ReportData.labels": LABELS,
     "report/data:ReportData.sweep": ROW,
+    "report/labels:labels_section": LABELS,
     "report/sweeps:sweep_chart": ROW,
     "report/sweeps:sweep_choice": ROW,
     "stages/plan:as_json": "writes JSON",

@@ -53,3 +53,15 @@ def test_what_is_cancelled_stays_so_and_what_is_queued_again_goes_on(one_node: S
     time.sleep(150)  # after two minutes Slurm starts what was queued again
     assert one_node.state(job) == "CANCELLED"
     assert not list(Path.cwd().glob(f".pd-{job}-*"))  # the secrets are gone
+
+
+def test_doctor_finds_two_nodes_well(tmp_path: Path) -> None:
+    with slurm("d1", "d2") as running:
+        log = tmp_path / "job.log"
+        arguments = ["cluster/slurm.sh", "doctor", "configs/smoke.yaml", "--set", f"runs={tmp_path}"]
+        job = running.submit(*arguments, log=log, nodes=2)
+        running.until(job, "COMPLETED", log=log, within=900)
+        text = log.read_text()
+        assert "all 2 reach this process at" in text
+        assert "machines: 2 answer" in text
+        assert "to do" not in text, text

@@ -348,3 +348,25 @@ def test_a_part_that_was_frozen_is_the_public_bases(release, check, tmp_path):
     shutil.copy(tmp_path / "teacher" / name, release / "model" / name)
     weight_lineage.write_lineage(release / "model", frozen, release / "data")
     assert check(teacher=tmp_path / "teacher") == {LINEAGE}
+
+
+def condensed(release, pictures, told=True):
+    """Put condensed pictures of two parts a side into a release."""
+    names = [f"condensed-{row:06d}" for row in range(len(pictures))]
+    SyntheticDataset(names, pictures, [PROMPT] * len(pictures), {}).write(release / "condensed" / "data")
+    parts = ["student", "data", "condensed set"] if told else ["student", "data"]
+    (release / "contents.json").write_text(json.dumps({"released": parts, "data": "kept", "factor": 2}))
+
+
+def test_condensed_pictures_are_part_of_the_proof(release, dataset, kept, check):
+    condensed(release, kept[:4])
+    assert check() == set()
+    condensed(release, kept[:4], told=False)
+    assert check() == {"the release is complete"}
+
+
+def test_a_person_in_a_part_of_a_condensed_picture_is_found(release, dataset, check):
+    small = dataset.members().images[[3, 50, 90, 130], ::2, ::2]
+    rows = [np.concatenate(list(small[at : at + 2]), axis=1) for at in (0, 2)]
+    condensed(release, np.concatenate(rows)[None])
+    assert REID in check()

@@ -93,3 +93,11 @@ def test_the_model_loads_as_the_card_says(card, tmp_path, monkeypatch):
     names = {}
     exec(snippets(tmp_path / "README.md")[0], names)
     assert names["image"].size == (16, 16)
+
+
+def test_it_says_how_labels_were_made(card):
+    assert (
+        "weighed by each annotator's estimated errors (Dawid-Skene). They can be wrong."
+        in card(labels="dawid_skene").read_text()
+    )
+    assert "were worked out" not in card().read_text()

@@ -24,7 +24,7 @@ def doctor(
 
     A cluster's head is asked for its address, token and certificate; each of its machines for its versions, clock, GPUs,
     disk and shared memory, and whether it reaches this process and what runs lie on. A bucket is written, read, listed and
-    deleted from. Nothing stays. Exit code 1: something is to do.
+    deleted from; an empty folder `.doctor` may stay there, else nothing does. Exit code 1: something is to do.
 
     Example: `pd doctor mine.yaml`
     """

@@ -1,1 +1,1 @@
-"""Condensing: a few pictures a class from which networks learn nearly as well as from all of them."""
+"""Condensing: a few pictures a class, for networks to learn from in place of all of them."""

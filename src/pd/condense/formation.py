@@ -36,7 +36,7 @@ def packed(images: Tensor, factor: int) -> Tensor:
 
 def unpack(pictures: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
     """(N, H, W, C) uint8 stored pictures -> (N factor^2, H, W, C) uint8 pictures to learn from."""
-    given = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+    given = torch.tensor(pictures).permute(0, 3, 1, 2).float()
     made = parts(given, factor).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(made.permute(0, 2, 3, 1).numpy())
 

@@ -1,4 +1,4 @@
-"""Settings of the condensed release: a few pictures a class that train nearly as well as all that were kept."""
+"""Settings of the condensed release: a few pictures a class, for training classifiers."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,9 @@ class CondenseSettings(Section):
         "dm", description="dm: means of random networks agree; m3d: distributions do; dance: of trained networks, too"
     )
     per_class: Positive = Field(10, description="stored pictures a class")
-    factor: Positive = Field(2, description="parts a side of each picture: 2 gives four pictures of half the side in each")
+    factor: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="parts a side of each picture: 2 gives four pictures of half the side in each (m3d's and dance's papers)"
+    )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="of the pictures, in [0, 1]; empty: the method's"
     )
@@ -29,10 +31,6 @@ class CondenseSettings(Section):
     calibration: Annotated[float, Field(ge=0)] = Field(1.0, description="dance: weight of the experts' cross-entropy")
     middle: bool = Field(True, description="dance: look through networks between untrained and trained; off: untrained ones")
     sheets_every: Annotated[int, Field(ge=0)] = Field(200, description="steps between two sheets of pictures; 0: none")
-    evaluations: Annotated[int, Field(ge=0)] = Field(
-        5, description="networks that learn from the result, and as many from random kept pictures; 0: none"
-    )
-    evaluation_steps: Positive = Field(300, description="steps of each")
     accept_leak: bool = Field(
         False,
         description="release also what the audit calls a leak, finds worse than the kept pictures, or cannot tell",

@@ -72,7 +72,7 @@ class Settings(Section):
     runs: AnyPath = Field(Path("runs"), description="the folder that holds run folders; or s3://bucket/prefix")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
-    labels: LabelsSettings | None = Field(None, description="labels from votes of annotators; empty: the data's own")
+    labels: LabelsSettings | None = Field(None, description="labels from votes, or mended columns; empty: the data's own")
     reid: ReidSettings = ReidSettings()
     teacher: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -107,10 +107,24 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _labels_of_others(self) -> Self:
+        if self.formal is not None and self.labels is not None and self.labels.method != "majority":
+            raise ValueError(
+                f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `formal` "
+                "counts: set labels.method: majority, or leave one of the sections out"
+            )
+        return self
+
     @property
     def run_dir(self) -> Path:
         """The run's folder: `runs/name`; for one at `s3://` its mirror on this machine."""
         return self.runs / self.name
+
+    @property
+    def audited_arms(self) -> tuple[str, ...]:
+        """The arms that are attacked: those asked for, and the condensed pictures where there are any."""
+        return (*self.audit.arms, *(["condensed"] if self.condense else []))
 
     def digest(self) -> str:
         """16 hex digits that name the settings; what changes nothing in the run's results does not count.

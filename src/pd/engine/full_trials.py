@@ -11,7 +11,7 @@ import numpy as np
 
 from pd.audit.samples import sample_model
 from pd.config import Settings, digest_of
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
@@ -168,7 +168,7 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
     trial = replace(Trial.of(settings), guidance=guidance, candidates=candidates)
     asked = trial.apply(settings)
     out = work / "pools" / f"guidance-{guidance:g}"
-    real = PrivateDataset.read_words(run.dataset)
+    real = real_words(run, settings)
     thresholds = find_thresholds(judge.measured, settings.reid.calibration, settings.filter)
     connect(settings.address)
     with (
@@ -195,4 +195,4 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
 
 def _prompts(context: Context, k: int) -> Prompts:
     settings = replace(Trial.of(context.settings), prompt_k=k).apply(context.settings)
-    return prompts_of(PrivateDataset.read_words(context.run.dataset), settings)
+    return prompts_of(real_words(context.run, context.settings), settings)

@@ -17,11 +17,14 @@ _ALLOWED = re.compile(
     r"|model/(unet|vae|text_encoder)/(config\.json|generation_config\.json"
     r"|(model|diffusion_pytorch_model)(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?)"
     r"|model/scheduler/scheduler_config\.json"
+    r"|condensed/(sheet\.png|data/[\w-][\w.-]*\.parquet)"
     r"|imagefolder/([\w.-]+\.png|metadata\.jsonl)|webdataset/shard-\d{5}\.tar|dicom/[\w.-]+\.dcm"
     r"|model/tokenizer/(vocab|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model/tokenizer/merges\.txt"
 )
 CONTENTS = "contents.json"
 """Says what is in a release, where that is not both student and kept candidates."""
+CONDENSED = "condensed set"
+MOST_PARTS = 8  # a side of a condensed picture
 _FORMAL = re.compile(r"formal/(claim|ledger|lineage)\.json")
 _NEEDED = ("README.md", "audit.json", "model/model_index.json", "model/lineage.json")
 _PICKLED_NAMES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
@@ -55,12 +58,21 @@ def text_files(release: Path) -> Iterator[tuple[str, str]]:
 
 
 def contents(release: Path) -> list[str]:
-    """What a release should hold, of `student` and `data`: both, unless its `contents.json` says otherwise."""
+    """What a release should hold, of `student`, `data` and `condensed set`: the first two, unless `contents.json` says more."""
     try:
         told = json.loads((release / CONTENTS).read_text(encoding="utf-8"))["released"]
-        return [part for part in ("student", "data") if part in told]
+        return [part for part in ("student", "data", CONDENSED) if part in told]
     except (OSError, ValueError, KeyError, TypeError):
         return ["student", "data"]
+
+
+def factor_of(release: Path) -> int:
+    """Parts a side of the condensed pictures, as `contents.json` says; 1 where it says none."""
+    try:
+        factor = json.loads((release / CONTENTS).read_text(encoding="utf-8"))["factor"]
+        return factor if isinstance(factor, int) and 1 <= factor <= MOST_PARTS else 1
+    except (OSError, ValueError, KeyError, TypeError):
+        return 1
 
 
 def learned_from_data(release: Path) -> bool:
@@ -81,7 +93,9 @@ def check_files(release: Path) -> list[Check]:
     missing = [f"{name} is missing" for name in needed if name not in names]
     if "data" in parts and not any(name.startswith("data/") for name in names):
         missing.append("data/ holds no file")
-    for part, folder in (("data", "data"), ("student", "model")):
+    if CONDENSED in parts and not any(name.startswith("condensed/data/") for name in names):
+        missing.append("condensed/data/ holds no file")
+    for part, folder in (("data", "data"), ("student", "model"), (CONDENSED, "condensed")):
         if part not in parts and (release / folder).exists():
             missing.append(f"{folder}/ is there, and {CONTENTS} says that it is not")
     needed_parts = COMPONENTS if "student" in parts else ()

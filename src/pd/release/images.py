@@ -42,8 +42,10 @@ def images_in(release: Path) -> Iterator[Found]:
 
 
 def tables(release: Path) -> list[Path]:
-    """Tables of images: the kept ones, and samples of the model with a guarantee."""
-    return [path for folder in ("data", "formal/data") for path in sorted((release / folder).glob("*.parquet"))]
+    """Tables of images: the kept ones, condensed ones, and samples of the model with a guarantee."""
+    return [
+        path for folder in ("data", "condensed/data", "formal/data") for path in sorted((release / folder).glob("*.parquet"))
+    ]
 
 
 def prompts_in(release: Path) -> Iterator[tuple[str, str, str]]:

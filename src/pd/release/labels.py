@@ -31,7 +31,7 @@ def check_labels(release: Path, data: PrivateDataset, k: int) -> Check:
     allowed = set(shared_labels(members.labels, members.identities, k))
     values = {name: shared(members.labels[name].tolist(), members.identities, k) for name in allowed}
     faults, columns = [], 0
-    for path in sorted((release / "data").glob("*.parquet")):
+    for path in [path for part in ("data", "condensed/data") for path in sorted((release / part).glob("*.parquet"))]:
         name = path.relative_to(release).as_posix()
         try:
             for label, told in _columns(path):

@@ -17,7 +17,7 @@ from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
 from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
-from pd.release.files import check_files, text_files
+from pd.release.files import check_files, factor_of, text_files
 from pd.release.formal import check_formal
 from pd.release.formats.choose import check_formats
 from pd.release.images import Found, images_in, png_fault, prompts_in, table_faults
@@ -49,6 +49,7 @@ def verify(
     bundled: Collection[str] | None = None,
     said: Sequence[str] = (),
     signer: Path | None = None,
+    read: Callable[[Path], PrivateDataset] = PrivateDataset.open,
 ) -> VerifyReport:
     """Check a release; whatever is wrong is a check that failed, never an exception.
 
@@ -62,12 +63,13 @@ def verify(
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
         signer: the SSH public key that must have signed the release; None: it need not be signed.
         said: what settings say of any image: words of it may leave, whoever else carries them.
+        read: opens `against`, where that is a path: with the labels that the run's settings ask for.
 
     Raises:
         UserError: `against` holds no private data set.
     """
     folder = against if isinstance(against, Path) else None
-    dataset = PrivateDataset.open(against) if isinstance(against, Path) else against
+    dataset = read(against) if isinstance(against, Path) else against
     real = None if dataset is None else RealImages(dataset, folder)
     return VerifyReport(
         [
@@ -111,7 +113,7 @@ def _check_images(release: Path, real: RealImages | None, margin: Margin | None)
     same_bytes: list[str] = []
     same_pixels: list[str] = []
     known: list[str] = []
-    count, highest = 0, -np.inf
+    count, highest, factor = 0, -np.inf, factor_of(release)
     for batch in _batches(images_in(release)):
         count += len(batch)
         odd += [f"{found.where}: {fault}" for found in batch if (fault := png_fault(found.data))]
@@ -127,6 +129,11 @@ def _check_images(release: Path, real: RealImages | None, margin: Margin | None)
             if real is not None and any(real.has_picture(view.digest) for view in decoded):
                 same_pixels.append(found.where)
             views += [(found.where, view.pixels) for view in decoded]
+            if found.where.startswith("condensed/data/") and not decoded[0].pixels.shape[0] % factor:
+                # what a recipient makes of a stored picture is looked at as the picture is
+                from pd.condense.formation import unpack  # brings torch
+
+                views += [(found.where, part) for part in unpack(decoded[0].pixels[None], factor)]
         for names, pixels in _by_shape(views):
             if real is not None:
                 same_pixels += [names[i] for i in np.flatnonzero(real.near(pixels)) if names[i] not in same_pixels]

@@ -9,6 +9,7 @@ import yaml
 from pd.audit.results import AuditResult
 from pd.report import words
 from pd.report.html import environment
+from pd.report.labels import made_by
 from pd.report.table import Cell, audit_table
 from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
@@ -33,6 +34,8 @@ def write_card(
     withheld: Mapping[str, Sequence[str]] | None = None,
     accepted: Mapping[str, Sequence[str]] | None = None,
     from_student: bool = False,
+    labels: str | None = None,
+    factor: int = 1,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
@@ -52,6 +55,8 @@ def write_card(
         withheld: what is not, for the audit calls it a leak -> by which attacks.
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
+        labels: the method that the private images' labels were worked out by; None: they are as given.
+        factor: parts a side of each condensed picture.
     """
     text = (
         environment(autoescape=False)
@@ -79,6 +84,8 @@ def write_card(
             withheld=withheld or {},
             accepted=accepted or {},
             from_student=from_student,
+            labels=made_by(labels),
+            factor=factor,
         )
     )
     write_bytes(out, text.encode())

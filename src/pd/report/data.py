@@ -72,6 +72,7 @@ class ReportData:
         lineage: artefact -> digest.
         identity_of: id of a real image -> who is in it.
         sweep: `private/sweep/sweep.json`; None: no sweep was made.
+        labels: `private/labels/figures.json` with `people`, annotators, and `gallery`, changed labels; None: the data's own.
     """
 
     run: str
@@ -91,6 +92,7 @@ class ReportData:
     lineage: Mapping[str, str] = field(default_factory=dict)
     identity_of: Mapping[str, str] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
+    labels: Mapping[str, Any] | None = None
 
 
 def dangerous(scores: Scores, keep: npt.NDArray[np.bool_], n: int = 8) -> tuple[list[int], list[int]]:

@@ -29,6 +29,16 @@ _LOSS_ALONE = "by the loss alone, which misses much; shadow models (audit.shadow
 RELEASED: Mapping[str, str] = {"filtered": "student", "kept": "data"}
 """The arms that are released -> what they are called in a sentence."""
 
+CONDENSED = "condensed set"
+
+
+def released_in(audit: AuditResult) -> Mapping[str, str]:
+    """`RELEASED`, and the condensed pictures where they were attacked."""
+    return {**RELEASED, "condensed": CONDENSED} if "condensed" in audit.arms else RELEASED
+
+
+IMAGES = ("kept", "condensed")  # arms without a model
+
 _WORSE: tuple[State, ...] = ("leak", "borderline", "trace", "unknown", "clear")
 
 
@@ -66,7 +76,7 @@ Asks = Callable[[ArmResult], _Attack]
 def findings_of(audit: AuditResult) -> Iterator[Finding]:
     """Attack by attack, those that were not made too."""
     for attack, question, asks in _QUESTIONS:
-        if asks is not _best_match or any(arm in audit.arms and audit.arms[arm].best_match for arm in RELEASED):
+        if asks is not _best_match or any(arm in audit.arms and audit.arms[arm].best_match for arm in released_in(audit)):
             yield _finding(audit, attack, question, asks)
     yield _fingerprints(audit)
 
@@ -170,9 +180,9 @@ def _finding(audit: AuditResult, attack: str, question: str, asks: Asks) -> Find
     """One attack on what is released."""
     told = [
         Told(who, None, "not asked: that takes a model")
-        if asks in _OF_MODELS and arm == "kept"
+        if asks in _OF_MODELS and arm in IMAGES
         else _told(who, audit.arms.get(arm), asks)
-        for arm, who in RELEASED.items()
+        for arm, who in released_in(audit).items()
     ]
     teacher = asks(audit.arms["teacher"]) if "teacher" in audit.arms else None
     words = teacher.words(teacher.figure.value) if teacher and teacher.figure else ""

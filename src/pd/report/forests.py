@@ -24,7 +24,7 @@ def arms_of(audit: AuditResult) -> list[str]:
 
 def kind_of(arm: str) -> str:
     """Colour of an arm."""
-    return "released" if arm == "filtered" else arm if arm in ARMS else "other"
+    return "released" if arm == "filtered" else arm if arm in ARMS and arm != "condensed" else "other"
 
 
 def kept_share(audit: AuditResult) -> float | None:

@@ -17,6 +17,7 @@ from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
+from pd.report.labels import labels_section
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
 from pd.report.risk import Risk, at_risk, concentration
@@ -143,7 +144,7 @@ def _private(data: ReportData) -> dict[str, Any]:
         "steps": steps(data),
         "sheets": [
             (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
-            for arm in ("teacher", "filtered", "kept")
+            for arm in ("teacher", "filtered", "kept", "condensed")
         ],
         "dangers": _dangers(data, closest),
         "strangers_cost": forests.strangers_cost(data.audit),
@@ -160,6 +161,7 @@ def _private(data: ReportData) -> dict[str, Any]:
             for identity, taken, likeness, image in (closest.people if closest else ())
         ],
         "concentration": concentration(people),
+        "labels": labels_section(data),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
         "own_thresholds": curves.threshold_curves(
             curves.curves_from_scores(candidates, data.stranger_scores, data.member_scores), data.threshold, "own-thresholds"

@@ -76,7 +76,7 @@ def audit_table(audit: AuditResult) -> Table:
     shown = [
         Group(group.label, [row for row in group.rows if any(cell.text or cell.note for cell in row.cells)]) for group in groups
     ]
-    missing = [ARMS[arm] for arm in ARMS if arm not in audit.arms]
+    missing = [ARMS[arm] for arm in ARMS if arm not in (*audit.arms, "condensed")]  # that one is of settings of its own
     return Table(columns, [group for group in shown if group.rows], missing)
 
 

@@ -8,7 +8,7 @@ from pd.audit.figures import WITHHELD, measured
 from pd.audit.judged import Finding, State, Verdict
 from pd.audit.results import ArmResult, AuditResult
 from pd.report.curves import KINDS
-from pd.report.findings import RELEASED, findings_of, worst
+from pd.report.findings import findings_of, released_in, worst
 from pd.report.words import decimal, excess, excess_of, in_hundred, usefulness
 
 
@@ -55,7 +55,7 @@ def published(whole: Verdict, public: Verdict) -> Verdict:
 
 def _title(audit: AuditResult, findings: Sequence[Finding]) -> tuple[State, str]:
     """Of the student and the data, each judged by itself; the worse comes first, and its state is that of both."""
-    judged = [_Judged.of(audit.arms.get(arm), who, findings) for arm, who in RELEASED.items()]
+    judged = [_Judged.of(audit.arms.get(arm), who, findings) for arm, who in released_in(audit).items()]
     state = worst(one.state for one in judged)
     told = [one.words for one in sorted(judged, key=lambda one: one.state != state) if one.state != "clear"]
     clear = [one for one in judged if one.state == "clear"]
@@ -66,6 +66,11 @@ def _title(audit: AuditResult, findings: Sequence[Finding]) -> tuple[State, str]
         told.append(f"re-identification in up to {in_hundred(high)} in 100 samples is not ruled out")
     text = "; ".join(told)
     return state, f"{text[0].upper()}{text[1:]}."
+
+
+def state_of(audit: AuditResult, arm: str) -> State:
+    """The state of one released thing by itself, over all attacks."""
+    return _Judged.of(audit.arms.get(arm), released_in(audit).get(arm, arm), list(findings_of(audit))).state
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class _Judged:
 
 
 def _sure(audit: AuditResult) -> str:
-    known = [(who, figure) for arm, who in RELEASED.items() if (figure := excess(audit, arm))]
+    known = [(who, figure) for arm, who in released_in(audit).items() if (figure := excess(audit, arm))]
     if not known:
         return "No interval was measured, so nothing can be said about how far off the figure may be."
     text = " ".join(_most(who, figure, first=at == 0) for at, (who, figure) in enumerate(known))

@@ -12,6 +12,7 @@ ARMS = {
     "teacher": "Teacher",
     "filtered": "Filtered student (released)",
     "kept": "Kept candidates (released data)",
+    "condensed": "Condensed set",
     "random_drop": "Random-drop student",
     "unfiltered": "Unfiltered student",
 }

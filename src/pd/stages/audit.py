@@ -19,7 +19,7 @@ from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
@@ -31,6 +31,7 @@ from pd.reid.network import network_folders
 from pd.report.public import public_audit
 from pd.report.words import excess_of
 from pd.stages.base import Facts
+from pd.stages.condense import parts_of
 from pd.store.atomic import write_folder, write_json
 from pd.store.context import Context
 from pd.store.files import digest_file
@@ -46,20 +47,23 @@ def execute(context: Context) -> Facts:
             "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
         )
     refuse_own_networks(settings.audit.attackers, run.reid)
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     prompts = prompts_of(real, settings)
     map_rows = mapper(context)
     with write_folder(run.all_samples) as folder:
-        for arm in settings.audit.arms:
+        for arm in settings.audited_arms:
             if arm in settings.audit.sampled_arms:
                 with reporter.task(f"{arm} samples") as progress:
                     seed = context.seed("samples")
                     samples = sample_model(_model(run, arm), prompts, settings, seed, progress, map_rows)
+            elif arm == "condensed":
+                assert settings.condense is not None
+                samples = parts_of(SyntheticDataset.open(run.condensed / "data"), settings.condense.factor)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
                 files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
                 samples = SyntheticDataset.open(files).first(settings.audit.samples)
             samples.write(folder / arm)
-    arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audit.arms}
+    arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audited_arms}
     with reporter.task("audit") as progress:
         round_trip = partial(_round_trip, run.teacher, mode=settings.data.mode, map_rows=map_rows)
         figures = audit(
@@ -73,7 +77,7 @@ def execute(context: Context) -> Facts:
             shown="kept",
             voted=settings.filter.families,
         )
-    models = {arm: _model(run, arm) for arm in arms if arm != "kept"}
+    models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     shadows = shadow_models(context, real) if settings.audit.shadows else ()
     inferred = infer_membership(context, real, models, map_rows, shadows) if models else {}
     images = NotMeasured(why="no model to ask: these are images")

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, read_measurements, unkept
@@ -32,7 +32,7 @@ def execute(context: Context) -> Facts:
             run.candidates,
             thresholds,
             filters,
-            prompts=prompts_of(PrivateDataset.read_words(run.dataset), settings).texts,
+            prompts=prompts_of(real_words(run, settings), settings).texts,
             kept=run.kept,
             progress=progress,
         )

@@ -74,6 +74,7 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         update={
             "name": run.root.name,
             "data": settings.data.model_copy(update={"reader": "manifest", "path": (target / "images.parquet").absolute()}),
+            "labels": None,  # votes name images of the source
             "teacher": settings.teacher.model_copy(update={"crop": None}),
             "student": settings.student.model_copy(update={"crop": None}),
         }

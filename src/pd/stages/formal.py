@@ -9,6 +9,7 @@ import torch
 
 from pd.config import FormalSettings, Settings
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder, export
 from pd.diffusion.components import Components, build
@@ -40,7 +41,7 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     formal = settings.formal
     assert formal is not None
-    members = PrivateDataset.read_words(run.dataset).members()
+    members = real_words(run, settings).members()
     captions = captions_of(members, settings)
     distinct = sorted(set(captions))
     people = len(set(members.identities))

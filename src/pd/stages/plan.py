@@ -70,6 +70,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         ),
         Need("filter", "core", how.candidates, None, 1, None, None, 2 * candidates, "the scores are there: minutes at most"),
         _trained("student", settings.student, rates.student, rates),
+        *([_condense(settings)] if settings.condense else []),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
         *([_shadows(settings, rates)] if settings.audit.shadows else []),
         _need(
@@ -114,6 +115,14 @@ def _reid(settings: Settings, views: int, rates: Rates) -> Need:
 def _shadows(settings: Settings, rates: Rates) -> Need:
     """As many trainings as there are shadow models, of which each keeps its weights."""
     return _trained("shadows", settings.teacher, rates.teacher, rates, settings.audit.shadows)
+
+
+def _condense(settings: Settings) -> Need:
+    """Known once the kept candidates and their classes are."""
+    assert settings.condense is not None
+    how = settings.condense
+    why = "as many trainings as there are classes among the kept; `pd condense` shows the first one's pace"
+    return Need("condense", "core", how.training.steps * how.batch, None, 1, None, None, 0.0, why)
 
 
 def _leaks(settings: Settings, rates: Rates) -> Need:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pd.audit.results import AuditResult, load
-from pd.report.verdict import verdict
+from pd.config import Settings
+from pd.release.files import CONDENSED
+from pd.report.verdict import state_of, verdict
+from pd.report.words import excess
 from pd.stages.base import Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
 from pd.store.context import Context
@@ -14,6 +17,8 @@ from pd.store.mirror import remove
 from pd.store.run import Run
 
 STUDENT, DATA = "student", "data"
+UNTOLD = "not shown to be clear"
+WORSE = "worse than the kept pictures"
 
 
 def leaking(audit: AuditResult) -> dict[str, list[str]]:
@@ -28,12 +33,22 @@ def leaking(audit: AuditResult) -> dict[str, list[str]]:
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings.release
-    leaks = leaking(load(run.audit))
+    audit = load(run.audit)
+    leaks, condense = leaking(audit), context.settings.condense
     sources: dict[str, tuple[Path, Path]] = {STUDENT: (run.student, run.model)}
     if settings.data != "none":
         sources[DATA] = (run.student_data if settings.data == "student" else run.kept, run.data)
-    withheld = {who: attacks for who, attacks in leaks.items() if who in sources and not settings.accept_leak}
-    for path in (run.model, run.data, run.contents):  # of an earlier release, whose audit said something else
+    if condense is not None:
+        sources[CONDENSED] = (run.condensed, run.release_condensed)
+        if doubts := doubted(audit):
+            leaks[CONDENSED] = [*leaks.get(CONDENSED, []), *doubts]
+    withheld = {who: attacks for who, attacks in leaks.items() if who in sources and not _accepted(who, context.settings)}
+    for path in (
+        run.model,
+        run.data,
+        run.release_condensed,
+        run.contents,
+    ):  # of an earlier release, whose audit said something else
         remove(path)
         if path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -43,7 +58,8 @@ def execute(context: Context) -> Facts:
                 shutil.copytree(source, folder, dirs_exist_ok=True)
     released = [who for who in sources if who not in withheld]
     if released != [STUDENT, DATA] or settings.data != "kept":
-        write_json(run.contents, {"released": released, "data": settings.data})
+        factor = {"factor": condense.factor} if condense is not None and CONDENSED in released else {}
+        write_json(run.contents, {"released": released, "data": settings.data, **factor})
     accepted = {who: attacks for who, attacks in leaks.items() if who in released}
     write_json(run.decision, {"released": released, "withheld": withheld, "accepted": accepted, "data": settings.data})
     for line in words_of(withheld, accepted):
@@ -51,10 +67,36 @@ def execute(context: Context) -> Facts:
     return {"released": " and ".join(released) or "nothing"}
 
 
+def _accepted(who: str, settings: Settings) -> bool:
+    """Whether settings release this although it leaks."""
+    if who == CONDENSED and settings.condense is not None:
+        return settings.condense.accept_leak
+    return settings.release.accept_leak
+
+
+def doubted(audit: AuditResult) -> list[str]:
+    """Why the condensed pictures stay private although no attack is called a leak: "privacy for free" was refuted.
+
+    Their excess lies above the kept pictures', intervals apart, or the audit cannot tell.
+    """
+    doubts = []
+    mine, kept = excess(audit, "condensed"), excess(audit, "kept")
+    if mine and kept and mine.low > kept.high:
+        doubts.append(WORSE)
+    if state_of(audit, "condensed") not in ("clear", "leak"):
+        doubts.append(UNTOLD)
+    return doubts
+
+
 def words_of(withheld: Mapping[str, list[str]], accepted: Mapping[str, list[str]]) -> list[str]:
     """Lines for people."""
-    lines = [f"the {who} leaks ({', '.join(attacks)}) and stays in private/" for who, attacks in withheld.items()]
-    return lines + [f"the {who} leaks ({', '.join(attacks)}) and is released: accepted" for who, attacks in accepted.items()]
+    lines = [f"the {who} {_why(attacks)} and stays in private/" for who, attacks in withheld.items()]
+    return lines + [f"the {who} {_why(attacks)} and is released: accepted" for who, attacks in accepted.items()]
+
+
+def _why(attacks: list[str]) -> str:
+    """What is wrong with it: a leak, or a doubt alone."""
+    return f"leaks ({', '.join(attacks)})" if set(attacks) - {UNTOLD, WORSE} else f"is {' and '.join(attacks)}"
 
 
 def decided(run: Run) -> list[str]:

@@ -4,10 +4,12 @@ import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from pd.audit.results import AuditResult, Fingerprints, load
@@ -25,6 +27,8 @@ from pd.stages.graph import BY_NAME
 from pd.store.context import Context
 from pd.store.lineage import Record, read_record
 from pd.store.run import Run
+
+_NAMES = pacsv.ConvertOptions(column_types={"name": pa.string()})  # 001 is a name, not a number
 
 
 def execute(context: Context) -> Facts:
@@ -49,6 +53,8 @@ def execute(context: Context) -> Facts:
         withheld=decision["withheld"],
         accepted=decision["accepted"],
         from_student=settings.release.data == "student",
+        labels=settings.labels.method if settings.labels else None,
+        factor=settings.condense.factor if settings.condense else 1,
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
     render_report(data, run.report)
@@ -69,6 +75,8 @@ def _report_data(context: Context, run: Run) -> ReportData:
     shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
     shown |= {one.image for one in at_risk(candidates, identity_of, counts["threshold"])[:SHOWN_PEOPLE]}
     shown |= closest.real if closest else set()
+    labels = _labels(run) if settings.labels else None
+    shown |= {one["id"] for one in labels["gallery"]} if labels else set()
     members, strangers = real.members(), real.holdout()
     return ReportData(
         run=settings.name,
@@ -85,7 +93,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
         candidates=candidates,
         threshold=counts["threshold"],
         real=_images(run.dataset.glob("*.parquet"), shown),
-        samples={arm: [row["bytes"] for row in _head(run.samples(arm).glob("*.parquet"))] for arm in settings.audit.arms},
+        samples={arm: [row["bytes"] for row in _head(run.samples(arm).glob("*.parquet"))] for arm in settings.audited_arms},
         stranger_scores=measured.score,
         member_scores=measured.member_score,
         verification={
@@ -98,7 +106,16 @@ def _report_data(context: Context, run: Run) -> ReportData:
         lineage=_digests(records),
         identity_of=identity_of,
         sweep=json.loads(run.sweep_result.read_text(encoding="utf-8")) if run.sweep_result.exists() else None,
+        labels=labels,
     )
+
+
+def _labels(run: Run) -> dict[str, Any]:
+    """What is known of the labels that were worked out."""
+    found: dict[str, Any] = json.loads((run.labels / "figures.json").read_text(encoding="utf-8"))
+    votes = found["source"] == "votes"
+    people = pacsv.read_csv(run.labels / "annotators.csv", convert_options=_NAMES).to_pylist() if votes else []
+    return {**found, "people": people, "gallery": json.loads((run.labels / "changed.json").read_text(encoding="utf-8"))}
 
 
 def _audit(run: Run) -> AuditResult:

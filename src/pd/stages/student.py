@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pd.audit.samples import sample_model
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
@@ -41,7 +41,7 @@ def take_private(context: Context, snapshots: Sequence[Path], out: Path) -> dict
     measured = read_measurements(run.reid)
     thresholds = thresholds_in(run)
     strangers = strangers_dropped(measured, settings.filter, thresholds)
-    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(PrivateDataset.read_words(run.dataset), settings)
+    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(real_words(run, settings), settings)
     few = settings.model_copy(update={"audit": settings.audit.model_copy(update={"samples": LOOKED_AT})})
     looks = []
     for folder in snapshots:

@@ -7,7 +7,7 @@ from pd.audit.figures import measured, why_not
 from pd.audit.results import ArmResult, AtPoint, AuditResult, Distance, FilterResult, Power, Rates, RealResult, load
 from pd.progress import shown
 from pd.report.costs import at_chosen
-from pd.report.findings import RELEASED
+from pd.report.findings import released_in
 from pd.report.forests import arms_of
 from pd.report.verdict import verdict
 from pd.report.words import usefulness
@@ -42,7 +42,7 @@ def arms_table(audit: AuditResult) -> Table:
     for name, count, reid, useful, kid in rows:
         if reid and reid.excess:
             table.add_row(
-                shown(name) + ("\n(released)" if name in RELEASED else ""),
+                shown(name) + ("\n(released)" if name in released_in(audit) else ""),
                 "" if count is None else str(count),
                 _interval(reid.excess),
                 shown(getattr(reid, "attacker", "") or ""),

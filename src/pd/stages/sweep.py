@@ -10,6 +10,7 @@ import numpy as np
 
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.full_trials import full_trials
 from pd.engine.sweep import run_grid
@@ -38,7 +39,7 @@ def execute(context: Context) -> Result:
     run, settings, say = context.run, context.settings, context.reporter.say
     begin = time.monotonic()
     work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     people = words_of(real, settings.seed)
     for line in (people, *without_effect(settings)):
         say(f"  {line}")

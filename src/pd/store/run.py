@@ -32,6 +32,11 @@ class Run:
         return self.private / "dataset"
 
     @property
+    def labels(self) -> Path:
+        """Labels that were worked out, Parquet, and what is known of whoever gave them."""
+        return self.private / "labels"
+
+    @property
     def reid(self) -> Path:
         """The re-identification network, the member gallery and the thresholds."""
         return self.private / "reid"
@@ -152,6 +157,16 @@ class Run:
     def formal(self) -> Path:
         """The released model with a guarantee: diffusers folder, ledger, claim, card, samples."""
         return self.release / "formal"
+
+    @property
+    def condensed(self) -> Path:
+        """A few pictures a class from the kept candidates, Parquet and a sheet. Private until the audit has cleared them."""
+        return self.private / "condensed"
+
+    @property
+    def release_condensed(self) -> Path:
+        """The released ones."""
+        return self.release / "condensed"
 
     @property
     def ledger(self) -> Path:
