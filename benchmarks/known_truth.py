@@ -15,7 +15,7 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def one_split(file: Path, seed: int, attackers: list[str], with_copies: bool, wi
         nothing = says_nothing({name: attacked.found for name, attacked in by_attacker.items()}, alpha)
         arm = {"reid": {**reid, **({"says_nothing": nothing} if nothing else {}), "power": {}}}
         outcome = judge_limits(arm, {"excess": LIMIT}).outcome
-        each = {name: one.found.excess.as_json() for name, one in by_attacker.items()}
+        each = {name: asdict(one.found.excess) for name, one in by_attacker.items()}
         found.append({"kind": one.kind, "truth": one.truth, "excess": reid["excess"], "outcome": outcome, "each": each})
     caught = disguises(real, outside, attacks, seed, with_filter) if with_copies else {}
     return {"sets": found, "disguises": caught, "alpha": alpha}
@@ -231,12 +231,12 @@ def by_filter(real: PrivateDataset, made: dict[str, Pixels], seed: int) -> dict[
     """Share of each kind that the filter drops at its default settings."""
     import tempfile
 
+    from pd.audit.filter_figures import Detectors
+    from pd.engine.recognisers import recognisers
     from pd.filters.calibration import find_thresholds
     from pd.filters.prepare import prepare
     from pd.filters.scorer import Scorer
     from pd.progress import Reporter
-    from pd.stages.filter_figures import Detectors
-    from pd.stages.recognisers import recognisers
 
     settings: Settings = parse_settings({}, [f"seed={seed}"], where="benchmark")
     with tempfile.TemporaryDirectory() as scratch:

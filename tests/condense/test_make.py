@@ -11,7 +11,7 @@ from pd.errors import UserError
 from pd.training.loop import fit_here
 
 TINY = CondenseSettings(
-    labels=("x",), per_class=2, batch=8, width=8, experts=1, expert_steps=3, sheets_every=2, learning_rate=5.0
+    labels=("x",), per_class=2, factor=2, batch=8, width=8, experts=1, expert_steps=3, sheets_every=2, learning_rate=5.0
 )
 TINY = TINY.model_copy(update={"training": TINY.training.model_copy(update={"steps": 6, "checkpoint_every": 2})})
 

@@ -18,7 +18,7 @@ from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.progress import Reporter, silent
 from pd.stages import shadows, sweep_full
-from pd.stages.base import Context
+from pd.store.context import Context
 from pd.store.run import Run
 
 STORE = 2**27

@@ -19,7 +19,7 @@ class CondenseSettings(Section):
     )
     per_class: Positive = Field(10, description="stored pictures a class")
     factor: Annotated[int, Field(ge=1, le=8)] = Field(
-        2, description="parts a side of each picture: 2 gives four pictures of half the side in each"
+        1, description="parts a side of each picture: 2 gives four pictures of half the side in each (m3d's and dance's papers)"
     )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="of the pictures, in [0, 1]; empty: the method's"
