@@ -84,7 +84,7 @@ def test_a_teacher_that_copies_is_caught_and_a_fresh_student_is_not(tmp_path: Pa
     copies = PrivateDataset.read(run.dataset).members()
     SyntheticDataset(copies.ids, copies.images, copies.captions, {}).write(run.generated)
     export(build(derived.student, derived.data, seed=1), run.student)
-    figures = measure(derived, DOSES, Reporter())
+    figures = measure(derived, DOSES, Reporter()).as_json()
     assert json.loads((run.private / "fingerprints.json").read_text()) == figures
     assert run.card.read_text().startswith("# Not for release")
     for at, dose in enumerate(DOSES):
