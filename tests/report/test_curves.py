@@ -1,9 +1,13 @@
 """Curves of the report."""
 
+import json
+
 import numpy as np
+import pytest
 from audits import every_attack
 
-from pd.audit.results import AuditResult, Curves
+from pd.audit.results import AuditResult, Curves, load
+from pd.errors import UserError
 from pd.report.curves import curves_from_scores, dose_response, threshold_curves, tradeoff
 from pd.report.data import Candidates
 
@@ -54,3 +58,11 @@ def test_doses_are_drawn_on_a_log_scale(report_data):
     assert [text for _, text in found.x_ticks] == ["1", "2", "4", "8", "16", "32", "64"]
     assert found.lines[0].points[-1] == (6.0, 0.61)
     assert dose_response(AuditResult.model_validate({"fingerprints": {"why": "not asked for"}})) is None
+
+
+def test_shares_that_do_not_match_the_doses_are_no_audit(tmp_path):
+    file = tmp_path / "audit.json"
+    whole = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    file.write_text(json.dumps({"arms": {}, "fingerprints": {"doses": [1, 2], "student": [whole], "teacher": [whole, whole]}}))
+    with pytest.raises(UserError, match="this is no audit"):
+        load(file)

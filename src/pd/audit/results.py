@@ -18,7 +18,7 @@ A figure that was not measured is None, or says why; a figure is written only wh
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from pd.audit.estimate import Estimate
 from pd.audit.figures import BY_LABEL, BY_NAME, PUBLIC, Figures, NotMeasured, Public
@@ -372,6 +372,12 @@ class Fingerprints(Shown):
     false_positive_rate: float | None = None
     unmarked: int | None = None
     marks: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_share_each(self) -> "Fingerprints":
+        if {len(self.teacher), len(self.student)} != {len(self.doses)}:
+            raise ValueError("there is not one share for each dose")
+        return self
 
 
 class Shared(Figures):
