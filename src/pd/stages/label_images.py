@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
@@ -16,7 +15,7 @@ from pd.config.labels import LabelsSettings
 from pd.dataset.cache import cached_images
 from pd.dataset.foreign import list_images
 from pd.errors import UserError
-from pd.labels.annotators import annotators
+from pd.labels.annotators import annotators, write_annotators
 from pd.labels.fit import label
 from pd.labels.majority import majority
 from pd.labels.result import Labelled, known
@@ -99,14 +98,10 @@ def write_labels(votes: Votes, found: Labelled, settings: LabelsSettings, out: P
         confidence=float(found.confidence[sure].mean()) if sure.any() else 0.0,
         warnings=found.warnings,
     )
-    people = annotators(votes, found)
     with write_folder(out) as folder:
         columns = {"image": list(votes.images), settings.column: given, "probability": found.confidence}
         pq.write_table(pa.table(columns), folder / "labels.parquet")
-        pacsv.write_csv(
-            pa.table({field: [getattr(person, field) for person in people] for field in people[0].__dataclass_fields__}),
-            folder / "annotators.csv",
-        )
+        write_annotators(annotators(votes, found), folder / "annotators.csv")
         (folder / "figures.json").write_text(json.dumps(figures.model_dump(), indent=2) + "\n", encoding="utf-8")
     return figures
 

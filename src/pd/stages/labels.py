@@ -4,15 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from pd.config import digest_of
 from pd.config.labels import LabelsSettings
 from pd.dataset.private import MAX_CATEGORIES, PrivateDataset
 from pd.dataset.real import as_given
 from pd.dataset.worked_out import write_labels
-from pd.labels.annotators import annotators
+from pd.labels.annotators import annotators, write_annotators
 from pd.labels.columns import Mended
 from pd.labels.majority import majority
 from pd.labels.result import Floats, Labelled, known
@@ -58,11 +56,7 @@ def _of_votes(
     values = given(votes, found, settings)
     write_labels(folder, real.ids, {settings.column: values}, {settings.column: found.confidence})
     before = _before(real, votes, settings.column)
-    people = annotators(votes, found)
-    pacsv.write_csv(
-        pa.table({field: [getattr(person, field) for person in people] for field in people[0].__dataclass_fields__}),
-        folder / ANNOTATORS,
-    )
+    write_annotators(annotators(votes, found), folder / ANNOTATORS)
     changed = _changed(real.ids, {settings.column: before}, {settings.column: values}, {settings.column: found.confidence})
     write_json(folder / CHANGED, changed[:SHOWN])
     warnings = list(found.warnings)

@@ -43,12 +43,8 @@ def execute(context: Context) -> Facts:
         if doubts := doubted(audit):
             leaks[CONDENSED] = [*leaks.get(CONDENSED, []), *doubts]
     withheld = {who: attacks for who, attacks in leaks.items() if who in sources and not _accepted(who, context.settings)}
-    for path in (
-        run.model,
-        run.data,
-        run.release_condensed,
-        run.contents,
-    ):  # of an earlier release, whose audit said something else
+    # Of an earlier release, whose audit said something else.
+    for path in (run.model, run.data, run.release_condensed, run.contents):
         remove(path)
         if path.exists():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
