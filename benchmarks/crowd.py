@@ -5,9 +5,10 @@
 
 `real`: CIFAR-10N, three votes a picture of 747 annotators (`--data` names the folder with train.parquet and test.parquet).
 `independent` and `groups`: Fashion-MNIST (Debian's dataset-fashion-mnist) with sparse synthetic crowds; an annotator is right
-with a probability drawn from a Beta distribution, and in `groups` all of a group confuse the same pairs of classes. Accuracy is
-that of a classifier trained on the labels (for networks over votes: of those networks), on test pictures with known truth; all
-have the same network on the same inputs: two layers on features of EfficientNet-Lite0 (CIFAR-10) or on pixels (Fashion-MNIST).
+with a probability drawn from a Beta distribution, how many votes he gave follows another, and in `groups` all of a group
+confuse the same pairs of classes. Accuracy is that of a classifier trained on the labels (for networks over votes: of those
+networks), on test pictures with known truth; all have the same network on the same inputs: two layers on features of
+EfficientNet-Lite0 (CIFAR-10) or on pixels (Fashion-MNIST).
 A million votes: Dawid-Skene's time and peak memory on 1,000,000 votes of 5,000 annotators over 200,000 images.
 """
 
@@ -15,7 +16,10 @@ import argparse
 import gzip
 import io
 import itertools
+import json
+import multiprocessing
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,14 +33,18 @@ from harness import print_last, store
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from safetensors.numpy import load_file
 
 from pd.classify.inputs import Held
 from pd.classify.task import ClassifierTask, load_classifier, predict
 from pd.config.training import TrainingSettings
+from pd.labels.annotators import annotators
 from pd.labels.ccc import CccTask
+from pd.labels.combine import with_votes
 from pd.labels.crowd_layer import CrowdLayerTask
 from pd.labels.dawid_skene import dawid_skene
 from pd.labels.majority import majority
+from pd.labels.result import Labelled
 from pd.labels.votes import Votes
 from pd.reid.efficientnet import top_features
 from pd.training.loop import fit_here
@@ -53,7 +61,7 @@ def main() -> None:
     parser.add_argument("--fashion", type=Path, default=FASHION, help="folder of Fashion-MNIST's IDX files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--images", type=int, default=6000)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=400)
     arguments = parser.parse_args()
     if arguments.last:
         print_last("crowd")
@@ -66,13 +74,16 @@ def main() -> None:
     }
     figures: dict[str, Any] = {}
     for name, make in sets.items():
-        rows = [measure(*make(seed), settings, seed) for seed in arguments.seeds]
+        rows = []
+        for seed in arguments.seeds:
+            rows.append(measure(*make(seed), settings, seed))
+            print(name, seed, json.dumps(rows[-1]), file=sys.stderr, flush=True)
         figures[name] = {arm: interval([row[arm] for row in rows]) for arm in rows[0]}
         show(name, figures[name])
     figures["order_holds"] = all(
         figures[name][low]["value"] < figures[name][high]["value"] for name in sets for low, high in itertools.pairwise(ARMS)
     )
-    figures |= million_votes()
+    figures |= alone(million_votes)
     figures |= {"seeds": arguments.seeds, "images": arguments.images, "steps": arguments.steps}
     store("crowd", figures)
 
@@ -86,7 +97,11 @@ def measure(
     settings: Any,
     seed: int,
 ) -> dict[str, float]:
-    """Test accuracy of every arm, and `LABELS_arm`, the accuracy of its labels of the training pictures."""
+    """Test accuracy of every arm, by name.
+
+    And `labels_ARM`, the accuracy of its labels of the training pictures (of networks: put together with the votes, as
+    `pd labels` does; without them `seen_ARM`), and `few_ARM`, by `few_votes`.
+    """
     found: dict[str, float] = {}
 
     def accuracy(probabilities: npt.NDArray[np.float32], right: npt.NDArray[np.int64]) -> float:
@@ -98,6 +113,7 @@ def measure(
             module = load_classifier(fit_here(task, settings, Path(work)))
             found[arm] = accuracy(predict(module, test), test_truth)
             found[f"labels_{arm}"] = float((labelled.labels == truth).mean())
+            found[f"few_{arm}"] = few_votes(votes, labelled, truth)
         warmup = settings.steps // 3
         tasks = {
             "crowd_layer": CrowdLayerTask(train, votes, seed=seed),
@@ -110,8 +126,22 @@ def measure(
             folders = [out] if arm == "crowd_layer" else [out / "network-0", out / "network-1"]
             modules = [load_classifier(folder) for folder in folders]
             found[arm] = accuracy(np.mean([predict(module, test) for module in modules], axis=0), test_truth)
-            found[f"labels_{arm}"] = accuracy(np.mean([predict(module, train) for module in modules], axis=0), truth)
+            held = load_file(out / "labels.safetensors")
+            seen, confusions = held["probabilities"].astype(np.float64), held["confusions"].astype(np.float64)
+            labelled = Labelled(with_votes(seen, votes, confusions), confusions)
+            found[f"labels_{arm}"] = float((labelled.labels == truth).mean())
+            found[f"seen_{arm}"] = float((seen.argmax(1) == truth).mean())
+            found[f"few_{arm}"] = few_votes(votes, labelled, truth)
     return found
+
+
+def few_votes(votes: Votes, labelled: Labelled, truth: npt.NDArray[np.int64]) -> float:
+    """Mean absolute error of the reliability of annotators with 5 to 20 votes, against their share of right votes."""
+    given = np.bincount(votes.annotator, minlength=len(votes.annotators))
+    right = np.bincount(votes.annotator, votes.label == truth[votes.image], len(votes.annotators))
+    told = {person.name: person.reliability for person in annotators(votes, labelled)}
+    few = np.flatnonzero((given >= 5) & (given <= 20))
+    return float(np.mean([abs(told[votes.annotators[a]] - right[a] / given[a]) for a in few])) if len(few) else float("nan")
 
 
 def real_crowd(folder: Path, images: int, seed: int) -> tuple[Any, ...]:
@@ -136,17 +166,22 @@ def real_crowd(folder: Path, images: int, seed: int) -> tuple[Any, ...]:
 
 
 def synthetic_crowd(folder: Path, images: int, seed: int, *, groups: bool) -> tuple[Any, ...]:
-    """Fashion-MNIST with 100 annotators, two votes a picture; skills from Beta(3, 2), in `groups` five shared confusions."""
+    """Fashion-MNIST with 300 annotators, two votes a picture; in `groups` five shared confusions.
+
+    Skills are from Beta(3, 2). An annotator's part of the votes is in proportion to a draw from Beta(0.5, 4): most gave few.
+    """
     pixels, labels = idx(folder / "train-images-idx3-ubyte.gz", 16), idx(folder / "train-labels-idx1-ubyte.gz", 8)
     test, test_labels = idx(folder / "t10k-images-idx3-ubyte.gz", 16), idx(folder / "t10k-labels-idx1-ubyte.gz", 8)
     chance = np.random.default_rng([seed, 5])
     rows = chance.permutation(len(labels))[:images]
     truth = labels[rows].astype(np.int64)
-    annotators = 100
+    annotators = 300
     skill = chance.beta(3, 2, annotators)
     wrong = chance.integers(1, 10, (5 if groups else annotators, 10))  # which other class a class is taken for, as an offset
     of = chance.integers(0, 5, annotators) if groups else np.arange(annotators)
-    who = np.stack([chance.choice(annotators, 2, replace=False) for _ in range(images)])
+    # The two largest of log part + Gumbel noise are two draws without replacement.
+    parts = np.log(chance.beta(0.5, 4, annotators)) + chance.gumbel(size=(images, annotators))
+    who = np.argpartition(-parts, 2, axis=1)[:, :2]
     right = chance.random(who.shape) < skill[who]
     taken = (truth[:, None] + wrong[of[who], truth[:, None]]) % 10
     anything = chance.integers(0, 10, who.shape)
@@ -174,6 +209,12 @@ def pixels_of(column: Any) -> npt.NDArray[np.uint8]:
 def idx(path: Path, header: int) -> npt.NDArray[np.uint8]:
     """The bytes of an IDX file behind its header."""
     return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8)[header:]
+
+
+def alone(work: Callable[[], Any]) -> Any:
+    """What a function gives in a process of its own, whose peak memory is its own, too."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work)
 
 
 def million_votes() -> dict[str, float]:
@@ -206,9 +247,9 @@ def interval(values: list[float]) -> dict[str, float]:
 
 
 def show(name: str, arms: dict[str, dict[str, float]]) -> None:
-    table = Table("arm", "test accuracy", "of its labels", title=name)
+    table = Table("arm", "test accuracy", "of its labels", "error of reliability, few votes", title=name)
     for arm in (*ARMS, *ABLATIONS):
-        cells = [arms[arm], arms[f"labels_{arm}"]]
+        cells = [arms[arm], arms[f"labels_{arm}"], arms[f"few_{arm}"]]
         table.add_row(arm, *(f"{cell['value']:.4f} ({cell['low']:.4f} to {cell['high']:.4f})" for cell in cells))
     Console().print(table)
 

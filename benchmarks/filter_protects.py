@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def _left_out(settings: Settings) -> dict[str, Any]:
         )
         rows = np.flatnonzero(keep)[: settings.audit.samples]
         excess = attack(images.take(rows).images[:]).found.excess
-        found[family] = {"excess": _ends(excess.as_json()), "kept_share": float(keep.mean())}
+        found[family] = {"excess": _ends(asdict(excess)), "kept_share": float(keep.mean())}
     return found
 
 

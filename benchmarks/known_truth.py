@@ -15,7 +15,7 @@ import json
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from pd.audit.attackers.choose import choose_attackers
 from pd.audit.disguises import disguised
 from pd.audit.planted import jittered
 from pd.audit.reidentification import default_alpha
+from pd.audit.results import ArmResult
 from pd.config import Settings, parse_settings
 from pd.dataset.images import Pixels, from_tensor, to_tensor
 from pd.dataset.private import PrivateDataset
@@ -113,10 +114,10 @@ def one_split(file: Path, seed: int, attackers: list[str], with_copies: bool, wi
         by_attacker = {name: attack(one.rows) for name, attack in attacks.items()}
         reid = reid_figures.figures(by_attacker)
         nothing = says_nothing({name: attacked.found for name, attacked in by_attacker.items()}, alpha)
-        arm = {"reid": {**reid, **({"says_nothing": nothing} if nothing else {}), "power": {}}}
+        arm = ArmResult(reid=reid.model_copy(update={"says_nothing": nothing}) if nothing else reid)
         outcome = judge_limits(arm, {"excess": LIMIT}).outcome
-        each = {name: one.found.excess.as_json() for name, one in by_attacker.items()}
-        found.append({"kind": one.kind, "truth": one.truth, "excess": reid["excess"], "outcome": outcome, "each": each})
+        each = {name: asdict(one.found.excess) for name, one in by_attacker.items()}
+        found.append({"kind": one.kind, "truth": one.truth, "excess": asdict(reid.excess), "outcome": outcome, "each": each})
     caught = disguises(real, outside, attacks, seed, with_filter) if with_copies else {}
     return {"sets": found, "disguises": caught, "alpha": alpha}
 
@@ -231,12 +232,12 @@ def by_filter(real: PrivateDataset, made: dict[str, Pixels], seed: int) -> dict[
     """Share of each kind that the filter drops at its default settings."""
     import tempfile
 
+    from pd.audit.filter_figures import Detectors
+    from pd.engine.recognisers import recognisers
     from pd.filters.calibration import find_thresholds
     from pd.filters.prepare import prepare
     from pd.filters.scorer import Scorer
     from pd.progress import Reporter
-    from pd.stages.filter_figures import Detectors
-    from pd.stages.recognisers import recognisers
 
     settings: Settings = parse_settings({}, [f"seed={seed}"], where="benchmark")
     with tempfile.TemporaryDirectory() as scratch:

@@ -24,13 +24,13 @@ from pd.dataset.images import from_tensor
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.diffusion import autoencoder
+from pd.engine.recognisers import recognisers
 from pd.filters.calibration import find_thresholds
 from pd.filters.decide import Thresholds, margin
 from pd.filters.prepare import prepare
 from pd.filters.scorer import Scorer, Scores
 from pd.progress import Reporter
 from pd.seeds import derive
-from pd.stages.recognisers import recognisers
 
 ROOT = Path(__file__).parent.parent
 LEARNT = 7  # pictures of each member that the network and the gallery have

@@ -25,8 +25,8 @@ from rich.table import Table
 from pd.config import GenerateSettings, load_settings
 from pd.dataset.private import PrivateDataset
 from pd.engine.stream.shards import plan
+from pd.filters.captions import prompts_of
 from pd.progress import silent
-from pd.stages.prompts import prompts_of
 from pd.store.run import Run
 
 ROOT = Path(__file__).parent.parent

@@ -6,10 +6,14 @@ A method is a file in the room of its job, and a row here. One that trains a net
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pd.training.task import Task
+
+if TYPE_CHECKING:
+    from pd.labels.votes import Votes
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,34 @@ def _classifier() -> Task:
 def _crowd_layer() -> Task:
     from pd.classify.inputs import Held
     from pd.labels.crowd_layer import CrowdLayerTask
+
+    return CrowdLayerTask(Held(_features(24)), _votes(), seed=3, batch=8, width=8)
+
+
+def _ccc() -> Task:
+    from pd.classify.inputs import Held
+    from pd.labels.ccc import CccTask
+
+    return CccTask(Held(_features(24)), _votes(), seed=3, warmup=3, batch=8, width=8, groups=2)
+
+
+def _reweighted() -> Task:
+    from pd.classify.inputs import Held
+    from pd.labels.reweight import ReweightedTask
+
+    noisy = np.random.default_rng(2).integers(0, 2, (24, 3)).astype(np.float32)
+    noisy[::5] = np.nan
+    matrices = np.tile(np.array([[0.9, 0.1], [0.2, 0.8]]), (3, 1, 1))
+    return ReweightedTask(Held(_features(24)), noisy, matrices, seed=3, batch=8, width=8)
+
+
+def _votes() -> "Votes":
     from pd.labels.votes import Votes
 
     said = np.tile(np.arange(24) % 3, 4)
     said[::7] = 0
     images, annotators = np.tile(np.arange(24), 4), np.repeat(np.arange(4), 24)
-    votes = Votes(images, annotators, said, [f"i{row}" for row in range(24)], list("abcd"), list("xyz"))
-    return CrowdLayerTask(Held(_features(24)), votes, seed=3, batch=8, width=8)
+    return Votes(images, annotators, said, [f"i{row}" for row in range(24)], list("abcd"), list("xyz"))
 
 
 def _condense(method: str) -> Task:
@@ -114,18 +139,22 @@ METHODS: tuple[Method, ...] = (
     Method("loss", "arXiv 2302.01316", "audit/membership.py", "audit", "audit", "membership AUC", "false alarm rate"),
     Method("lira", "arXiv 2112.03570", "audit/membership.py", "audit", "audit.shadows", "membership AUC", "false alarm rate"),
     Method("attributes", "ours", "audit/attributes.py", "audit", "audit", "leak found", "false alarm rate"),
-    Method("classifier", "ours", "classify/task.py", "pd labels", "labels.method", "accuracy", "training time", _classifier),
-    Method("dawid_skene", "Dawid & Skene 1979", "labels/dawid_skene.py", "pd labels", "labels.method", "accuracy", "coverage"),
+    Method("classifier", "ours", "classify/task.py", "labels", "labels.method", "accuracy", "training time", _classifier),
+    Method("majority", "shares of votes", "labels/majority.py", "labels", "labels.method", "accuracy", "coverage"),
+    Method("dawid_skene", "Dawid & Skene 1979", "labels/dawid_skene.py", "labels", "labels.method", "accuracy", "coverage"),
     Method(
         "crowd_layer",
         "arXiv 1709.01779",
         "labels/crowd_layer.py",
-        "pd labels",
+        "labels",
         "labels.method",
         "accuracy",
         "training time",
         _crowd_layer,
     ),
+    Method("ccc", "arXiv 2312.07331", "labels/ccc.py", "labels", "labels.method", "accuracy", "training time", _ccc),
+    Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
+    Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
     Method(
         "dm",
         "arXiv 2110.04181",

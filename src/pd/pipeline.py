@@ -23,11 +23,11 @@ from pd.errors import UserError, traceback_kept
 from pd.events import event, recorded, staged
 from pd.progress import Reporter
 from pd.release.formats.dicom import require_highdicom
-from pd.stages.base import Context
 from pd.stages.bucket import EVENTS, commit_outputs, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
 from pd.stages.purge import Part, purge, purgeable, purged
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
+from pd.store.context import Context
 from pd.store.files import digest_folder, size_of
 from pd.store.kept import discard
 from pd.store.lease import lease

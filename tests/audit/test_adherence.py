@@ -13,13 +13,13 @@ def test_images_that_fit_their_prompts() -> None:
     found = adherence(images, texts, asked, bootstrap=200, seed=1)
     assert found.score.value == pytest.approx(float((images * texts[asked]).sum(axis=1).mean()))
     assert found.score.low < found.score.value < found.score.high
-    assert found.above_others is not None
-    assert found.above_others.low > 0.5
+    assert found.above_other_prompts is not None
+    assert found.above_other_prompts.low > 0.5
     shuffled = adherence(images, texts, rng.permutation(asked), bootstrap=200, seed=1)
-    assert shuffled.above_others is not None
-    assert shuffled.above_others.low < 0 < shuffled.above_others.high
+    assert shuffled.above_other_prompts is not None
+    assert shuffled.above_other_prompts.low < 0 < shuffled.above_other_prompts.high
 
 
 def test_one_prompt_has_no_others() -> None:
     rows = np.eye(1, 4, dtype=np.float32)
-    assert adherence(rows.repeat(5, axis=0), rows, np.zeros(5, np.int64), bootstrap=9, seed=0).above_others is None
+    assert adherence(rows.repeat(5, axis=0), rows, np.zeros(5, np.int64), bootstrap=9, seed=0).above_other_prompts is None

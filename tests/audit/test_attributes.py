@@ -3,13 +3,14 @@ import pytest
 from random_people import people
 
 from pd.audit.attackers.base import Embedded
-from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
+from pd.audit.attributes import Targets, guess_halves, guess_label, of_half, of_label
+from pd.audit.results import Guessed
 from pd.dataset.private import PrivateDataset
 
 PEOPLE, EACH = 40, 5
 
 
-def simulated(rng: np.random.Generator, leak: bool) -> Disclosure:
+def simulated(rng: np.random.Generator, leak: bool) -> Guessed:
     """Attributes that no picture shows; a generator that leaks makes samples of members with their own labels."""
     sides = [people(rng, PEOPLE, EACH) for _ in range(2)]
     truths = [np.repeat(rng.permutation(PEOPLE) % 2, EACH).astype(float) for _ in range(2)]
@@ -20,7 +21,7 @@ def simulated(rng: np.random.Generator, leak: bool) -> Disclosure:
     targets = [Targets(side.names, {"hat": truth}) for side, truth in zip(sides, truths, strict=True)]
     guesses = [guess_label(samples, labels, Embedded(side.rows, side.rows)) for side in sides]
     found = of_label("hat", targets[0], targets[1], (guesses[0], guesses[1]), bootstrap=200, seed=1)
-    assert isinstance(found, Disclosure)
+    assert isinstance(found, Guessed)
     return found
 
 
@@ -60,7 +61,7 @@ def test_hidden_halves_of_copied_people_are_disclosed(orl: PrivateDataset) -> No
     members, strangers = orl.members(), orl.holdout_half("audit", 7)
     others = orl.holdout_half("calibration", 7).images
 
-    def told(samples: np.ndarray) -> Disclosure:
+    def told(samples: np.ndarray) -> Guessed:
         guessed = [(guess_halves(samples, side.images), side.identities) for side in (members, strangers)]
         return of_half(guessed[0], guessed[1], bootstrap=200, seed=1)
 

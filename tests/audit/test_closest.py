@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pd.audit.results import AuditResult
 from pd.audit.run import audit
 from pd.config import AuditSettings
 from pd.dataset.private import PrivateDataset
@@ -24,7 +25,7 @@ def figures(orl: PrivateDataset) -> dict[str, Any]:
     copies[:9] += np.random.default_rng(0).normal(scale=6, size=copies[:9].shape).astype(np.int16)
     images = np.concatenate([others.images[:100], copies.clip(0, 255).astype(np.uint8)])
     made = SyntheticDataset([f"sample {i}" for i in range(110)], images, [""] * 110, {})
-    return audit(orl, {"kept": made, "teacher": replace(made)}, None, SETTINGS, 7, shown="kept")
+    return audit(orl, {"kept": made, "teacher": replace(made)}, None, SETTINGS, 7, shown="kept").as_json()
 
 
 def test_the_copies_come_first_and_so_does_the_person(figures: dict[str, Any], orl: PrivateDataset) -> None:
@@ -45,4 +46,4 @@ def test_the_copies_come_first_and_so_does_the_person(figures: dict[str, Any], o
 
 def test_only_the_arm_that_was_asked_for_and_only_at_home(figures: dict[str, Any]) -> None:
     assert "closest" not in figures["arms"]["teacher"]
-    assert "closest" not in public_audit(figures)["arms"]["kept"]
+    assert "closest" not in public_audit(AuditResult.model_validate(figures)).as_json()["arms"]["kept"]

@@ -60,11 +60,11 @@ def test_too_few_samples_of_each_prompt_are_no_all_clear(orl: PrivateDataset) ->
         prompts = [f"{i // each}" for i in range(60)]
         samples = SyntheticDataset(list(map(str, range(60))), planted, prompts, {})
         figures = extraction(Subjects(orl, AuditSettings(bootstrap=200), SEED), samples, search)
-        assert ("excess" in figures, "why" in figures) == (not blind, blind)
-        assert figures["copies"]["excess"]["value"] > 0.9
+        assert (figures.excess is None, figures.why is not None) == (blind, blind)
+        assert figures.copies.excess.value > 0.9
         if not blind:
-            assert figures["excess"]["value"] > 0.9
-    assert "60 samples of 30 prompts" in figures["why"]
+            assert figures.excess.value > 0.9
+    assert "60 samples of 30 prompts" in figures.why
 
 
 def test_a_memorised_stranger_is_the_controls(orl: PrivateDataset) -> None:

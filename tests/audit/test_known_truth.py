@@ -33,7 +33,7 @@ def test_the_real_holdout_set_against_itself_finds_nothing(orl: PrivateDataset) 
     rest = nobody.holdout_half("calibration", 7)
     samples = SyntheticDataset(rest.ids, rest.images, [""] * len(rest), {})
     settings = AuditSettings(attackers=("thumbnails", "whitened"), attacker_steps=30, bootstrap=200)
-    arm = audit(nobody, {"synthetic": samples}, None, settings, 7)["arms"]["synthetic"]
+    arm = audit(nobody, {"synthetic": samples}, None, settings, 7).as_json()["arms"]["synthetic"]
     for found in arm["reid"]["by_attacker"].values():
         assert found["excess"]["low"] <= 0
     assert arm["extraction"]["excess"]["low"] <= 0

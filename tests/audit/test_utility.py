@@ -54,4 +54,5 @@ def test_a_label_that_images_do_not_show_is_chance() -> None:
 def test_nothing_usable_gives_none() -> None:
     rows = np.zeros((4, 2), np.float32)
     found = utility(rows, {}, rows, {"hat": np.ones(4)}, list("abcd"), steps=5, bootstrap=5, seed=0)
-    assert found == Utility(None, {}, {"hat": "not in the training images"})
+    why = "no label can be used"
+    assert found == Utility(auc=None, why=why, labels={}, skipped={"hat": "not in the training images"})

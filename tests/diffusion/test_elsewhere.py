@@ -8,11 +8,11 @@ from safetensors.torch import load_file
 
 from pd.config import DataSettings, ModelSettings, parse_settings
 from pd.diffusion.elsewhere import check_trained, take
+from pd.engine.probe import measure
 from pd.errors import UserError
 from pd.progress import Reporter
-from pd.stages.base import Context
-from pd.stages.probe import measure
 from pd.stages.teacher import execute
+from pd.store.context import Context
 from pd.store.run import Run
 
 

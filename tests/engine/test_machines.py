@@ -12,13 +12,13 @@ from two_nodes import two_nodes
 from pd.config import ClusterSettings, ModelSettings, parse_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.engine import full_trials, shadows
 from pd.engine import machines as module
 from pd.engine.machines import machines, machines_for, room
 from pd.engine.shared_folder import check_shared
 from pd.errors import UserError
 from pd.progress import Reporter, silent
-from pd.stages import shadows, sweep_full
-from pd.stages.base import Context
+from pd.store.context import Context
 from pd.store.run import Run
 
 STORE = 2**27
@@ -77,7 +77,7 @@ def test_shadow_models_and_full_trials_keep_the_machines(monkeypatch: pytest.Mon
     settings = parse_settings({"audit": {"shadows": 2}, "cluster": {"wait_minutes": 1}, "sweep": {"cpus_per_trial": 3}})
     context = Context(settings, Run(tmp_path), Reporter())
     ingest(settings.data, 7, tmp_path / "dataset", silent)
-    for stage in (shadows, sweep_full):
+    for stage in (shadows, full_trials):
         monkeypatch.setattr(stage, "connect", nothing)
     monkeypatch.setattr(shadows, "train_model", nothing)
     monkeypatch.setattr(shadows, "machines_for", noted)
@@ -87,11 +87,11 @@ def test_shadow_models_and_full_trials_keep_the_machines(monkeypatch: pytest.Mon
     assert asked.pop(0)[:2] == (settings.cluster, 2)  # side by side, and then one after another
     assert [cluster for cluster, *_ in asked] == [settings.cluster] * 2
     asked.clear()
-    monkeypatch.setattr(sweep_full, "machines", noted)
-    monkeypatch.setattr(sweep_full, "choices", lambda settings, full: {"candidates": [1], "guidance": [], "prompt_k": []})
-    monkeypatch.setattr(sweep_full, "_best", nothing)
-    monkeypatch.setattr(sweep_full, "climb", lambda *_, **__: ([], ""))
-    sweep_full.full_trials(context, None, None, [], tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(full_trials, "machines", noted)
+    monkeypatch.setattr(full_trials, "choices", lambda settings, full: {"candidates": [1], "guidance": [], "prompt_k": []})
+    monkeypatch.setattr(full_trials, "_best", nothing)
+    monkeypatch.setattr(full_trials, "climb", lambda *_, **__: ([], ""))
+    full_trials.full_trials(context, None, None, [], tmp_path)  # type: ignore[arg-type]
     assert [(one[0], one[1], one[2], one[4]) for one in asked] == [(settings.cluster, 1, 0, 3)]
 
 

@@ -80,7 +80,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def submit(server: Server, patch: pytest.MonkeyPatch, *words: str) -> int:
-    patch.setattr("pd.engine.submit._client", lambda address: server)
+    patch.setattr("pd.engine.submit.job_server", lambda address: server)
     patch.setattr(sys, "argv", ["pd", "submit", str(ROOT / "configs" / "smoke.yaml"), *words])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -13,9 +13,9 @@ from pd.errors import UserError
 from pd.progress import Reporter
 from pd.release.formal import COVERED, EPSILON, check_formal
 from pd.stages import formal as stage
-from pd.stages.base import Context
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.ingest import execute as ingest
+from pd.store.context import Context
 from pd.store.run import Run
 
 MODEL = {

@@ -19,6 +19,7 @@ from hostile.mutate import mutated, word
 from rich.console import Console
 from rich.table import Table
 
+from pd.audit.results import AuditResult
 from pd.config import DataSettings, Settings, commented_yaml, flatten, load_settings, parse_settings
 from pd.dataset.decode import BadImage, decode, load, quiet
 from pd.dataset.foreign import list_images, read_images
@@ -120,20 +121,22 @@ def settings_file(root: Path, rng: np.random.Generator) -> str:
 def page(root: Path, rng: np.random.Generator) -> str:
     """The report and the card of a run whose every word means harm."""
     words = [word(rng) for _ in range(8)]
-    figure = {"value": float(rng.normal()), "low": word(rng), "high": 1.0}
+    figure = {"value": float(rng.normal()), "low": -1.0, "high": 1.0, "n": 4}
     arm = {
         "n": 4,
         "reid": {"attacker": words[0], "excess": figure},
-        "fidelity": {words[1]: {"value": 1.0, "features": words[2]}},
+        "fidelity": {"kid": {**figure, "features": words[2]}},
+        "membership": {"why": words[1]},
     }
-    audit = {"arms": {"teacher": arm, words[3]: arm}, "filter": {"dropped": {words[4]: 1}}, words[5]: {words[6]: words[7]}}
+    tree = {"arms": {"teacher": arm, words[3]: arm}, "filter": {"dropped": {words[4]: 1}}, "less_than": {words[5]: figure}}
+    audit = AuditResult.model_validate(tree)
     scores = np.array([0.5, 0.9, 0.1, np.nan], np.float32)
     rows = Candidates(words[:4], scores, words[2:6], np.array([True, False, True, False]), ["", words[5], "", words[6]], {})
     data = ReportData(
         run=words[0],
         created=words[1],
         counts=Counts(2, 4, 8, 8),
-        settings={"data": {"caption": words[2]}, words[3]: words[4]},
+        settings=Settings.model_validate({"data": {"subject": words[2]}}),
         audit=audit,
         candidates=rows,
         threshold=0.5,

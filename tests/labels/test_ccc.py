@@ -11,7 +11,7 @@ from torch.func import functional_call
 from pd.classify.inputs import Held
 from pd.config.training import TrainingSettings
 from pd.labels import ccc
-from pd.labels.ccc import CccTask, correction, distilled, grouped
+from pd.labels.ccc import CccTask, correction, distilled, grouped, of_network
 from pd.labels.crowd_layer import CrowdLayerTask, VotesByImage, votes_loss
 from pd.training.loop import fit_here
 from pd.training.task import Alone
@@ -30,7 +30,7 @@ def test_the_correction_is_the_derivative_of_the_meta_loss(labelled):
     task = CccTask(inputs, votes, seed=1, warmup=0, batch=32, width=8)
     module = task.build().double()
     crowd_ = module.networks[0]
-    batch = {k: v.double() if v.is_floating_point() else v for k, v in task.batch(0, 0, 1).items()}
+    batch = {k: v.double() if v.is_floating_point() else v for k, v in of_network(task.batch(0, 0, 1), 0).items()}
     meta_inputs, meta_class = batch["inputs"][:10], torch.arange(10) % 3
     group = torch.arange(len(votes.annotators)) % 2
     found = correction(crowd_, batch, group, 2, meta_inputs, meta_class, Alone())

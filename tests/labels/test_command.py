@@ -1,6 +1,7 @@
 """`pd labels`: anybody's votes and images; bad input in one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,14 @@ import pytest
 from crowds import crowd
 from PIL import Image
 
+from pd.config.labels import LabelsSettings
 from pd.errors import UserError
+from pd.labels.dawid_skene import CHANCE
+from pd.labels.fit import label
+from pd.labels.result import known
 from pd.labels.votes import read_votes
 from pd.progress import Reporter
-from pd.stages.labels import label_images
+from pd.stages.label_images import label_images
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +99,20 @@ def test_votes_for_images_that_are_not_there_are_counted(tmp_path):
 def test_numbers_are_read_as_names(tmp_path):
     (tmp_path / "votes.csv").write_text("image,annotator,label\n001,7,0\n002,7,1\n")
     assert read_votes(tmp_path / "votes.csv").images == ["001", "002"]
+
+
+def test_annotators_of_one_vote_are_counted_and_guessing_crowds_named_by_every_method(tmp_path):
+    table = _written(tmp_path, image=["a", "b", "a"], annotator=["x", "x", "y"], label=["1", "2", "1"])
+    assert any("1 of 2 annotators gave one vote" in line for line in read_votes(table).warnings)
+    guessing, _, _ = crowd(skills=np.full(9, 1 / 3))
+    settings = LabelsSettings(votes=table, method="majority")
+    assert CHANCE in label(guessing, None, settings, tmp_path, seed=0).warnings
+
+
+def test_an_image_without_a_vote_has_no_label_where_no_image_is_looked_at():
+    votes, _, _ = crowd(images=20)
+    one_more = replace(votes, images=[*votes.images, "lone"])
+    for method in ("majority", "dawid_skene"):
+        settings = LabelsSettings(votes="votes.csv", method=method)
+        found = label(one_more, None, settings, None, seed=0)
+        assert known(one_more, found, settings).tolist() == [True] * 20 + [False]

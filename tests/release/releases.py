@@ -5,7 +5,7 @@ import json
 import numpy as np
 from safetensors.numpy import save_file
 
-from pd.config import ModelSettings
+from pd.config import ModelSettings, Settings
 from pd.dataset.images import encode_png
 from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE, image_schema
@@ -61,9 +61,9 @@ def write_release(folder, images, prompts, audit, settings=None):
     names = [f"{i:08d}" for i in range(len(images))]
     SyntheticDataset(names, images, prompts, {"glasses": np.zeros(len(images))}).write(folder / "data")
     write_model(folder / "model", 1, settings or ModelSettings(autoencoder="train"), folder / "data")
-    write_json(folder / "audit.json", audit)
+    write_json(folder / "audit.json", audit.as_json())
     card = {"name": "faces", "kept": len(images), "size": images.shape[1], "mode": "grey", "prompts": prompts}
-    render_release_report("faces", audit, {}, folder / "report.html")
+    render_release_report("faces", audit, Settings(), folder / "report.html")
     write_card(folder / "README.md", audit, prompt_k=3, sampler_steps=4, guidance=1.0, **card)
 
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,14 @@ from releases import edit_json, write_model
 from safetensors.numpy import load_file, save_file
 
 from pd.audit.cost import by_label
+from pd.audit.results import AuditResult
+from pd.audit.subjects import shared_of
 from pd.config import FilterSettings, ModelSettings, Settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.apply import apply_filter
+from pd.filters.captions import prompts_of
 from pd.filters.decide import Thresholds
 from pd.filters.duplicate import SKETCH
 from pd.filters.scorer import Scores
@@ -37,7 +40,6 @@ from pd.release.verify import verify
 from pd.report.card import write_card
 from pd.report.html import render_release_report
 from pd.report.public import public_audit
-from pd.stages.prompts import prompts_of, shared_of
 from pd.store.atomic import write_json
 
 K, MEMBERS, STRANGERS, CANDIDATES = 3, 7, 4, 24
@@ -135,11 +137,12 @@ def release_of(real, config, folder):
     )
     write_model(release / "model", 1, ModelSettings(autoencoder="train"), release / "data")
     kept = SyntheticDataset.read(release / "data")
-    public = public_audit(private_audit(real, kept, counts) | {"shared": shared_of(real, config)})
-    write_json(release / "audit.json", public)
+    audit = private_audit(real, kept, counts)
+    public = public_audit(audit.model_copy(update={"shared": shared_of(real, config.generate.prompt_k)}))
+    write_json(release / "audit.json", public.as_json())
     said = {"prompts": sorted(set(kept.prompts)), "prompt_k": K, "sampler_steps": 4, "guidance": 1.0}
     write_card(release / "README.md", public, name="run", kept=len(kept), size=16, mode="grey", **said)
-    render_release_report("run", public, config.model_dump(mode="json"), release / "report.html")
+    render_release_report("run", public, config, release / "report.html")
     return release
 
 
@@ -159,12 +162,13 @@ def private_audit(real, kept, counts):
         },
         "utility": {"auc": figure, "labels": dict.fromkeys(real.labels, 0.7), "skipped": dict.fromkeys(real.labels, "why")},
     }
-    by_value = {name: {value: rate.as_json() for value, rate in rates.items()} for name, rates in cost.items()}
-    return {
+    by_value = {name: {value: asdict(rate) for value, rate in rates.items()} for name, rates in cost.items()}
+    tree = {
         "arms": {"kept": arm, "filtered": arm},
         "filter": {**counts, "cost": {"by_label": by_value}},
         "real": {"utility": arm["utility"]},
     }
+    return AuditResult.model_validate(tree)
 
 
 def everything(release):

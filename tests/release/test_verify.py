@@ -152,7 +152,7 @@ def test_a_score_that_is_no_number_proves_nothing(check):
 
 
 def test_figures_of_single_people_are_found(release, check, whole_data):
-    (release / "audit.json").write_text(json.dumps(whole_data.audit))
+    (release / "audit.json").write_text(json.dumps(whole_data.audit.as_json()))
     assert check() == {NAMES}
 
 

@@ -1,4 +1,6 @@
-"""An audit with every attack in it, in the schema of audit.json; made-up figures that only test how they are shown."""
+"""An audit with every attack in it; made-up figures that only test how they are shown."""
+
+from pd.audit.results import AuditResult
 
 
 def between(value, low, high, n=1024):
@@ -21,8 +23,9 @@ CLOSEST = {
 
 def every_attack(audit):
     """The same audit with the attacks that need models, the filter's curves, its cost by people and fingerprints."""
+    audit = audit.as_json()
     arms = {arm: {**entry, **_attacks(arm, entry)} for arm, entry in audit["arms"].items()}
-    return {
+    tree = {
         **audit,
         "arms": arms,
         "filter": {**audit["filter"], **_filter(audit["filter"]["threshold"])},
@@ -33,6 +36,7 @@ def every_attack(audit):
             "student": [around(share, 0.01 + share / 9, 256) for share in (0.0, 0.0, 0.0, 0.0, 0.01, 0.02, 0.05)],
         },
     }
+    return AuditResult.model_validate(tree)
 
 
 def _attacks(arm, entry):
@@ -129,3 +133,23 @@ def _filter(threshold):
             "by_identity": {"worst": [["s7", around(0.97, 0.02, 40)], ["s12", around(0.95, 0.03, 40)]], "gini": 0.21},
         },
     }
+
+
+def changed(audit, *keys, to):
+    """The same audit with another value at a place."""
+    tree = audit.as_json()
+    place = tree
+    for key in keys[:-1]:
+        place = place.setdefault(key, {})
+    place[keys[-1]] = to
+    return AuditResult.model_validate(tree)
+
+
+def without(audit, *keys):
+    """The same audit without what is at a place."""
+    tree = audit.as_json()
+    place = tree
+    for key in keys[:-1]:
+        place = place[key]
+    del place[keys[-1]]
+    return AuditResult.model_validate(tree)

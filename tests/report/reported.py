@@ -11,6 +11,7 @@ import pytest
 from audits import every_attack
 from PIL import Image, ImageFilter
 
+from pd.audit.results import AuditResult
 from pd.config import Settings
 from pd.report.data import Candidates, Counts, ReportData
 
@@ -107,7 +108,7 @@ def report_data(faces):
         run="faces",
         created="Finished 2025-11-21 21:40 UTC.",
         counts=Counts(20, 20, 200, 200, 1),
-        settings=Settings().model_dump(mode="json"),
+        settings=Settings(),
         audit=audit(int(keep.sum()), threshold, candidates.reasons),
         candidates=candidates,
         threshold=threshold,
@@ -127,7 +128,7 @@ def report_data(faces):
 
 
 def between(value, low, high):
-    return {"value": value, "low": low, "high": high}
+    return {"value": value, "low": low, "high": high, "n": 1024}
 
 
 def audit(kept, threshold, reasons):
@@ -149,12 +150,12 @@ def audit(kept, threshold, reasons):
             },
             "utility": {"auc": auc},
             "fidelity": {
-                "fid": {"value": fid, "features": "EfficientNet-Lite0", "n": 200},
-                "kid": {"value": fid / 4000, "features": "EfficientNet-Lite0", "n": 200},
+                "fid": {**between(fid, fid - 1, fid + 1), "features": "EfficientNet-Lite0", "n": 200},
+                "kid": {**between(fid / 4000, 0.0, 0.1), "features": "EfficientNet-Lite0", "n": 200},
             },
         }
 
-    return {
+    tree = {
         "filter": {
             "candidates": len(reasons),
             "kept": kept,
@@ -170,6 +171,7 @@ def audit(kept, threshold, reasons):
         "real": {"utility": {"auc": between(0.91, 0.88, 0.94)}, "round_trip": {"excess": between(0.97, 0.93, 1.0)}},
         "shared": {"k": 3, "labels": ["beard", "glasses"]},
     }
+    return AuditResult.model_validate(tree)
 
 
 @pytest.fixture(scope="session")

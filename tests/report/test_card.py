@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from audits import without
 from huggingface_hub import DatasetCard, ModelCard
 from releases import write_release
 
+from pd.audit.results import AuditResult
 from pd.report.card import NO_GUARANTEE, write_card
 
 PROMPTS = ["a photo of a face", 'a "photo" of [a face] | with `glasses`']
@@ -43,8 +45,7 @@ def test_figures_and_the_missing_guarantee(card):
 def test_the_data_are_audited_or_it_says_that_they_were_not(card, report_data):
     assert "The audit attacked all of them" in card().read_text()  # 125, of which the audit asked for 1,024
     assert "attacked the first 1,024, as it did" in card(kept=5000).read_text()
-    arms = {arm: entry for arm, entry in report_data.audit["arms"].items() if arm != "kept"}
-    text = card(audit={**report_data.audit, "arms": arms}).read_text()
+    text = card(audit=without(report_data.audit, "arms", "kept")).read_text()
     assert "They were not audited, and the student's figures say nothing of them." in text
     assert "the released data were not audited" in text
 
@@ -55,7 +56,7 @@ def test_prompts_do_not_break_the_text(card):
 
 
 def test_nothing_was_audited(card):
-    text = card(audit={}).read_text()
+    text = card(audit=AuditResult()).read_text()
     assert "No audit was made of this release." in text
     assert "Nothing can be said about re-identification" in text
 
@@ -92,3 +93,11 @@ def test_the_model_loads_as_the_card_says(card, tmp_path, monkeypatch):
     names = {}
     exec(snippets(tmp_path / "README.md")[0], names)
     assert names["image"].size == (16, 16)
+
+
+def test_it_says_how_labels_were_made(card):
+    assert (
+        "weighed by each annotator's estimated errors (Dawid-Skene). They can be wrong."
+        in card(labels="dawid_skene").read_text()
+    )
+    assert "were worked out" not in card().read_text()

@@ -6,7 +6,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from audits import changed
 
+from pd.audit.results import AuditResult, FilterResult
+from pd.config import Settings
 from pd.report.data import Candidates
 from pd.report.html import render_release_report, render_report
 
@@ -69,8 +72,8 @@ def test_dangers_are_the_most_alike(report_data, tmp_path):
 
 def test_what_was_kept_is_shown_by_what_the_filter_did_not_decide_by(whole_data, tmp_path):
     text = render(whole_data, tmp_path)
-    table, closest = whole_data.candidates, whole_data.audit["arms"]["kept"]["closest"]
-    for name, image, likeness in (*closest["by_attacker"], *closest["by_pixels"]):
+    table, closest = whole_data.candidates, whole_data.audit.arms["kept"].closest
+    for name, image, likeness in (*closest.by_attacker, *closest.by_pixels):
         assert re.search(rf'<span class="score">{likeness:.4f}</span> .*kept</span>\n.*{name} → {image}<', text)
     kept = int(np.argmax(np.where(table.keep, table.scores, -np.inf)))
     assert f"{table.ids[kept]} → " not in text  # the filter's own favourite: no attacker named it
@@ -84,17 +87,17 @@ def test_usefulness_by_subgroups_is_told_at_home_alone(whole_data, tmp_path):
     text = render(whole_data, tmp_path)
     table = text[text.index('<table id="subgroups"') :].split("</table>")[0]
     assert re.findall(r"<th scope=.row.>(.*?)</th>", table) == ["glasses = 0", "glasses = 1"]
-    figure = whole_data.audit["arms"]["filtered"]["utility"]["subgroups"]["glasses"]["0"]
-    assert f"{figure['value']:.3f}<" in table
-    assert f"{figure['low']:.3f} to {figure['high']:.3f}" in table
+    figure = whole_data.audit.arms["filtered"].utility.subgroups["glasses"]["0"]
+    assert f"{figure.value:.3f}<" in table
+    assert f"{figure.low:.3f} to {figure.high:.3f}" in table
     page = render_release_report("faces", whole_data.audit, whole_data.settings, tmp_path / "release.html").read_text()
     assert 'id="subgroups"' not in page
-    assert 'id="subgroups"' not in render(dataclasses.replace(whole_data, audit={}), tmp_path)
+    assert 'id="subgroups"' not in render(dataclasses.replace(whole_data, audit=AuditResult()), tmp_path)
 
 
 def test_one_network_has_no_consistency_and_the_way_to_it_is_told(report_data, tmp_path):
     why = {"consistency": {"why": "one network only; reid.networks=3 trains three"}}
-    text = render(dataclasses.replace(report_data, audit={**report_data.audit, "filter": why}), tmp_path)
+    text = render(dataclasses.replace(report_data, audit=changed(report_data.audit, "filter", to=why)), tmp_path)
     assert "Consistency was not measured: one network only; reid.networks=3 trains three" in text
 
 
@@ -108,13 +111,13 @@ def test_data_are_escaped(report_data, tmp_path):
         ids=[f"{NASTY}{name}" for name in report_data.candidates.ids],
         reasons=[reason and NASTY for reason in report_data.candidates.reasons],
     )
-    arms = {**report_data.audit["arms"], NASTY: report_data.audit["arms"]["teacher"]}
+    arms = {**report_data.audit.arms, NASTY: report_data.audit.arms["teacher"]}
     data = dataclasses.replace(
         report_data,
         run=NASTY,
         candidates=table,
-        audit={"arms": arms, "filter": {"dropped": {NASTY: 3}, "candidates": 9}, NASTY: NASTY},
-        settings={NASTY: NASTY},
+        audit=AuditResult(arms=arms, filter=FilterResult(dropped={NASTY: 3}, candidates=9)),
+        settings=Settings(data={"subject": NASTY}),
         versions={NASTY: NASTY},
         lineage={NASTY: NASTY},
     )
@@ -125,7 +128,7 @@ def test_data_are_escaped(report_data, tmp_path):
 
 
 def test_a_run_without_audit_says_so(report_data, tmp_path):
-    text = render(dataclasses.replace(report_data, audit={}), tmp_path)
+    text = render(dataclasses.replace(report_data, audit=AuditResult()), tmp_path)
     assert "Nothing can be said about re-identification" in text
     assert "No model was audited" in text
     assert "Nothing was dropped" not in text  # the candidates tell, where the audit does not
@@ -134,11 +137,11 @@ def test_a_run_without_audit_says_so(report_data, tmp_path):
 
 
 def test_missing_parts_are_said_and_not_guessed(report_data, tmp_path):
-    arms = report_data.audit["arms"]
-    filtered = {**arms["filtered"], "utility": None, "fidelity": None}
+    arms = report_data.audit.arms
+    filtered = arms["filtered"].model_copy(update={"utility": None, "fidelity": None})
     data = dataclasses.replace(
         report_data,
-        audit={"arms": {"teacher": arms["teacher"], "filtered": filtered}, "filter": {}},
+        audit=AuditResult(arms={"teacher": arms["teacher"], "filtered": filtered}, filter=FilterResult()),
         samples={},
         real={},
         versions={},
@@ -158,7 +161,7 @@ def test_missing_parts_are_said_and_not_guessed(report_data, tmp_path):
 def test_no_candidate_and_no_score(report_data, tmp_path):
     none = np.zeros(0, np.float32)
     empty = Candidates([], none, [], np.zeros(0, bool), [])
-    data = dataclasses.replace(report_data, candidates=empty, audit={}, stranger_scores=none, member_scores=none)
+    data = dataclasses.replace(report_data, candidates=empty, audit=AuditResult(), stranger_scores=none, member_scores=none)
     text = render(data, tmp_path)
     assert "No scores were recorded." in text
     assert "Nothing was dropped" in text

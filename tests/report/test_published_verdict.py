@@ -4,14 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from audits import between, every_attack
+from audits import between, changed, every_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pd.audit.figures import WITHHELD
+from pd.audit.results import AuditResult
 from pd.dataset.shared import shared_labels
 from pd.report.public import public_audit
 from pd.report.verdict import verdict
-from pd.report.words import WITHHELD
 
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100)
 FIGURES = st.builds(
@@ -42,7 +43,7 @@ def audits(draw):
         }
         arms[arm] = {name: figures[name] for name in draw(st.sets(st.sampled_from(sorted(figures))))}
     named = draw(st.sampled_from([[], [label]]))
-    return {"arms": arms, "shared": {"k": 3, "labels": named}}, label
+    return AuditResult.model_validate({"arms": arms, "shared": {"k": 3, "labels": named}}), label
 
 
 def states(found):
@@ -57,27 +58,27 @@ def states(found):
 @given(audits())
 def test_verdicts_never_differ_between_the_private_and_the_public_side(drawn):
     audit, label = drawn
-    public = json.loads(json.dumps(public_audit(audit)))
+    public = AuditResult.model_validate_json(json.dumps(public_audit(audit).as_json()))
     assert states(verdict(public)) == states(verdict(audit))
     assert public_audit(public) == public
-    if not audit["shared"]["labels"] and not label.isalnum():  # a word may be one of pd's own
-        assert f"“{label}”" not in json.dumps(public, ensure_ascii=False)
+    if not audit.shared.labels and not label.isalnum():  # a word may be one of pd's own
+        assert f"“{label}”" not in json.dumps(public.as_json(), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("shared", [["diagnosis=flu"], []])
 def test_a_leak_by_a_label_whose_name_has_a_sign_is_a_leak_on_both_sides(report_data, shared):
-    audit = every_attack(report_data.audit)
-    audit["arms"]["kept"]["attributes"] = guessed("diagnosis=flu", between(0.3, 0.2, 0.4))
-    audit["shared"] = {"k": 3, "labels": shared}
+    guess = guessed("diagnosis=flu", between(0.3, 0.2, 0.4))
+    audit = changed(every_attack(report_data.audit), "arms", "kept", "attributes", to=guess)
+    audit = changed(audit, "shared", "labels", to=shared)
     public = public_audit(audit)
     (finding,) = (one for one in verdict(public).findings if one.attack == "Attribute disclosure")
     assert finding.state == "leak"
     assert "attribute disclosure" in verdict(public).title
-    named = "diagnosis=flu" in json.dumps(public)
+    named = "diagnosis=flu" in json.dumps(public.as_json())
     assert named == bool(shared)
     if not shared:
         assert [one.answer for one in finding.told if one.who == "data"] == [WITHHELD]
-        assert public["arms"]["kept"]["attributes"]["worst"] == WITHHELD
+        assert public.arms["kept"].attributes.worst == WITHHELD
 
 
 def test_a_label_is_carried_by_people_not_by_pictures():

@@ -1,7 +1,9 @@
 """The report that goes with a release: no picture, nobody's name, nothing that runs."""
 
+from audits import changed
 from releases import private_dataset
 
+from pd.config import Settings
 from pd.release.pages import page_fault
 from pd.release.real_names import RealNames
 from pd.report.html import render_release_report
@@ -21,12 +23,12 @@ def test_it_is_made_of_public_figures_alone(whole_data, tmp_path, faces, caption
 
 
 def test_an_audit_of_before_the_new_attacks_still_renders(report_data, tmp_path):
-    text = render_release_report("old", report_data.audit, {}, tmp_path / "report.html").read_text(encoding="utf-8")
+    text = render_release_report("old", report_data.audit, Settings(), tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'id="membership"' not in text
     assert "Not measured" in text
 
 
 def test_why_something_was_not_measured_is_said(report_data, tmp_path):
-    audit = {**report_data.audit, "fingerprints": {"why": "no marks <were> planted"}}
-    text = render_release_report("old", audit, {}, tmp_path / "report.html").read_text(encoding="utf-8")
+    audit = changed(report_data.audit, "fingerprints", to={"why": "no marks <were> planted"})
+    text = render_release_report("old", audit, Settings(), tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Not measured: no marks &lt;were&gt; planted" in text

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pd.report.data import Candidates
-from pd.report.risk import Closest, at_risk, concentration
+from pd.report.risk import at_risk, concentration
 
 
 def test_people_are_ordered_by_what_is_taken_for_them():
@@ -28,11 +28,3 @@ def test_nobody_known_or_taken():
     none = Candidates(["1"], np.array([0.1], np.float32), ["x"], np.ones(1, bool), [""])
     assert at_risk(none, {}, 0.5) == []
     assert concentration(at_risk(none, {"x": "X"}, 0.5)) is None
-
-
-def test_what_comes_closest_is_read_from_the_audit():
-    told = {"attacker": "whitened", "samples": 9, "by_attacker": [["a", "x", 0.5]], "by_pixels": [["b", "y", 0.1]]}
-    found = Closest.of({"arms": {"kept": {"closest": {**told, "people": [["ann", 3, 0.5, "z"]]}}}})
-    assert (found.attacker, found.samples, found.people) == ("whitened", 9, [("ann", 3, 0.5, "z")])
-    assert (found.candidates, found.real) == ({"a", "b"}, {"x", "y", "z"})
-    assert Closest.of({"arms": {"kept": {"reid": {}}}}) is None

@@ -1,8 +1,9 @@
 """The verdict says no more than the figures do."""
 
 import pytest
-from audits import between, every_attack
+from audits import between, changed, every_attack
 
+from pd.audit.results import AuditResult
 from pd.report.verdict import verdict
 
 SAFE = {"reid": {"excess": between(0.0, -0.1, 0.1)}}
@@ -13,7 +14,7 @@ NONE_SEEN = {"auc": between(0.5, 0.4, 0.6)}
 def audited(student, data=SAFE, **more):
     teacher = {"reid": {"excess": between(0.6, 0.5, 0.7)}}
     released = {"filtered": {"reid": {"excess": student}, **more}} | ({"kept": data} if data else {})
-    return {"arms": {"teacher": teacher, **released}}
+    return AuditResult.model_validate({"arms": {"teacher": teacher, **released}})
 
 
 def told(audit, attack, who="student"):
@@ -24,8 +25,8 @@ def told(audit, attack, who="student"):
 @pytest.mark.parametrize(
     ("audit", "state", "said"),
     [
-        ({}, "unknown", "The released student was not audited; the released data were not audited."),
-        (audited({"value": 0.0}), "unknown", "was not attacked"),  # without an interval nothing is shown
+        (AuditResult(), "unknown", "The released student was not audited; the released data were not audited."),
+        (audited(None), "unknown", "was not attacked"),
         (audited(between(0.05, 0.01, 0.09)), "leak", "gives people away: by re-identification"),
         (audited(between(0.05, 0.0002, 0.23)), "borderline", "may give people away, by re-identification: only just more"),
         (
@@ -66,7 +67,7 @@ def test_the_title_follows_the_intervals(audit, state, said):
             "The released data still give people away: by re-identification; no leak is shown in the released student by the",
         ),
         ({"reid": {"excess": between(0.1, 0.0001, 0.2)}}, "borderline", "The released data may give people away, by re-"),
-        ({"reid": {"excess": {"value": 0.1}}}, "unknown", "not known what the released data give away: they were not attacked"),
+        ({"reid": {}}, "unknown", "not known what the released data give away: they were not attacked"),
         (
             {"reid": {"excess": between(0.0, -0.1, 0.1), "power": {"blind": True}}},
             "unknown",
@@ -100,7 +101,8 @@ def test_an_interval_that_seems_to_begin_at_chance_says_on_which_side():
 
 def test_a_blind_audit_is_no_good_news():
     audit = audited(between(0.0, -0.4, 0.4))
-    audit["arms"]["filtered"]["reid"]["power"] = {"blind": True, "words": "it could have seen no leak"}
+    power = {"blind": True, "words": "it could have seen no leak"}
+    audit = changed(audit, "arms", "filtered", "reid", "power", to=power)
     found = verdict(audit)
     assert found.state == "unknown"
     assert "could not have seen one" in found.title
@@ -150,7 +152,7 @@ def test_copies_that_nobody_repeats_are_extracted_too():
 
 
 def test_weak_instruments_are_called_weak():
-    audit = audited(between(0.0, -0.1, 0.1)) | {"real": {"member": {"excess": between(0.2, 0.1, 0.3)}}}
+    audit = changed(audited(between(0.0, -0.1, 0.1)), "real", to={"member": {"excess": between(0.2, 0.1, 0.3)}})
     assert "a leak may have gone unseen" in dict(verdict(audit).lines)["Could the audit have seen it?"]
 
 

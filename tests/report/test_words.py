@@ -2,12 +2,12 @@
 
 import pytest
 
-from pd.report.words import decimal, duration, fidelity_label, flat, headline, in_hundred, measure, percent
+from pd.audit.results import AuditResult, Distance, RealReidentified
+from pd.report.words import decimal, duration, fidelity_label, flat, headline, in_hundred, percent
 
 
-def arm(value, low=None, high=None):
-    ends = {} if low is None else {"low": low, "high": high}
-    return {"reid": {"excess": {"value": value, **ends}}}
+def arm(value, low, high):
+    return {"reid": {"excess": {"value": value, "low": low, "high": high, "n": 100}}}
 
 
 @pytest.mark.parametrize(
@@ -29,15 +29,15 @@ def arm(value, low=None, high=None):
             "chance alone could explain",
             "no more",
         ),
-        ({"teacher": arm(0.64), "filtered": arm(-0.01, -0.03, 0.01)}, "no more often than chance", "-3"),
+        ({"teacher": arm(0.64, 0.62, 0.67), "filtered": arm(-0.01, -0.03, 0.01)}, "no more often than chance", "-3"),
         ({"teacher": arm(0.64, 0.62, 0.67)}, "the released student was not audited", "3 in"),
         ({"filtered": arm(0.034, 0.01, 0.05)}, "3.4 in 100 samples of the released student", "64"),
-        ({"teacher": {}, "filtered": None}, "Nothing can be said", "in 100"),
-        ({"teacher": arm(float("nan")), "filtered": arm(0.2, 0.1, 0.3)}, "the teacher was not audited", "nan"),
+        ({"teacher": {}}, "Nothing can be said", "in 100"),
+        ({"filtered": arm(0.2, 0.1, 0.3)}, "the teacher was not audited", "nan"),
     ],
 )
 def test_headline(arms, said, not_said):
-    sentence = headline({"arms": arms})
+    sentence = headline(AuditResult.model_validate({"arms": arms}))
     assert said in sentence
     assert not_said not in sentence
     assert sentence.count(".") - sentence.count("3.4") == 1
@@ -56,17 +56,13 @@ def test_numbers():
     assert [duration(s) for s in (0.84, 74, 3700)] == ["0.8 s", "1 min 14 s", "1 h 1 min"]
 
 
-def test_half_an_interval_is_none():
-    assert measure({"value": 1, "low": 0}) == {"value": 1.0}
-    assert measure({"low": 0, "high": 1}) is None
-    assert measure(True) is None
-
-
 def test_distances_name_their_features():
-    assert fidelity_label("fid", {"value": 1, "features": "EfficientNet-Lite0"}) == "FID, EfficientNet-Lite0 features"
-    assert fidelity_label("FID, EfficientNet-Lite0 features", 3.0) == "FID, EfficientNet-Lite0 features"
+    distance = Distance(value=1, low=0, high=2, n=9, features="EfficientNet-Lite0")
+    assert fidelity_label("fid", distance) == "FID, EfficientNet-Lite0 features"
+    assert fidelity_label("kid", distance.model_copy(update={"features": "Inception features"})) == "KID, Inception features"
 
 
 def test_flat_names_nested_figures():
-    tree = {"real": {"round_trip": {"value": 0.97, "low": 0.9, "high": 1.0}, "n": 200, "none": None}}
-    assert flat(tree) == {"real · round trip": "0.970 (0.900 to 1.000)", "real · n": "200"}
+    figure = {"value": 0.97, "low": 0.9, "high": 1.0, "n": 200}
+    tree = {"real": {"round_trip": RealReidentified.model_validate({"excess": figure, "n": 200, "main": None})}}
+    assert flat(tree) == {"real · round trip · excess": "0.970 (0.900 to 1.000)", "real · round trip · n": "200"}

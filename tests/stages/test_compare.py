@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from pd.audit.results import AuditResult
 from pd.cli import app
 from pd.errors import UserError
 from pd.report.compare import compare
@@ -42,10 +43,10 @@ def test_table_json_and_page(runs, tmp_path):
 
 def test_80_columns_hold_five_arms():
     arms = ("teacher", "filtered", "kept", "random_drop", "unfiltered")
-    copies = {"excess": {"value": 0.0431, "low": 0.0212, "high": 0.2755}}
+    copies = {"excess": {"value": 0.0431, "low": 0.0212, "high": 0.2755, "n": 9}}
     entry = {**AUDIT["arms"]["filtered"], "extraction": {"copies": copies}, "n": 1024}
     with (console := Console(width=80)).capture() as captured:
-        console.print(compare_table(compare({"run": {"arms": dict.fromkeys(arms, entry)}})))
+        console.print(compare_table(compare({"run": AuditResult.model_validate({"arms": dict.fromkeys(arms, entry)})})))
     lines = captured.get().splitlines()
     assert any(all(arm in line for arm in arms) for line in lines)
     (told,) = (line for line in lines if line.startswith("Copies"))

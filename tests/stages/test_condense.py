@@ -11,9 +11,9 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.release.files import check_files, contents, factor_of
-from pd.stages.base import Context
 from pd.stages.condense import classes_of, dataset, parts_of, sheet
 from pd.stages.release import decided, execute
+from pd.store.context import Context
 from pd.store.run import Run
 
 WITH = CondenseSettings(labels=("glasses",), per_class=2)
@@ -86,7 +86,7 @@ def test_cleared_pictures_are_released(release):
     assert not any("condensed" in fault for fault in check_files(run.release)[0].detail.split("; "))
 
 
-@pytest.mark.parametrize(("figure", "word"), [(LEAK, "leaks (Re-identification"), ({"value": 0.0}, "is not shown to be clear")])
+@pytest.mark.parametrize(("figure", "word"), [(LEAK, "leaks (Re-identification"), (None, "is not shown to be clear")])
 def test_what_leaks_or_is_not_known_stays(release, figure, word):
     run = release(figure)
     assert not run.release_condensed.exists()

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from pd.audit.fingerprints import likeness
+from pd.audit.results import Fingerprints
 from pd.config import Settings, parse_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
@@ -66,7 +67,7 @@ def test_the_table_has_a_row_for_each_dose() -> None:
     share = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}
     each = [share] * len(DOSES)
     figures = {"doses": list(DOSES), "members": 200, "teacher": each, "student": each, "false_positive_rate": 0.01}
-    table = fingerprints_table(json.loads(json.dumps(figures | {"control": {"teacher": each, "student": each}})))
+    table = fingerprints_table(Fingerprints.model_validate(figures | {"control": {"teacher": each, "student": each}}))
     assert table.row_count == len(DOSES)
     assert list(table.columns[0].cells) == ["1", "4", "64"]
     screen = Console(width=80)
@@ -83,7 +84,7 @@ def test_a_teacher_that_copies_is_caught_and_a_fresh_student_is_not(tmp_path: Pa
     copies = PrivateDataset.read(run.dataset).members()
     SyntheticDataset(copies.ids, copies.images, copies.captions, {}).write(run.generated)
     export(build(derived.student, derived.data, seed=1), run.student)
-    figures = measure(derived, DOSES, Reporter())
+    figures = measure(derived, DOSES, Reporter()).as_json()
     assert json.loads((run.private / "fingerprints.json").read_text()) == figures
     assert run.card.read_text().startswith("# Not for release")
     for at, dose in enumerate(DOSES):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pd.audit.results import AtPoint
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.reid.calibrate import Verification
@@ -54,7 +55,7 @@ def test_workers_use_nothing_else_of_this_machine(people: Path, tmp_path: Path, 
     monkeypatch.setattr(foreign, "unkept", lambda *_: [])
     monkeypatch.setattr(foreign, "score_images", score)
     monkeypatch.setattr(foreign, "apply_filter", lambda *_, **__: {})
-    monkeypatch.setattr(foreign, "at_work", lambda *_: {})
+    monkeypatch.setattr(foreign, "at_work", lambda *_: AtPoint())
     (tmp_path / "decisions").mkdir()
     foreign.filter_folders(str(people), str(people), tmp_path / "decisions", (), Reporter())
     for name in ("reid", "gallery", "out"):

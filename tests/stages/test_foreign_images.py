@@ -36,10 +36,10 @@ def test_a_releases_data_are_audited_with_their_prompts_and_labels(tmp_path: Pat
     prompts = [f"a face {'with' if beard else 'without'} a beard" for beard in beards]
     ids = [str(number) for number in range(len(rows))]
     SyntheticDataset(ids, pixels, prompts, {"beard": beards}).write(tmp_path / "data")
-    found = audit_folders(str(real), str(tmp_path / "data"), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    found = audit_folders(str(real), str(tmp_path / "data"), None, QUICK, reporter()[0]).as_json()["arms"]["synthetic"]
     assert set(found["utility"]["labels"]) == {"beard"}
     assert set(found["attributes"]["by_label"]) | set(found["attributes"]["skipped"]) == {"beard"}
     assert found["extraction"]["prompts"] == 2
-    bare = audit_folders(str(real), str(people), None, QUICK, reporter()[0])["arms"]["synthetic"]
+    bare = audit_folders(str(real), str(people), None, QUICK, reporter()[0]).as_json()["arms"]["synthetic"]
     assert bare["utility"]["why"] == "the samples have no labels"
     assert bare["extraction"]["prompts"] == 1

@@ -10,8 +10,8 @@ from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.progress import Reporter
 from pd.stages import leaks
-from pd.stages.base import Context
 from pd.stages.leak_steps import steps_of
+from pd.store.context import Context
 from pd.store.run import Run
 
 

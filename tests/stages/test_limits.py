@@ -4,37 +4,38 @@ from typing import Any
 import pytest
 from small_people import QUICK, small_people
 
+from pd.audit.estimate import Estimate
+from pd.audit.results import ArmResult, Extraction
 from pd.cli.audits import audit
 from pd.errors import LeakError, UserError
 from pd.report.gate import against, would_tell
 from pd.stages.limits import Gate, judge_limits, parse_limits
 
-Json = dict[str, Any]
+
+def figure(value: float, half: float = 0.01, n: int = 600) -> Estimate:
+    return Estimate(value, value - half, value + half, n)
 
 
-def figure(value: float, half: float = 0.01, n: int = 600) -> Json:
-    return {"value": value, "low": value - half, "high": value + half, "n": n}
-
-
-def arm(excess: float, half: float = 0.01, *, blind: bool = False, like_holdout: float = 0.05, **reid: Any) -> Json:
+def arm(excess: float, half: float = 0.01, *, blind: bool = False, like_holdout: float = 0.05, **reid: Any) -> ArmResult:
     power = {"blind": blind, "words": "This audit could not have found a leak." if blind else "It would have found copies."}
     nothing = figure(0.0)
-    return {
+    tree = {
         "reid": {
             "excess": figure(excess, half),
             "main": figure(0.05),
             "control": figure(0.05),
             "toward_holdout": figure(-excess, half),
             "power": power,
-            "by_attacker": {"thumbnails": {"like_holdout": {"value": like_holdout}}},
+            "by_attacker": {"thumbnails": {"like_holdout": figure(like_holdout)}},
             **reid,
         },
         "extraction": {"excess": nothing, "copies": {"excess": nothing}},
         "attributes": {"hidden_half": {"advantage": nothing}},
     }
+    return ArmResult.model_validate(tree)
 
 
-def outcome(found: Json, *limits: str, split_drawn: bool = False) -> str:
+def outcome(found: ArmResult, *limits: str, split_drawn: bool = False) -> str:
     return judge_limits(found, parse_limits(limits), split_drawn=split_drawn).outcome
 
 
@@ -101,7 +102,7 @@ def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Pa
 
 
 def test_what_was_not_measured_keeps_no_limit() -> None:
-    unmeasured = arm(0.0) | {"extraction": {"why": "too few samples of each prompt"}}
+    unmeasured = arm(0.0).model_copy(update={"extraction": Extraction(why="too few samples of each prompt")})
     with pytest.raises(UserError, match="extraction was not measured: too few samples of each prompt") as caught:
         judge_limits(unmeasured, {"extraction": 0.02})
     assert caught.value.exit_code == 2

@@ -7,8 +7,8 @@ import pytest
 from terminal import pd
 
 from pd.config import parse_settings
+from pd.engine.probe import Rates, Training, _busy
 from pd.stages.plan import Need, as_json, needs_table, plan
-from pd.stages.probe import Rates, Training, _busy
 
 RATES = Rates(
     hardware="a machine",

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pd.audit.results import AuditResult
 from pd.config import Settings
 from pd.progress import Reporter
 from pd.release.files import contents, learned_from_data
-from pd.stages.base import Context
 from pd.stages.release import decided, execute, leaking
+from pd.store.context import Context
 from pd.store.run import Run
 
 CLEAN = {"value": 0.01, "low": -0.02, "high": 0.04, "n": 100}
@@ -82,5 +83,5 @@ def test_other_data_or_none(release):
 
 
 def test_what_is_not_known_is_no_leak():
-    assert leaking({"arms": {}}) == {}
-    assert leaking({"arms": {"filtered": {"reid": {"excess": {"value": 0.5}}}}}) == {}
+    assert leaking(AuditResult()) == {}
+    assert leaking(AuditResult.model_validate({"arms": {"filtered": {"reid": {}}}})) == {}

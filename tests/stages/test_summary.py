@@ -10,8 +10,8 @@ from pd.store.run import Run
 
 
 def test_what_is_released_is_named_and_judged(tmp_path: Path) -> None:
-    reid = {"attacker": "imagenet", "excess": {"value": 0.0, "low": -0.1, "high": 0.1}}
-    copies = {"copies": {"excess": {"value": 0.2, "low": 0.1, "high": 0.3}}}
+    reid = {"attacker": "imagenet", "excess": {"value": 0.0, "low": -0.1, "high": 0.1, "n": 9}}
+    copies = {"copies": {"excess": {"value": 0.2, "low": 0.1, "high": 0.3, "n": 9}}}
     arms = {"filtered": {"n": 9, "reid": reid}, "kept": {"n": 5, "reid": reid, "extraction": copies}, "teacher": {"reid": reid}}
     run = Run(tmp_path)
     run.release.mkdir()

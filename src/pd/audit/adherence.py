@@ -1,31 +1,19 @@
 """Prompt adherence: does a sample show what it was asked for, to CLIP's eyes?"""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, from_draws
+from pd.audit.estimate import from_draws
+from pd.audit.results import Adherence
 
 Rows = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Adherence:
-    """Agreement of images with their prompts.
-
-    Attributes:
-        score: mean cosine of each image with its own prompt (CLIPScore of Hessel et al. 2021, arXiv 2104.08718, without its
-            factor of 2.5).
-        above_others: how far that lies above the mean cosine with the other prompts; None where there is one prompt.
-    """
-
-    score: Estimate
-    above_others: Estimate | None
-
-
 def adherence(images: Rows, texts: Rows, asked: npt.NDArray[np.int64], *, bootstrap: int, seed: int) -> Adherence:
     """Agreement of images with their prompts, intervals over samples.
+
+    `score` is the mean cosine of each image with its own prompt (CLIPScore of Hessel et al. 2021, arXiv 2104.08718, without its
+    factor of 2.5); `above_other_prompts`, how far that lies above the mean cosine with the others, where there are any.
 
     Args:
         images: (N, d) unit rows.
@@ -39,6 +27,6 @@ def adherence(images: Rows, texts: Rows, asked: npt.NDArray[np.int64], *, bootst
     chosen = np.random.default_rng(seed).multinomial(len(own), np.full(len(own), 1 / len(own)), size=bootstrap) / len(own)
     score = from_draws(float(own.mean()), chosen @ own, len(own))
     if len(texts) < 2:
-        return Adherence(score, None)
+        return Adherence(score=score)
     above = own - (cosines.sum(axis=1) - own) / (len(texts) - 1)
-    return Adherence(score, from_draws(float(above.mean()), chosen @ above, len(own)))
+    return Adherence(score=score, above_other_prompts=from_draws(float(above.mean()), chosen @ above, len(own)))

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from pd.audit.attackers.base import Embedded
-from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
+from pd.audit.estimate import CONFIDENCE, Floats, multiplicities, number, of_people
+from pd.audit.results import Guessed
 from pd.audit.utility import weighted_auc
 from pd.dataset.parquet_images import Images, blocks
 from pd.reid.spaces.whitening import Rows, unit
@@ -25,29 +26,6 @@ _LEAST_PEOPLE = 2  # with and without a label, on either side
 _SIDE = 16  # pixels of the thumbnails that halves are compared by
 _PAIRS = 1 << 24
 _BYTES = 16 << 20  # of pixels at a time; as float32 they are four times as many
-
-
-@dataclass(frozen=True)
-class Disclosure:
-    """One attribute.
-
-    Attributes:
-        members: how well it is guessed of members: AUC of a label, or correlation of a hidden half.
-        holdout: the same of people whom no model has seen.
-        advantage: members less holdout.
-    """
-
-    members: Estimate
-    holdout: Estimate
-    advantage: Estimate
-
-    def as_json(self) -> dict[str, dict[str, float | int]]:
-        """For `audit.json`."""
-        return {
-            "members": self.members.as_json(),
-            "holdout": self.holdout.as_json(),
-            "advantage": self.advantage.as_json(),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +43,7 @@ class Targets:
 
 def of_label(
     name: str, members: Targets, holdout: Targets, guess: tuple[Floats, Floats], *, bootstrap: int, seed: int, labels: int = 1
-) -> Disclosure | str:
+) -> Guessed | str:
     """How much better a yes-or-no label of members is guessed than one of hold-out people, or why that cannot be said.
 
     Args:
@@ -100,7 +78,7 @@ def of_label(
 
 def of_half(
     members: tuple[Floats, Sequence[str]], holdout: tuple[Floats, Sequence[str]], *, bootstrap: int, seed: int
-) -> Disclosure:
+) -> Guessed:
     """How much better the hidden halves of members' pictures are guessed.
 
     Args:
@@ -162,12 +140,12 @@ def guess_halves(samples: Images, pictures: Images) -> Floats:
     return agreement
 
 
-def _disclosure(values: list[float], draws: list[Floats], counts: list[int], people: int, looks: int = 1) -> Disclosure:
+def _disclosure(values: list[float], draws: list[Floats], counts: list[int], people: int, looks: int = 1) -> Guessed:
     """From values, draws and counts of members and of hold-out people; `people` of the smallest group, of so many looks one."""
     members, holdout = (of_people(value, drawn, people, n) for value, drawn, n in zip(values, draws, counts, strict=True))
     confidence = 1 - (1 - CONFIDENCE) / looks
     advantage = of_people(values[0] - values[1], draws[0] - draws[1], people, sum(counts), confidence=confidence)
-    return Disclosure(members, holdout, advantage)
+    return Guessed(members=members, holdout=holdout, advantage=advantage)
 
 
 def _thumbnails(images: Images) -> npt.NDArray[np.float32]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from pd.audit.attackers.base import Embedded, similarity
 from pd.audit.estimate import CONFIDENCE, Floats
-from pd.audit.membership import Membership, membership
+from pd.audit.membership import membership
+from pd.audit.results import Membership
 from pd.reid.spaces.whitening import Rows
 
 _BLOCK = 1024  # samples compared at a time

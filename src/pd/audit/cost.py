@@ -1,12 +1,12 @@
 """Who pays for the filter: how much of what is made for a label, or in the likeness of a person, is dropped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import Estimate, share
+from pd.audit.results import ByIdentity
 
 Labels = Mapping[str, npt.NDArray[np.float64]]
 Dropped = npt.NDArray[np.bool_]
@@ -30,19 +30,6 @@ def by_label(dropped: Dropped, labels: Labels, people: Sequence[str] | None = No
     return found
 
 
-@dataclass(frozen=True)
-class ByIdentity:
-    """How the filter treats what resembles single people.
-
-    Attributes:
-        worst: people and the share dropped of the candidates that resemble them most, the largest shares first.
-        gini: of those shares over people: 0 where all are dropped alike, near 1 where few bear it all.
-    """
-
-    worst: list[tuple[str, Estimate]]
-    gini: float
-
-
 def by_identity(dropped: Dropped, resembled: Sequence[str], shown: int = 10) -> ByIdentity:
     """Drop rates by the member whom each candidate resembles most.
 
@@ -55,7 +42,8 @@ def by_identity(dropped: Dropped, resembled: Sequence[str], shown: int = 10) -> 
     rates = {str(name): share(dropped[who == name]) for name in np.unique(who)}
     # Of equal shares the one that is surer: two of two dropped say less than ninety of ninety.
     order = sorted(rates, key=lambda name: (-rates[name].value, -rates[name].low, name))
-    return ByIdentity([(name, rates[name]) for name in order[:shown]], gini(np.array([rate.value for rate in rates.values()])))
+    uneven = gini(np.array([rate.value for rate in rates.values()]))
+    return ByIdentity(worst=[(name, rates[name]) for name in order[:shown]], gini=uneven)
 
 
 def gini(values: npt.NDArray[np.float64]) -> float:

@@ -6,33 +6,16 @@ images on the samples'. Both depend on how many points make a manifold, so sets 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, share
+from pd.audit.estimate import share
+from pd.audit.results import Coverage
 
 Features = npt.NDArray[np.float32]
 
 K = 3  # the paper's
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How samples cover real people.
-
-    Attributes:
-        identities: share of people of whom at least one image is on the samples' manifold.
-        precision: share of samples on the real manifold.
-        recall: share of real images on the samples' manifold.
-        compared: points of each set that make a manifold.
-    """
-
-    identities: Estimate
-    precision: Estimate
-    recall: Estimate
-    compared: int
 
 
 def coverage(real: Features, identities: Sequence[str], samples: Features, *, seed: int) -> Coverage | None:
@@ -67,6 +50,7 @@ def coverage(real: Features, identities: Sequence[str], samples: Features, *, se
         identities=share(of_people, names.tolist()),
         precision=share(precise[asked]),
         recall=share(of_images, people),
+        k=K,
         compared=size,
     )
 

@@ -1,27 +1,27 @@
-"""Extraction and attribute disclosure of an arm, as the JSON of `audit.json`."""
+"""Extraction and attribute disclosure of an arm, with what an attacker sees of its samples."""
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from pd.audit.attack import Attack, Attacked
-from pd.audit.attributes import Disclosure, Targets, guess_halves, guess_label, of_half, of_label
+from pd.audit.attributes import Targets, guess_halves, guess_label, of_half, of_label
 from pd.audit.averaged_match import averaged
 from pd.audit.best_match import best_match
 from pd.audit.copies import repeated
-from pd.audit.estimate import CONFIDENCE
+from pd.audit.estimate import CONFIDENCE, Estimate
 from pd.audit.extraction import extract, too_few
 from pd.audit.reid_figures import independent, of_all
 from pd.audit.reidentification import Reidentification
+from pd.audit.results import Attributes, BestMatch, BestMatches, Copies, Extraction, Guessed
 from pd.audit.subjects import Subjects
 from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
 
-Json = dict[str, Any]
 
-
-def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) -> Json:
+def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) -> Extraction:
     """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone.
 
     Args:
@@ -41,30 +41,30 @@ def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) 
         bootstrap=bootstrap,
         seed=seed,
     )
-    beside = {
-        "copies": _together({"by pixels": found.copies.found, "altered": copied.found}, "members"),
+    beside: dict[str, Any] = {
+        "copies": Copies(**_together({"by pixels": found.copies.found, "altered": copied.found}, "members")),
         "prompts": found.prompts,
         "samples_per_prompt": len(samples) / found.prompts,
     }
     if why := too_few(samples.prompts):
-        return {"why": why, **beside}
+        return Extraction(why=why, **beside)
     again = repeated(copied, bootstrap=bootstrap, seed=seed)
     pictures = len(np.unique(copied.compared.to_member.row[again.hits]))
-    return {
+    return Extraction(
         **_together({"cliques": found.found, "altered": again}, "extracted"),
-        "images_extracted": max(found.images, pictures),
-        "cliques": found.cliques,
+        images_extracted=max(found.images, pictures),
+        cliques=found.cliques,
         **beside,
-    }
+    )
 
 
-def _together(ways: Mapping[str, Reidentification], main: str) -> Json:
+def _together(ways: Mapping[str, Reidentification], main: str) -> dict[str, Estimate]:
     """The way that finds most, with the excess of both together."""
     most = max(ways.values(), key=lambda one: one.excess.value)
-    return {main: most.main.as_json(), "control": most.control.as_json(), "excess": of_all(ways).as_json()}
+    return {main: most.main, "control": most.control, "excess": of_all(ways)}
 
 
-def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: Attacked) -> Json:
+def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: Attacked) -> Attributes:
     """What an attacker guesses of people whose pictures it has, but for one attribute.
 
     Args:
@@ -76,7 +76,7 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
     how = {"bootstrap": subjects.settings.bootstrap, "seed": derive(subjects.seed, "audit", "attributes")}
     sides = [(subjects.members, attack.members), (subjects.strangers, attack.strangers)]
     members, strangers = (Targets(people.identities, people.labels) for people, _ in sides)
-    found: dict[str, Disclosure] = {}
+    found: dict[str, Guessed] = {}
     skipped: dict[str, str] = {}
     shared = sorted(set(samples.labels) & set(members.labels))
     for name in shared:
@@ -90,19 +90,17 @@ def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, at
         else:
             found[name] = told
     of_members, of_strangers = ((guess_halves(samples.images, people.images), people.identities) for people, _ in sides)
-    figures: Json = {
-        "by_label": {name: told.as_json() for name, told in found.items()},
-        "skipped": skipped,
-        "hidden_half": of_half(of_members, of_strangers, **how).as_json(),
-    }
-    if found:
-        figures["worst"] = max(found, key=lambda name: found[name].advantage.value)
-    return figures
+    worst = {"worst": max(found, key=lambda name: _advantage(found[name]))} if found else {}
+    return Attributes(by_label=found, skipped=skipped, hidden_half=of_half(of_members, of_strangers, **how), **worst)
+
+
+def _advantage(guessed: Guessed) -> float:
+    return guessed.advantage.value if guessed.advantage else -math.inf
 
 
 def best_matches(
     subjects: Subjects, attacks: Mapping[str, Attack], by_attacker: Mapping[str, Attacked], voted: Collection[str]
-) -> Json:
+) -> BestMatches:
     """Whether the samples alone tell which pictures were learned from: `single`, and `averaged` over each one's fellows.
 
     Args:
@@ -115,7 +113,7 @@ def best_matches(
         Intervals are of a confidence by which all of these attacks together are at 95 %.
         For each of both the figures of the attacker with the largest AUC, `attacker`, and `by_attacker`: all their AUCs.
     """
-    found: Json = {}
+    found = {}
     asked = independent(by_attacker, voted)
     # The attack that tells most is shown: each is sure enough that with all of them together chance is seen once in twenty.
     confidence = 1 - (1 - CONFIDENCE) / (2 * len(asked))
@@ -133,7 +131,7 @@ def best_matches(
             )
             for attacker in asked
         }
-        worst = max(seen, key=lambda attacker: seen[attacker].auc.value)
-        everybody = {attacker: one.auc.as_json() for attacker, one in seen.items()}
-        found[name] = {"attacker": worst, **seen[worst].as_json(), "by_attacker": everybody}
-    return found
+        everybody = {attacker: one.auc for attacker, one in seen.items() if one.auc}
+        worst = max(everybody, key=lambda attacker: everybody[attacker].value)
+        found[name] = BestMatch(**seen[worst].given(), attacker=worst, by_attacker=everybody)
+    return BestMatches(**found)

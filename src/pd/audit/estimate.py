@@ -22,10 +22,6 @@ class Estimate:
     high: float
     n: int
 
-    def as_json(self) -> dict[str, float | int]:
-        """For `audit.json`."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-
 
 def from_draws(value: float, draws: Floats, n: int, confidence: float = CONFIDENCE) -> Estimate:
     """Percentile interval (Efron and Tibshirani 1993, chapter 13), widened where needed to hold the value itself.

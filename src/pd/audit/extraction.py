@@ -49,10 +49,6 @@ class Copies:
     def of(cls, found: Reidentification) -> "Copies":
         return cls(found.main, found.control, found.excess, found)
 
-    def as_json(self) -> dict[str, dict[str, float | int]]:
-        """For `audit.json`."""
-        return {"members": self.members.as_json(), "control": self.control.as_json(), "excess": self.excess.as_json()}
-
 
 @dataclass(frozen=True)
 class Extraction:

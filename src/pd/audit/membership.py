@@ -12,45 +12,20 @@ Sources:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import CONFIDENCE, Estimate, Floats, multiplicities, number, of_people
+from pd.audit.figures import NotMeasured
+from pd.audit.results import Membership
 
 FALSE_POSITIVES = 0.01
 _ROWS = 64  # resamples at once
 
 
 Variant = Literal["online", "offline"]
-
-
-@dataclass(frozen=True)
-class Membership:
-    """How well an attack tells members from hold-out people.
-
-    Attributes:
-        auc: chance that a member's image scores above a hold-out person's; 0.5 is guessing.
-        tpr_at_1: share of members found where 1 % of hold-out images are taken for members; None: too few of these to tell.
-        members, holdout: images.
-    """
-
-    auc: Estimate
-    tpr_at_1: Estimate | None
-    members: int
-    holdout: int
-
-    def as_json(self) -> dict[str, Any]:
-        """For `audit.json`."""
-        few = {"why": f"{self.holdout} hold-out images; a false positive rate of 1 % needs {round(1 / FALSE_POSITIVES)}"}
-        return {
-            "auc": self.auc.as_json(),
-            "tpr_at_1": self.tpr_at_1.as_json() if self.tpr_at_1 else few,
-            "members": self.members,
-            "holdout": self.holdout,
-        }
 
 
 def membership(
@@ -88,7 +63,8 @@ def membership(
     people = min(wins.shape)
     draws = _weighted(wins, drawn_ours, drawn_theirs) / _weighted(pairs, drawn_ours, drawn_theirs)
     auc = of_people(float(wins.sum() / pairs.sum()), draws, people, n, least=0.0, confidence=confidence)
-    found: Estimate | None = None
+    few = f"{len(holdout)} hold-out images; a false positive rate of 1 % needs {round(1 / FALSE_POSITIVES)}"
+    found: Estimate | NotMeasured = NotMeasured(why=few)
     if len(holdout) * FALSE_POSITIVES >= 1:
         value = _true_positives(member, holdout, np.ones((1, len(member))), np.ones((1, len(holdout))))[0]
         parts = [
@@ -96,7 +72,7 @@ def membership(
             for rows in (slice(start, start + _ROWS) for start in range(0, bootstrap, _ROWS))
         ]
         found = of_people(float(value), np.concatenate(parts), people, n, least=0.0, confidence=confidence)
-    return Membership(auc, found, len(member), len(holdout))
+    return Membership(auc=auc, tpr_at_1=found, members=len(member), holdout=len(holdout))
 
 
 def loss_scores(losses: npt.NDArray[np.float32]) -> Floats:

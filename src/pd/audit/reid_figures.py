@@ -10,7 +10,6 @@ ends no higher than that. The search for altered copies counts there only where 
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -19,12 +18,12 @@ from pd.audit.able import power_of, says_nothing
 from pd.audit.attack import Attack, Attacked
 from pd.audit.estimate import CONFIDENCE, Estimate, from_draws
 from pd.audit.reidentification import Reidentification, excess_interval
+from pd.audit.results import AttackerRates, LessThan, Rates, Reidentified
 
-Json = dict[str, Any]
 ByAttacker = Mapping[str, Attacked]
 
 
-def independent(by_attacker: Mapping[str, Any], voted: Collection[str]) -> list[str]:
+def independent(by_attacker: Mapping[str, object], voted: Collection[str]) -> list[str]:
     """The attackers that are not of a family that voted in the filter; all, where there is no other."""
     return [name for name in by_attacker if name not in voted] or list(by_attacker)
 
@@ -34,28 +33,28 @@ def worst(by_attacker: ByAttacker, voted: Collection[str] = ()) -> str:
     return max(independent(by_attacker, voted), key=lambda name: by_attacker[name].found.excess.value)
 
 
-def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Json:
+def figures(by_attacker: ByAttacker, voted: Collection[str] = ()) -> Reidentified:
     """The worst attacker's figures, the excess of all that had no vote, and everybody's."""
-    everybody = {name: _figures(attacked.found) for name, attacked in by_attacker.items()}
+    everybody = {name: _rates(attacked.found) for name, attacked in by_attacker.items()}
     return _headline(by_attacker, everybody, voted)
 
 
 def figures_with_power(
     by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int, voted: Collection[str] = ()
-) -> Json:
+) -> Reidentified:
     """The same, with what each attacker could have seen, and with `says_nothing` where the samples are like nothing real."""
-    everybody: dict[str, Json] = {}
-    for name, attacked in by_attacker.items():
-        could = attacks[name].power(attacked.found.excess.n, seed)
-        everybody[name] = {**_figures(attacked.found), "power": power_of({name: (attacks[name].recognises, could)})}
-    together = {
+    could = {
         name: (attacks[name].recognises, attacks[name].power(attacked.found.excess.n, seed))
         for name, attacked in by_attacker.items()
-        if name in independent(by_attacker, voted)
     }
+    everybody = {
+        name: _rates(attacked.found).model_copy(update={"power": power_of({name: could[name]})})
+        for name, attacked in by_attacker.items()
+    }
+    together = power_of({name: could[name] for name in by_attacker if name in independent(by_attacker, voted)})
     nothing = says_nothing({name: attacked.found for name, attacked in by_attacker.items()}, alpha)
     told = {"says_nothing": nothing} if nothing else {}
-    return {**_headline(by_attacker, everybody, voted), "power": power_of(together), **told}
+    return _headline(by_attacker, everybody, voted).model_copy(update={"power": together, **told})
 
 
 def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
@@ -81,7 +80,7 @@ def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
     return Estimate(float(np.clip(values.max() - bias, low, high)), low, high, n)
 
 
-def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> Json:
+def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> dict[str, LessThan]:
     """How far the filtered arm's excess lies below each other arm's, by that arm's worst attacker.
 
     The draws are paired: each resample redraws the same people for both arms, whose luck so cancels. Two single intervals
@@ -90,45 +89,47 @@ def less_than(arms: Mapping[str, ByAttacker], voted: Collection[str] = ()) -> Js
     """
     if "filtered" not in arms:
         return {}
-    compared: Json = {}
+    compared = {}
     for name, by_attacker in arms.items():
         if name != "filtered":
             by = worst(by_attacker, voted)
             more, less = by_attacker[by].found, arms["filtered"][by].found
             value = more.excess.value - less.excess.value
-            estimate = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
-            compared[name] = {"attacker": by, **estimate.as_json()}
+            found = from_draws(value, more.draws - less.draws, min(more.excess.n, less.excess.n))
+            compared[name] = LessThan(attacker=by, value=found.value, low=found.low, high=found.high, n=found.n)
     return compared
 
 
-def share_kept(kept: ByAttacker, whole: ByAttacker) -> Json:
+def share_kept(kept: ByAttacker, whole: ByAttacker) -> dict[str, Estimate | None]:
     """By attacker: excess of the round trips as a share of the originals'; None where the originals' is not above 0."""
     return {name: _ratio(kept[name].found, whole[name].found) for name in whole}
 
 
-def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Json], voted: Collection[str]) -> Json:
+def _headline(by_attacker: ByAttacker, everybody: Mapping[str, Rates], voted: Collection[str]) -> Reidentified:
     name = worst(by_attacker, voted)
     found = {one: by_attacker[one].found for one in independent(by_attacker, voted)}
-    together = {"excess": of_all(found).as_json(), "toward_holdout": of_all(found, -1).as_json()}
-    everybody = {one: figures | ({"voted": True} if one in voted else {}) for one, figures in everybody.items()}
-    return {"attacker": name, **everybody[name], **together, "by_attacker": dict(everybody)}
+    marked = {
+        one: AttackerRates(**rates.given(), **({"voted": True} if one in voted else {})) for one, rates in everybody.items()
+    }
+    together = {"excess": of_all(found), "toward_holdout": of_all(found, -1)}
+    return Reidentified(**{**everybody[name].given(), "attacker": name, **together, "by_attacker": marked})
 
 
-def _ratio(kept: Reidentification, whole: Reidentification) -> Json | None:
+def _ratio(kept: Reidentification, whole: Reidentification) -> Estimate | None:
     if whole.excess.value <= 0:
         return None
     draws = np.divide(kept.draws, whole.draws, out=np.full(len(whole.draws), np.nan), where=whole.draws > 0)
     if not np.isfinite(draws).any():
         return None
-    return from_draws(kept.excess.value / whole.excess.value, draws, kept.excess.n).as_json()
+    return from_draws(kept.excess.value / whole.excess.value, draws, kept.excess.n)
 
 
-def _figures(found: Reidentification) -> Json:
-    return {
-        "main": found.main.as_json(),
-        "control": found.control.as_json(),
-        "excess": found.excess.as_json(),
-        "like_holdout": found.like_holdout.as_json(),
-        "unlike": found.unlike.as_json(),
-        "people_hit": found.people_hit,
-    }
+def _rates(found: Reidentification) -> Rates:
+    return Rates(
+        main=found.main,
+        control=found.control,
+        excess=found.excess,
+        like_holdout=found.like_holdout,
+        unlike=found.unlike,
+        people_hit=found.people_hit,
+    )

@@ -1,7 +1,6 @@
-"""The audit: every attacker on every arm, what the arms disclose and what they are good for, as the JSON of `audit.json`."""
+"""The audit: every attacker on every arm, what the arms disclose and what they are good for."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,9 @@ from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.choose import choose_attackers
 from pd.audit.closest import closest
 from pd.audit.disguises import disguised
-from pd.audit.estimate import share
+from pd.audit.estimate import Estimate, share
 from pd.audit.quality import Quality
+from pd.audit.results import VERSION, ArmResult, AuditResult, RealReidentified, RealResult
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
 from pd.dataset.parquet_images import Images, rows_of
@@ -23,7 +23,6 @@ from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.seeds import derive
 
-Json = dict[str, Any]
 RoundTrip = Callable[[Images], Images]
 """Images through a model's autoencoder and back: what of a person it can carry at all."""
 
@@ -41,7 +40,7 @@ def audit(
     kept: npt.NDArray[np.bool_] | None = None,
     shown: str | None = None,
     voted: Collection[str] = (),
-) -> Json:
+) -> AuditResult:
     """Attack and measure each arm.
 
     The attackers learn from the calibration half of the hold-out people; strangers and control gallery are the other half.
@@ -59,9 +58,7 @@ def audit(
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
-        {"arms": {arm: {"n", "reid", "best_match", "extraction", "attributes", "utility", "fidelity", "coverage"}},
-        "less_than": {arm: ...},
-        "real": {...}}, plain JSON values.
+        `arms`, `less_than` and `real`.
 
     Raises:
         UserError: an unknown attacker, no attacker, an arm of no samples or of another size than the real images, too few
@@ -81,49 +78,67 @@ def audit(
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
     attacks, found = _attack(subjects, attackers, sets, count)
-    result: Json = {"arms": {}, "real": {"member": {"n": len(chosen), **reid_figures.figures(found["members"], voted)}}}
+    results: dict[str, ArmResult] = {}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
         embedding = {key: one for key, one in by_attacker.items() if key != copies.NAME}
         worst = reid_figures.worst(embedding, voted)
         chance = derive(seed, "audit", "power")
         reid = reid_figures.figures_with_power(by_attacker, attacks, alpha=subjects.alpha, seed=chance, voted=voted)
-        arm: Json = {"n": len(samples), "reid": reid}
         count.one(f"power on {name}")
-        arm["best_match"] = disclosure.best_matches(subjects, attacks, embedding, voted)
-        arm["extraction"] = disclosure.extraction(subjects, samples, by_attacker[copies.NAME])
-        arm["attributes"] = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
-        if name == shown:
-            arm["closest"] = closest(subjects, samples, worst, by_attacker[worst])
+        best_match = disclosure.best_matches(subjects, attacks, embedding, voted)
+        extraction = disclosure.extraction(subjects, samples, by_attacker[copies.NAME])
+        attributes = disclosure.attributes(subjects, samples, attacks[worst], by_attacker[worst])
+        nearest = {"closest": closest(subjects, samples, worst, by_attacker[worst])} if name == shown else {}
         count.one(f"extraction and attributes of {name}")
-        result["arms"][name] = arm | quality.of(samples, kept if name == "teacher" else None)
+        results[name] = ArmResult(
+            n=len(samples),
+            reid=reid,
+            best_match=best_match,
+            extraction=extraction,
+            attributes=attributes,
+            **nearest,
+            **quality.of(samples, kept if name == "teacher" else None),
+        )
         count.one(f"quality of {name}")
+    member = reid_figures.figures(found["members"], voted)
+    beside = {}
     if round_trip is not None:
-        result["real"]["round_trip"] = {
-            "n": len(chosen),
-            **reid_figures.figures(found["round trips"], voted),
-            "share_kept": reid_figures.share_kept(found["round trips"], found["members"]),
-        }
-    result["less_than"] = reid_figures.less_than({name: found[f"arm {name}"] for name in arms}, voted)
-    result["real"] |= quality.of_real() | subjects.counts()
+        kept_by = reid_figures.share_kept(found["round trips"], found["members"])
+        again = reid_figures.figures(found["round trips"], voted)
+        beside = {"round_trip": RealReidentified(n=len(chosen), **again.given(), share_kept=kept_by)}
+    of_real = quality.of_real()
     count.one("quality of real images")
-    result["real"]["planted"] = planted(subjects, attacks)
+    disguises = planted(subjects, attacks)
     count.one("planted copies")
-    return result
+    return AuditResult(
+        schema_version=VERSION,
+        arms=results,
+        less_than=reid_figures.less_than({name: found[f"arm {name}"] for name in arms}, voted),
+        real=RealResult(
+            alpha=subjects.alpha,
+            strangers=len(subjects.strangers),
+            n=subjects.counts(),
+            member=RealReidentified(n=len(chosen), **member.given()),
+            planted=disguises,
+            **beside,
+            **of_real,
+        ),
+    )
 
 
-def planted(subjects: Subjects, attacks: Mapping[str, Attack]) -> Json:
+def planted(subjects: Subjects, attacks: Mapping[str, Attack]) -> dict[str, Estimate]:
     """Kind of disguise -> share of disguised copies of members' pictures that pass for a member by any attacker."""
     rows = np.sort(
         np.random.default_rng(derive(subjects.seed, "audit", "planted")).permutation(len(subjects.members))[:_PLANTED]
     )
     images, who = subjects.members.images[rows], [subjects.members.identities[row] for row in rows]
-    found: Json = {}
+    found: dict[str, Estimate] = {}
     for kind, made in disguised(
         images, subjects.strangers.images[:_OTHERS], derive(subjects.seed, "audit", "disguises")
     ).items():
         hits = np.any([attack.passing(made) for attack in attacks.values()], axis=0)
-        found[kind] = share(hits, who).as_json()
+        found[kind] = share(hits, who)
     return found
 
 

@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.reidentification import default_alpha
+from pd.audit.results import People, Shared
 from pd.config import AuditSettings
 from pd.dataset.private import PrivateDataset
+from pd.dataset.shared import shared_labels
 from pd.seeds import derive
 
 
@@ -60,20 +61,22 @@ class Subjects:
         """The stranger rate of the attackers' thresholds."""
         return self.settings.alpha or default_alpha(self.strangers.identities)
 
-    def counts(self) -> dict[str, Any]:
-        """How many they are, for `audit.json`."""
-        return {
-            "n": {
-                "members": len(self.members),
-                "member_identities": len(set(self.members.identities)),
-                "strangers": len(self.strangers),
-                "stranger_identities": len(set(self.strangers.identities)),
-                "attackers_learnt_from": len(self.learning),
-            },
-            "alpha": self.alpha,
-            "strangers": len(self.strangers),
-        }
+    def counts(self) -> People:
+        """How many they are."""
+        return People(
+            members=len(self.members),
+            member_identities=len(set(self.members.identities)),
+            strangers=len(self.strangers),
+            stranger_identities=len(set(self.strangers.identities)),
+            attackers_learnt_from=len(self.learning),
+        )
 
     def _drawn(self, images: int, whose: str) -> npt.NDArray[np.int64]:
         chance = np.random.default_rng(derive(self.seed, "audit", whose))
         return chance.permutation(images)[: self.settings.samples]
+
+
+def shared_of(real: PrivateDataset, k: int) -> Shared:
+    """The labels that at least k members carry, so that they may be named."""
+    members = real.members()
+    return Shared(k=k, labels=shared_labels(members.labels, members.identities, k))

@@ -6,12 +6,12 @@ Koeken et al., "Sensitivity, Specificity, and Consistency: a tripartite evaluati
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import Estimate, Floats, from_draws, share
+from pd.audit import results
+from pd.audit.estimate import Floats, from_draws, share
 
 Scores = npt.NDArray[np.float32]
 Decisions = npt.NDArray[np.bool_]
@@ -36,14 +36,14 @@ class Curves:
     specificity: npt.NDArray[np.float64]
     kept: npt.NDArray[np.float64] | None
 
-    def as_json(self) -> dict[str, Any]:
-        """For `audit.json`."""
-        curves: dict[str, Any] = {
-            "thresholds": _rounded(self.thresholds),
-            "sensitivity": {kind: _rounded(values) for kind, values in self.sensitivity.items()},
-            "specificity": _rounded(self.specificity),
-        }
-        return curves if self.kept is None else curves | {"kept": _rounded(self.kept)}
+    def rounded(self) -> results.Curves:
+        """To five digits."""
+        return results.Curves(
+            thresholds=_rounded(self.thresholds),
+            sensitivity={kind: _rounded(values) for kind, values in self.sensitivity.items()},
+            specificity=_rounded(self.specificity),
+            **({} if self.kept is None else {"kept": _rounded(self.kept)}),
+        )
 
 
 def curves(planted: Mapping[str, Scores], strangers: Scores, candidates: Scores | None = None) -> Curves:
@@ -66,29 +66,9 @@ def curves(planted: Mapping[str, Scores], strangers: Scores, candidates: Scores 
     )
 
 
-@dataclass(frozen=True)
-class AtPoint:
-    """A filter as it is set.
-
-    Attributes:
-        sensitivity: kind of planted leak -> share dropped.
-        specificity: share of strangers' images kept.
-    """
-
-    sensitivity: dict[str, Estimate]
-    specificity: Estimate
-
-    def as_json(self) -> dict[str, Any]:
-        """For `audit.json`."""
-        return {
-            "sensitivity": {kind: found.as_json() for kind, found in self.sensitivity.items()},
-            "specificity": self.specificity.as_json(),
-        }
-
-
 def at_point(
     planted: Mapping[str, Decisions], people: Mapping[str, Sequence[str]], strangers: Decisions, who: Sequence[str]
-) -> AtPoint:
+) -> results.AtPoint:
     """Sensitivity and specificity with intervals over people.
 
     Args:
@@ -97,43 +77,16 @@ def at_point(
         strangers: (s,) bool, whether each image of a stranger is dropped.
         who: s names.
     """
-    return AtPoint({kind: share(dropped, people[kind]) for kind, dropped in planted.items()}, share(~strangers, who))
+    caught = {kind: share(dropped, people[kind]) for kind, dropped in planted.items()}
+    return results.AtPoint(sensitivity=caught, specificity=share(~strangers, who))
 
 
-@dataclass(frozen=True)
-class Consistency:
-    """Agreement of filters that differ in their seeds alone, mean over pairs of them.
+def consistency(dropped: Decisions, *, seed: int) -> results.Agreement | None:
+    """Agreement of filters that differ in their seeds alone, mean over pairs of them: Cohen's kappa of the decisions, Jaccard's
+    index of what is dropped. None where a filter drops all or nothing, so that kappa says nothing.
 
     The intervals are of these very filters on other candidates. How far a pair of other seeds may be from the mean, the spread
     of the pairs shows.
-
-    Attributes:
-        kappa: Cohen's, of the decisions.
-        jaccard: of the sets of what is dropped.
-        kappa_of_pairs: the least and the largest of any pair.
-        jaccard_of_pairs: the same.
-        seeds: how many filters.
-    """
-
-    kappa: Estimate
-    jaccard: Estimate
-    kappa_of_pairs: tuple[float, float]
-    jaccard_of_pairs: tuple[float, float]
-    seeds: int
-
-    def as_json(self) -> dict[str, Any]:
-        """For `audit.json`."""
-        return {
-            "kappa": self.kappa.as_json(),
-            "jaccard": self.jaccard.as_json(),
-            "kappa_of_pairs": list(self.kappa_of_pairs),
-            "jaccard_of_pairs": list(self.jaccard_of_pairs),
-            "seeds": self.seeds,
-        }
-
-
-def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
-    """Agreement with intervals over candidates; None where a filter drops all or nothing, so that kappa says nothing.
 
     Args:
         dropped: (S, N) bool, the decisions of S >= 2 filters on the same N candidates.
@@ -151,8 +104,8 @@ def consistency(dropped: Decisions, *, seed: int) -> Consistency | None:
         from_draws(float(pairs.mean()), draws.mean(axis=0), n)
         for pairs, draws in zip(of_pairs, _agreement(patterns, drawn), strict=True)
     )
-    kappas, jaccards = ((float(pairs.min()), float(pairs.max())) for pairs in of_pairs)
-    return Consistency(kappa, jaccard, kappas, jaccards, len(dropped))
+    kappas, jaccards = ([float(pairs.min()), float(pairs.max())] for pairs in of_pairs)
+    return results.Agreement(kappa=kappa, jaccard=jaccard, kappa_of_pairs=kappas, jaccard_of_pairs=jaccards, seeds=len(dropped))
 
 
 def _agreement(patterns: Decisions, counts: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -1,35 +1,19 @@
 """Utility: does a classifier trained on synthetic images work on real people whom no model has seen?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import Estimate, Floats, from_draws, multiplicities, number
+from pd.audit.results import Utility
 
 Labels = Mapping[str, Floats]
 Features = npt.NDArray[np.float32]
 
 # Strong, because features outnumber images. The only value that was tried with these features.
 _INVERSE_PENALTY = 1e-3
-
-
-@dataclass(frozen=True)
-class Utility:
-    """Macro AUC of logistic regressions.
-
-    Attributes:
-        auc: mean over labels; None where no label can be used.
-        labels: AUC of each usable label.
-        skipped: label -> why it could not be used.
-        subgroups: label -> value -> macro AUC of the other labels among the hold-out people who have it.
-    """
-
-    auc: Estimate | None
-    labels: dict[str, float]
-    skipped: dict[str, str]
-    subgroups: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+_NONE = "no label can be used"
 
 
 def utility(
@@ -44,6 +28,9 @@ def utility(
     seed: int,
 ) -> Utility:
     """Train on one set, test on real hold-out images.
+
+    `auc` is the mean over labels, None where none can be used; `labels` and `skipped` the AUC of each, or why it is not used;
+    `subgroups` label -> value -> macro AUC of the other labels among the hold-out people who have it.
 
     Args:
         train: (N, d) features of an arm's samples, or of real members.
@@ -78,17 +65,18 @@ def utility(
         scores[name][tested] = model.decision_function(test[tested])
         aucs[name] = float(weighted_auc(scores[name][tested], truth[tested] > 0.5, once[:, tested])[0])
     if not aucs:
-        return Utility(None, {}, skipped)
+        return Utility(auc=None, why=_NONE, labels={}, skipped=skipped)
     macro = _macro(scores, test_labels, np.ones(len(test), dtype=bool), drawn)
     if macro is None:
-        return Utility(None, aucs, {**skipped, "all": "too few hold-out people have each label for an interval"})
+        few = {"all": "too few hold-out people have each label for an interval"}
+        return Utility(auc=None, why=_NONE, labels=aucs, skipped={**skipped, **few})
     subgroups: dict[str, dict[str, Estimate]] = {}
     for name in aucs:
         others = {other: score for other, score in scores.items() if other != name}
         among = ((f"{value:g}", _macro(others, test_labels, test_labels[name] == value, drawn)) for value in (0.0, 1.0))
         if found := {value: estimate for value, estimate in among if estimate}:
             subgroups[name] = found
-    return Utility(macro, aucs, skipped, subgroups)
+    return Utility(auc=macro, labels=aucs, skipped=skipped, **({"subgroups": subgroups} if subgroups else {}))
 
 
 def _macro(scores: Labels, truth: Labels, rows: npt.NDArray[np.bool_], drawn: Floats) -> Estimate | None:

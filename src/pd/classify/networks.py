@@ -75,7 +75,7 @@ class FeatureNet(nn.Module):
         return logits
 
 
-def build(shape: tuple[int, ...], classes: int, seed: int, width: int | None = None) -> nn.Module:
+def build(shape: tuple[int, ...], classes: int, seed: int, width: int | None = None, norm: Norm = "group") -> nn.Module:
     """A network for inputs of this shape, its weights drawn from `seed` alone.
 
     Args:
@@ -83,10 +83,11 @@ def build(shape: tuple[int, ...], classes: int, seed: int, width: int | None = N
         classes: outputs.
         seed: of the weights.
         width: channels, or units of the hidden layer; None: the network's default.
+        norm: of a ConvNet.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if len(shape) == 1:
             return FeatureNet(classes, shape[0], width or 256)
         depth = min(3, (shape[1]).bit_length() - 2)
-        return ConvNet(classes, shape[0], shape[1], width or 128, depth, "group")
+        return ConvNet(classes, shape[0], shape[1], width or 128, depth, norm)

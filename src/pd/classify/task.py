@@ -51,8 +51,11 @@ class ClassifierTask(Task):
         return build(shape(self.inputs), self.targets.shape[1], self.seed, self.width)
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        rows = share_of(batch_rows(self.seed, step, len(self.inputs), self.size), rank, world)
-        return {"inputs": tensor(self.inputs, rows), "targets": torch.from_numpy(self.targets[rows])}
+        whole = batch_rows(self.seed, step, len(self.inputs), self.size)
+        rows = share_of(whole, rank, world)
+        # Known targets of the global batch, by rank: with gaps, ranks have not alike many.
+        each = torch.tensor(max(1.0, float(np.isfinite(self.targets[whole]).sum())) / world)
+        return {"inputs": tensor(self.inputs, rows), "targets": torch.from_numpy(self.targets[rows]), "each": each}
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
         logits, targets = module(batch["inputs"]), batch["targets"]
@@ -60,7 +63,7 @@ class ClassifierTask(Task):
             return {"loss": F.cross_entropy(logits, targets)}
         known = torch.isfinite(targets)
         losses = F.binary_cross_entropy_with_logits(logits, torch.where(known, targets, 0.0), reduction="none")
-        return {"loss": (losses * known).sum() / known.sum().clamp(min=1)}
+        return {"loss": (losses * known).sum() / batch["each"]}
 
     def export(self, module: nn.Module, folder: Path) -> Facts:
         save_classifier(module, shape(self.inputs), self.targets.shape[1], self.width, folder)

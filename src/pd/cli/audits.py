@@ -43,12 +43,13 @@ def filter_(
     if real or synthetic or out:
         if config or not (real and synthetic and out):
             raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
+        from pd.audit.results import AtPoint
         from pd.stages.foreign import filter_folders
         from pd.stages.summary import tested_table
 
         found = filter_folders(real, synthetic, out, set_ or (), Reporter())
-        Console().print(tested_table(found))
-        Console().print(f"kept {found['kept']} of {found['candidates']}: {shown(str(out))}", soft_wrap=True)
+        Console().print(tested_table(found.at_chosen or AtPoint()))
+        Console().print(f"kept {found.kept} of {found.candidates}: {shown(str(out))}", soft_wrap=True)
     elif config:
         run_stage("filter", config, set_)
     else:
@@ -96,8 +97,8 @@ def audit(
 
         limits = parse_limits(fail_above or ())
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
-        arm = figures["arms"]["synthetic"]
-        gate = judge_limits(arm, limits, split_drawn=figures["images"]["split_drawn"])
+        arm = figures.arms["synthetic"]
+        gate = judge_limits(arm, limits, split_drawn=bool(figures.images and figures.images.split_drawn))
         for line in gate.lines:
             Console().print(shown(line), soft_wrap=True)
         Console().print(arms_table(figures))

@@ -35,7 +35,7 @@ def labels(
     `pd labels --votes votes.parquet --images people/ --method ccc --out labels/ --set data.size=64`
     """
     require_disk("--out", out)
-    from pd.stages.labels import label_images
+    from pd.stages.label_images import label_images
 
     chosen = [f"labels.method={method}"] if method else []
     found = label_images(votes, images, out, [*chosen, *(set_ or ())], Reporter())

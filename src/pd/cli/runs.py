@@ -149,9 +149,9 @@ def plan(
 
     Example: `pd plan configs/faces.yaml`
     """
+    from pd.engine.probe import measure
     from pd.stages.plan import as_json, needs_table
     from pd.stages.plan import plan as reckon
-    from pd.stages.probe import measure
 
     settings = settings_from(config, set_)
     rates = measure(settings, Reporter())

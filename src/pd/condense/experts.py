@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pd.classify.inputs import Inputs, batch_rows, share_of
 from pd.condense import augment
-from pd.condense.networks import Architecture, build, prepared
+from pd.condense.networks import Architecture, build, in_units, prepared
 from pd.config import digest_of
 from pd.seeds import derive
 from pd.training.ranks import Ranks
@@ -66,7 +66,7 @@ class LearnerTask(Task):
         return {"images": pixels, "labels": torch.from_numpy(self.labels[rows])}
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
-        images = batch["images"].permute(0, 3, 1, 2).float() / 255
+        images = in_units(batch["images"])
         change = augment.draw(torch.Generator().manual_seed(derive(self.seed, "change", step)))
         seen = prepared(images, self.mean.to(images.device), self.deviation.to(images.device))
         return {"loss": F.cross_entropy(module(augment.apply(seen, change)), batch["labels"])}
@@ -79,12 +79,12 @@ class LearnerTask(Task):
     def accuracy(self, folder: Path, inputs: Inputs, labels: npt.NDArray[np.int64]) -> float:
         """Share of pictures that the network in `folder`, as `export` wrote it, names right."""
         module = self.build()
-        module.load_state_dict(load_file(folder / WEIGHTS))
+        module.load_state_dict(weights_of(folder))
         module.eval()
         right = 0
         for start in range(0, len(inputs), 500):
             rows = np.arange(start, min(start + 500, len(inputs)))
-            pixels = torch.from_numpy(np.ascontiguousarray(inputs.take(rows))).permute(0, 3, 1, 2).float() / 255
+            pixels = in_units(torch.from_numpy(np.ascontiguousarray(inputs.take(rows))))
             said = module(prepared(pixels, self.mean, self.deviation)).argmax(1).numpy()
             right += int((said == labels[rows]).sum())
         return right / len(inputs)

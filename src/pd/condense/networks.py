@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pd.classify.networks import ConvNet
+from pd.classify import networks
 
 Architecture = Literal["convnet", "resnet"]
 
@@ -62,12 +62,16 @@ def build(architecture: Architecture, classes: int, channels: int, side: int, wi
         width: channels of a ConvNet's convolutions; a quarter of it are the ResNet's first.
         seed: of the weights.
     """
+    if architecture == "convnet":
+        return networks.build((channels, side, side), classes, seed, width, "instance")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if architecture == "resnet":
-            return ResNet(classes, channels, max(8, width // 32 * 8))
-        depth = min(3, side.bit_length() - 2)
-        return ConvNet(classes, channels, side, width, depth, "instance")
+        return ResNet(classes, channels, max(8, width // 32 * 8))
+
+
+def in_units(pictures: Tensor) -> Tensor:
+    """(N, S, S, C) uint8 -> (N, C, S, S) float32 in [0, 1]."""
+    return pictures.permute(0, 3, 1, 2).float() / 255
 
 
 def prepared(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pd.classify.inputs import Inputs
 from pd.condense import augment
 from pd.condense.formation import packed, parts, refuse_odd
-from pd.condense.networks import build, prepared
+from pd.condense.networks import build, in_units, prepared
 from pd.config import digest_of
 from pd.dataset.images import encode_png
 from pd.errors import UserError
@@ -168,7 +168,7 @@ class CondenseTask(Task):
     def _pixels(self, rows: npt.NDArray[np.int64]) -> Tensor:
         """(n, C, S, S) float32 in [0, 1]."""
         values = np.ascontiguousarray(self.inputs.take(rows))
-        return torch.from_numpy(values).permute(0, 3, 1, 2).float().div(255).contiguous()
+        return in_units(torch.from_numpy(values)).contiguous()
 
 
 def whole(images: Tensor) -> npt.NDArray[np.uint8]:

@@ -1,28 +1,58 @@
-"""Settings of labels that are worked out: from votes of annotators."""
+"""Settings of labels that are worked out: from votes of annotators, or from noisy columns and columns with gaps."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from pd.config.base import AnyPath, Positive, Section
+from pd.config.mirrored import is_mirrored
 from pd.config.training import TrainingSettings
+
+OF_COLUMNS = ("transition", "fill")
 
 
 class LabelsSettings(Section):
-    """Labels from the votes of several annotators, before anything else reads labels."""
+    """Labels from the votes of several annotators, or mended columns of the data, before anything else reads labels."""
 
-    votes: AnyPath = Field(description="CSV or Parquet with the columns image, annotator, label: one row a vote")
+    votes: AnyPath | None = Field(
+        None, description="CSV or Parquet on a disk with the columns image, annotator, label: one row a vote"
+    )
     column: Annotated[str, Field(min_length=1)] = Field("label", description="name of the label that the votes are about")
-    method: Literal["majority", "dawid_skene", "crowd_layer", "ccc"] = Field(
+    columns: tuple[str, ...] = Field((), description="instead of votes: yes-or-no columns that are noisy or have gaps")
+    method: Literal["majority", "dawid_skene", "crowd_layer", "ccc", "transition", "fill"] = Field(
         "dawid_skene",
         description="majority of the votes; dawid_skene: weighs annotators, looks at no image; crowd_layer and ccc: networks "
-        "that look at the images",
+        "that look at the images. Of columns: transition (how noisy is each?), or fill (the gaps alone)",
     )
+    one_sided: bool = Field(False, description="labels may be missing, but are never given wrongly (transition); yours to know")
     least: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="a label of lower probability is left open; 0: every image with a vote gets one"
     )
-    batch: Positive = Field(128, description="images a step (crowd_layer, ccc)")
+    batch: Positive = Field(128, description="images a step (all methods with networks)")
     width: Positive | None = Field(None, description="width of the networks; empty: their default")
     warmup: Positive = Field(300, description="steps before the networks correct each other (ccc)")
     groups: Positive = Field(5, description="groups of alike annotators (ccc)")
     training: TrainingSettings = TrainingSettings(steps=900)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the method looks at the images."""
+        return self.method not in ("majority", "dawid_skene")
+
+    @field_validator("votes")
+    @classmethod
+    def _on_a_disk(cls, value: AnyPath | None) -> AnyPath | None:
+        if value is not None and is_mirrored(value):
+            raise ValueError("votes are read from a disk: copy the table there")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.votes is None) == (not self.columns):
+            raise ValueError("name either labels.votes or labels.columns")
+        if (self.method in OF_COLUMNS) != bool(self.columns):
+            what = "columns takes method transition or fill" if self.columns else "votes takes another method"
+            raise ValueError(f"labels.{what}, not {self.method}")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("labels.columns names a column twice")
+        return self

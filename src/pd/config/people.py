@@ -49,6 +49,13 @@ class DataSettings(Section):
         description="caption of images that come without one; or the word report: captions are free texts, of whose phrases "
         "those that generate.prompt_k members share become prompts",
     )
+    uncertain: Literal["apart", "positive", "negative", "missing"] = Field(
+        "apart",
+        description="-1 of a report labeler's column (values -1, 0, 1): apart stays -1, which nothing takes for yes or no",
+    )
+    unmentioned: Literal["missing", "negative"] = Field(
+        "missing", description="blanks of a report labeler's column: not known, or no"
+    )
     subject: str = Field("a photo of a person", description="where data.caption is report: what can be said of any image")
 
     @property

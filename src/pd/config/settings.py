@@ -72,7 +72,7 @@ class Settings(Section):
     runs: AnyPath = Field(Path("runs"), description="the folder that holds run folders; or s3://bucket/prefix")
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
-    labels: LabelsSettings | None = Field(None, description="labels from votes of annotators; empty: the data's own")
+    labels: LabelsSettings | None = Field(None, description="labels from votes, or mended columns; empty: the data's own")
     reid: ReidSettings = ReidSettings()
     teacher: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -104,6 +104,15 @@ class Settings(Section):
             raise ValueError(
                 "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
                 "set audit.shadows: 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_of_others(self) -> Self:
+        if self.formal is not None and self.labels is not None and self.labels.method != "majority":
+            raise ValueError(
+                f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `formal` "
+                "counts: set labels.method: majority, or leave one of the sections out"
             )
         return self
 

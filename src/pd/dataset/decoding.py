@@ -63,9 +63,15 @@ def _one(row: Row, settings: DataSettings) -> Good | BadRow:
             raise BadImage("too small", f"{decoded.width}x{decoded.height} pixels, data.size is {settings.size}")
     except BadImage as bad:
         return BadRow(row.name, row.number, bad.reason, bad.detail)
+    thumbnail = _thumbnail(decoded.pixels)
+    png = encode_png(decoded.pixels)
+    return Good(row, id_of(row, data), png, decoded.digest, growth, decoded.coloured, thumbnail)
+
+
+def id_of(row: Row, data: bytes) -> str:
+    """16 hex digits that name an image; `data` are its encoded bytes, which count where it has no path."""
     key = row.key if row.key is not None else f"sha256:{sha256(data).hexdigest()}"
-    name = sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
-    return Good(row, name, encode_png(decoded.pixels), decoded.digest, growth, decoded.coloured, _thumbnail(decoded.pixels))
+    return sha256(f"{row.identity}\0{key}".encode()).hexdigest()[:16]
 
 
 def _thumbnail(pixels: Pixels) -> bytes:

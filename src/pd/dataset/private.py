@@ -86,7 +86,7 @@ class PrivateDataset:
             identities=text["identity"],
             splits=text["split"],
             captions=text["caption"],
-            labels=_labels(further, pc.equal(table["split"], "member")),
+            labels=labels_of(further, pc.equal(table["split"], "member")),
             texts={name: further[name].to_pylist() for name in further.column_names if _is_text(further[name].type)},
         )
 
@@ -147,7 +147,7 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _labels(table: pa.Table, member: pa.ChunkedArray) -> dict[str, npt.NDArray[np.float64]]:
+def labels_of(table: pa.Table, member: pa.ChunkedArray) -> dict[str, npt.NDArray[np.float64]]:
     """Numeric and boolean columns as they are; a text column of few values becomes a 0/1 label for each value.
 
     Members decide: a column, or a value, that no member has makes no label.

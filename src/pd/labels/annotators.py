@@ -1,8 +1,12 @@
 """How reliable annotators are, with intervals: what people who pay for labels look at."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
 from scipy.stats import beta
 
 from pd.labels.result import Labelled
@@ -43,3 +47,8 @@ def annotators(votes: Votes, found: Labelled) -> list[Annotator]:
         Annotator(votes.annotators[a], int(given[a]), float(share[a]), float(low[a]), float(high[a]))
         for a in np.argsort(high, kind="stable")
     ]
+
+
+def write_annotators(people: Sequence[Annotator], file: Path) -> None:
+    """Write a CSV of a row for each, in their order; its columns are the attributes."""
+    pacsv.write_csv(pa.Table.from_pylist([asdict(person) for person in people]), file)

@@ -13,7 +13,8 @@ description:
 The derivative of L_meta by V is exact and needs no graph of second order: with g = dL_meta/dtheta at theta',
 dL_meta/dV = -a d/dV <dL(theta; W + V)/dtheta, g>; the inner product is the derivative of L along g, which forward mode gives.
 
-The paper's step sizes and sizes of the meta set and groups are not at hand: those here are ours.
+The paper's step sizes and sizes of the meta set and groups are not at hand: those here are ours. Each network sees the images
+in an order of its own (ours), so that their errors differ and the mean is better than either.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,8 @@ from pd.classify.inputs import Inputs, shape, tensor
 from pd.classify.networks import build
 from pd.classify.task import predict, save_classifier
 from pd.config import digest_of
-from pd.labels.crowd_layer import Crowd, VotesByImage, confusions, digest_of_votes, votes_loss
+from pd.config.training import TrainingSettings
+from pd.labels.crowd_layer import Crowd, VotesByImage, confusions, crowd_optimiser, digest_of_votes, votes_loss
 from pd.labels.votes import Votes
 from pd.training.task import Batch, Facts, Ranks, Task
 
@@ -109,9 +111,11 @@ class CccTask(Task):
         return Coupled(Crowd(first, annotators, classes), Crowd(second, annotators, classes))
 
     def batch(self, step: int, rank: int, world: int) -> Batch:
-        found = self.by_image.share(self.inputs, self.seed, step, self.size, rank, world)
-        if step >= self.warmup:
-            for k in range(2):
+        found: dict[str, Tensor] = {}
+        for k in range(2):
+            own = self.by_image.share(self.inputs, self.seed + k, step, self.size, rank, world)
+            found |= {f"{name}_{k}": value for name, value in own.items()}
+            if step >= self.warmup:
                 source = k if self.meta == "own" else 1 - k
                 drawn = torch.from_numpy(np.random.default_rng([self.seed, 2, step, k]).permutation(self.meta_image.shape[1]))
                 image = self.meta_image[source, drawn[:META_BATCH]]
@@ -122,12 +126,12 @@ class CccTask(Task):
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
         losses = []
         for k, crowd in _coupled(module).each():
+            own = of_network(batch, k)
             offset = torch.zeros_like(crowd.matrices)
             if step >= self.warmup:
                 group = self.group[k].to(offset.device)
-                meta_inputs, meta_class = batch[f"meta_inputs_{k}"], batch[f"meta_class_{k}"]
-                offset = correction(crowd, batch, group, self.groups, meta_inputs, meta_class, ranks)[group]
-            losses.append(votes_loss(crowd.classifier(batch["inputs"]), crowd.matrices + offset, batch))
+                offset = correction(crowd, own, group, self.groups, own["meta_inputs"], own["meta_class"], ranks)[group]
+            losses.append(votes_loss(crowd.classifier(own["inputs"]), crowd.matrices + offset, own))
         return {"loss": losses[0] + losses[1]}
 
     def after_step(self, module: nn.Module, step: int) -> None:
@@ -147,6 +151,9 @@ class CccTask(Task):
     def load_extra_state(self, state: Mapping[str, Tensor]) -> None:
         self.group, self.meta_image, self.meta_class = state["group"], state["meta_image"], state["meta_class"]
 
+    def optimiser(self, module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+        return crowd_optimiser(module, settings)
+
     def export(self, module: nn.Module, folder: Path) -> Facts:
         from safetensors.torch import save_file
 
@@ -159,6 +166,11 @@ class CccTask(Task):
             part.mkdir()
             save_classifier(crowd.classifier, shape(self.inputs), len(self.votes.classes), self.width, part)
         return {}
+
+
+def of_network(batch: Batch, k: int) -> dict[str, Tensor]:
+    """A network's part of a batch."""
+    return {name.removesuffix(f"_{k}"): value for name, value in batch.items() if name.endswith(f"_{k}")}
 
 
 def correction(

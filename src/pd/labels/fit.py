@@ -1,15 +1,18 @@
 """Votes to labels, by the method that the settings name."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
 
 from pd.classify.inputs import Inputs
+from pd.config import digest_of
 from pd.config.labels import LabelsSettings
 from pd.labels.ccc import CccTask
+from pd.labels.combine import with_votes
 from pd.labels.crowd_layer import CrowdLayerTask
-from pd.labels.dawid_skene import dawid_skene
+from pd.labels.dawid_skene import CHANCE, agrees_by_chance, dawid_skene
 from pd.labels.majority import majority
 from pd.labels.result import Labelled
 from pd.labels.votes import Votes
@@ -27,7 +30,7 @@ def label(
     digest: str = "",
     progress: Progress = silent,
 ) -> Labelled:
-    """Labels of all images in `votes.images`.
+    """Labels of all images in `votes.images`; a network's are put together with the votes (`pd.labels.combine`).
 
     Args:
         votes: of the annotators.
@@ -39,7 +42,7 @@ def label(
         progress: called as the method goes.
     """
     if settings.method == "majority":
-        return majority(votes)
+        return _warned(majority(votes), votes)
     if settings.method == "dawid_skene":
         return dawid_skene(votes, progress=progress)
     if inputs is None:
@@ -59,8 +62,16 @@ def label(
             groups=settings.groups,
             digest=digest,
         )
-    held = load_file(fit_here(task, settings.training, work, progress) / "labels.safetensors")
-    probabilities = held["probabilities"].astype(np.float64)
-    return Labelled(
-        probabilities / probabilities.sum(axis=1, keepdims=True), held["confusions"].astype(np.float64), votes.warnings
-    )
+    out = fit_here(task, settings.training, work / training_digest(settings), progress)
+    held = load_file(out / "labels.safetensors")
+    seen, confusions = held["probabilities"].astype(np.float64), held["confusions"].astype(np.float64)
+    return _warned(Labelled(with_votes(seen, votes, confusions), confusions, votes.warnings), votes)
+
+
+def training_digest(settings: LabelsSettings) -> str:
+    """16 hex digits that change with how networks are trained, and not with how the work is laid out."""
+    return digest_of(settings.training.model_dump(mode="json", exclude={"workers", "gpus_per_worker", "checkpoint_every"}))
+
+
+def _warned(found: Labelled, votes: Votes) -> Labelled:
+    return replace(found, warnings=(*found.warnings, CHANCE)) if agrees_by_chance(votes) else found

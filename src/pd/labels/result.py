@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pd.config.labels import LabelsSettings
+from pd.labels.votes import Votes
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -33,3 +36,9 @@ class Labelled:
         """(N,) probability of that class."""
         found: Floats = self.probabilities.max(axis=1)
         return found
+
+
+def known(votes: Votes, found: Labelled, settings: LabelsSettings) -> npt.NDArray[np.bool_]:
+    """(N,), whether a label is as sure as asked for. Methods that look at no image know nothing of one without a vote."""
+    sure: npt.NDArray[np.bool_] = found.confidence >= settings.least
+    return sure if settings.looks else sure & (np.bincount(votes.image, minlength=len(votes.images)) > 0)

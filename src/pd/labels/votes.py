@@ -49,6 +49,22 @@ class Votes:
         cells = np.bincount(self.image * len(self.classes) + self.label, minlength=len(self.images) * len(self.classes))
         return cells.reshape(len(self.images), len(self.classes)).astype(np.float64)
 
+    def of_images(self, rows: Index) -> "Votes":
+        """The votes on some images, `rows`, (n,) distinct, in that order. Annotators without one are left out; classes stay."""
+        place = np.full(len(self.images), -1)
+        place[rows] = np.arange(len(rows))
+        kept = place[self.image] >= 0
+        who, annotator = np.unique(self.annotator[kept], return_inverse=True)
+        return Votes(
+            image=place[self.image[kept]].astype(np.int64),
+            annotator=annotator.astype(np.int64),
+            label=self.label[kept],
+            images=[self.images[int(row)] for row in rows],
+            annotators=[self.annotators[int(a)] for a in who],
+            classes=self.classes,
+            warnings=self.warnings,
+        )
+
 
 def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequence[str] | None = None) -> Votes:
     """Read a table `image, annotator, label`, one row a vote.

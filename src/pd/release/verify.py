@@ -49,6 +49,7 @@ def verify(
     bundled: Collection[str] | None = None,
     said: Sequence[str] = (),
     signer: Path | None = None,
+    read: Callable[[Path], PrivateDataset] = PrivateDataset.open,
 ) -> VerifyReport:
     """Check a release; whatever is wrong is a check that failed, never an exception.
 
@@ -62,12 +63,13 @@ def verify(
         bundled: tensor digests of pd's own autoencoders; None: looked up in the package.
         signer: the SSH public key that must have signed the release; None: it need not be signed.
         said: what settings say of any image: words of it may leave, whoever else carries them.
+        read: opens `against`, where that is a path: with the labels that the run's settings ask for.
 
     Raises:
         UserError: `against` holds no private data set.
     """
     folder = against if isinstance(against, Path) else None
-    dataset = PrivateDataset.open(against) if isinstance(against, Path) else against
+    dataset = read(against) if isinstance(against, Path) else against
     real = None if dataset is None else RealImages(dataset, folder)
     return VerifyReport(
         [

@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from pd.audit.results import AuditResult
 from pd.report import words
 from pd.report.html import environment
+from pd.report.labels import made_by
 from pd.report.table import Cell, audit_table
 from pd.report.verdict import verdict
 from pd.store.atomic import write_bytes
@@ -17,7 +19,7 @@ NO_GUARANTEE = "A filtered student carries no formal privacy guarantee."
 
 def write_card(
     out: Path,
-    audit: Mapping[str, Any],
+    audit: AuditResult,
     *,
     name: str,
     kept: int,
@@ -32,13 +34,14 @@ def write_card(
     withheld: Mapping[str, Sequence[str]] | None = None,
     accepted: Mapping[str, Sequence[str]] | None = None,
     from_student: bool = False,
+    labels: str | None = None,
     factor: int = 1,
 ) -> Path:
     """Write `release/README.md`. It tells nothing of the private data but what `audit.json` and the prompts already do.
 
     Args:
         out: the file.
-        audit: `audit.json`.
+        audit: its public figures.
         name: what the release is called.
         kept: images in `data/`.
         size: their side, pixels.
@@ -52,9 +55,9 @@ def write_card(
         withheld: what is not, for the audit calls it a leak -> by which attacks.
         accepted: what is released although the audit calls it a leak -> by which attacks.
         from_student: the data are samples of the student, not candidates.
+        labels: the method that the private images' labels were worked out by; None: they are as given.
         factor: parts a side of each condensed picture.
     """
-    audited = words.dig(audit, "arms", "kept", "n")
     text = (
         environment(autoescape=False)
         .get_template("card.md.j2")
@@ -67,7 +70,7 @@ def write_card(
             filter=_filter(audit),
             no_guarantee=NO_GUARANTEE,
             kept=kept,
-            audited=audited if words.is_number(audited) else None,
+            audited=audit.arms["kept"].n if "kept" in audit.arms else None,
             size=size,
             colour="grey" if mode == "grey" else "RGB",
             prompts=[_plain(prompt) for prompt in list(dict.fromkeys(prompts))[:10]],
@@ -81,6 +84,7 @@ def write_card(
             withheld=withheld or {},
             accepted=accepted or {},
             from_student=from_student,
+            labels=made_by(labels),
             factor=factor,
         )
     )
@@ -109,7 +113,7 @@ def _front(base: str | None, kept: int, released: Collection[str]) -> dict[str, 
     return front | ({"base_model": base} if base else {})
 
 
-def _table(audit: Mapping[str, Any]) -> list[str]:
+def _table(audit: AuditResult) -> list[str]:
     """The audit as lines of a Markdown table; empty when nothing was audited."""
     table = audit_table(audit)
     if not table.columns:
@@ -133,14 +137,13 @@ def _cell(cell: Cell, strong: bool) -> str:
     return f"{text} ({_plain(beside)})" if beside else text
 
 
-def _filter(audit: Mapping[str, Any]) -> dict[str, Any] | None:
+def _filter(audit: AuditResult) -> dict[str, Any] | None:
     """Counts of the filter; None unless both are there."""
-    made, kept = (words.dig(audit, "filter", key) for key in ("candidates", "kept"))
-    if not (words.is_number(made) and words.is_number(kept)):
+    found = audit.filter
+    if found is None or found.candidates is None or found.kept is None:
         return None
-    dropped = words.dig(audit, "filter", "dropped") or {}
-    reasons = ", ".join(f"{_plain(str(reason))}: {count:,}" for reason, count in sorted(dropped.items()))
-    return {"made": int(made), "kept": int(kept), "reasons": reasons}
+    reasons = ", ".join(f"{_plain(reason)}: {count:,}" for reason, count in sorted((found.dropped or {}).items()))
+    return {"made": found.candidates, "kept": found.kept, "reasons": reasons}
 
 
 def _plain(text: str) -> str:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pd.report.forests import arms_of, kind_of
+from pd.audit.estimate import Estimate
+from pd.audit.figures import measured
+from pd.audit.results import ArmResult, AuditResult
+from pd.report.forests import arms_of, kept_share, kind_of
 from pd.report.html import environment
 from pd.report.plots import Forest, interval
-from pd.report.words import ARMS, dig, is_number, measure
+from pd.report.words import ARMS, excess_of, usefulness
 from pd.store.atomic import write_bytes
 
 LEAKS: Mapping[str, tuple[str, str]] = {
@@ -40,7 +43,7 @@ class Compared:
         arm: which model, or the released data.
         samples: how many were attacked; None: not told.
         attacker: the worst.
-        figures: measure -> value, and low and high where there is an interval; those measured alone.
+        figures: measure -> its interval, or a number that has none; those measured alone.
         blind: whether the audit would have found no leak, however large (`detectable` has no figure then).
     """
 
@@ -48,12 +51,12 @@ class Compared:
     arm: str
     samples: int | None
     attacker: str
-    figures: Mapping[str, Mapping[str, float]]
+    figures: Mapping[str, Estimate | float]
     blind: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For machines: every measure, None where there is no figure."""
-        figures = {name: dict(self.figures[name]) if name in self.figures else None for name in MEASURES}
+        figures = {name: _as_json(self.figures.get(name)) for name in MEASURES}
         return {
             "run": self.run,
             "arm": self.arm,
@@ -71,49 +74,64 @@ class Compared:
         return (row.text, row.interval) if row else ("", "")
 
 
-def compare(audits: Mapping[str, Mapping[str, Any]]) -> list[Compared]:
+def _as_json(figure: Estimate | float | None) -> dict[str, float] | None:
+    if isinstance(figure, Estimate):
+        return {"value": figure.value, "low": figure.low, "high": figure.high}
+    return None if figure is None else {"value": figure}
+
+
+def compare(audits: Mapping[str, AuditResult]) -> list[Compared]:
     """Rows in the order of the runs, arms in the usual order.
 
     Args:
-        audits: the run's name -> its `audit.json`.
+        audits: the run's name -> its audit.
     """
     return [_compared(run, arm, audit) for run, audit in audits.items() for arm in arms_of(audit)]
 
 
-def _compared(run: str, arm: str, audit: Mapping[str, Any]) -> Compared:
-    entry = dig(audit, "arms", arm)
-    samples = dig(entry, "n")
-    attacks = [measure(dig(entry, "membership", attack, "auc")) for attack in ("loss", "likelihood_ratio")]
+def _compared(run: str, arm: str, audit: AuditResult) -> Compared:
+    entry = audit.arms[arm]
+    power = entry.reid.power if entry.reid else None
     found = {
-        "excess": measure(dig(entry, "reid", "excess")),
-        "utility": measure(dig(entry, "utility", "auc")),
-        "coverage": measure(dig(entry, "coverage", "identities")),
+        "excess": excess_of(entry),
+        "utility": usefulness(entry),
+        "coverage": getattr(measured(entry.coverage), "identities", None),
         "kept": _kept(arm, audit),
-        # As for re-identification, the attack that finds most is told.
-        "membership": max((figure for figure in attacks if figure), key=lambda figure: figure["value"], default=None),
-        "extracted": measure(dig(entry, "extraction", "excess")),
-        "copies": measure(dig(entry, "extraction", "copies", "excess")),
-        "attribute": measure(dig(entry, "attributes", "by_label", str(dig(entry, "attributes", "worst")), "advantage")),
-        "hidden_half": measure(dig(entry, "attributes", "hidden_half", "advantage")),
-        "detectable": measure(dig(entry, "reid", "power", "detectable")),
+        "detectable": power and power.detectable,
+        **_leaks(entry),
     }
     return Compared(
         run,
         arm,
-        int(samples) if is_number(samples) else None,
-        str(dig(entry, "reid", "attacker") or ""),
-        {name: figure for name, figure in found.items() if figure},
-        dig(entry, "reid", "power", "blind") is True,
+        entry.n,
+        (entry.reid.attacker or "") if entry.reid else "",
+        {name: figure for name, figure in found.items() if figure is not None},
+        bool(power and power.blind),
     )
 
 
-def _kept(arm: str, audit: Mapping[str, Any]) -> dict[str, float] | None:
+def _leaks(entry: ArmResult) -> dict[str, Estimate | None]:
+    models, guessed, extracted = measured(entry.membership), measured(entry.attributes), entry.extraction
+    asked = [measured(attack) for attack in ((models.loss, models.likelihood_ratio) if models else ())]
+    aucs = [attack.auc for attack in asked if attack and attack.auc]
+    worst = guessed.by_label.get(guessed.worst or "") if guessed else None
+    half = guessed.hidden_half if guessed else None
+    copies = extracted.copies if extracted else None
+    return {
+        # As for re-identification, the attack that finds most is told.
+        "membership": max(aucs, key=lambda auc: auc.value, default=None),
+        "extracted": extracted.excess if extracted else None,
+        "copies": copies.excess if copies else None,
+        "attribute": worst.advantage if worst else None,
+        "hidden_half": half.advantage if half else None,
+    }
+
+
+def _kept(arm: str, audit: AuditResult) -> float | None:
     """Share of the candidates that the arm's model learned from, or that the arm is; the teacher's own are all there."""
     if arm in ("teacher", "unfiltered"):
-        return {"value": 1.0}
-    made, kept = (dig(audit, "filter", key) for key in ("candidates", "kept"))
-    told = arm in ARMS and is_number(made) and is_number(kept) and made > 0
-    return {"value": kept / made} if told else None
+        return 1.0
+    return kept_share(audit) if arm in ARMS else None
 
 
 def write_comparison(rows: Sequence[Compared], out: Path) -> Path:

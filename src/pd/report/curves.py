@@ -1,16 +1,16 @@
 """The report's curves: what another threshold would do, what the filter buys, and how repetition breeds memory."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from pd.audit.figures import measured
+from pd.audit.results import AuditResult, Curves
 from pd.report.data import Candidates, Scores
 from pd.report.figures import ticks
-from pd.report.forests import SHORT, arms_of, kind_of
+from pd.report.forests import SHORT, arms_of, kept_share, kind_of
 from pd.report.plots import Chart, Line, Mark, Stop, interval
-from pd.report.words import decimal, dig, excess, is_number, percent
+from pd.report.words import decimal, excess, percent
 
 KINDS = {
     "member": "members' own images",
@@ -24,7 +24,7 @@ _APART = 0.012
 _FRACTIONS = (0.0, 1.0)
 
 
-def curves_from_scores(candidates: Candidates, strangers: Scores, members: Scores, steps: int = 120) -> dict[str, Any] | None:
+def curves_from_scores(candidates: Candidates, strangers: Scores, members: Scores, steps: int = 120) -> Curves | None:
     """What `filter.curves` of an audit would say, as far as the run's own scores know: re-identification alone.
 
     Args:
@@ -39,34 +39,28 @@ def curves_from_scores(candidates: Candidates, strangers: Scores, members: Score
     everything = np.concatenate(groups)
     thresholds = np.linspace(float(np.quantile(everything, 0.005)), float(everything.max()), steps)
     below = [np.searchsorted(group, thresholds, side="left") / len(group) for group in groups]
-    return {
-        "thresholds": thresholds.tolist(),
-        "kept": below[0].tolist(),
-        "specificity": below[1].tolist(),
-        "sensitivity": {"other_photo": (1 - below[2]).tolist()},
-    }
+    return Curves(
+        thresholds=thresholds.tolist(),
+        kept=below[0].tolist(),
+        specificity=below[1].tolist(),
+        sensitivity={"other_photo": (1 - below[2]).tolist()},
+    )
 
 
-def threshold_curves(curves: Any, chosen: float | None, name: str = "thresholds") -> Chart | None:
+def threshold_curves(curves: Curves | None, chosen: float | None, name: str = "thresholds") -> Chart | None:
     """Sensitivity by kind of leak, specificity and share kept over the threshold; None without curves.
 
     Args:
-        curves: as `filter.curves` of `audit.json`.
+        curves: of a detector.
         chosen: the threshold in use.
         name: see `Chart`.
     """
-    at = _numbers(dig(curves, "thresholds"))
-    found = dig(curves, "sensitivity")
-    series = [(f"caught: {KINDS.get(kind, kind)}", _kind(kind), values) for kind, values in (found or {}).items()]
-    series += [
-        ("strangers let pass", "specificity", dig(curves, "specificity")),
-        ("candidates kept", "share", dig(curves, "kept")),
-    ]
-    lines = [
-        Line(label, kind, list(zip(at, values, strict=True)))
-        for label, kind, raw in series
-        if len(values := _numbers(raw)) == len(at) and values
-    ]
+    if curves is None:
+        return None
+    at = curves.thresholds
+    series = [(f"caught: {KINDS.get(kind, kind)}", _kind(kind), values) for kind, values in curves.sensitivity.items()]
+    series += [("strangers let pass", "specificity", curves.specificity), ("candidates kept", "share", curves.kept)]
+    lines = [Line(label, kind, list(zip(at, values, strict=True))) for label, kind, values in series if len(values) == len(at)]
     if len(at) < 2 or not lines:
         return None
     low, high = min(at), max(at)
@@ -95,10 +89,9 @@ def threshold_curves(curves: Any, chosen: float | None, name: str = "thresholds"
     )
 
 
-def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
+def tradeoff(audit: AuditResult) -> Chart | None:
     """Excess re-identification over the share of candidates that a model learned from, or that are released, an arm a point."""
-    made, kept = dig(audit, "filter", "candidates"), dig(audit, "filter", "kept")
-    share = kept / made if is_number(made) and is_number(kept) and made else None
+    share = kept_share(audit)
     at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
     marks: list[Mark] = []
     rows = []
@@ -109,15 +102,15 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
             continue
         beside = _APART * sum(abs(place - x) < _APART / 2 for place in places)  # or one whisker would hide the other
         places.append(x)
-        low, high = figure.get("low", figure["value"]), figure.get("high", figure["value"])
         words = [
             SHORT.get(arm, arm),
-            f"excess {percent(figure['value'])}",
-            f"({percent(low)} to {percent(high)})",
+            f"excess {percent(figure.value)}",
+            f"({percent(figure.low)} to {percent(figure.high)})",
             f"kept {percent(x)}",
         ]
-        marks.append(Mark(SHORT.get(arm, arm), kind_of(arm), x - beside, figure["value"], low, high, words, beside > 0))
-        rows.append([SHORT.get(arm, arm), percent(x), percent(figure["value"]), f"{percent(low)} to {percent(high)}"])
+        place = (x - beside, figure.value, figure.low, figure.high)
+        marks.append(Mark(SHORT.get(arm, arm), kind_of(arm), *place, words, beside > 0))
+        rows.append([SHORT.get(arm, arm), percent(x), percent(figure.value), words[2].strip("()")])
     if len(marks) < 2:
         return None
     top = max(0.05, *(mark.high for mark in marks)) * 1.05
@@ -137,18 +130,18 @@ def tradeoff(audit: Mapping[str, Any]) -> Chart | None:
     )
 
 
-def dose_response(audit: Mapping[str, Any]) -> Chart | None:
+def dose_response(audit: AuditResult) -> Chart | None:
     """Share of planted marks that teacher and student reproduce, over how often each was planted."""
-    doses = _numbers(dig(audit, "fingerprints", "doses"))
-    if len(doses) < 2 or min(doses) <= 0:
+    planted = measured(audit.fingerprints)
+    if planted is None or len(planted.doses) < 2:
         return None
+    doses = planted.doses
     at = [math.log2(dose) for dose in doses]
     lines, marks, told = [], [], []
     stops = [Stop(x, [f"{dose:g} {'copy' if dose == 1 else 'copies'}"]) for x, dose in zip(at, doses, strict=True)]
-    for who, kind in (("teacher", "teacher"), ("student", "released")):
-        found = dig(audit, "fingerprints", who)
-        rows = [interval(who, kind, entry) for entry in found] if isinstance(found, list) and len(found) == len(doses) else []
-        if not any(rows):
+    for who, kind, found in (("teacher", "teacher", planted.teacher), ("student", "released", planted.student)):
+        rows = [interval(who, kind, entry) for entry in found]
+        if len(rows) != len(doses):
             continue
         lines.append(Line(who, kind, [(x, row.value) for x, row in zip(at, rows, strict=True) if row]))
         # Both may lie in one place: the stops tell them.
@@ -176,13 +169,6 @@ def dose_response(audit: Mapping[str, Any]) -> Chart | None:
         columns=["Model", *(f"{dose:g}" for dose in doses)],
         rows=told,
     )
-
-
-def _numbers(values: Any) -> list[float]:
-    """A list of finite numbers; empty when any of them is none."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or not all(map(is_number, values)):
-        return []
-    return [float(value) for value in values]
 
 
 def _kind(kind: str) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.results import AuditResult
+from pd.config import Settings
+
 Scores = npt.NDArray[np.float32]
 
 
@@ -31,7 +34,7 @@ class Candidates:
         nearest: id of the real image each resembles most.
         keep: (N,) bool.
         reasons: why it was dropped; empty for kept ones.
-        images: id -> encoded image; only those that are shown are needed (see `dangerous` and `pd.report.risk.Closest`).
+        images: id -> encoded image; only those that are shown are needed (see `dangerous` and `pd.audit.results.Closest`).
     """
 
     ids: Sequence[str]
@@ -55,8 +58,8 @@ class ReportData:
         run: the run's name.
         created: when the run's last stage ended, as text.
         counts: people and images.
-        settings: the whole settings, as nested plain values.
-        audit: `audit.json`.
+        settings: the whole settings.
+        audit: all figures.
         candidates: the teacher's samples and the filter's decisions.
         threshold: the filter's; a candidate at or above it is dropped.
         real: id -> encoded real image, at least those that `candidates.nearest` names among the shown ones.
@@ -69,13 +72,14 @@ class ReportData:
         lineage: artefact -> digest.
         identity_of: id of a real image -> who is in it.
         sweep: `private/sweep/sweep.json`; None: no sweep was made.
+        labels: `private/labels/figures.json` with `people`, annotators, and `gallery`, changed labels; None: the data's own.
     """
 
     run: str
     created: str
     counts: Counts
-    settings: Mapping[str, Any]
-    audit: Mapping[str, Any]
+    settings: Settings
+    audit: AuditResult
     candidates: Candidates
     threshold: float
     real: Mapping[str, bytes]
@@ -88,6 +92,7 @@ class ReportData:
     lineage: Mapping[str, str] = field(default_factory=dict)
     identity_of: Mapping[str, str] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
+    labels: Mapping[str, Any] | None = None
 
 
 def dangerous(scores: Scores, keep: npt.NDArray[np.bool_], n: int = 8) -> tuple[list[int], list[int]]:

@@ -1,10 +1,12 @@
 """The audit's attacks as forest plots: intervals beside the value that means nothing was found."""
 
 from collections.abc import Mapping
-from typing import Any
 
+from pd.audit.estimate import Estimate
+from pd.audit.figures import measured
+from pd.audit.results import AuditResult
 from pd.report.plots import Forest, Interval, interval
-from pd.report.words import ARMS, dig
+from pd.report.words import ARMS, excess
 
 SHORT = {
     "teacher": "Teacher",
@@ -15,11 +17,9 @@ SHORT = {
 }
 
 
-def arms_of(audit: Mapping[str, Any]) -> list[str]:
+def arms_of(audit: AuditResult) -> list[str]:
     """Audited arms, in the usual order."""
-    arms = dig(audit, "arms")
-    names = [arm for arm, entry in arms.items() if isinstance(entry, Mapping)] if isinstance(arms, Mapping) else []
-    return [arm for arm in ARMS if arm in names] + sorted(set(names) - set(ARMS))
+    return [arm for arm in ARMS if arm in audit.arms] + sorted(set(audit.arms) - set(ARMS))
 
 
 def kind_of(arm: str) -> str:
@@ -27,9 +27,15 @@ def kind_of(arm: str) -> str:
     return "released" if arm == "filtered" else arm if arm in ARMS and arm != "condensed" else "other"
 
 
-def reidentification(audit: Mapping[str, Any]) -> Forest | None:
+def kept_share(audit: AuditResult) -> float | None:
+    """Share of the candidates that the filter kept; None where that was not counted."""
+    found = audit.filter
+    return found.kept / found.candidates if found and found.kept is not None and found.candidates else None
+
+
+def reidentification(audit: AuditResult) -> Forest | None:
     """Excess re-identification of each arm by its worst attacker, up to the highest end of all attackers' intervals."""
-    rows = [interval(ARMS.get(arm, arm), kind_of(arm), dig(audit, "arms", arm, "reid", "excess")) for arm in arms_of(audit)]
+    rows = [interval(ARMS.get(arm, arm), kind_of(arm), excess(audit, arm)) for arm in arms_of(audit)]
     return _forest(
         "reid",
         "Excess re-identification",
@@ -38,38 +44,40 @@ def reidentification(audit: Mapping[str, Any]) -> Forest | None:
     )
 
 
-def extraction(audit: Mapping[str, Any]) -> Forest | None:
+def extraction(audit: AuditResult) -> Forest | None:
     """Samples of each arm that are a member's picture again and again, beside a stranger's, and copies beyond strangers'."""
     rows = []
     for arm in arms_of(audit):
-        found = dig(audit, "arms", arm, "extraction")
-        rows.append(interval(f"{SHORT.get(arm, arm)}, repeated", kind_of(arm), dig(found, "extracted")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, strangers’", "control", dig(found, "control")))
-        rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), dig(found, "copies", "excess")))
+        if found := audit.arms[arm].extraction:
+            copies = found.copies.excess if found.copies else None
+            rows.append(interval(f"{SHORT.get(arm, arm)}, repeated", kind_of(arm), found.extracted))
+            rows.append(interval(f"{SHORT.get(arm, arm)}, strangers’", "control", found.control))
+            rows.append(interval(f"{SHORT.get(arm, arm)}, copies", kind_of(arm), copies))
     return _forest(
         "extraction", "Share of samples that are a training image again", "share of samples; of copies, beyond strangers’", rows
     )
 
 
-def membership(audit: Mapping[str, Any]) -> Forest | None:
+def membership(audit: AuditResult) -> Forest | None:
     """AUC of both membership attacks on each arm."""
     rows = []
-    for attack, name in (("loss", "loss"), ("likelihood_ratio", "likelihood ratio")):
+    for attack in ("loss", "likelihood ratio"):
         for arm in arms_of(audit):
-            entry = dig(audit, "arms", arm, "membership", attack, "auc")
-            rows.append(interval(f"{SHORT.get(arm, arm)}, {name}", kind_of(arm), entry, "decimal"))
+            if asked := measured(audit.arms[arm].membership):
+                found = measured(asked.loss if attack == "loss" else asked.likelihood_ratio)
+                rows.append(interval(f"{SHORT.get(arm, arm)}, {attack}", kind_of(arm), found.auc if found else None, "decimal"))
     return _forest("membership", "AUC of membership inference", "AUC (0.5: guessing, 1: all told apart)", rows, "decimal", 0.5)
 
 
-def attributes(audit: Mapping[str, Any]) -> Forest | None:
+def attributes(audit: AuditResult) -> Forest | None:
     """Advantage of guessing each hidden attribute of members over that of strangers, by arm."""
     rows = []
     for arm in arms_of(audit):
-        labels = dig(audit, "arms", arm, "attributes", "by_label")
-        for label, entry in labels.items() if isinstance(labels, Mapping) else ():
-            rows.append(interval(f"{SHORT.get(arm, arm)}, {label}", kind_of(arm), dig(entry, "advantage"), "decimal"))
-        half = dig(audit, "arms", arm, "attributes", "hidden_half", "advantage")
-        rows.append(interval(f"{SHORT.get(arm, arm)}, half-hidden picture", kind_of(arm), half, "decimal"))
+        if found := measured(audit.arms[arm].attributes):
+            for label, guessed in found.by_label.items():
+                rows.append(interval(f"{SHORT.get(arm, arm)}, {label}", kind_of(arm), guessed.advantage, "decimal"))
+            half = found.hidden_half.advantage if found.hidden_half else None
+            rows.append(interval(f"{SHORT.get(arm, arm)}, half-hidden picture", kind_of(arm), half, "decimal"))
     return _forest(
         "attributes",
         "Advantage of guessing attributes",
@@ -79,27 +87,27 @@ def attributes(audit: Mapping[str, Any]) -> Forest | None:
     )
 
 
-def strangers_cost(audit: Mapping[str, Any]) -> Forest | None:
+def strangers_cost(audit: AuditResult) -> Forest | None:
     """Drop rate of real strangers' images by label and value."""
-    rows = _by_label(dig(audit, "filter", "cost", "strangers_by_label"))
+    found = measured(audit.filter.cost) if audit.filter else None
+    rows = _by_label(found.strangers_by_label if found else {})
     return _forest("strangers-cost", "Strangers' images dropped by label", "share of strangers' images dropped", rows)
 
 
-def _by_label(labels: Any) -> list[Interval | None]:
+def _by_label(labels: Mapping[str, Mapping[str, Estimate]]) -> list[Interval | None]:
     return [
-        interval(f"{label} = {value}", "dropped", entry)
-        for label, values in (labels.items() if isinstance(labels, Mapping) else ())
-        for value, entry in (values.items() if isinstance(values, Mapping) else ())
+        interval(f"{label} = {value}", "dropped", entry) for label, values in labels.items() for value, entry in values.items()
     ]
 
 
-def cost(audit: Mapping[str, Any]) -> Forest | None:
+def cost(audit: AuditResult) -> Forest | None:
     """Drop rate of candidates by label and value, beside that of all."""
-    rows = _by_label(dig(audit, "filter", "cost", "by_label"))
-    made, kept = dig(audit, "filter", "candidates"), dig(audit, "filter", "kept")
-    if not made or kept is None:
+    found = measured(audit.filter.cost) if audit.filter else None
+    rows = _by_label(found.by_label if found else {})
+    share = kept_share(audit)
+    if share is None:
         return _forest("cost", "Candidates dropped by label", "share dropped", rows)
-    overall = 1 - kept / made
+    overall = 1 - share
     return _forest(
         "cost", "Candidates dropped by label", f"share dropped (of all candidates: {overall:.0%})", rows, reference=overall
     )

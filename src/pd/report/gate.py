@@ -1,11 +1,12 @@
 """What an audit of somebody's images means for a limit: a leak, clear, or that it cannot tell; in words that say what to do."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from pd.report.words import decimal, dig, in_hundred, measure
+from pd.audit.estimate import Estimate
+from pd.audit.results import ArmResult, Power
+from pd.report.words import decimal, excess_of, in_hundred
 
 Outcome = Literal["leak", "cannot tell", "clear"]
 """`leak`: the interval lies above the limit; `clear`: below it; `cannot tell`: it holds the limit, or says nothing."""
@@ -29,11 +30,11 @@ class Judged:
     words: str
 
 
-def against(figure: Mapping[str, float], limit: float) -> Outcome:
+def against(figure: Estimate, limit: float) -> Outcome:
     """Where an interval lies: above a limit, below it, or around it."""
-    if figure["low"] > limit:
+    if figure.low > limit:
         return "leak"
-    return "clear" if figure["high"] <= limit else "cannot tell"
+    return "clear" if figure.high <= limit else "cannot tell"
 
 
 def worst_of(outcomes: list[Outcome]) -> Outcome:
@@ -41,25 +42,25 @@ def worst_of(outcomes: list[Outcome]) -> Outcome:
     return min(outcomes, key=_WORSE.index, default="clear")
 
 
-def would_tell(figure: Mapping[str, float], limit: float, arm: Mapping[str, Any] | None = None) -> str:
+def would_tell(figure: Estimate, limit: float, arm: ArmResult | None = None) -> str:
     """How many people or samples would tell on which side of a limit a figure lies, if its value stays what it is.
 
     Intervals narrow with the root of samples and people. What samples alone would bring follows from the binomial variance
     of the main and the control rate; what is left is the people's.
 
     Args:
-        figure: value, low, high and n of an interval that holds the limit.
+        figure: an interval that holds the limit.
         limit: that it holds.
         arm: of the audit, for excess re-identification: its main and control rates.
     """
-    value, n = figure["value"], int(figure["n"])
+    value, n = figure.value, figure.n
     gap = abs(value - limit)
-    half = figure["high"] - value if value < limit else value - figure["low"]
+    half = figure.high - value if value < limit else value - figure.low
     if half <= 0 or gap < half / math.sqrt(_TIMES):
         return f"The figure lies so near to {limit:g} that no audit of a sensible size would tell."
     times = (half / gap) ** 2
-    rates = [measure(dig(arm, "reid", rate)) for rate in ("main", "control")]
-    known = [rate["value"] for rate in rates if rate]
+    reid = arm.reid if arm else None
+    known = [rate.value for rate in (reid.main, reid.control) if rate] if reid else []
     by_chance = _NORMAL**2 * sum(rate * (1 - rate) for rate in known) / n
     by_people = max(half**2 - by_chance, 0.0)
     if len(known) == 2 and by_chance > 0 and by_people < 0.8 * gap**2:
@@ -72,16 +73,16 @@ def would_tell(figure: Mapping[str, float], limit: float, arm: Mapping[str, Any]
     )
 
 
-def doubts(arm: Mapping[str, Any], *, split_drawn: bool) -> list[Judged]:
+def doubts(arm: ArmResult, *, split_drawn: bool) -> list[Judged]:
     """What makes an arm's excess mean something else than it says, limits or none.
 
     Args:
-        arm: one of `arms` of `audit.json`.
+        arm: of an audit.
         split_drawn: nobody said who was a member, so that it was drawn by lot.
     """
     found: list[Judged] = []
-    toward, share = measure(dig(arm, "reid", "toward_holdout")), _like_holdout(arm)
-    known = bool(toward and toward.get("low", 0.0) > 0)
+    toward, share, power = arm.reid.toward_holdout if arm.reid else None, _like_holdout(arm), _power(arm)
+    known = bool(toward and toward.low > 0)
     if (known or share > _MOST) and split_drawn:
         found.append(
             Judged(
@@ -99,49 +100,53 @@ def doubts(arm: Mapping[str, Any], *, split_drawn: bool) -> list[Judged]:
     elif share > _MOST:
         words = "If the generator has learned from them, too, they are no strangers, and the leak is larger than it seems."
         found.append(Judged("cannot tell", f"{_holdout_words(None, share)} {words}"))
-    if nothing := dig(arm, "reid", "says_nothing"):
+    if arm.reid and (nothing := arm.reid.says_nothing):
         found.append(
             Judged("cannot tell", f"{nothing} Audit the pictures as the generator made them, upright and without frames.")
         )
-    if dig(arm, "reid", "power", "blind") is True:
-        found.append(Judged("cannot tell", str(dig(arm, "reid", "power", "words"))))
+    if power.blind:
+        found.append(Judged("cannot tell", power.words or ""))
     return found
 
 
-def _like_holdout(arm: Mapping[str, Any]) -> float:
-    by_attacker = dig(arm, "reid", "by_attacker") or {}
-    return max((float(dig(found, "like_holdout", "value") or 0.0) for found in by_attacker.values()), default=0.0)
+def _power(arm: ArmResult) -> Power:
+    return (arm.reid and arm.reid.power) or Power()
 
 
-def _holdout_words(toward: Mapping[str, float] | None, share: float) -> str:
+def _like_holdout(arm: ArmResult) -> float:
+    by_attacker = arm.reid.by_attacker if arm.reid else {}
+    return max((found.like_holdout.value for found in by_attacker.values() if found.like_holdout), default=0.0)
+
+
+def _holdout_words(toward: Estimate | None, share: float) -> str:
     if toward is None:
         return f"{100 * share:.0f} % of the samples look like hold-out people."
     return (
-        f"The samples know the hold-out people: {in_hundred(toward['value'])} in 100 more pass for them than for members (95 % "
-        f"interval {in_hundred(toward['low'])} to {in_hundred(toward['high'])})."
+        f"The samples know the hold-out people: {in_hundred(toward.value)} in 100 more pass for them than for members (95 % "
+        f"interval {in_hundred(toward.low)} to {in_hundred(toward.high)})."
     )
 
 
-def verdict_words(arm: Mapping[str, Any], *, split_drawn: bool) -> Judged:
+def verdict_words(arm: ArmResult, *, split_drawn: bool) -> Judged:
     """The verdict on somebody's images without any limit: what gives people away, in plain words, and what to do."""
     leaks, clear = [], []
-    for keys, words in (
-        (("reid", "excess"), "pass for a person the generator learned from, beyond chance"),
-        (("extraction", "copies", "excess"), "are a copy of such a person's picture, beyond chance"),
-        (("extraction", "excess"), "are a training picture made again and again"),
+    extracted = arm.extraction
+    for figure, words in (
+        (excess_of(arm), "pass for a person the generator learned from, beyond chance"),
+        (extracted and extracted.copies and extracted.copies.excess, "are a copy of such a person's picture, beyond chance"),
+        (extracted and extracted.excess, "are a training picture made again and again"),
     ):
-        figure = measure(dig(arm, *keys))
-        if not figure or "low" not in figure:
+        if not figure:
             continue
-        if figure["low"] > 0:
-            ends = f"95 % interval {in_hundred(figure['low'])} to {in_hundred(figure['high'])}"
-            leaks.append(f"{in_hundred(figure['value'])} in 100 {words} ({ends})")
+        if figure.low > 0:
+            ends = f"95 % interval {in_hundred(figure.low)} to {in_hundred(figure.high)}"
+            leaks.append(f"{in_hundred(figure.value)} in 100 {words} ({ends})")
         else:
-            clear.append(figure["high"])
+            clear.append(figure.high)
     other = doubts(arm, split_drawn=split_drawn)
     told = " ".join(one.words for one in other)
     outcome = worst_of([one.outcome for one in other] + (["leak"] if leaks else []))
-    power = str(dig(arm, "reid", "power", "words") or "")
+    power = _power(arm).words or ""
     if outcome == "leak":
         found = f"Of these pictures, {'; '.join(leaks)}. " if leaks else ""
         return Judged(
@@ -153,9 +158,9 @@ def verdict_words(arm: Mapping[str, Any], *, split_drawn: bool) -> Judged:
     return Judged("clear", f"no leak is shown.{most} {power}".rstrip())
 
 
-def limit_words(name: str, figure: Mapping[str, float], limit: float, outcome: Outcome, arm: Mapping[str, Any]) -> str:
+def limit_words(name: str, figure: Estimate, limit: float, outcome: Outcome, arm: ArmResult) -> str:
     """What became of one limit: the figure with its interval, the outcome, and what would tell where it is open."""
-    ends = f"{decimal(figure['value'])} ({decimal(figure['low'])} to {decimal(figure['high'])})"
+    ends = f"{decimal(figure.value)} ({decimal(figure.low)} to {decimal(figure.high)})"
     text = f"limit {name} = {limit:g}: {outcome}; measured {ends}."
     if outcome == "cannot tell":
         text += f" {would_tell(figure, limit, arm if name.startswith('excess') else None)}"

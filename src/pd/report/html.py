@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,18 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from pd.audit.figures import measured, why_not
+from pd.audit.results import AuditResult, Closest, FilterResult
+from pd.config import Settings
 from pd.report import curves, forests, words
 from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
+from pd.report.labels import labels_section
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
-from pd.report.risk import Closest, Risk, at_risk, concentration
+from pd.report.risk import Risk, at_risk, concentration
 from pd.report.steps import steps
 from pd.report.sweeps import sweep_chart, sweep_choice
 from pd.report.table import audit_table
@@ -28,7 +31,6 @@ from pd.store.atomic import write_bytes
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
 SHOWN_PEOPLE = 10
-_OWN_WORDS = ("arms", "filter", "real", "fingerprints", "verdict", "shared")  # parts of an audit
 # Control characters but tab and newline; marks of direction (Unicode's Bidi_Control); half characters, which no file can hold.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -48,15 +50,13 @@ def render_report(data: ReportData, out: Path) -> Path:
     return out
 
 
-def render_release_report(
-    run: str, audit: Mapping[str, Any], settings: Mapping[str, Any], out: Path, created: str = ""
-) -> Path:
+def render_release_report(run: str, audit: AuditResult, settings: Settings, out: Path, created: str = "") -> Path:
     """Write the report that goes with a release: no picture, nobody's name, and nothing that is not in its `audit.json`.
 
     Args:
         run: the run's name, as on the card.
         audit: the audit; only the public part is used.
-        settings: the whole settings, as nested plain values; only those that name nothing of this machine are shown.
+        settings: the whole settings; only those that name nothing of this machine are shown.
         out: the file, such as `release/report.html`.
         created: when it was written, as text.
 
@@ -93,11 +93,12 @@ def _visible(value: Any) -> Any:
     return Markup(visible) if isinstance(value, Markup) else visible
 
 
-def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
+def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
     """What both reports show; of `audit` alone."""
+    found = audit.filter or FilterResult()
+    near_copy, at_point = found.near_copy, found.at_chosen
     return {
         "run": run,
-        "audit": audit,
         "verdict": verdict(audit),
         "states": STATES,
         "headline": words.headline(audit),
@@ -105,14 +106,12 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
         "table": audit_table(audit),
         "forest": forests.reidentification(audit),
         "tradeoff": curves.tradeoff(audit),
-        "thresholds": curves.threshold_curves(words.dig(audit, "filter", "curves"), _chosen(audit)),
-        "near_copies": curves.threshold_curves(
-            words.dig(audit, "filter", "near_copy", "curves"),
-            _number(audit, "near_copy", "chosen"),
-            "near-copies",
+        "thresholds": curves.threshold_curves(
+            measured(found.curves), found.threshold if found.chosen is None else found.chosen
         ),
-        "at_chosen": at_chosen(audit),
-        "other_photos": words.dig(audit, "filter", "at_chosen", "sensitivity", "other_photo") is not None,
+        "near_copies": curves.threshold_curves(near_copy.curves, near_copy.chosen, "near-copies") if near_copy else None,
+        "at_chosen": at_chosen(at_point),
+        "other_photos": bool(at_point and "other_photo" in at_point.sensitivity),
         "consistency": consistency(audit),
         "cost": forests.cost(audit),
         "gini": gini(audit),
@@ -126,18 +125,19 @@ def _shared(run: str, audit: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _counted(data: ReportData) -> Mapping[str, Any]:
+def _counted(data: ReportData) -> AuditResult:
     """The audit; what it does not say of the filter's decisions is counted from the candidates."""
     table = data.candidates
     dropped = Counter(reason for reason, keep in zip(table.reasons, table.keep, strict=True) if not keep)
-    counts = {"candidates": len(table.ids), "kept": int(table.keep.sum()), "dropped": dict(dropped)}
-    return {**data.audit, "filter": {**counts, **(words.dig(data.audit, "filter") or {})}}
+    counts = FilterResult(candidates=len(table.ids), kept=int(table.keep.sum()), dropped=dict(dropped))
+    told = {name: getattr(data.audit.filter, name) for name in data.audit.filter.model_fields_set} if data.audit.filter else {}
+    return data.audit.model_copy(update={"filter": counts.model_copy(update=told)})
 
 
 def _private(data: ReportData) -> dict[str, Any]:
     """What only the custodian's report shows; where the audit has no curves or counts, those that the run's scores give."""
     candidates = data.candidates
-    closest = Closest.of(data.audit)
+    closest = data.audit.arms["kept"].closest if "kept" in data.audit.arms else None
     people = at_risk(candidates, data.identity_of, data.threshold)
     return {
         "data": data,
@@ -161,6 +161,7 @@ def _private(data: ReportData) -> dict[str, Any]:
             for identity, taken, likeness, image in (closest.people if closest else ())
         ],
         "concentration": concentration(people),
+        "labels": labels_section(data),
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
         "own_thresholds": curves.threshold_curves(
             curves.curves_from_scores(candidates, data.stranger_scores, data.member_scores), data.threshold, "own-thresholds"
@@ -168,33 +169,24 @@ def _private(data: ReportData) -> dict[str, Any]:
         "sweep": sweep_chart(data.sweep),
         "sweep_choice": sweep_choice(data.sweep),
         "shown": SHOWN_SAMPLES,
-        "settings": yaml.safe_dump(_plain(data.settings), sort_keys=False, allow_unicode=True),
+        "settings": yaml.safe_dump(data.settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
     }
 
 
-def _chosen(audit: Mapping[str, Any]) -> float | None:
-    """The filter's threshold, by the audit's own account."""
-    chosen = _number(audit, "chosen")
-    return _number(audit, "threshold") if chosen is None else chosen
-
-
-def _number(audit: Mapping[str, Any], *keys: str) -> float | None:
-    """A figure of the filter."""
-    found = words.dig(audit, "filter", *keys)
-    return float(found) if words.is_number(found) else None
-
-
-def _whys(audit: Mapping[str, Any]) -> dict[str, str]:
+def _whys(audit: AuditResult) -> dict[str, str]:
     """Why an attack was not made, where the audit says so: of the first arm that does."""
-    found = {
-        name: words.why(audit, *keys) for name, keys in (("fingerprints", ("fingerprints",)), ("cost", ("filter", "cost")))
+    of_filter = audit.filter or FilterResult()
+    arms = [audit.arms[arm] for arm in forests.arms_of(audit)]
+    return {
+        "fingerprints": why_not(audit.fingerprints),
+        "cost": why_not(of_filter.cost),
+        "thresholds": why_not(of_filter.curves),
+        "consistency": why_not(of_filter.consistency),
+        **{
+            attack: next(filter(None, (why_not(getattr(arm, attack)) for arm in arms)), "")
+            for attack in ("extraction", "membership", "attributes")
+        },
     }
-    found["thresholds"] = words.why(audit, "filter", "curves")
-    found["consistency"] = words.why(audit, "filter", "consistency")
-    for attack in ("extraction", "membership", "attributes"):
-        told = (words.why(audit, "arms", arm, attack) for arm in forests.arms_of(audit))
-        found[attack] = next(filter(None, told), "")
-    return found
 
 
 def _sheet(data: ReportData, arm: str) -> str | None:
@@ -253,9 +245,8 @@ def _danger(data: ReportData, name: str, nearest: str, score: float, reason: str
 
 
 def _person(data: ReportData, one: Risk) -> dict[str, Any]:
-    worst = words.dig(data.audit, "filter", "cost", "by_identity", "worst")
-    rates = {str(row[0]): words.measure(row[1]) for row in worst or () if isinstance(row, list) and len(row) == 2}
-    rate = rates.get(one.identity)
+    cost = measured(data.audit.filter.cost) if data.audit.filter else None
+    rate = dict(cost.by_identity.worst).get(one.identity) if cost and cost.by_identity else None
     return {
         "identity": one.identity,
         "picture": picture_uri(data.real.get(one.image), 64),
@@ -263,21 +254,14 @@ def _person(data: ReportData, one: Risk) -> dict[str, Any]:
         "taken": one.taken,
         "kept": one.kept,
         "closest": "none" if one.closest is None else f"{one.closest:.4f}",
-        "rate": None if rate is None else words.percent(rate["value"]),
+        "rate": None if rate is None else words.percent(rate.value),
     }
 
 
-def _instruments(audit: Mapping[str, Any]) -> dict[str, str]:
-    """Whatever else the audit says, outside of what the page shows in its own words."""
-    real = {key: value for key, value in (audit.get("real") or {}).items() if key not in ("utility", "reid", "fidelity")}
-    rest = {key: value for key, value in audit.items() if key not in _OWN_WORDS}
-    return words.flat({**rest, **({"real": real} if real else {})})
-
-
-def _plain(value: Any) -> Any:
-    """Settings as YAML can write them: paths and other objects as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+def _instruments(audit: AuditResult) -> dict[str, str]:
+    """What the audit says outside of what the page shows in its own words."""
+    shown: dict[str, object] = {"less_than": audit.less_than}
+    if audit.real:
+        told = audit.real.model_fields_set - {"utility", "fidelity"}
+        shown["real"] = {name: getattr(audit.real, name) for name in told}
+    return words.flat({**shown, "images": audit.images})

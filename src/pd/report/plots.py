@@ -5,9 +5,9 @@ The templates draw them as SVG in the page's own colours; nothing here knows of 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from pd.report.words import decimal, measure, percent
+from pd.audit.estimate import Estimate
+from pd.report.words import decimal, percent
 
 FORMS: Mapping[str, Callable[..., str]] = {"percent": percent, "decimal": decimal}
 
@@ -123,12 +123,12 @@ class Chart:
     rows: Sequence[Sequence[str]] = field(default=())
 
 
-def interval(label: str, kind: str, value: Any, form: str = "percent") -> Interval | None:
-    """A row of a forest plot from an audit's entry; None without a value."""
-    figure = measure(value)
-    if figure is None:
+def interval(label: str, kind: str, value: Estimate | float | None, form: str = "percent") -> Interval | None:
+    """A row of a forest plot; None without a value."""
+    if value is None:
         return None
-    low, high = figure.get("low", figure["value"]), figure.get("high", figure["value"])
     words = FORMS[form]
-    ends = f"{words(low).removesuffix(' %')} to {words(high)}" if "low" in figure else ""
-    return Interval(label, kind, figure["value"], low, high, words(figure["value"]), ends)
+    if not isinstance(value, Estimate):
+        return Interval(label, kind, value, value, value, words(value), "")
+    ends = f"{words(value.low).removesuffix(' %')} to {words(value.high)}"
+    return Interval(label, kind, value.value, value.low, value.high, words(value.value), ends)

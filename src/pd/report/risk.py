@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from pd.report.data import Candidates
-from pd.report.words import dig
 
 
 @dataclass(frozen=True)
@@ -59,41 +57,3 @@ def concentration(risks: list[Risk]) -> tuple[int, int] | None:
     if not taken:
         return None
     return int(np.searchsorted(np.cumsum(taken), sum(taken) / 2)) + 1, len(taken)
-
-
-@dataclass(frozen=True)
-class Closest:
-    """What of the released data comes closest to members, by an attacker and by pixels: by nothing that the filter decided by.
-
-    Attributes:
-        attacker: the one that finds most in the released data.
-        samples: how many of them the audit attacked.
-        by_attacker: (candidate, member image, likeness), the likest first.
-        by_pixels: the same by pixels.
-        people: (who, samples that pass for them, the likest one's likeness, the member image it is like), most samples first.
-    """
-
-    attacker: str
-    samples: int
-    by_attacker: list[tuple[str, str, float]]
-    by_pixels: list[tuple[str, str, float]]
-    people: list[tuple[str, int, float, str]]
-
-    @classmethod
-    def of(cls, audit: Mapping[str, Any]) -> "Closest | None":
-        """From `audit.json`; None where the released data were not attacked, or before this was told."""
-        found = dig(audit, "arms", "kept", "closest")
-        if not isinstance(found, Mapping):
-            return None
-        rows = {name: [tuple(row) for row in found[name]] for name in ("by_attacker", "by_pixels", "people")}
-        return cls(str(found["attacker"]), int(found["samples"]), **rows)
-
-    @property
-    def candidates(self) -> set[str]:
-        """Those that are shown."""
-        return {row[0] for row in (*self.by_attacker, *self.by_pixels)}
-
-    @property
-    def real(self) -> set[str]:
-        """The members' images that are shown."""
-        return {row[1] for row in (*self.by_attacker, *self.by_pixels)} | {row[3] for row in self.people}

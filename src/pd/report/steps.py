@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pd.report.data import ReportData
-from pd.report.words import decimal, dig, percent
+from pd.report.words import decimal, percent
 
 REASONS = {
     "reid": "re-identified as a member by the network",
@@ -46,13 +46,12 @@ def steps(data: ReportData) -> list[Step]:
         f"{counts.holdout_identities:,} hold-out people, whom no generator sees.{bad}",
         "reid": f"A network learned to recognise the members.{told} The filter's threshold is {decimal(data.threshold)}.",
         "teacher": "A text-to-image model was brought that was trained elsewhere; what it learned from is not known."
-        if dig(settings, "teacher", "trained")
-        else f"A text-to-image model learned from the {counts.member_images:,} member images"
-        f"{_steps(dig(settings, 'teacher', 'steps'))}.",
+        if settings.teacher.trained
+        else f"A text-to-image model learned from the {counts.member_images:,} member images{_steps(settings.teacher.steps)}.",
         "generate": f"The teacher made {made:,} candidates, each scored against every member image.",
         "filter": f"{made - kept:,} candidates were dropped; {kept:,} ({percent(kept / max(made, 1), 0)}) were kept.",
         "student": f"A second model learned from the {kept:,} kept candidates and from nothing else"
-        f"{_steps(dig(settings, 'student', 'steps'))}.",
+        f"{_steps(settings.student.steps)}.",
         "audit": _audit(data),
     }
     names = {
@@ -67,13 +66,13 @@ def steps(data: ReportData) -> list[Step]:
     return [Step(names[name], text, data.stage_seconds.get(name)) for name, text in sentences.items()]
 
 
-def _steps(count: object) -> str:
-    return f" in {count:,} steps" if isinstance(count, int) else ""
+def _steps(count: int) -> str:
+    return f" in {count:,} steps"
 
 
 def _audit(data: ReportData) -> str:
-    arms = dig(data.audit, "arms") or {}
-    attackers = sorted({name for arm in arms.values() for name in (dig(arm, "reid", "by_attacker") or {})})
+    arms = data.audit.arms
+    attackers = sorted({name for arm in arms.values() if arm.reid for name in arm.reid.by_attacker})
     besides = " and in the released data" if "kept" in arms else ""
     who = f"Attackers that had no part in the filter ({', '.join(attackers)})" if attackers else "Attackers"
     return (

@@ -5,7 +5,7 @@ from typing import Any
 
 from pd.report.figures import ticks
 from pd.report.plots import Chart, Line, Mark
-from pd.report.words import dig, is_number, percent
+from pd.report.words import is_number, percent
 
 
 def sweep_chart(sweep: Mapping[str, Any] | None) -> Chart | None:
@@ -14,10 +14,10 @@ def sweep_chart(sweep: Mapping[str, Any] | None) -> Chart | None:
     Args:
         sweep: as `pd sweep` writes `sweep.json`; None: there was none.
     """
-    best = dig(sweep, "pareto")
+    best = (sweep or {}).get("pareto")
     rows = [(row, "best", "control") for row in best if isinstance(row, Mapping)] if isinstance(best, list) else []
     # Drawn last, and so on top: what people look for.
-    rows += [(row, name, kind) for key, name, kind in _NAMED if isinstance(row := dig(sweep, key), Mapping)]
+    rows += [(row, name, kind) for key, name, kind in _NAMED if isinstance(row := (sweep or {}).get(key), Mapping)]
     known = [(row, name, kind) for row, name, kind in rows if is_number(row.get("kept")) and is_number(row.get("excess"))]
     if not known:
         return None
@@ -46,7 +46,7 @@ _NAMED = (("as_it_is", "settings as they were", "other"), ("chosen", "chosen", "
 
 def sweep_choice(sweep: Mapping[str, Any] | None) -> str:
     """How the chosen trial was chosen, and what that is worth, in the sweep's own words."""
-    words = dig(sweep, "words")
+    words = (sweep or {}).get("words")
     found = [text for text in words if isinstance(text, str)] if isinstance(words, list) else []
     return " ".join(f"{text[:1].upper()}{text[1:].rstrip('.')}." for text in found if text)
 

@@ -1,47 +1,24 @@
 """The audit's verdict in plain words: what leaks, how sure that is, and whether the audit could have seen it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from pd.audit.estimate import Estimate
+from pd.audit.figures import WITHHELD, measured
+from pd.audit.judged import Finding, State, Verdict
+from pd.audit.results import ArmResult, AuditResult
 from pd.report.curves import KINDS
-from pd.report.findings import Finding, State, Told, findings_of, released_in, worst
-from pd.report.words import WITHHELD, decimal, dig, excess, in_hundred, is_number, measure
+from pd.report.findings import findings_of, released_in, worst
+from pd.report.words import decimal, excess, excess_of, in_hundred, usefulness
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The first thing that is read.
-
-    Attributes:
-        state: the worse of the released student's and the released data's, each over all attacks.
-        title: one sentence.
-        lines: (heading, sentences): what leaks, how sure, could the audit have seen it, what it is worth.
-        findings: attack by attack, those that were not made too.
-    """
-
-    state: State
-    title: str
-    lines: list[tuple[str, str]]
-    findings: list[Finding]
-
-    def as_json(self) -> dict[str, Any]:
-        """For `release/audit.json`."""
-        return {**asdict(self), "lines": [list(line) for line in self.lines]}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Verdict":
-        findings = [Finding(**{**one, "told": [Told(**told) for told in one["told"]]}) for one in value["findings"]]
-        return cls(value["state"], value["title"], [(heading, text) for heading, text in value["lines"]], findings)
-
-
-def verdict(audit: Mapping[str, Any]) -> Verdict:
-    """Weigh `audit.json`; what is missing counts as not known, never as safe.
+def verdict(audit: AuditResult) -> Verdict:
+    """Weigh an audit; what is missing counts as not known, never as safe.
 
     A released audit holds the verdict that was made from all figures, of which it lacks some: that one stands.
     """
-    if isinstance(audit.get("verdict"), Mapping):
-        return Verdict.from_json(audit["verdict"])
+    if audit.verdict is not None:
+        return audit.verdict
     findings = list(findings_of(audit))
     state, title = _title(audit, findings)
     lines = [
@@ -76,9 +53,9 @@ def published(whole: Verdict, public: Verdict) -> Verdict:
     return Verdict(whole.state, whole.title, kept, findings)
 
 
-def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, str]:
+def _title(audit: AuditResult, findings: Sequence[Finding]) -> tuple[State, str]:
     """Of the student and the data, each judged by itself; the worse comes first, and its state is that of both."""
-    judged = [_Judged.of(audit, arm, who, findings) for arm, who in released_in(audit).items()]
+    judged = [_Judged.of(audit.arms.get(arm), who, findings) for arm, who in released_in(audit).items()]
     state = worst(one.state for one in judged)
     told = [one.words for one in sorted(judged, key=lambda one: one.state != state) if one.state != "clear"]
     clear = [one for one in judged if one.state == "clear"]
@@ -91,9 +68,9 @@ def _title(audit: Mapping[str, Any], findings: list[Finding]) -> tuple[State, st
     return state, f"{text[0].upper()}{text[1:]}."
 
 
-def state_of(audit: Mapping[str, Any], arm: str) -> State:
+def state_of(audit: AuditResult, arm: str) -> State:
     """The state of one released thing by itself, over all attacks."""
-    return _Judged.of(audit, arm, released_in(audit).get(arm, arm), list(findings_of(audit))).state
+    return _Judged.of(audit.arms.get(arm), released_in(audit).get(arm, arm), list(findings_of(audit))).state
 
 
 @dataclass(frozen=True)
@@ -105,14 +82,14 @@ class _Judged:
     high: float
 
     @classmethod
-    def of(cls, audit: Mapping[str, Any], arm: str, who: str, findings: list[Finding]) -> "_Judged":
+    def of(cls, arm: ArmResult | None, who: str, findings: Sequence[Finding]) -> "_Judged":
         told = [(finding.attack, one.state) for finding in findings for one in finding.told if one.who == who]
         found, perhaps, made = (
             [attack.lower() for attack, state in told if state == wanted and (wanted != "clear" or attack != "Fingerprints")]
             for wanted in ("leak", "borderline", "clear")
         )
-        figure = excess(audit, arm) or {}
-        high = figure.get("high", 0.0)
+        figure = excess_of(arm) if arm else None
+        high = figure.high if figure else 0.0
         give, was, it = ("give", "were", "they") if who == "data" else ("gives", "was", "it")
         if found:
             also = f", and perhaps by {_and(perhaps)}" if perhaps else ""
@@ -120,73 +97,76 @@ class _Judged:
         if perhaps:
             words = f"the released {who} may give people away, by {_and(perhaps)}: only just more than chance gives"
             return cls("borderline", words, high)
-        if not isinstance(dig(audit, "arms", arm), Mapping):
+        if arm is None:
             return cls("unknown", f"the released {who} {was} not audited", high)
         if "re-identification" not in made:
-            because = "the interval is too wide to tell" if "low" in figure else f"{it} {was} not attacked"
+            because = "the interval is too wide to tell" if figure else f"{it} {was} not attacked"
             return cls("unknown", f"it is not known what the released {who} {give} away: {because}", high)
-        if dig(audit, "arms", arm, "reid", "power", "blind") is True:
+        if arm.reid and arm.reid.power and arm.reid.power.blind:
             words = f"no leak is shown in the released {who}, but so small an audit could not have seen one"
             return cls("unknown", words, high)
         attacks = "the one attack that could tell" if len(made) == 1 else f"{len(made)} kinds of attack"
         return cls("clear", f"in the released {who} by {attacks}", high)
 
 
-def _sure(audit: Mapping[str, Any]) -> str:
-    known = [(who, figure) for arm, who in released_in(audit).items() if "low" in (figure := excess(audit, arm) or {})]
+def _sure(audit: AuditResult) -> str:
+    known = [(who, figure) for arm, who in released_in(audit).items() if (figure := excess(audit, arm))]
     if not known:
         return "No interval was measured, so nothing can be said about how far off the figure may be."
     text = " ".join(_most(who, figure, first=at == 0) for at, (who, figure) in enumerate(known))
-    less = measure(dig(audit, "less_than", "random_drop"))
-    if less and "low" in less:
+    if less := audit.less_than.get("random_drop"):
         made = "the filter’s choice made the difference"
         text += (
-            f" A student of as many candidates dropped at random gives away {in_hundred(less['value'])} in 100 more than"
-            f" the released one ({in_hundred(less['low'])} to {in_hundred(less['high'])}): "
-            + (f"{made}." if less["low"] > 0 else f"that {made} is not shown.")
+            f" A student of as many candidates dropped at random gives away {in_hundred(less.value)} in 100 more than"
+            f" the released one ({in_hundred(less.low)} to {in_hundred(less.high)}): "
+            + (f"{made}." if less.low > 0 else f"that {made} is not shown.")
         )
     return text
 
 
-def _most(who: str, figure: Mapping[str, float], first: bool) -> str:
-    most, least = in_hundred(max(figure["high"], 0.0)), in_hundred(figure["low"])
+def _most(who: str, figure: Estimate, first: bool) -> str:
+    most, least = in_hundred(max(figure.high, 0.0)), in_hundred(figure.low)
     samples = (
         f"With 95 % confidence at most {most} in 100 samples of the {who} re-identify a person beyond chance, by any attacker"
     )
     text = samples if first else f"Of the {who}, at most {most} in 100 do"
-    if figure["low"] <= 0:
+    if figure.low <= 0:
         return f"{text}; less than that is not ruled out."
     return text + (", and just more than none at least." if least == "0" else f", and at least {least}.")
 
 
-def _power(audit: Mapping[str, Any]) -> str:
+def _power(audit: AuditResult) -> str:
     told = []
-    words = dig(audit, "arms", "filtered", "reid", "power", "words")
-    if isinstance(words, str) and words:
+    student, data = (audit.arms[arm].reid if arm in audit.arms else None for arm in ("filtered", "kept"))
+    words = student.power.words if student and student.power else None
+    if words:
         told.append(f"{words[0].upper()}{words[1:].rstrip('.')}.")
     else:
         told.append("How small a leak it would have seen was not worked out.")
-    data = dig(audit, "arms", "kept", "reid", "power")
-    smallest = dig(data, "planted")
-    if dig(data, "blind") is True:
+    power = data.power if data else None
+    if power and power.blind:
         told.append("In the released data it could have seen no leak.")
-    elif is_number(smallest):
-        told.append(f"In the released data it would have found copies from {in_hundred(smallest)} in 100 on.")
+    elif power and power.planted is not None:
+        told.append(f"In the released data it would have found copies from {in_hundred(power.planted)} in 100 on.")
     told += _missed(audit)
     able = [
-        (measure(dig(audit, "real", key, "excess")), of)
-        for key, of in (("member", "the members’ own pictures"), ("round_trip", "them after the teacher’s autoencoder"))
+        (found.excess, of)
+        for found, of in (
+            (audit.real.member if audit.real else None, "the members’ own pictures"),
+            (audit.real.round_trip if audit.real else None, "them after the teacher’s autoencoder"),
+        )
+        if found and found.excess
     ]
-    shares = [f"{in_hundred(figure['value'])} in 100 of {of}" for figure, of in able if figure]
-    if shares:
-        weakest = min(figure["value"] for figure, _ in able if figure)
+    if able:
+        shares = [f"{in_hundred(figure.value)} in 100 of {of}" for figure, of in able]
+        weakest = min(figure.value for figure, _ in able)
         told.append(
             f"The same attackers recognise {' and '.join(shares)}: "
             + ("the instruments work." if weakest >= 0.5 else "they are weak on such pictures; a leak may have gone unseen.")
         )
-    if measure(dig(audit, "arms", "filtered", "membership", "loss", "auc")) and not measure(
-        dig(audit, "arms", "filtered", "membership", "likelihood_ratio", "auc")
-    ):
+    asked = measured(audit.arms["filtered"].membership) if "filtered" in audit.arms else None
+    loss, ratio = (measured(asked.loss), measured(asked.likelihood_ratio)) if asked else (None, None)
+    if loss and loss.auc and not (ratio and ratio.auc):
         told.append(
             "Whose pictures were used in training was asked of the loss alone, which misses much; shadow models (audit.shadows)"
             " may tell."
@@ -197,31 +177,34 @@ def _power(audit: Mapping[str, Any]) -> str:
 _CAUGHT = 0.95  # of planted copies: what is caught less surely is named
 
 
-def _missed(audit: Mapping[str, Any]) -> list[str]:
+def _missed(audit: AuditResult) -> list[str]:
     """Which disguised copies would have been missed, by the audit and by the filter; nothing where it was not tried."""
     told = []
-    for who, keys in (("The audit", ("real", "planted")), ("The filter", ("filter", "at_chosen", "sensitivity"))):
-        tried = {kind: measure(found) for kind, found in (dig(audit, *keys) or {}).items() if kind not in KINDS}
-        kinds = {kind: figure for kind, figure in tried.items() if figure}
+    at_chosen = audit.filter.at_chosen if audit.filter else None
+    for who, tried in (
+        ("The audit", audit.real.planted if audit.real else {}),
+        ("The filter", at_chosen.sensitivity if at_chosen else {}),
+    ):
         missed = [
-            f"{kind.replace('_', ' ')} ({in_hundred(one['value'])})" for kind, one in kinds.items() if one["value"] < _CAUGHT
+            f"{kind.replace('_', ' ')} ({in_hundred(one.value)})"
+            for kind, one in tried.items()
+            if kind not in KINDS and one.value < _CAUGHT
         ]
         if missed:
             told.append(f"{who} does not surely catch copies that are {_and(missed)}: so many of 100 planted ones were caught.")
     return told
 
 
-def _worth(audit: Mapping[str, Any]) -> str:
-    places = (("arms", "filtered"), ("arms", "kept"), ("real",))
-    student, data, real = (measure(dig(audit, *keys, "utility", "auc")) for keys in places)
+def _worth(audit: AuditResult) -> str:
+    student, data, real = (usefulness(one) for one in (audit.arms.get("filtered"), audit.arms.get("kept"), audit.real))
     if student is None:
         return ""
-    auc = decimal(student["value"])
+    auc = decimal(student.value)
     text = f"A classifier that learned from the student’s images alone tells real people’s labels apart with AUC {auc}"
     text += " (0.5 is guessing, 1 perfect)"
-    text += f"; one that learned from the released data, with {decimal(data['value'])}" if data else ""
-    text += f"; one that learned from the real images, with {decimal(real['value'])}." if real else "."
-    unsure = [f"the {who}’s" for who, figure in (("student", student), ("data", data)) if (figure or {}).get("low", 1.0) <= 0.5]
+    text += f"; one that learned from the released data, with {decimal(data.value)}" if data else ""
+    text += f"; one that learned from the real images, with {decimal(real.value)}." if real else "."
+    unsure = [f"the {who}’s" for who, figure in (("student", student), ("data", data)) if figure and figure.low <= 0.5]
     if unsure:
         holds = "intervals hold" if len(unsure) > 1 else "interval holds"
         text += f" {_and(unsure).capitalize()} {holds} 0.5, which is guessing: that the images are of use is not shown."

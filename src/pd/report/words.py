@@ -1,8 +1,12 @@
 """Figures of an audit in words and numbers that people read."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TypeGuard
+
+from pd.audit.estimate import Estimate
+from pd.audit.figures import Figures
+from pd.audit.results import ArmResult, AuditResult, Distance, RealResult
 
 ARMS = {
     "teacher": "Teacher",
@@ -13,8 +17,6 @@ ARMS = {
     "unfiltered": "Unfiltered student",
 }
 NONE = "not measured"
-WITHHELD = "withheld"
-"""Stands in what is released for words that tell a figure, or the name of a label, that is not."""
 _WHO = {
     "teacher": ("the teacher", "the teacher was not audited, so nothing can be compared"),
     "filtered": ("the released student", "the released student was not audited, so nothing is known about it"),
@@ -22,33 +24,9 @@ _WHO = {
 }
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """A finite number; booleans are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def dig(tree: Any, *keys: str) -> Any:
-    """A value deep in nested mappings; None when any step of the way is missing."""
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, Mapping) else None
-    return tree
-
-
-def measure(value: Any) -> dict[str, float] | None:
-    """Value and, where there are both, low and high, of an audit entry or a bare number; None without a value."""
-    if is_number(value):
-        return {"value": float(value)}
-    number = dig(value, "value")
-    if not is_number(number):
-        return None
-    ends = {end: float(value[end]) for end in ("low", "high") if is_number(value.get(end))}
-    return {"value": float(number), **(ends if len(ends) == 2 else {})}
-
-
-def why(tree: Any, *keys: str) -> str:
-    """Why there is no figure, where the audit says so instead of giving one; else nothing."""
-    found = dig(tree, *keys, "why")
-    return found if isinstance(found, str) else ""
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -81,12 +59,22 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
-def excess(audit: Mapping[str, Any], arm: str) -> dict[str, float] | None:
+def excess(audit: AuditResult, arm: str) -> Estimate | None:
     """Excess re-identification of an arm by its worst attacker; `high` is the highest of all attackers'."""
-    return measure(dig(audit, "arms", arm, "reid", "excess"))
+    return excess_of(audit.arms.get(arm))
 
 
-def headline(audit: Mapping[str, Any]) -> str:
+def excess_of(arm: ArmResult | None) -> Estimate | None:
+    """The same of an arm's figures."""
+    return arm.reid.excess if arm and arm.reid else None
+
+
+def usefulness(found: ArmResult | RealResult | None) -> Estimate | None:
+    """What these images teach: AUC on real hold-out people."""
+    return found.utility.auc if found and found.utility else None
+
+
+def headline(audit: AuditResult) -> str:
     """The verdict in one sentence.
 
     The figure is excess re-identification (main rate less control rate), so 'beyond chance' is a difference in samples
@@ -99,44 +87,44 @@ def headline(audit: Mapping[str, Any]) -> str:
     return "; ".join([*told, *(missing for arm, (_, missing) in _WHO.items() if excess(audit, arm) is None)]) + "."
 
 
-def _of(who: str, figure: Mapping[str, float], first: bool = True) -> str:
+def _of(who: str, figure: Estimate, first: bool = True) -> str:
     """'Beyond chance, 64 in 100 samples of the teacher re-identify a person (95 % interval 62 to 67)'."""
-    interval, covers = "", False
-    if "low" in figure:
-        covers = figure["low"] <= 0
-        interval = f" (95 % interval {in_hundred(figure['low'])} to {in_hundred(figure['high'])})"
-    if figure["value"] <= 0:
+    interval = f" (95 % interval {in_hundred(figure.low)} to {in_hundred(figure.high)})"
+    if figure.value <= 0:
         text = f"samples of {who} re-identify people no more often than chance would{interval}"
         return text[0].upper() + text[1:] if first else text
-    end = ", which chance alone could explain" if covers else ""
-    count = in_hundred(figure["value"])
+    end = ", which chance alone could explain" if figure.low <= 0 else ""
+    count = in_hundred(figure.value)
     if first:
         return f"Beyond what chance gives, {count} in 100 samples of {who} re-identify a person{interval}{end}"
     whose = who if who.endswith("data") else f"{who}'s"
     return f"of {whose}, {count} in 100 do{interval}{end}"
 
 
-def fidelity_label(key: str, value: Any) -> str:
+def fidelity_label(key: str, distance: Distance) -> str:
     """'FID, EfficientNet-Lite0 features': a distance is never named without its features."""
-    features = dig(value, "features") or dig(value, "extractor")
-    name = key.upper() if key.lower() in ("fid", "kid") else key
-    if features and str(features).lower() not in name.lower():
-        return f"{name}, {features}" + ("" if "feature" in str(features).lower() else " features")
-    return name
+    features, name = distance.features or "", key.upper()
+    return f"{name}, {features}" + ("" if "feature" in features.lower() else " features") if features else name
 
 
-def flat(tree: Any, prefix: str = "") -> dict[str, str]:
-    """Nested mappings as `{'a · b': text}`; measures with their intervals, numbers rounded."""
+def flat(found: object, prefix: str = "") -> dict[str, str]:
+    """Figures as `{'a · b': text}`, by name; estimates with their intervals, numbers rounded."""
     lines: dict[str, str] = {}
-    for key, value in tree.items() if isinstance(tree, Mapping) else ():
+    for key, value in _entries(found):
         name = f"{prefix}{key}".replace("_", " ")
-        figure = measure(value)
-        if figure is not None:
-            text = f"{value:,}" if isinstance(value, int) else decimal(figure["value"])
-            ends = f" ({decimal(figure['low'])} to {decimal(figure['high'])})" if "low" in figure else ""
-            lines[name] = text + ends
-        elif isinstance(value, Mapping):
+        low, high = (getattr(value, end, None) for end in ("low", "high"))
+        if low is not None and high is not None:
+            lines[name] = f"{decimal(getattr(value, 'value', 0.0))} ({decimal(low)} to {decimal(high)})"
+        elif is_number(value):
+            lines[name] = f"{value:,}" if isinstance(value, int) else decimal(value)
+        elif isinstance(value, Figures | Mapping):
             lines.update(flat(value, f"{name} · "))
         elif value is not None:
             lines[name] = str(value)
     return lines
+
+
+def _entries(found: object) -> Iterator[tuple[str, object]]:
+    if isinstance(found, Figures):
+        found = {name: getattr(found, name) for name in found.model_fields_set}
+    yield from sorted(found.items()) if isinstance(found, Mapping) else ()

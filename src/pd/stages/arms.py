@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
-from pd.stages.base import Context, Facts
-from pd.stages.student import train_student
+from pd.engine.train_student import train_student
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 from pd.store.run import Run
 
 

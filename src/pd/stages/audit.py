@@ -4,32 +4,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pd.audit.figures import NotMeasured
+from pd.audit.filter_figures import filter_figures
+from pd.audit.model_attacks import infer_membership
 from pd.audit.run import audit
+from pd.audit.samples import sample_model
+from pd.audit.subjects import shared_of
 from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
+from pd.engine.shadows import shadow_models
 from pd.engine.stream.make import Crew
 from pd.errors import UserError
+from pd.filters.captions import prompts_of
 from pd.reid.network import network_folders
 from pd.report.public import public_audit
-from pd.stages.base import Context, Facts
+from pd.report.words import excess_of
+from pd.stages.base import Facts
 from pd.stages.condense import parts_of
-from pd.stages.filter_figures import filter_figures
-from pd.stages.membership import infer_membership
-from pd.stages.prompts import prompts_of, shared_of
-from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 from pd.store.files import digest_file
 from pd.store.run import Run
 
@@ -43,7 +47,7 @@ def execute(context: Context) -> Facts:
             "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
         )
     refuse_own_networks(settings.audit.attackers, run.reid)
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     prompts = prompts_of(real, settings)
     map_rows = mapper(context)
     with write_folder(run.all_samples) as folder:
@@ -74,16 +78,17 @@ def execute(context: Context) -> Facts:
             voted=settings.filter.families,
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
-    inferred: dict[str, dict[str, Any]] = infer_membership(context, real, models, map_rows) if models else {}
-    for name, found in figures["arms"].items():
-        found["membership"] = inferred.get(name, {"why": "no model to ask: these are images"})
+    shadows = shadow_models(context, real) if settings.audit.shadows else ()
+    inferred = infer_membership(context, real, models, map_rows, shadows) if models else {}
+    images = NotMeasured(why="no model to ask: these are images")
+    asked = {name: found.model_copy(update={"membership": inferred.get(name, images)}) for name, found in figures.arms.items()}
     reporter.say("testing the filter with planted leaks")
-    figures["filter"] = filter_figures(context, real, round_trip)
-    figures["shared"] = shared_of(real, settings)
-    write_json(run.audit, figures)
-    write_json(run.release_audit, public_audit(figures))
+    beside = {"filter": filter_figures(context, real, round_trip), "shared": shared_of(real, settings.generate.prompt_k)}
+    whole = figures.model_copy(update={"arms": asked, **beside})
+    write_json(run.audit, whole.as_json())
+    write_json(run.release_audit, public_audit(whole).as_json())
     map_rows.done()
-    return {arm: round(found["reid"]["excess"]["value"], 4) for arm, found in figures["arms"].items()}
+    return {arm: round(excess.value, 4) for arm in whole.arms if (excess := excess_of(whole.arms[arm]))}
 
 
 def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:

@@ -1,16 +1,16 @@
 """`pd compare`: the audits of several runs, found and read."""
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from pd.audit.estimate import Estimate
+from pd.audit.results import AuditResult, load
 from pd.config.mirrored import mirrored_run
 from pd.errors import UserError
 from pd.progress import printable
@@ -52,11 +52,11 @@ def compare_table(rows: Sequence[Compared]) -> Group:
 
 def _told(row: Compared, name: str) -> str:
     """A figure, and below it its interval in as few digits as tell it."""
-    text, figure = row.cell(name)[0] or "-", row.figures.get(name, {})
-    if "low" not in figure:
+    text, figure = row.cell(name)[0] or "-", row.figures.get(name)
+    if not isinstance(figure, Estimate):
         return text
     short = in_hundred if MEASURES[name][1] == "percent" else partial(decimal, digits=2)
-    return f"{text}\n[dim]{short(figure['low'])}..{short(figure['high'])}[/]"
+    return f"{text}\n[dim]{short(figure.low)}..{short(figure.high)}[/]"
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -73,7 +73,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [str(path) if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> AuditResult:
     fetch_audit(Run(path))
     if not path.exists():
         raise UserError("no such folder", where=str(path), fix="name a run folder such as runs/faces")
@@ -84,15 +84,8 @@ def _read(path: Path) -> dict[str, Any]:
         file = next((file for file in (run.audit, run.release_audit) if file.exists()), None)
         if file is None:
             raise UserError("this run has no audit yet", where=str(path), fix="run `pd audit` with its settings file first")
-    else:
-        file = path
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:  # that it is no UTF-8, too
-        found = None
-    if not isinstance(found, dict) or not isinstance(found.get("arms"), dict):
-        raise UserError("this is no audit", where=str(file), fix="name a run folder, or a file that `pd audit --out` wrote")
-    return found
+        return load(file)
+    return load(path)
 
 
 def _shown(text: str) -> str:

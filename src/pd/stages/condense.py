@@ -16,9 +16,10 @@ from pd.errors import UserError
 from pd.filters.decide import margin
 from pd.filters.scorer import Scorer
 from pd.progress import Reporter
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.filter import thresholds_in
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 from pd.store.run import Run
 
 MOST_CLASSES = 64

@@ -3,15 +3,16 @@
 import json
 from dataclasses import asdict
 
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, read_measurements, unkept
+from pd.filters.captions import prompts_of
 from pd.filters.decide import Thresholds
 from pd.filters.leak_quantile import Chosen, Row, choose
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import prompts_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_json
+from pd.store.context import Context
 from pd.store.run import Run
 
 
@@ -31,7 +32,7 @@ def execute(context: Context) -> Facts:
             run.candidates,
             thresholds,
             filters,
-            prompts=prompts_of(PrivateDataset.read_words(run.dataset), settings).texts,
+            prompts=prompts_of(real_words(run, settings), settings).texts,
             kept=run.kept,
             progress=progress,
         )

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +17,8 @@ import pyarrow.parquet as pq
 from rich.table import Table
 
 from pd.audit.fingerprints import Planted, choose, detect, plant
+from pd.audit.results import Fingerprints, Shown
+from pd.audit.samples import sample_model
 from pd.config import Settings
 from pd.dataset.images import encode_png, to_arrays
 from pd.dataset.ingest import fingerprint as fingerprint_of_source
@@ -26,12 +27,11 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
+from pd.filters.captions import prompts_of
 from pd.progress import Reporter
 from pd.seeds import derive
 from pd.stages.bucket import commit_outputs, fetch_needs
 from pd.stages.graph import FINGERPRINT
-from pd.stages.prompts import prompts_of
-from pd.stages.samples import sample_model
 from pd.store.atomic import write_bytes, write_json
 from pd.store.kept import keep_folder, there
 from pd.store.run import Run
@@ -74,13 +74,14 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
         update={
             "name": run.root.name,
             "data": settings.data.model_copy(update={"reader": "manifest", "path": (target / "images.parquet").absolute()}),
+            "labels": None,  # votes name images of the source
             "teacher": settings.teacher.model_copy(update={"crop": None}),
             "student": settings.student.model_copy(update={"crop": None}),
         }
     )
 
 
-def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dict[str, Any]:
+def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fingerprints:
     """Look for the marks in both models' samples, and write `private/fingerprints.json`.
 
     Args:
@@ -89,8 +90,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         reporter: tells what is going on.
 
     Returns:
-        {"doses", "teacher": [...], "student": [...], "control": {"teacher": [...], "student": [...]}, ...}: for each dose
-        the share of samples with the mark; plain JSON values.
+        For each dose the share of samples with the mark.
     """
     run = Run(settings.run_dir)
     fetch_needs(FINGERPRINT, run, settings)
@@ -103,33 +103,33 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> dic
         samples["student"] = sample_model(run.student, prompts_of(real, settings), settings, seed, progress)
     strangers = real.holdout().images
     found = {name: detect(made.images, strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
-    figures = {
-        "doses": list(doses),
-        **{name: [one.mark.as_json() for one in shares] for name, shares in found.items()},
-        "control": {name: [one.control.as_json() for one in shares] for name, shares in found.items()},
-        "members": sum(split == "member" for split in real.splits),
-        "false_positive_rate": max(FALSE_POSITIVES, 1 / (len(strangers) + 1)),
-        "unmarked": len(strangers),
-        "marks": [f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
-    }
-    write_json(run.private / "fingerprints.json", figures)
+    figures = Fingerprints(
+        doses=list(doses),
+        **{name: [one.mark for one in shares] for name, shares in found.items()},
+        control=Shown(**{name: [one.control for one in shares] for name, shares in found.items()}),
+        members=sum(split == "member" for split in real.splits),
+        false_positive_rate=max(FALSE_POSITIVES, 1 / (len(strangers) + 1)),
+        unmarked=len(strangers),
+        marks=[f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
+    )
+    write_json(run.private / "fingerprints.json", figures.as_json())
     commit_outputs(FINGERPRINT, run, settings)
     return figures
 
 
-def fingerprints_table(figures: dict[str, Any]) -> Table:
+def fingerprints_table(figures: Fingerprints) -> Table:
     """The dose-response curve, a dose a row."""
     table = Table(title="share of samples that show the mark (95 % intervals)", padding=0)
     for heading in ("marked images", "of members"):
         table.add_column(heading, justify="right")
     for heading in ("teacher", "its control", "student", "its control"):
         table.add_column(heading, justify="right", min_width=len("(0.00-0.00)"))
-    control = figures["control"]
-    columns = (figures["teacher"], control["teacher"], figures["student"], control["student"])
-    for dose, *cells in zip(figures["doses"], *columns, strict=True):
-        shares = [f"{cell['value']:.3f}\n({cell['low']:.2f}-{cell['high']:.2f})" for cell in cells]
-        table.add_row(str(dose), f"{dose / figures['members']:.3f}", *shares)
-    chance = figures["false_positive_rate"]
+    control = figures.control or Shown()
+    columns = (figures.teacher, control.teacher, figures.student, control.student)
+    for dose, *cells in zip(figures.doses, *columns, strict=True):
+        shares = [f"{cell.value:.3f}\n({cell.low:.2f}-{cell.high:.2f})" for cell in cells]
+        table.add_row(str(dose), f"{dose / (figures.members or 1):.3f}", *shares)
+    chance = figures.false_positive_rate or 0.0
     table.caption = (
         f"control: another mark at the same place, planted nowhere; in a real image one is found at a rate of {chance:.3f}"
     )

@@ -2,13 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from pd.audit.filter_figures import at_work
+from pd.audit.results import AuditResult, FilterResult, Looked
 from pd.audit.run import audit
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import quiet
@@ -18,6 +19,7 @@ from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.guess import guess
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.recognisers import recognisers
 from pd.engine.runtime import connect
 from pd.engine.shared_folder import check_shared
 from pd.engine.stream.candidates import score_images
@@ -28,8 +30,6 @@ from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
-from pd.stages.filter_figures import at_work
-from pd.stages.recognisers import recognisers
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch
@@ -37,7 +37,7 @@ from pd.store.scratch import scratch
 _FIGURES = "_figures.json"
 
 
-def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> Mapping[str, Any]:
+def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> FilterResult:
     """Filter somebody's images against real people.
 
     Args:
@@ -70,7 +70,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
 
 def _filtered(
     data: PrivateDataset, images: Listing, source: Place, folder: Path, out: Path, settings: Settings, reporter: Reporter
-) -> Mapping[str, Any]:
+) -> FilterResult:
     """Train the network in a folder that all nodes see, score the images there, and decide."""
     reid = folder / "reid"
     reporter.say("training the re-identification network on the members")
@@ -103,14 +103,11 @@ def _filtered(
         counts = apply_filter(scored, out, thresholds, settings.filter, prompts=None, kept=None, progress=progress)
     reporter.say("testing the filter with planted copies and strangers")
     tested = at_work(data, reid, thresholds, settings, derive(settings.seed, "audit", "planted"))
-    figures = {**counts, "at_chosen": tested}
-    write_json(out / _FIGURES, figures)
-    return figures
+    write_json(out / _FIGURES, {**counts, "at_chosen": tested.as_json()})
+    return FilterResult.model_validate({**counts, "at_chosen": tested})
 
 
-def audit_folders(
-    real: str, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter
-) -> Mapping[str, Any]:
+def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter) -> AuditResult:
     """Attack somebody's synthetic images.
 
     Args:
@@ -132,16 +129,17 @@ def audit_folders(
         data, report = _read(settings, here / "dataset", reporter)
         with reporter.task("audit") as progress:
             figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
-    figures["images"] = {
-        "size": settings.data.size,
-        "mode": settings.data.mode,
-        "shrunk": report.shrunk,
-        "coloured": report.coloured,
-        "split_drawn": report.split_drawn,
-    }
+    looked = Looked(
+        size=settings.data.size,
+        mode=settings.data.mode,
+        shrunk=report.shrunk,
+        coloured=report.coloured,
+        split_drawn=report.split_drawn,
+    )
+    found = figures.model_copy(update={"images": looked})
     if out:
-        write_json(out, figures)
-    return figures
+        write_json(out, found.as_json())
+    return found
 
 
 def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDataset:

@@ -9,6 +9,7 @@ import torch
 
 from pd.config import FormalSettings, Settings
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder, export
 from pd.diffusion.components import Components, build
@@ -18,6 +19,7 @@ from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Ledger
 from pd.engine.fit import fit
 from pd.errors import UserError
+from pd.filters.captions import captions_of
 from pd.formal.canaries import twin
 from pd.formal.make import Order, key_of, make
 from pd.formal.people import People, bounded
@@ -27,9 +29,9 @@ from pd.formal.public import public_latents
 from pd.release.formal import write_claim
 from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import captions_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 from pd.store.files import digest_folder
 from pd.store.run import Run
 from pd.training.loop import fit_here
@@ -39,7 +41,7 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     formal = settings.formal
     assert formal is not None
-    members = PrivateDataset.read_words(run.dataset).members()
+    members = real_words(run, settings).members()
     captions = captions_of(members, settings)
     distinct = sorted(set(captions))
     people = len(set(members.identities))

@@ -2,8 +2,9 @@
 
 from pd.release.formats.choose import WRITERS
 from pd.release.formats.rows import kept_rows
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:

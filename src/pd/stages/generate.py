@@ -2,19 +2,20 @@
 
 from functools import partial
 
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.filters.calibration import find_thresholds, read_measurements
+from pd.filters.captions import prompts_of
 from pd.filters.decide import foretell
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import prompts_of
+from pd.stages.base import Facts
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    prompts = prompts_of(PrivateDataset.read_words(run.dataset), settings)
+    prompts = prompts_of(real_words(run, settings), settings)
     if prompts.dropped_images:
         context.reporter.say(
             f"  captions of {prompts.dropped_images} images are shared by fewer than {settings.generate.prompt_k} people "

@@ -19,6 +19,13 @@ def _source(settings: Settings) -> str:
     return fingerprint(settings.data)
 
 
+def _votes(settings: Settings) -> str:
+    from pd.store.files import digest_file
+
+    votes = settings.labels.votes if settings.labels else None
+    return digest_file(votes) if votes is not None and votes.is_file() else ""
+
+
 def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
@@ -78,8 +85,8 @@ class Stage:
         return tuple(need for need in self.needs if BY_NAME[need].asked(settings))
 
 
-# What `pd.stages.prompts` makes captions general by: every stage that reads captions depends on it.
-PROMPTS = ("generate.prompt_k", "data.caption", "data.subject")
+# What `pd.filters.captions` makes captions general by: every stage that reads captions depends on it.
+PROMPTS = ("generate.prompt_k", "data.caption", "data.subject", "data.uncertain", "data.unmentioned")
 
 # What judges generated leaks.
 LEAKS = ("audit.attacker_steps", "audit.alpha")
@@ -94,6 +101,15 @@ STAGES = (
         source=_source,
     ),
     Stage(
+        name="labels",
+        doing="working labels out",
+        needs=("ingest",),
+        keys=("labels",),
+        outputs=lambda run, settings: [run.labels],
+        source=_votes,
+        asked=lambda settings: settings.labels is not None,
+    ),
+    Stage(
         name="reid",
         doing="training the re-identification network on the members",
         needs=("ingest",),
@@ -104,7 +120,7 @@ STAGES = (
     Stage(
         name="teacher",
         doing="training the teacher on the members",
-        needs=("ingest",),
+        needs=("ingest", "labels"),
         keys=("teacher", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.teacher],
         source=_trained,
@@ -112,7 +128,7 @@ STAGES = (
     Stage(
         name="leaks",
         doing="calibrating the filter",
-        needs=("ingest",),
+        needs=("ingest", "labels"),
         keys=(
             "filter.calibration",
             "filter.families",
@@ -127,7 +143,7 @@ STAGES = (
     Stage(
         name="generate",
         doing="sampling the teacher and scoring the candidates",
-        needs=("ingest", "reid", "teacher"),
+        needs=("ingest", "labels", "reid", "teacher"),
         # Not workers: the candidates are the same for any number of them.
         keys=(
             "generate.candidates",
@@ -144,14 +160,14 @@ STAGES = (
     Stage(
         name="filter",
         doing="dropping what resembles a member",
-        needs=("ingest", "reid", "leaks", "generate"),
+        needs=("ingest", "labels", "reid", "leaks", "generate"),
         keys=("reid.calibration", "filter", *PROMPTS),
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.kept],
     ),
     Stage(
         name="student",
         doing="training the student on the kept candidates",
-        needs=("ingest", "reid", "filter"),
+        needs=("ingest", "labels", "reid", "filter"),
         keys=("student", "data.size", "data.mode", "release.data"),
         outputs=lambda run, settings: [run.student, *([run.student_data] if settings.release.data == "student" else [])],
     ),
@@ -165,7 +181,7 @@ STAGES = (
     Stage(
         name="formal",
         doing="training the model with a guarantee, through the privacy ledger",
-        needs=("ingest",),
+        needs=("ingest", "labels"),
         keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.formal, run.ledger],
         asked=lambda settings: settings.formal is not None,
@@ -181,7 +197,7 @@ STAGES = (
     Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "formal", "condense"),
+        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "formal", "condense"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
@@ -212,7 +228,7 @@ STAGES = (
     Stage(
         name="report",
         doing="writing the reports, the card and the digests of the release",
-        needs=("ingest", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release", "formats"),
+        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release", "formats"),
         keys=("name", "generate", "release"),
         outputs=lambda run, settings: [
             run.report,
@@ -226,7 +242,7 @@ STAGES = (
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "reid", "teacher", "filter", "student", "formal", "audit", "release", "formats", "report"),
+        needs=("ingest", "labels", "reid", "teacher", "filter", "student", "formal", "audit", "release", "formats", "report"),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,
@@ -237,7 +253,7 @@ STAGES = (
 SWEEP = Stage(
     name="sweep",
     doing="searching the thresholds on cached scores",
-    needs=("ingest", "reid", "generate"),
+    needs=("ingest", "labels", "reid", "generate"),
     keys=(),
     outputs=lambda run, settings: [run.sweep],
 )

@@ -9,8 +9,9 @@ from pd.errors import UserError
 from pd.release.rare_words import RareWords
 from pd.release.real_names import RealNames
 from pd.release.sums import sign
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:

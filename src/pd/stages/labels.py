@@ -1,120 +1,160 @@
-"""`pd labels`: labels of anybody's images from the votes of several annotators."""
+"""Labels: from votes of annotators, or from noisy columns and columns with gaps, before anything else reads labels. Private."""
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
-from pydantic import BaseModel
 
-from pd.classify.inputs import Inputs
-from pd.config import DataSettings, parse_settings
+from pd.config import digest_of
 from pd.config.labels import LabelsSettings
-from pd.dataset.cache import cached_images
-from pd.dataset.foreign import list_images
-from pd.errors import UserError
-from pd.labels.annotators import annotators
-from pd.labels.fit import label
+from pd.dataset.private import MAX_CATEGORIES, PrivateDataset
+from pd.dataset.real import as_given
+from pd.dataset.worked_out import write_labels
+from pd.labels.annotators import annotators, write_annotators
+from pd.labels.columns import Mended
 from pd.labels.majority import majority
-from pd.labels.result import Labelled
-from pd.labels.votes import Votes, read_votes
-from pd.progress import Reporter
-from pd.store.atomic import disk_errors, write_folder
-from pd.store.places import Place
+from pd.labels.result import Floats, Labelled, known
+from pd.labels.votes import Votes
+from pd.stages.base import Facts
+from pd.stages.label_steps import by_columns, by_votes, votes_of
+from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
+from pd.store.lineage import read_record
 
-LOOKS = ("crowd_layer", "ccc")  # methods that look at the images
+FIGURES, CHANGED, ANNOTATORS = "figures.json", "changed.json", "annotators.csv"
+SHOWN = 24  # changed labels that are named for the report
 
-
-class LabelFigures(BaseModel):
-    """What is told of labels that were made from votes.
-
-    Attributes:
-        method: how they were made.
-        images: how many there are.
-        labelled: how many got a label.
-        votes, annotators, classes: how many there were.
-        changed: share of the images whose label is not the majority's.
-        confidence: mean probability of the labels given.
-        warnings: what a reader must know.
-    """
-
-    method: str
-    images: int
-    labelled: int
-    votes: int
-    annotators: int
-    classes: int
-    changed: float
-    confidence: float
-    warnings: tuple[str, ...]
+Value = str | float | None
 
 
-def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence[str], reporter: Reporter) -> LabelFigures:
-    """Work out labels from votes.
-
-    Args:
-        votes: CSV or Parquet with the columns `image, annotator, label`.
-        images: the images, for methods that look at them; `image` is then the path within the place.
-        out: becomes a folder with `labels.parquet` (image, label, probability), `annotators.csv`, `figures.json`, and the
-            networks where there are some. A training that was stopped resumes from `.OUT.work` beside it.
-        overrides: settings as `key=value`.
-        reporter: tells what is going on.
-
-    Raises:
-        UserError: votes or images that cannot be used.
-    """
-    settings = parse_settings({"labels": {"votes": str(votes)}}, overrides, where="pd labels")
-    assert settings.labels is not None
-    if settings.labels.method in LOOKS and images is None:
-        raise UserError(f"{settings.labels.method} looks at the images", where="--images", fix="name them, or use dawid_skene")
-    if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
-        raise UserError("holds other things than labels", where=str(out), fix="name a new folder")
-    work = out.absolute().parent / f".{out.name}.work"
-    with disk_errors(out):
-        inputs, names, digest = _inputs(images, settings.data, work, reporter) if images else (None, None, "")
-        read = read_votes(votes, names)
-        with reporter.task(settings.labels.method) as progress:
-            looked_at = inputs if settings.labels.method in LOOKS else None
-            found = label(read, looked_at, settings.labels, work, seed=settings.seed, digest=digest, progress=progress)
-        figures = write_labels(read, found, settings.labels, out)
-    for line in figures.warnings:
-        reporter.say(f"  {line}")
-    return figures
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings.labels
+    assert settings is not None
+    real = as_given(PrivateDataset.open(run.dataset), context.settings)
+    record = read_record(run.record("ingest"))
+    how: dict[str, Any] = {
+        "seed": context.seed("labels"),
+        "digest": digest_of(record.outputs if record else None),
+    }
+    work = run.work / "labels"
+    with write_folder(run.labels) as folder, context.reporter.task(settings.method) as progress:
+        if settings.columns:
+            figures = _of_columns(real, settings, work, folder, {**how, "progress": progress})
+        else:
+            figures = _of_votes(context, real, settings, work, folder, {**how, "progress": progress})
+        write_json(folder / FIGURES, figures)
+    for line in figures["warnings"]:
+        context.reporter.say(f"  {line}")
+    return {name: figures[name] for name in ("method", "images", "labelled", "changed")}
 
 
-def write_labels(votes: Votes, found: Labelled, settings: LabelsSettings, out: Path) -> LabelFigures:
-    """Write a folder of labels, annotators and figures, whole or not there."""
-    sure = found.confidence >= settings.least
-    names = np.array(votes.classes, dtype=object)[found.labels]
-    given = [name if kept else None for name, kept in zip(names, sure, strict=True)]
-    figures = LabelFigures(
-        method=settings.method,
-        images=len(votes.images),
-        labelled=int(sure.sum()),
-        votes=len(votes),
-        annotators=len(votes.annotators),
-        classes=len(votes.classes),
-        changed=float((majority(votes).labels != found.labels).mean()),
-        confidence=float(found.confidence[sure].mean()) if sure.any() else 0.0,
-        warnings=found.warnings,
-    )
-    people = annotators(votes, found)
-    with write_folder(out) as folder:
-        columns = {"image": list(votes.images), settings.column: given, "probability": found.confidence}
-        pq.write_table(pa.table(columns), folder / "labels.parquet")
-        pacsv.write_csv(
-            pa.table({field: [getattr(person, field) for person in people] for field in people[0].__dataclass_fields__}),
-            folder / "annotators.csv",
+def _of_votes(
+    context: Context, real: PrivateDataset, settings: LabelsSettings, work: Path, folder: Path, how: dict[str, Any]
+) -> dict[str, Any]:
+    votes = votes_of(context, real, settings)
+    found = by_votes(votes, real, settings, work, **how)
+    values = given(votes, found, settings)
+    write_labels(folder, real.ids, {settings.column: values}, {settings.column: found.confidence})
+    before = _before(real, votes, settings.column)
+    write_annotators(annotators(votes, found), folder / ANNOTATORS)
+    changed = _changed(real.ids, {settings.column: before}, {settings.column: values}, {settings.column: found.confidence})
+    write_json(folder / CHANGED, changed[:SHOWN])
+    warnings = list(found.warnings)
+    if isinstance(next((value for value in values if value is not None), 0.0), str) and len(votes.classes) > MAX_CATEGORIES:
+        warnings.append(
+            f"{len(votes.classes)} classes are more than {MAX_CATEGORIES}: they are in the table, and make no labels"
         )
-        (folder / "figures.json").write_text(json.dumps(figures.model_dump(), indent=2) + "\n", encoding="utf-8")
-    return figures
+    return {
+        "method": settings.method,
+        "source": "votes",
+        "names": [settings.column],
+        "images": len(real),
+        "labelled": sum(value is not None for value in values),
+        "changed": len(changed),
+        "against": "the column of that name" if settings.column in _columns(real) else "the majority",
+        "votes": len(votes),
+        "annotators": len(votes.annotators),
+        "classes": len(votes.classes),
+        "warnings": warnings,
+    }
 
 
-def _inputs(images: str, data: DataSettings, work: Path, reporter: Reporter) -> tuple[Inputs, list[str], str]:
-    """The images in files that are read as they are asked for, their names, and a digest of their content."""
-    place = Place.parse(images)
-    with reporter.task("images") as progress:
-        return cached_images(place, list_images(place), data, work / "images", progress)
+def _of_columns(
+    real: PrivateDataset, settings: LabelsSettings, work: Path, folder: Path, how: dict[str, Any]
+) -> dict[str, Any]:
+    noisy, found = by_columns(real, settings, work, **how)
+    sure = np.maximum(found.present, 1 - found.present)
+    labels = np.where(sure >= settings.least, (found.present > 0.5).astype(np.float64), np.nan)
+    values = {name: _open(labels[:, j]) for j, name in enumerate(settings.columns)}
+    probabilities = {name: sure[:, j] for j, name in enumerate(settings.columns)}
+    write_labels(folder, real.ids, values, probabilities)
+    before = {name: _open(noisy[:, j]) for j, name in enumerate(settings.columns)}
+    changed = _changed(real.ids, before, values, probabilities)
+    write_json(folder / CHANGED, changed[:SHOWN])
+    return {
+        "method": settings.method,
+        "source": "columns",
+        "names": list(settings.columns),
+        "images": len(real),
+        "labelled": int(np.isfinite(labels).any(axis=1).sum()),
+        "changed": len(changed),
+        "against": "the columns as they are",
+        "filled": int((np.isnan(noisy) & np.isfinite(labels)).sum()),
+        "transitions": _transitions(found, settings),
+        "warnings": list(found.warnings),
+    }
+
+
+def given(votes: Votes, found: Labelled, settings: LabelsSettings) -> list[Value]:
+    """Each image's label, a number where all classes are numbers; None where it is not known."""
+    names = _as_values(votes.classes)
+    return [names[int(at)] if sure else None for at, sure in zip(found.labels, known(votes, found, settings), strict=True)]
+
+
+def _as_values(classes: Any) -> list[Value]:
+    try:
+        numbers = [float(name) for name in classes]
+    except ValueError:
+        return list(classes)
+    return list(numbers) if np.isfinite(numbers).all() and len(set(numbers)) == len(numbers) else list(classes)
+
+
+def _columns(real: PrivateDataset) -> set[str]:
+    return {*real.labels, *real.texts}
+
+
+def _before(real: PrivateDataset, votes: Votes, column: str) -> list[Value]:
+    """The labels that were there: of the data, else what most votes say."""
+    if column in real.texts:
+        return list(real.texts[column])
+    if column in real.labels:
+        return _open(real.labels[column])
+    has = np.bincount(votes.image, minlength=len(votes.images)) > 0
+    names = _as_values(votes.classes)
+    return [names[int(at)] if there else None for at, there in zip(majority(votes).labels, has, strict=True)]
+
+
+def _open(column: Floats) -> list[Value]:
+    return [float(value) if np.isfinite(value) else None for value in column]
+
+
+def _changed(
+    ids: list[str], before: dict[str, list[Value]], after: dict[str, list[Value]], probabilities: dict[str, Floats]
+) -> list[dict[str, Any]]:
+    """Labels that were another before, the surest first; open ones do not count."""
+    found = [
+        {"id": ids[row], "label": name, "before": old, "after": new, "probability": float(probabilities[name][row])}
+        for name, values in after.items()
+        for row, (old, new) in enumerate(zip(before[name], values, strict=True))
+        if old is not None and new is not None and old != new
+    ]
+    return sorted(found, key=lambda one: (-one["probability"], one["id"], one["label"]))
+
+
+def _transitions(found: Mended, settings: LabelsSettings) -> list[dict[str, Any]]:
+    if found.transitions is None:
+        return []
+    return [
+        {"label": name, "how": how, "given_absent": float(matrix[0, 1]), "missed_present": float(matrix[1, 0])}
+        for name, how, matrix in zip(settings.columns, found.transitions.how, found.transitions.matrices, strict=True)
+    ]

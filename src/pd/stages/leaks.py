@@ -17,9 +17,11 @@ from pd.audit.attackers.choose import attacker
 from pd.audit.estimate import from_draws
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Comparison, default_alpha, excess
+from pd.audit.samples import sample_model
 from pd.config import CalibrationSettings, Settings
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words, with_labels
 from pd.dataset.splits import hash_order
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
@@ -32,10 +34,10 @@ from pd.reid.calibrate import calibrate
 from pd.reid.gallery import Gallery
 from pd.reid.spaces.space import FEATURES, Space
 from pd.seeds import derive
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.leak_steps import steps_of
-from pd.stages.samples import sample_model
 from pd.store.atomic import write_folder, write_json
+from pd.store.context import Context
 
 JUDGES = ("thumbnails", "gradients", "whitened", "imagenet")
 SAMPLES = 1024  # of each teacher; ours
@@ -70,12 +72,12 @@ def parts_of(people: PrivateDataset, seed: int) -> list[Part]:
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    if why := _why_not(settings, PrivateDataset.read_words(run.dataset)):
+    if why := _why_not(settings, real_words(run, settings)):
         write_json(run.leaks, {"why": why})
         if settings.filter.calibration == "leaks":
             context.reporter.say(f"  {why}")
         return {"calibrated_on": "strangers"}
-    people = PrivateDataset.read(run.dataset).holdout_half("calibration", settings.seed)
+    people = with_labels(PrivateDataset.read(run.dataset), run, settings).holdout_half("calibration", settings.seed)
     connect(settings.address, run)
     measured = [_measure(context, part, number) for number, part in enumerate(parts_of(people, settings.seed))]
     rows = joined(measured)

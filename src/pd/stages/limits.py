@@ -1,21 +1,34 @@
 """`--fail-above excess=0.03`: a limit on what an audit may find, for the pipelines of others."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from pd.audit.estimate import Estimate
+from pd.audit.figures import measured, why_not
+from pd.audit.results import ArmResult
 from pd.errors import LeakError, UndecidedError, UserError
 from pd.report.gate import Outcome, against, doubts, limit_words, verdict_words, worst_of
-from pd.report.words import dig, why
+from pd.report.words import excess_of
 
-MEASURES: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "excess": (("reid", "excess"), "share of samples that pass for a member beyond chance, by the worst attacker"),
-    "extraction": (("extraction", "excess"), "share that are a member's picture made again and again"),
-    "copies": (("extraction", "copies", "excess"), "share that are a copy of a member's picture, altered or not"),
-    "hidden_half": (("attributes", "hidden_half", "advantage"), "how much better members' hidden halves are guessed"),
+Of = Callable[[ArmResult], tuple[Estimate | None, str]]
+
+
+def _hidden_half(arm: ArmResult) -> tuple[Estimate | None, str]:
+    found = measured(arm.attributes)
+    return found and found.hidden_half and found.hidden_half.advantage, why_not(arm.attributes)
+
+
+MEASURES: Mapping[str, Of] = {
+    "excess": lambda arm: (excess_of(arm), ""),
+    "extraction": lambda arm: (arm.extraction and arm.extraction.excess, why_not(arm.extraction)),
+    "copies": lambda arm: (
+        arm.extraction and arm.extraction.copies and arm.extraction.copies.excess,
+        why_not(arm.extraction),
+    ),
+    "hidden_half": _hidden_half,
 }
-"""What may be limited: where an arm's figures hold it, and what it is."""
+"""What may be limited -> an arm's figure, and why there is none. `pd audit --help` says what they are."""
 
 _LOW, _HIGH = "_low", "_high"
 
@@ -55,8 +68,7 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     limits: dict[str, float] = {}
     for text in texts:
         name, _, value = text.partition("=")
-        if _measure(name) is None:
-            raise UserError(f"cannot limit '{name}'", where="--fail-above", fix=f"write one of {', '.join(MEASURES)}")
+        _named(name)
         try:
             limits[name] = float(value)
         except ValueError:
@@ -66,11 +78,11 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def judge_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_drawn: bool = False) -> Gate:
+def judge_limits(arm: ArmResult, limits: Mapping[str, float], *, split_drawn: bool = False) -> Gate:
     """Hold an arm's intervals against limits.
 
     Args:
-        arm: one of `arms` of `audit.json`.
+        arm: of an audit.
         limits: measure -> limit; `MEASURE_low` asks only that no leak above it is shown.
         split_drawn: nobody said who was a member, so that it was drawn by lot.
 
@@ -79,10 +91,10 @@ def judge_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
     """
     lines, outcomes = [f"Verdict: {verdict_words(arm, split_drawn=split_drawn).words}"], list[Outcome]()
     for name, limit in limits.items():
-        keys, low_only = _measure(name) or ((), False)
-        figure = dig(arm, *keys)
+        of, low_only = _named(name)
+        figure, why = of(arm)
         if figure is None:
-            raise UserError(f"{name} was not measured: {why(arm, keys[0])}", where="--fail-above", fix=f"leave {name} out")
+            raise UserError(f"{name} was not measured: {why}", where="--fail-above", fix=f"leave {name} out")
         outcome = against(figure, limit)
         if low_only and outcome == "cannot tell":
             outcome = "clear"
@@ -93,9 +105,13 @@ def judge_limits(arm: Mapping[str, Any], limits: Mapping[str, float], *, split_d
     return Gate(worst_of(outcomes), lines)
 
 
-def _measure(name: str) -> tuple[tuple[str, ...], bool] | None:
-    """Where a limited figure is, and whether only its lower end counts; `excess_high` is `excess`, for older pipelines."""
+def _named(name: str) -> tuple[Of, bool]:
+    """A limited figure, and whether only its lower end counts; `excess_high` is `excess`, for older pipelines.
+
+    Raises:
+        UserError: no such measure.
+    """
     for end in ("", _LOW, _HIGH):
         if name.endswith(end) and (base := name.removesuffix(end)) in MEASURES:
-            return MEASURES[base][0], end == _LOW
-    return None
+            return MEASURES[base], end == _LOW
+    raise UserError(f"cannot limit '{name}'", where="--fail-above", fix=f"write one of {', '.join(MEASURES)}")

@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 
 from pd.config import ModelSettings, Settings
+from pd.engine.probe import TRAINING_BYTES, Rates, Training
 from pd.reid.task import training_settings
 from pd.stages.leak_steps import steps_of
-from pd.stages.probe import TRAINING_BYTES, Rates, Training
 
 CHECKPOINTS = 2  # that a training keeps
 _DEVICES = ("gpu", "core")

@@ -3,12 +3,13 @@
 from pd.dataset.mapping import map_here
 from pd.dataset.private import PrivateDataset
 from pd.engine.map_images import Mapper
+from pd.engine.recognisers import clear, recognisers
 from pd.engine.shared_folder import in_bucket
 from pd.engine.stream.make import Crew
 from pd.filters.prepare import prepare
-from pd.stages.base import Context, Facts
-from pd.stages.recognisers import clear, recognisers
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:

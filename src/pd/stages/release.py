@@ -1,18 +1,18 @@
 """Release: bring what the audit does not call a leak into `release/`; what leaks stays where it is. The card says so."""
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pd.audit.results import AuditResult, load
 from pd.config import Settings
 from pd.release.files import CONDENSED
 from pd.report.verdict import state_of, verdict
 from pd.report.words import excess
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
+from pd.store.context import Context
 from pd.store.kept import discard
 from pd.store.run import Run
 
@@ -21,7 +21,7 @@ UNTOLD = "not shown to be clear"
 WORSE = "worse than the kept pictures"
 
 
-def leaking(audit: Mapping[str, Any]) -> dict[str, list[str]]:
+def leaking(audit: AuditResult) -> dict[str, list[str]]:
     """`student` and `data` -> the attacks whose finding is a leak; what leaks nowhere is left out."""
     found: dict[str, list[str]] = {}
     for finding in verdict(audit).findings:
@@ -33,7 +33,7 @@ def leaking(audit: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings.release
-    audit = json.loads(run.audit.read_text(encoding="utf-8"))
+    audit = load(run.audit)
     leaks, condense = leaking(audit), context.settings.condense
     sources: dict[str, tuple[Path, Path]] = {STUDENT: (run.student, run.model)}
     if settings.data != "none":
@@ -67,14 +67,14 @@ def _accepted(who: str, settings: Settings) -> bool:
     return settings.release.accept_leak
 
 
-def doubted(audit: Mapping[str, Any]) -> list[str]:
+def doubted(audit: AuditResult) -> list[str]:
     """Why the condensed pictures stay private although no attack is called a leak: "privacy for free" was refuted.
 
     Their excess lies above the kept pictures', intervals apart, or the audit cannot tell.
     """
     doubts = []
-    mine, kept = excess(audit, "condensed") or {}, excess(audit, "kept") or {}
-    if mine.get("low", 0.0) > kept.get("high", math.inf):
+    mine, kept = excess(audit, "condensed"), excess(audit, "kept")
+    if mine and kept and mine.low > kept.high:
         doubts.append(WORSE)
     if state_of(audit, "condensed") not in ("clear", "leak"):
         doubts.append(UNTOLD)

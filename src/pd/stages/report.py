@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from pd.audit.results import AuditResult, Fingerprints, load
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
@@ -19,11 +21,14 @@ from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
 from pd.report.html import SHOWN_DANGERS, SHOWN_PEOPLE, SHOWN_SAMPLES, render_release_report, render_report
 from pd.report.public import public_audit
-from pd.report.risk import Closest, at_risk
-from pd.stages.base import Context, Facts
+from pd.report.risk import at_risk
+from pd.stages.base import Facts
 from pd.stages.graph import BY_NAME
+from pd.store.context import Context
 from pd.store.lineage import Record, read_record
 from pd.store.run import Run
+
+_NAMES = pacsv.ConvertOptions(column_types={"name": pa.string()})  # 001 is a name, not a number
 
 
 def execute(context: Context) -> Facts:
@@ -48,6 +53,7 @@ def execute(context: Context) -> Facts:
         withheld=decision["withheld"],
         accepted=decision["accepted"],
         from_student=settings.release.data == "student",
+        labels=settings.labels.method if settings.labels else None,
         factor=settings.condense.factor if settings.condense else 1,
     )
     render_release_report(settings.name, public, data.settings, run.release_report, data.created)
@@ -63,12 +69,14 @@ def _report_data(context: Context, run: Run) -> ReportData:
     measured = read_measurements(run.reid)
     counts = json.loads(run.filter_counts.read_text(encoding="utf-8"))
     audit = _audit(run)
-    closest = Closest.of(audit)
+    closest = audit.arms["kept"].closest if "kept" in audit.arms else None
     candidates = _candidates(run, closest.candidates if closest else set())
     identity_of = dict(zip(real.ids, real.identities, strict=True))
     shown = {candidates.nearest[i] for rows in dangerous(candidates.scores, candidates.keep, SHOWN_DANGERS) for i in rows}
     shown |= {one.image for one in at_risk(candidates, identity_of, counts["threshold"])[:SHOWN_PEOPLE]}
     shown |= closest.real if closest else set()
+    labels = _labels(run) if settings.labels else None
+    shown |= {one["id"] for one in labels["gallery"]} if labels else set()
     members, strangers = real.members(), real.holdout()
     return ReportData(
         run=settings.name,
@@ -80,7 +88,7 @@ def _report_data(context: Context, run: Run) -> ReportData:
             holdout_images=len(strangers),
             bad_images=sum(records["ingest"].facts["bad"].values()),
         ),
-        settings=settings.model_dump(mode="json"),
+        settings=settings,
         audit=audit,
         candidates=candidates,
         threshold=counts["threshold"],
@@ -98,14 +106,24 @@ def _report_data(context: Context, run: Run) -> ReportData:
         lineage=_digests(records),
         identity_of=identity_of,
         sweep=json.loads(run.sweep_result.read_text(encoding="utf-8")) if run.sweep_result.exists() else None,
+        labels=labels,
     )
 
 
-def _audit(run: Run) -> dict[str, Any]:
+def _labels(run: Run) -> dict[str, Any]:
+    """What is known of the labels that were worked out."""
+    found: dict[str, Any] = json.loads((run.labels / "figures.json").read_text(encoding="utf-8"))
+    votes = found["source"] == "votes"
+    people = pacsv.read_csv(run.labels / "annotators.csv", convert_options=_NAMES).to_pylist() if votes else []
+    return {**found, "people": people, "gallery": json.loads((run.labels / "changed.json").read_text(encoding="utf-8"))}
+
+
+def _audit(run: Run) -> AuditResult:
     """All figures; runs of before there was a private file have the released alone."""
-    found: dict[str, Any] = json.loads((run.audit if run.audit.exists() else run.release_audit).read_text(encoding="utf-8"))
+    found = load(run.audit if run.audit.exists() else run.release_audit)
     if run.fingerprints.exists():
-        found["fingerprints"] = json.loads(run.fingerprints.read_text(encoding="utf-8"))
+        planted = Fingerprints.model_validate_json(run.fingerprints.read_bytes())
+        return found.model_copy(update={"fingerprints": planted})
     return found
 
 

@@ -5,57 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pd.config import DataSettings, ModelSettings, TrackingSettings
-from pd.dataset.private import PrivateDataset
+from pd.audit.samples import sample_model
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
-from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
+from pd.engine.train_student import train_student
 from pd.engine.training.stopped import stopped_trainings
-from pd.engine.training.train import train_model
 from pd.filters.calibration import read_measurements
+from pd.filters.captions import prompts_of
 from pd.filters.scorer import Scorer
 from pd.filters.student_stop import choose, look, strangers_dropped, would_drop
-from pd.progress import Progress
 from pd.release.verify import write_lineage
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.filter import thresholds_in
-from pd.stages.prompts import prompts_of
-from pd.stages.samples import sample_model
 from pd.stages.student_data import student_data
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 LOOKED_AT = 512  # samples at a checkpoint; ours: a share is known to 4 in 100
-
-
-def train_student(
-    kept: SyntheticDataset,
-    model: ModelSettings,
-    shape: DataSettings,
-    out: Path,
-    work: Path,
-    seed: int,
-    progress: Progress,
-    tracking: TrackingSettings | None = None,
-    snapshots: list[Path] | None = None,
-) -> Facts:
-    """Train a student and write it to `out` as a diffusers folder.
-
-    It takes a `SyntheticDataset`, never a `PrivateDataset`: nothing private can be handed to it.
-
-    Args:
-        kept: the images it learns from, and their prompts.
-        model: how it is built and trained.
-        shape: size and mode of the images (nothing else of it is read).
-        out: an empty folder.
-        work: checkpoints and caches.
-        seed: of everything random in it.
-        progress: called as it goes.
-        tracking: who else is told of the figures.
-        snapshots: gets the student at each checkpoint, where `model.stop` is `private`.
-    """
-    images = TrainingData(kept.images, kept.prompts)
-    return train_model(model, shape, images, out, work, seed, progress, tracking, snapshots)
 
 
 def take_private(context: Context, snapshots: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -73,7 +41,7 @@ def take_private(context: Context, snapshots: Sequence[Path], out: Path) -> dict
     measured = read_measurements(run.reid)
     thresholds = thresholds_in(run)
     strangers = strangers_dropped(measured, settings.filter, thresholds)
-    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(PrivateDataset.read_words(run.dataset), settings)
+    scorer, prompts = Scorer(run.reid, run.reid), prompts_of(real_words(run, settings), settings)
     few = settings.model_copy(update={"audit": settings.audit.model_copy(update={"samples": LOOKED_AT})})
     looks = []
     for folder in snapshots:

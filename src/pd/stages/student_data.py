@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.engine.stream.candidates import generate
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.stages.base import Context
+from pd.filters.captions import prompts_of
 from pd.stages.filter import thresholds_in
-from pd.stages.prompts import prompts_of
+from pd.store.context import Context
 
 
 def student_data(context: Context, count: int) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def student_data(context: Context, count: int) -> dict[str, Any]:
         UserError: none passed.
     """
     run, settings = context.run, context.settings
-    prompts = prompts_of(PrivateDataset.read_words(run.dataset), settings)
+    prompts = prompts_of(real_words(run, settings), settings)
     scored = run.work / "student_data"
     with context.reporter.task("student's samples") as progress:
         generate(

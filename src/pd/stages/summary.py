@@ -1,16 +1,16 @@
 """The tables that close a command."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
-
 from rich.table import Table
 
+from pd.audit.estimate import Estimate
+from pd.audit.figures import measured, why_not
+from pd.audit.results import ArmResult, AtPoint, AuditResult, Distance, FilterResult, Power, Rates, RealResult, load
 from pd.progress import shown
 from pd.report.costs import at_chosen
 from pd.report.findings import released_in
 from pd.report.forests import arms_of
 from pd.report.verdict import verdict
+from pd.report.words import usefulness
 from pd.stages.bucket import fetch_audit
 from pd.store.run import Run
 
@@ -18,63 +18,66 @@ from pd.store.run import Run
 def summary_table(run: Run) -> Table:
     """The audit of a finished run, an arm a row, and its verdict."""
     fetch_audit(run)
-    audit = json.loads(run.release_audit.read_text(encoding="utf-8"))
+    audit = load(run.release_audit)
     table = arms_table(audit)
-    counts = audit["filter"]
-    dropped = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none"
-    kept = f"kept {counts['kept']} of {counts['candidates']} candidates; dropped: {shown(dropped)}"
+    counts = audit.filter or FilterResult()
+    dropped = ", ".join(f"{n} {reason}" for reason, n in (counts.dropped or {}).items() if n) or "none"
+    kept = f"kept {counts.kept} of {counts.candidates} candidates; dropped: {shown(dropped)}"
     table.caption = f"{kept}\n{shown(verdict(audit).title)}"
     return table
 
 
-def arms_table(audit: Mapping[str, Any]) -> Table:
+def arms_table(audit: AuditResult) -> Table:
     """Excess re-identification by the worst attacker, utility and fidelity, 95 % intervals below; an arm a row."""
     table = Table(title="audit")
     for heading in ("arm", "samples", "excess", "worst attacker", "utility AUC", "KID x1000"):
         table.add_column(heading)
-    real = audit.get("real", {})
-    for name, figures in {"real members": real.get("member"), **{arm: audit["arms"][arm] for arm in arms_of(audit)}}.items():
-        if not figures:
-            continue
-        reid = figures.get("reid", figures)
-        utility = figures.get("utility") if name != "real members" else real.get("utility")
-        kid = (figures.get("fidelity") or {}).get("kid")
-        table.add_row(
-            shown(name) + ("\n(released)" if name in released_in(audit) else ""),
-            str(figures.get("n", "")),
-            _interval(reid["excess"]),
-            shown(str(reid["attacker"])),
-            _interval(utility["auc"]) if utility and utility.get("auc") else "-",
-            _kid(kid),
-        )
+    real = audit.real or RealResult()
+    rows: list[tuple[str, int | None, Rates | None, Estimate | None, Distance | None]] = [
+        (arm, found.n, found.reid, usefulness(found), found.fidelity and found.fidelity.kid)
+        for arm, found in ((arm, audit.arms[arm]) for arm in arms_of(audit))
+    ]
+    if member := real.member:
+        rows.insert(0, ("real members", member.n, member, usefulness(real), None))
+    for name, count, reid, useful, kid in rows:
+        if reid and reid.excess:
+            table.add_row(
+                shown(name) + ("\n(released)" if name in released_in(audit) else ""),
+                "" if count is None else str(count),
+                _interval(reid.excess),
+                shown(getattr(reid, "attacker", "") or ""),
+                _interval(useful) if useful else "-",
+                _kid(kid),
+            )
     return table
 
 
 _NOT_MEANT = "0 or less"
 
 
-def measures_table(arm: Mapping[str, Any]) -> Table:
+def measures_table(arm: ArmResult) -> Table:
     """What an audit of somebody's images found, a measure a row: interval, what is good, and what could have been seen."""
     table = Table(title="what the images give away, and whom they cover")
     for heading in ("measure", "value", "95 % interval", "good", "recognises of 100 copies / other pictures", "n"):
         table.add_column(heading, justify="left" if heading == "measure" else "right")
-    repeated, covered = "extracted: made again and again, a member's", arm["coverage"]
-    rows: list[tuple[str, Any, str, str]] = [
-        (f"excess re-identification, {name}", found["excess"], _NOT_MEANT, _recognises(found.get("power") or {}))
-        for name, found in arm["reid"]["by_attacker"].items()
+    extracted, guessed, covered = arm.extraction, measured(arm.attributes), measured(arm.coverage)
+    copies, half = extracted and extracted.copies, guessed and guessed.hidden_half
+    why = why_not(arm.coverage)
+    rows: list[tuple[str, Estimate | None, str, str, str]] = [
+        (f"excess re-identification, {name}", found.excess, _NOT_MEANT, _recognises(found.power), "")
+        for name, found in (arm.reid.by_attacker if arm.reid else {}).items()
     ]
     rows += [
-        (repeated, arm["extraction"].get("excess"), _NOT_MEANT, ""),
-        ("copies of members' pictures, altered or not", arm["extraction"]["copies"]["excess"], _NOT_MEANT, ""),
-        ("half-hidden pictures completed", arm["attributes"]["hidden_half"]["advantage"], _NOT_MEANT, ""),
-        ("coverage: members near whom a sample lies", covered.get("identities"), "high", ""),
-        ("coverage: samples that lie near a member (precision)", covered.get("precision"), "high", ""),
-        ("coverage: member pictures near which a sample lies (recall)", covered.get("recall"), "high", ""),
+        ("extracted: made again and again, a member's", extracted and extracted.excess, _NOT_MEANT, "", why_not(extracted)),
+        ("copies of members' pictures, altered or not", copies and copies.excess, _NOT_MEANT, "", ""),
+        ("half-hidden pictures completed", half and half.advantage, _NOT_MEANT, "", ""),
+        ("coverage: members near whom a sample lies", covered and covered.identities, "high", "", why),
+        ("coverage: samples that lie near a member (precision)", covered and covered.precision, "high", "", why),
+        ("coverage: member pictures near which a sample lies (recall)", covered and covered.recall, "high", "", why),
     ]
-    for name, found, good, seen in rows:
-        reason = arm["extraction"].get("why", "") if name == repeated else covered.get("why", "")
-        ends = f"{found['low']:.3f} to {found['high']:.3f}" if found else shown(str(reason))
-        value, n = (f"{found['value']:.3f}", str(found["n"])) if found else ("-", "-")
+    for name, found, good, seen, reason in rows:
+        ends = f"{found.low:.3f} to {found.high:.3f}" if found else shown(reason)
+        value, n = (f"{found.value:.3f}", str(found.n)) if found else ("-", "-")
         table.add_row(shown(name), value, ends, good, seen, n)
     table.caption = (
         "but for coverage, which tells nothing of leaks: shares beyond what the same gives of hold-out people, so that above 0 "
@@ -83,29 +86,29 @@ def measures_table(arm: Mapping[str, Any]) -> Table:
     return table
 
 
-def _recognises(power: Mapping[str, Any]) -> str:
+def _recognises(power: Power | None) -> str:
     """Of a hundred planted copies, and of a hundred other pictures of members, how many an attacker recognises."""
-    shares = [power.get(kind) for kind in ("copies", "other_pictures")]
-    return " / ".join(f"{100 * share['value']:.0f}" if share else "?" for share in shares) if any(shares) else ""
+    shares = [power.copies, power.other_pictures] if power else []
+    return " / ".join(f"{100 * share.value:.0f}" if share else "?" for share in shares) if any(shares) else ""
 
 
-def _kid(found: Mapping[str, float] | None) -> str:
+def _kid(found: Distance | None) -> str:
     if not found:
         return "-"
-    if found.get("high", 0.0) < 0:
+    if found.high < 0:
         return "below 0: nearer than\nreal pictures are\nto one another"
-    return f"{1000 * found['value']:.1f}"
+    return f"{1000 * found.value:.1f}"
 
 
-def tested_table(figures: Mapping[str, Any]) -> Table:
+def tested_table(found: AtPoint) -> Table:
     """What a filter catches and lets pass as it is set, with intervals."""
     table = Table(title="the filter, tested at the thresholds in use")
     for heading in ("what", "share", "95 % interval"):
         table.add_column(heading, justify="left" if heading == "what" else "right")
-    for row in at_chosen({"filter": figures}):
+    for row in at_chosen(found):
         table.add_row(*map(shown, row))
     return table
 
 
-def _interval(estimate: Mapping[str, float]) -> str:
-    return f"{estimate['value']:.3f}\n({estimate['low']:.3f} to {estimate['high']:.3f})"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f}\n({estimate.low:.3f} to {estimate.high:.3f})"

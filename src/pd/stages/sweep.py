@@ -10,14 +10,15 @@ import numpy as np
 
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
+from pd.engine.full_trials import full_trials
 from pd.engine.sweep import run_grid
 from pd.filters.calibration import read_measurements
+from pd.filters.captions import prompts_of
 from pd.seeds import derive
-from pd.stages.base import Context
 from pd.stages.graph import SWEEP
-from pd.stages.prompts import prompts_of
-from pd.stages.sweep_full import full_trials
+from pd.store.context import Context
 from pd.store.lineage import read_record
 from pd.store.run import Run
 from pd.sweep.cached import Cached
@@ -38,7 +39,7 @@ def execute(context: Context) -> Result:
     run, settings, say = context.run, context.settings, context.reporter.say
     begin = time.monotonic()
     work = (run.work / "sweep" / _name(run, settings)).absolute()  # workers stand elsewhere
-    real = PrivateDataset.open(run.dataset)
+    real = real_images(run, settings)
     people = words_of(real, settings.seed)
     for line in (people, *without_effect(settings)):
         say(f"  {line}")

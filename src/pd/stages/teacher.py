@@ -1,15 +1,17 @@
 """Teacher: train a diffusion model on the members' images, or take one that was trained elsewhere. Private."""
 
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
+from pd.filters.captions import captions_of
 from pd.filters.report_phrases import report_prompts
-from pd.stages.base import Context, Facts
-from pd.stages.prompts import captions_of
+from pd.stages.base import Facts
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 
 def execute(context: Context) -> Facts:
@@ -19,7 +21,7 @@ def execute(context: Context) -> Facts:
 
         with write_folder(run.teacher) as folder:
             return take(settings.teacher.trained, settings.data, folder)
-    members = PrivateDataset.read_words(run.dataset).members()
+    members = real_words(run, settings).members()
     captions = captions_of(members, settings)
     changed = sum(old != new for old, new in zip(members.captions, captions, strict=True))
     if changed:

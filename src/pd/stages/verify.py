@@ -9,14 +9,18 @@ import numpy.typing as npt
 import yaml
 from rich.table import Table
 
+from pd.config import Settings
 from pd.config.mirrored import mirrored_run
 from pd.dataset.images import Pixels
+from pd.dataset.private import PrivateDataset
+from pd.dataset.real import with_labels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.release.verify import Check, VerifyReport, verify
-from pd.stages.base import Context, Facts
+from pd.stages.base import Facts
 from pd.stages.bucket import fetch_proof, fetch_release
 from pd.stages.release import words_of
+from pd.store.context import Context
 from pd.store.run import Run
 
 
@@ -54,7 +58,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     said = _said(private / "settings.yaml")
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
-        return verify(release, against, k=k, said=said, signer=signer)
+        return verify(release, against, k=k, said=said, signer=signer, read=_real)
     from pd.filters.decide import Thresholds, margin
     from pd.filters.scorer import Scorer
 
@@ -74,7 +78,20 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
         teacher=teacher if teacher.is_dir() else None,
         said=said,
         signer=signer,
+        read=_real,
     )
+
+
+def _real(dataset: Path) -> PrivateDataset:
+    """The private images with the labels that the run's own settings ask for; the data's own where these cannot be read."""
+    real = PrivateDataset.open(dataset)
+    try:
+        held = yaml.safe_load((dataset.parent / "settings.yaml").read_text(encoding="utf-8"))
+        data = {key: held["data"][key] for key in ("uncertain", "unmentioned") if key in held["data"]}
+        settings = Settings.model_validate({"data": data, "labels": held.get("labels")})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return real
+    return with_labels(real, Run(dataset.parents[1]), settings)
 
 
 def _said(file: Path) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ def why_stale(record: Record | None, settings: dict[str, Any], inputs: dict[str,
     for stage, digest in inputs.items():
         if record.inputs.get(stage) != digest:
             return f"what `{stage}` hands over changed"
+    if gone := sorted(record.inputs.keys() - inputs.keys()):
+        return f"`{gone[0]}` is no longer asked for"
     for name, size in record.sizes.items():
         held = bytes_of(root / name)
         if held is None:

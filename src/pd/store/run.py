@@ -32,6 +32,11 @@ class Run:
         return self.private / "dataset"
 
     @property
+    def labels(self) -> Path:
+        """Labels that were worked out, Parquet, and what is known of whoever gave them."""
+        return self.private / "labels"
+
+    @property
     def reid(self) -> Path:
         """The re-identification network, the member gallery and the thresholds."""
         return self.private / "reid"

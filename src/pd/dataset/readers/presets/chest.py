@@ -10,25 +10,8 @@ from pd.dataset.readers.manifest import source_of
 from pd.dataset.readers.presets.tables import find, joined, read, there
 from pd.dataset.readers.source import Source
 from pd.dataset.readers.table import table_in_memory
+from pd.dataset.worked_out import OBSERVATIONS
 from pd.errors import UserError
-
-# The 14 observations of the CheXpert labeller: 1, 0, -1 for uncertain, blank for not mentioned.
-OBSERVATIONS = (
-    "No Finding",
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-)
 
 
 def nih_chestxray14(settings: DataSettings) -> Source:

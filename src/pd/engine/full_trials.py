@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from pd.audit.samples import sample_model
 from pd.config import Settings, digest_of
-from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.machines import machines
 from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.engine.sweep import climb
+from pd.engine.train_student import train_student
 from pd.filters.calibration import find_thresholds
+from pd.filters.captions import prompts_of
 from pd.filters.decide import foretell
 from pd.filters.prompts import Prompts
 from pd.progress import silent
 from pd.seeds import derive
-from pd.stages.base import Context
-from pd.stages.prompts import prompts_of
-from pd.stages.samples import sample_model
-from pd.stages.student import train_student
+from pd.store.context import Context
 from pd.store.kept import at_hand, discard
 from pd.sweep.cached import Cached
 from pd.sweep.crossfit import CrossFit
@@ -167,7 +167,7 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
     trial = replace(Trial.of(settings), guidance=guidance, candidates=candidates)
     asked = trial.apply(settings)
     out = work / "pools" / f"guidance-{guidance:g}"
-    real = PrivateDataset.read_words(run.dataset)
+    real = real_words(run, settings)
     thresholds = find_thresholds(judge.measured, settings.reid.calibration, settings.filter)
     connect(settings.address)
     with (
@@ -194,4 +194,4 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
 
 def _prompts(context: Context, k: int) -> Prompts:
     settings = replace(Trial.of(context.settings), prompt_k=k).apply(context.settings)
-    return prompts_of(PrivateDataset.read_words(context.run.dataset), settings)
+    return prompts_of(real_words(context.run, context.settings), settings)

@@ -14,9 +14,9 @@ from pd.engine.runtime import connect
 from pd.engine.side_by_side import side_by_side
 from pd.engine.training.job import is_finished
 from pd.engine.training.train import train_model
+from pd.filters.captions import captions_of
 from pd.progress import Progress
-from pd.stages.base import Context
-from pd.stages.prompts import captions_of
+from pd.store.context import Context
 
 SMALL = ("tiny", "small")  # UNets of which one is quickest trained on one core, beside others
 

@@ -1,19 +1,21 @@
 """Shadows and losses on tiny models, in this process."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pd.audit.figures import measured, why_not
+from pd.audit.model_attacks import infer_membership, known_captions
+from pd.audit.results import ModelAttacks
 from pd.config import Settings, parse_settings
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.components import build
 from pd.diffusion.export import export
+from pd.engine.shadows import shadow_models
 from pd.progress import Reporter
-from pd.stages.base import Context
-from pd.stages.membership import infer_membership, known_captions
+from pd.store.context import Context
 from pd.store.run import Run
 
 SETTINGS: dict[str, Any] = {
@@ -46,7 +48,8 @@ def test_every_arm_has_both_attacks_and_finished_shadows_are_not_trained_again(
     model = tmp_path / "model"
     export(build(settings.teacher, settings.data, seed=1), model)
     where = context(tmp_path, settings)
-    found = infer_membership(where, real, {"teacher": model, "filtered": model})
+    models = {"teacher": model, "filtered": model}
+    found = infer_membership(where, real, models, shadows=shadow_models(where, real))
     assert set(found) == {"teacher", "filtered"}
     _check(found["teacher"], "online")
     _check(found["filtered"], "offline")
@@ -55,23 +58,27 @@ def test_every_arm_has_both_attacks_and_finished_shadows_are_not_trained_again(
         raise AssertionError("trained again")
 
     monkeypatch.setattr("pd.engine.training.train._train_here", refuse)
-    assert infer_membership(where, real, {"teacher": model, "filtered": model}) == found
+    assert infer_membership(where, real, models, shadows=shadow_models(where, real)) == found
 
 
-def _check(found: Mapping[str, Any], variant: str) -> None:
-    assert set(found) == {"loss", "likelihood_ratio"}
-    assert (found["likelihood_ratio"]["shadows"], found["likelihood_ratio"]["variant"]) == (2, variant)
-    for attack in found.values():
-        assert (attack["members"], attack["holdout"]) == (10, 10)  # audit.samples
-        assert 0 <= attack["auc"]["low"] <= attack["auc"]["value"] <= attack["auc"]["high"] <= 1
-        assert "10 hold-out images" in attack["tpr_at_1"]["why"]
+def _check(found: ModelAttacks, variant: str) -> None:
+    loss, ratio = measured(found.loss), measured(found.likelihood_ratio)
+    assert loss
+    assert ratio
+    assert (ratio.shadows, ratio.variant) == (2, variant)
+    for attack in (loss, ratio):
+        assert (attack.members, attack.holdout) == (10, 10)  # audit.samples
+        assert attack.auc
+        assert 0 <= attack.auc.low <= attack.auc.value <= attack.auc.high <= 1
+        assert "10 hold-out images" in why_not(attack.tpr_at_1)
 
 
 def test_without_shadows_there_is_the_loss_alone(real: PrivateDataset, tmp_path: Path) -> None:
     settings = parse_settings(SETTINGS, ["audit.shadows=0"])
     model = tmp_path / "model"
     export(build(settings.teacher, settings.data, seed=1), model)
-    assert set(infer_membership(context(tmp_path, settings), real, {"teacher": model})["teacher"]) == {"loss"}
+    found = infer_membership(context(tmp_path, settings), real, {"teacher": model})["teacher"]
+    assert found.model_fields_set == {"loss"}
 
 
 def test_hold_out_captions_that_no_model_knows_become_the_generic_one(real: PrivateDataset) -> None:

@@ -1,36 +1,40 @@
-"""Membership inference on the arms' models: what `audit.json` holds under `arms.ARM.membership`."""
+"""Membership inference on the arms' models."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.membership import Membership, Variant, likelihood_ratio, loss_scores, membership
+from pd.audit.membership import Variant, likelihood_ratio, loss_scores, membership
+from pd.audit.results import LikelihoodRatio, Membership, ModelAttacks
 from pd.config import Settings
 from pd.dataset.mapping import MapRows, array_of, map_here
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.mapped import Losses
+from pd.filters.captions import captions_of
 from pd.progress import Progress
-from pd.stages.base import Context
-from pd.stages.prompts import captions_of
-from pd.stages.shadows import shadow_models
+from pd.store.context import Context
 
 
 def infer_membership(
-    context: Context, real: PrivateDataset, models: Mapping[str, Path], map_rows: MapRows = map_here
-) -> dict[str, dict[str, Any]]:
-    """Attack each arm's model with its own loss, and with shadow models where `audit.shadows` asks for them.
+    context: Context,
+    real: PrivateDataset,
+    models: Mapping[str, Path],
+    map_rows: MapRows = map_here,
+    shadows: Iterable[tuple[Path, set[str]]] = (),
+) -> dict[str, ModelAttacks]:
+    """Attack each arm's model with its own loss, and with shadow models where there are any.
 
     Args:
         context: settings, run, seeds.
         real: the private data set; at most `audit.samples` images of members, and of hold-out people, are looked at.
         models: arm -> diffusers folder.
         map_rows: measures losses; by default this process.
+        shadows: models, each there until the next is asked for, and whom they learned from.
 
     Returns:
-        arm -> {"loss": ...} and, with shadows, {"likelihood_ratio": ...}; plain JSON values.
+        arm -> what was found, with shadows by their likelihood ratio, too.
     """
     settings = context.settings
     looked_at = _draw(real, settings.audit.samples, context.seed("audit", "membership"))
@@ -58,18 +62,19 @@ def infer_membership(
     for arm, model in models.items():
         with context.reporter.task(f"{arm} losses") as progress:
             scores[arm] = scores_of(model, progress)
-        found[arm] = {"loss": attack(scores[arm]).as_json()}
-    if settings.audit.shadows:
-        losses, learned = [], []
-        for model, people in shadow_models(context, real):
-            with context.reporter.task("shadow losses") as progress:
-                losses.append(-scores_of(model, progress))
-            learned.append(np.isin(names, sorted(people)))
+        found[arm] = ModelAttacks(loss=attack(scores[arm]))
+    losses, learned = [], []
+    for model, people in shadows:
+        with context.reporter.task("shadow losses") as progress:
+            losses.append(-scores_of(model, progress))
+        learned.append(np.isin(names, sorted(people)))
+    if losses:
         for arm in models:
             # A student learned from no real image: what shadows do with images that they learned tells nothing of it.
             variant: Variant = "online" if arm == "teacher" else "offline"
             ratio = likelihood_ratio(-scores[arm], np.array(losses), np.array(learned), variant)
-            found[arm]["likelihood_ratio"] = attack(ratio).as_json() | {"shadows": len(losses), "variant": variant}
+            by_ratio = LikelihoodRatio(**attack(ratio).given(), shadows=len(losses), variant=variant)
+            found[arm] = found[arm].model_copy(update={"likelihood_ratio": by_ratio})
     return found
 
 

@@ -1,10 +1,7 @@
 """What is said of the members' images: the same words for training the teacher and for asking models for samples."""
 
-from typing import Any
-
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
-from pd.dataset.shared import shared_labels
 from pd.filters.prompts import Prompts, choose_prompts, generalise
 from pd.filters.report_phrases import report_prompts
 
@@ -23,9 +20,3 @@ def prompts_of(real: PrivateDataset, settings: Settings) -> Prompts:
     captions = captions_of(members, settings)
     how = settings.generate
     return choose_prompts(captions, members.identities, members.labels, how.prompt_k, balanced=how.balance_prompts)
-
-
-def shared_of(real: PrivateDataset, settings: Settings) -> dict[str, Any]:
-    """The part `shared` of `audit.json`: labels that at least `generate.prompt_k` members carry, so that they may be named."""
-    members, k = real.members(), settings.generate.prompt_k
-    return {"k": k, "labels": shared_labels(members.labels, members.identities, k)}

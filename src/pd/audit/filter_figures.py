@@ -1,4 +1,4 @@
-"""What the filter catches, whom it takes along and who pays for it: the part `filter` of `audit.json`."""
+"""What the filter catches, whom it takes along and who pays for it."""
 
 import json
 from collections import Counter
@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from pd.audit.cost import by_identity, by_label
 from pd.audit.disguises import disguised
-from pd.audit.estimate import Estimate
+from pd.audit.figures import NotMeasured
 from pd.audit.planted import KINDS, jittered
+from pd.audit.results import AtPoint, ByIdentity, Consistency, Cost, FilterResult, NearCopy
 from pd.audit.run import RoundTrip
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
@@ -25,15 +26,13 @@ from pd.dataset.private import PrivateDataset
 from pd.filters.decide import Thresholds, margin
 from pd.filters.scorer import Scorer, score_in_blocks
 from pd.filters.table import FAMILY, LABEL, further_of, read_table
-from pd.stages.base import Context
-
-Json = dict[str, Any]
+from pd.store.context import Context
 
 _OTHERS = 500  # strangers' pictures that copies are put into or mixed with; ours
 _DISGUISED = 60  # pictures of each disguise, at least where there are so many; ours
 
 
-def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip) -> Json:
+def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip) -> FilterResult:
     """Test the filter with planted leaks and with people whom it has not seen, and read off who pays for it.
 
     The strangers are the audit half of the hold-out people: the calibration half set the thresholds.
@@ -59,22 +58,26 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip
     made = detect.table(table)
     dropped = ~np.asarray(table["keep"].to_numpy(), bool)
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
-    figures = {key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")}
-    for name, place in (("reid", figures), ("near_copy", figures.setdefault("near_copy", {}))):
-        by_kind = {kind: found[name] for kind, found in leaks.items() if kind in KINDS}
-        place["curves"] = curves(by_kind, unknown[name], made[name]).as_json()
-        place["chosen"] = getattr(limits, name)
-    figures["at_chosen"] = at_point(caught, people, detect.dropped(unknown), strangers.identities).as_json()
-    figures["consistency"] = _consistency(detect, table, made["near_copy"], seed)
-    figures["cost"] = {
-        "by_label": _as_json(by_label(dropped, _labels(table))),
-        "strangers_by_label": _as_json(by_label(detect.dropped(unknown), strangers.labels, strangers.identities)),
-        "by_identity": _by_identity(dropped, table["nearest"].to_pylist(), real),
-    }
-    return figures
+    reid, near_copy = (
+        curves({kind: found[name] for kind, found in leaks.items() if kind in KINDS}, unknown[name], made[name]).rounded()
+        for name in ("reid", "near_copy")
+    )
+    return FilterResult(
+        **{key: counts[key] for key in ("candidates", "kept", "threshold", "dropped")},
+        curves=reid,
+        chosen=limits.reid,
+        near_copy=NearCopy(curves=near_copy, chosen=limits.near_copy),
+        at_chosen=at_point(caught, people, detect.dropped(unknown), strangers.identities),
+        consistency=_consistency(detect, table, made["near_copy"], seed),
+        cost=Cost(
+            by_label=by_label(dropped, _labels(table)),
+            strangers_by_label=by_label(detect.dropped(unknown), strangers.labels, strangers.identities),
+            by_identity=_by_identity(dropped, table["nearest"].to_pylist(), real),
+        ),
+    )
 
 
-def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Settings, seed: int) -> Json:
+def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Settings, seed: int) -> AtPoint:
     """How a filter without a run does as it is set, tested as `filter_figures` does but for round trips: there is no teacher.
 
     Args:
@@ -90,7 +93,7 @@ def at_work(real: PrivateDataset, reid: Path, limits: Thresholds, settings: Sett
     strangers, detect = real.holdout_half("audit", settings.seed), Detectors(Scorer(reid, reid), limits, settings.filter)
     leaks, people = _plant(detect, real.members(), strangers.images[:_OTHERS], settings, seed)
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
-    return at_point(caught, people, detect.dropped(detect.images(strangers.images)), strangers.identities).as_json()
+    return at_point(caught, people, detect.dropped(detect.images(strangers.images)), strangers.identities)
 
 
 def _plant(
@@ -171,26 +174,26 @@ class Detectors:
         return np.column_stack(columns) if columns else np.zeros((len(table), 0), np.float32)
 
 
-def _consistency(detect: Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Json:
+def _consistency(detect: Detectors, table: pa.Table, near_copy: Likeness, seed: int) -> Consistency | NotMeasured:
     """Agreement of filters that have one of the networks each, and all of them everything else; and of the networks."""
     alone = detect.each_network(table)
     if len(alone) < 2:
-        return {"why": "one network only; reid.networks=3 trains three of different seeds, and their filters are compared"}
+        why = "one network only; reid.networks=3 trains three of different seeds, and their filters are compared"
+        return NotMeasured(why=why)
     nobody = np.full(len(table), -np.inf, np.float32)
     copies = detect.dropped({"reid": nobody, "near_copy": near_copy, **detect.families(table)})
     whole, networks = consistency(alone | copies, seed=seed), consistency(alone, seed=seed)
     if whole is None:
-        return {"why": "one of the networks' filters drops every candidate, or none"}
-    return {**whole.as_json(), **({"networks": networks.as_json()} if networks else {})}
+        return NotMeasured(why="one of the networks' filters drops every candidate, or none")
+    return Consistency(**whole.given(), **({"networks": networks} if networks else {}))
 
 
-def _by_identity(dropped: Decisions, nearest: list[str], real: PrivateDataset) -> Json:
+def _by_identity(dropped: Decisions, nearest: list[str], real: PrivateDataset) -> ByIdentity:
     identity = dict(zip(real.ids, real.identities, strict=True))
-    found = by_identity(dropped, [identity[image] for image in nearest])
-    return {"worst": [[name, rate.as_json()] for name, rate in found.worst], "gini": found.gini}
+    return by_identity(dropped, [identity[image] for image in nearest])
 
 
-def _scored(file: Any) -> pa.Table:
+def _scored(file: Path) -> pa.Table:
     import pyarrow.parquet as pq
 
     return read_table(file, [name for name in pq.read_schema(file).names if name != "image"])
@@ -199,7 +202,3 @@ def _scored(file: Any) -> pa.Table:
 def _labels(table: pa.Table) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
     names = [name for name in table.column_names if name.startswith(LABEL)]
     return {name.removeprefix(LABEL): pc.fill_null(table[name], float("nan")).to_numpy() for name in names}
-
-
-def _as_json(groups: Mapping[str, Mapping[str, Estimate]]) -> Json:
-    return {name: {value: found.as_json() for value, found in by_value.items()} for name, by_value in groups.items()}

@@ -1,0 +1,75 @@
+"""How labels came about: annotators, noise, what changed. All of it is private but the words for the card."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pd.report.data import ReportData
+from pd.report.pictures import picture_uri
+
+SHOWN_ANNOTATORS = 10
+_HOW = {
+    "majority": "the majority of annotators' votes",
+    "dawid_skene": "annotators' votes, weighed by each annotator's estimated errors (Dawid-Skene)",
+    "crowd_layer": "annotators' votes and the images, by a network with a layer for each annotator (CrowdLayer)",
+    "ccc": "annotators' votes and the images, by two networks that correct each other's view of annotators (CCC)",
+    "transition": "noisy labels and the images, by a network that allows for the estimated noise of each label",
+    "fill": "given labels; a network filled the gaps",
+}
+
+
+def made_by(method: str | None) -> str:
+    """How labels were made, in words; empty where they are the data's own."""
+    return _HOW[method] if method is not None else ""
+
+
+def labels_section(data: ReportData) -> Mapping[str, Any] | None:
+    """What the section `labels` of the custodian's report shows; None without the stage."""
+    found = data.labels
+    if found is None:
+        return None
+    return {
+        "made_by": made_by(found["method"]),
+        "names": ", ".join(found["names"]),
+        "images": found["images"],
+        "labelled": found["labelled"],
+        "changed": found["changed"],
+        "against": found["against"],
+        "filled": found.get("filled"),
+        "warnings": found["warnings"],
+        "people": [_annotator(one) for one in found.get("people", ())[:SHOWN_ANNOTATORS]],
+        "annotators": found.get("annotators", 0),
+        "transitions": [_transition(one) for one in found.get("transitions", ())],
+        "gallery": [{**one, "image": picture_uri(data.real.get(one["id"]), 96)} for one in map(_change, found["gallery"])],
+    }
+
+
+def _annotator(one: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "name": str(one["name"]),
+        "votes": f"{one['votes']:,}",
+        "reliability": f"{one['reliability']:.1%}",
+        "interval": f"{one['low']:.1%} to {one['high']:.1%}",
+    }
+
+
+def _transition(one: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "label": str(one["label"]),
+        "given_absent": f"{one['given_absent']:.3f}",
+        "missed_present": f"{one['missed_present']:.3f}",
+        "how": "yes" if one["how"] == "correlation" else "no: by Dual-T",
+    }
+
+
+def _change(one: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "id": str(one["id"]),
+        "label": str(one["label"]),
+        "before": _value(one["before"]),
+        "after": _value(one["after"]),
+        "probability": f"{one['probability']:.3f}",
+    }
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
