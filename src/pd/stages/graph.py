@@ -202,6 +202,7 @@ STAGES = (
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
+            "public",
             "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",

@@ -4,15 +4,18 @@ import difflib
 from collections.abc import Callable, Sequence
 
 from pd.audit.attackers.base import Attacker
+from pd.audit.attackers.distilled import Aird, Crrcd, Distilled, G2d
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
 from pd.audit.attackers.tower import open_clip_tower, torchvision_tower
 from pd.errors import UserError
 
-ATTACKERS: dict[str, type[Learned] | type[Thumbnails]] = {
-    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients)
+ATTACKERS: dict[str, type[Learned] | type[Thumbnails] | type[Distilled]] = {
+    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients, Crrcd, Aird, G2d)
 }
+STRONG = "strong"
+"""Stands for all of these, of which those are kept that find most: `pd.audit.attackers.strong`."""
 LOCAL: dict[str, Callable[[str], Attacker]] = {
     "open_clip": open_clip_tower,
     "torchvision": torchvision_tower,
@@ -32,7 +35,7 @@ def attacker(name: str) -> Attacker:
     if found and kind in LOCAL:
         return LOCAL[kind](name)
     if name not in ATTACKERS:
-        names = [*ATTACKERS, *(f"{kind}:" for kind in LOCAL)]
+        names = [*ATTACKERS, STRONG, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
     return ATTACKERS[name]()
@@ -44,6 +47,7 @@ def choose_attackers(names: Sequence[str]) -> dict[str, Attacker]:
     Raises:
         UserError: there are none, or what `attacker` refuses.
     """
+    names = [one for name in names for one in (ATTACKERS if name == STRONG else (name,))]
     if not names:
         raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
     chosen: dict[str, Attacker] = {}
