@@ -122,7 +122,7 @@ def test_a_student_knows_people_that_neither_it_nor_its_teacher_has_seen(people,
     view = "half hidden" if name == "g2d" else "8x8"
     found, _, _ = auc_of_pairs(embed(load(folder), seen(images[40:], view, 5)), names[40:])
     untrained, _, _ = auc_of_pairs(embed(build(QUICK, 1).eval(), seen(images[40:], view, 5)), names[40:])
-    assert found > 0.75, untrained
+    assert found > (untrained + 0.12 if name == "g2d" else 0.9)
     assert made((images[:40], names[:40]), tmp_path, name) == folder  # finished trainings are found again
 
 

@@ -59,6 +59,18 @@ def _trained(settings: Settings) -> str:
     return digest_of([(str(path), info.st_size, info.st_mtime_ns) for path, info in found])
 
 
+def _taught(settings: Settings) -> str:
+    """Changes when a recogniser's teacher from outside does, or the public people whom g2d's encoder learns from."""
+    reid, told = settings.reid, ""
+    if reid.teacher is not None and any(method.name != "supcon" for method in reid.methods):
+        from pd.reid.teachers import origin
+
+        told = digest_of(origin(reid.teacher))
+    if settings.public is not None and any(method.name == "g2d" for method in reid.methods):
+        told += digest_of(settings.public.model_dump(mode="json"))
+    return told
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of the method.
@@ -117,6 +129,7 @@ STAGES = (
         # All but the calibration, which the filter reads (a new threshold trains nothing), and how the work is laid out.
         keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name not in {"calibration", *LAYOUT}),
         outputs=lambda run, settings: [run.reid],
+        source=_taught,
     ),
     Stage(
         name="teacher",

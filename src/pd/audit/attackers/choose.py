@@ -41,13 +41,18 @@ def attacker(name: str) -> Attacker:
     return ATTACKERS[name]()
 
 
+def named(names: Sequence[str]) -> list[str]:
+    """The names, with those that `strong` stands for in its place; each once."""
+    return list(dict.fromkeys(one for name in names for one in (ATTACKERS if name == STRONG else (name,))))
+
+
 def choose_attackers(names: Sequence[str]) -> dict[str, Attacker]:
     """Fresh attackers by the names that figures show: no folders of this machine, numbered where two would be the same.
 
     Raises:
         UserError: there are none, or what `attacker` refuses.
     """
-    names = [one for name in names for one in (ATTACKERS if name == STRONG else (name,))]
+    names = named(names)
     if not names:
         raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
     chosen: dict[str, Attacker] = {}
