@@ -1,0 +1,162 @@
+"""Columns of which little is known: filled by Semi-ViT, and how right that is on people whom it did not learn from. Private."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pd.audit.estimate import share
+from pd.classify.inputs import shape
+from pd.config.labels import LabelsSettings
+from pd.dataset.private import PrivateDataset
+from pd.engine.fit import fit
+from pd.errors import UserError
+from pd.labels.result import Floats
+from pd.labels.semi_vit import Classifier, Index, Known, Value, check_network, learn
+from pd.progress import Progress
+from pd.stages.label_steps import held
+
+SHOWN = 12  # pictures of a gallery
+WHERE = "labels.columns"
+UNSURE = "unsure.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """A column without gaps, but those that were left open.
+
+    Attributes:
+        values: N labels; None where open.
+        probabilities: (N,) float64 of the most probable class; 1 where it was known.
+        figures: counts and what was measured.
+        unsure: the least sure of the filled and open ones, as dictionaries with `row`.
+        confused: held-out images that were taken for another class, the most frequent mistakes first, likewise.
+    """
+
+    values: list[Value]
+    probabilities: Floats
+    figures: dict[str, Any]
+    unsure: list[dict[str, Any]]
+    confused: list[dict[str, Any]]
+
+
+def fill_column(
+    real: PrivateDataset, name: str, settings: LabelsSettings, work: Path, *, seed: int, digest: str, progress: Progress
+) -> Filled:
+    """Fill a column of a run: members' gaps by members alone, those of hold-out people by all.
+
+    How right the members' classifier is, is measured on the labelled hold-out people, whom it has not seen.
+    """
+    known = Known.of(name, _given(real, name))
+    member = np.array(real.splits) == "member"
+    gaps = known.labels < 0
+    if not gaps.any():
+        raise UserError(f"column '{name}' has no gap", where=WHERE, fix="leave it out: all of it is known")
+    own = known.only(member)
+    own.check(f"{WHERE}, members")
+    images, members = held(real.images), held(real.members().images)
+    check_network(settings, shape(images), len(known.classes))
+    told = np.zeros((len(gaps), len(known.classes)))
+    given = np.zeros(len(gaps), bool)
+    how: dict[str, Any] = {"seed": seed, "fit": fit, "progress": progress}
+    compact = Known(name, known.classes, known.labels[member])
+    first = learn(members, compact, settings, work, digest=f"{digest} members", **how)
+    tested = np.flatnonzero(~member & ~gaps).astype(np.int64)
+    of_all = first.told(images)
+    told[member], given[member] = of_all[member], first.given(of_all)[member]
+    if gaps[~member].any():
+        second = learn(images, known, settings, work, digest=digest, **how)
+        of_all_second = second.told(images)
+        told[~member], given[~member] = of_all_second[~member], second.given(of_all_second)[~member]
+    measured = measure(known, tested, of_all[tested], first, [real.identities[row] for row in tested])
+    return put_together(known, told, given, measured, confusions(known, tested, of_all[tested]))
+
+
+def put_together(
+    known: Known, told: Floats, given: npt.NDArray[np.bool_], measured: dict[str, Any], confused: list[dict[str, Any]]
+) -> Filled:
+    """What was known and what was told, as one column.
+
+    Args:
+        known: of the N images.
+        told: (N, C) probabilities.
+        given: (N,), whether they are sure enough.
+        measured: what `measure` found.
+        confused: what `confusions` found.
+    """
+    gaps, best = known.labels < 0, told.argmax(axis=1)
+    classes = list(known.classes)
+    labels = np.where(gaps, np.where(given, best, -1), known.labels)
+    values: list[Value] = [classes[at] if at >= 0 else None for at in labels]
+    probabilities: Floats = np.where(gaps, told.max(axis=1), 1.0)
+    rows = sorted(np.flatnonzero(gaps).tolist(), key=lambda row: (probabilities[row], row))[:SHOWN]
+    unsure = [
+        {"row": row, "label": known.name, "after": classes[best[row]], "probability": float(probabilities[row])}
+        | {"open": not given[row]}
+        for row in rows
+    ]
+    figures = {
+        "labelled": int((~gaps).sum()),
+        "filled": int((gaps & given).sum()),
+        "open": int((gaps & ~given).sum()),
+        "classes": len(classes),
+        **measured,
+    }
+    return Filled(values, probabilities, figures, unsure, confused)
+
+
+def measure(known: Known, rows: Index, told: Floats, classifier: Classifier, people: Sequence[str] | None) -> dict[str, Any]:
+    """Figures on labelled images that were not learned from: precision of the labels given, share given, accuracy of all.
+
+    Args:
+        known: with their labels.
+        rows: (T,) which ones.
+        told: (T, C) what the classifier says of them.
+        classifier: which labels it would give.
+        people: whose they are, T names; None: each is another's.
+    """
+    if not len(rows):
+        return {"tested": 0}
+    right, given = told.argmax(axis=1) == known.labels[rows], classifier.given(told)
+    found: dict[str, Any] = {
+        "tested": len(rows),
+        "people": len(set(people)) if people is not None else None,
+        "accuracy": asdict(share(right, people)),
+        "answered": asdict(share(given, people)),
+    }
+    if given.any():
+        who = [people[at] for at in np.flatnonzero(given).tolist()] if people is not None else None
+        found["precision"] = asdict(share(right[given], who))
+    return found
+
+
+def confusions(known: Known, rows: Index, told: Floats) -> list[dict[str, Any]]:
+    """The most frequent mistakes on images that were not learned from, each with the image that it was surest of."""
+    classes, said = list(known.classes), told.argmax(axis=1)
+    truth = known.labels[rows]
+    wrong = np.flatnonzero(said != truth)
+    pairs: dict[tuple[int, int], list[int]] = {}
+    for at in wrong.tolist():
+        pairs.setdefault((int(truth[at]), int(said[at])), []).append(at)
+    ordered = sorted(pairs.items(), key=lambda one: (-len(one[1]), one[0]))[:SHOWN]
+    found = []
+    for (was, taken), ats in ordered:
+        at = max(ats, key=lambda one: (float(told[one, taken]), -one))
+        found.append(
+            {"row": int(rows[at]), "label": known.name, "before": classes[was], "after": classes[taken], "count": len(ats)}
+            | {"probability": float(told[at, taken])}
+        )
+    return found
+
+
+def _given(real: PrivateDataset, name: str) -> list[Value]:
+    """A column as the data has it; -1 is not known."""
+    if name in real.texts:
+        return list(real.texts[name])
+    if name in real.labels:
+        return [None if np.isnan(value) or value == -1 else float(value) for value in real.labels[name]]
+    there = sorted({*real.labels, *real.texts})
+    raise UserError(f"no label '{name}' in the data", where=WHERE, fix=f"there are {', '.join(there[:10])}")
