@@ -42,8 +42,12 @@ def labels_section(data: ReportData) -> Mapping[str, Any] | None:
         "transitions": [_transition(one) for one in found.get("transitions", ())],
         "gallery": [_pictured(data, _change(one)) for one in found["gallery"]],
         "measured": [_measured(name, one) for name, one in found.get("measured", {}).items()],
-        "unsure": [_pictured(data, {**_guess(one), "open": one["open"]}) for one in found.get("unsure", ())],
-        "confused": [_pictured(data, {**_change(one), "count": one["count"]}) for one in found.get("confused", ())],
+        "unsure": [
+            _pictured(data, {**_guess(one), "before": "", "count": 0, "open": one["open"]}) for one in found.get("unsure", ())
+        ],
+        "confused": [
+            _pictured(data, {**_change(one), "count": one["count"], "open": False}) for one in found.get("confused", ())
+        ],
     }
 
 
