@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from pd.audit.estimate import Estimate
 from pd.cli.app import Overrides, app
 from pd.config.mirrored import require_disk
 from pd.errors import UserError
@@ -84,8 +85,8 @@ def _fill(images: str | None, column: str, table: Path | None, out: Path, method
     chosen = [f"labels.method={method}"] if method else []
     found = fill_images(images, column, table, out, [*chosen, *(set_ or ())], Reporter())
 
-    def rate(one: dict[str, float] | None) -> str:
-        return f"{one['value']:.1%} ({one['low']:.1%} to {one['high']:.1%})" if one else "not measured"
+    def rate(one: Estimate | None) -> str:
+        return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})" if one else "not measured"
 
     rows = (
         ("labels known", f"{found.labelled} of {found.images} images, {found.classes} classes"),

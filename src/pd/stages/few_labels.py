@@ -1,14 +1,14 @@
 """Columns of which little is known: filled by Semi-ViT, and how right that is on people whom it did not learn from. Private."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.estimate import share
+from pd.audit.estimate import Estimate, share
 from pd.classify.inputs import shape
 from pd.config.labels import LabelsSettings
 from pd.dataset.private import PrivateDataset
@@ -24,6 +24,48 @@ WHERE = "labels.columns"
 UNSURE = "unsure.json"
 
 
+@dataclass(frozen=True)
+class Measured:
+    """How right guesses are on labelled images that were not learned from.
+
+    Attributes:
+        tested: how many images.
+        people: of how many people; None: each is another's, as far as is known.
+        precision: of the labels that are sure enough to be given; None: there is none.
+        answered: share of the images that get one.
+        accuracy: of all guesses.
+    """
+
+    tested: int
+    people: int | None = None
+    precision: Estimate | None = None
+    answered: Estimate | None = None
+    accuracy: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A label that was guessed.
+
+    Attributes:
+        row: of the image.
+        label: name of the column.
+        before: what it is, where that is known.
+        after: the guess.
+        probability: of the guess.
+        open: it is not sure enough to be given.
+        count: how often the same mistake was made.
+    """
+
+    row: int
+    label: str
+    before: Value
+    after: Value
+    probability: float
+    open: bool = False
+    count: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Filled:
     """A column without gaps, but those that were left open.
@@ -31,16 +73,26 @@ class Filled:
     Attributes:
         values: N labels; None where open.
         probabilities: (N,) float64 of the most probable class; 1 where it was known.
-        figures: counts and what was measured.
-        unsure: the least sure of the filled and open ones, as dictionaries with `row`.
-        confused: held-out images that were taken for another class, the most frequent mistakes first, likewise.
+        labelled, filled, open: known before; gaps that got a label; gaps left open.
+        classes: how many there are.
+        measured: how right it is.
+        unsure: the least sure guesses.
+        confused: mistakes on images that were not learned from, the most frequent first.
     """
 
     values: list[Value]
     probabilities: Floats
-    figures: dict[str, Any]
-    unsure: list[dict[str, Any]]
-    confused: list[dict[str, Any]]
+    labelled: int
+    filled: int
+    open: int
+    classes: int
+    measured: Measured
+    unsure: list[Guess]
+    confused: list[Guess]
+
+    def counts(self) -> dict[str, int]:
+        """`labelled`, `filled`, `open` and `classes`."""
+        return {"labelled": self.labelled, "filled": self.filled, "open": self.open, "classes": self.classes}
 
 
 def fill_column(
@@ -75,9 +127,7 @@ def fill_column(
     return put_together(known, told, given, measured, confusions(known, tested, of_all[tested]))
 
 
-def put_together(
-    known: Known, told: Floats, given: npt.NDArray[np.bool_], measured: dict[str, Any], confused: list[dict[str, Any]]
-) -> Filled:
+def put_together(known: Known, told: Floats, given: npt.NDArray[np.bool_], measured: Measured, confused: list[Guess]) -> Filled:
     """What was known and what was told, as one column.
 
     Args:
@@ -93,23 +143,23 @@ def put_together(
     values: list[Value] = [classes[at] if at >= 0 else None for at in labels]
     probabilities: Floats = np.where(gaps, told.max(axis=1), 1.0)
     rows = sorted(np.flatnonzero(gaps).tolist(), key=lambda row: (probabilities[row], row))[:SHOWN]
-    unsure = [
-        {"row": row, "label": known.name, "after": classes[best[row]], "probability": float(probabilities[row])}
-        | {"open": not given[row]}
-        for row in rows
-    ]
-    figures = {
-        "labelled": int((~gaps).sum()),
-        "filled": int((gaps & given).sum()),
-        "open": int((gaps & ~given).sum()),
-        "classes": len(classes),
-        **measured,
-    }
-    return Filled(values, probabilities, figures, unsure, confused)
+    return Filled(
+        values=values,
+        probabilities=probabilities,
+        labelled=int((~gaps).sum()),
+        filled=int((gaps & given).sum()),
+        open=int((gaps & ~given).sum()),
+        classes=len(classes),
+        measured=measured,
+        unsure=[
+            Guess(row, known.name, None, classes[best[row]], float(probabilities[row]), open=not given[row]) for row in rows
+        ],
+        confused=confused,
+    )
 
 
-def measure(known: Known, rows: Index, told: Floats, classifier: Classifier, people: Sequence[str] | None) -> dict[str, Any]:
-    """Figures on labelled images that were not learned from: precision of the labels given, share given, accuracy of all.
+def measure(known: Known, rows: Index, told: Floats, classifier: Classifier, people: Sequence[str] | None) -> Measured:
+    """How right a classifier is on labelled images that it did not learn from.
 
     Args:
         known: with their labels.
@@ -119,36 +169,30 @@ def measure(known: Known, rows: Index, told: Floats, classifier: Classifier, peo
         people: whose they are, T names; None: each is another's.
     """
     if not len(rows):
-        return {"tested": 0}
+        return Measured(tested=0)
     right, given = told.argmax(axis=1) == known.labels[rows], classifier.given(told)
-    found: dict[str, Any] = {
-        "tested": len(rows),
-        "people": len(set(people)) if people is not None else None,
-        "accuracy": asdict(share(right, people)),
-        "answered": asdict(share(given, people)),
-    }
-    if given.any():
-        who = [people[at] for at in np.flatnonzero(given).tolist()] if people is not None else None
-        found["precision"] = asdict(share(right[given], who))
-    return found
+    who = [people[at] for at in np.flatnonzero(given).tolist()] if people is not None else None
+    return Measured(
+        tested=len(rows),
+        people=len(set(people)) if people is not None else None,
+        precision=share(right[given], who) if given.any() else None,
+        answered=share(given, people),
+        accuracy=share(right, people),
+    )
 
 
-def confusions(known: Known, rows: Index, told: Floats) -> list[dict[str, Any]]:
+def confusions(known: Known, rows: Index, told: Floats) -> list[Guess]:
     """The most frequent mistakes on images that were not learned from, each with the image that it was surest of."""
     classes, said = list(known.classes), told.argmax(axis=1)
     truth = known.labels[rows]
-    wrong = np.flatnonzero(said != truth)
     pairs: dict[tuple[int, int], list[int]] = {}
-    for at in wrong.tolist():
+    for at in np.flatnonzero(said != truth).tolist():
         pairs.setdefault((int(truth[at]), int(said[at])), []).append(at)
-    ordered = sorted(pairs.items(), key=lambda one: (-len(one[1]), one[0]))[:SHOWN]
     found = []
-    for (was, taken), ats in ordered:
+    for (was, taken), ats in sorted(pairs.items(), key=lambda one: (-len(one[1]), one[0]))[:SHOWN]:
         at = max(ats, key=lambda one: (float(told[one, taken]), -one))
-        found.append(
-            {"row": int(rows[at]), "label": known.name, "before": classes[was], "after": classes[taken], "count": len(ats)}
-            | {"probability": float(told[at, taken])}
-        )
+        guess = Guess(int(rows[at]), known.name, classes[was], classes[taken], float(told[at, taken]), count=len(ats))
+        found.append(guess)
     return found
 
 

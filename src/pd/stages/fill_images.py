@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from pd.audit.estimate import Estimate
 from pd.classify.fine_tune import save_vit
 from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
@@ -52,9 +54,9 @@ class FilledFigures(BaseModel):
     classes: int
     tested: int
     split: str
-    precision: dict[str, float] | None = None
-    answered: dict[str, float] | None = None
-    accuracy: dict[str, float] | None = None
+    precision: Estimate | None = None
+    answered: Estimate | None = None
+    accuracy: Estimate | None = None
     warnings: tuple[str, ...]
 
 
@@ -161,16 +163,22 @@ def _from_table(path: Path, column: str, names: Sequence[str]) -> list[dict[str,
 
 
 def _figures(filled: Filled, images: int, by_person: bool) -> FilledFigures:
-    found = filled.figures
-    warnings = []
-    if not found["tested"]:
+    found, warnings = filled.measured, []
+    if not found.tested:
         warnings.append("too few labels to hold some out: nobody knows how right the filled ones are")
     if not by_person:
         warnings.append("nobody is named (a column `identity`): images are split by picture, and a person may be on both sides")
-    rates = {key: found.get(key) for key in ("precision", "answered", "accuracy")}
-    counts = {key: found[key] for key in ("labelled", "filled", "open", "classes", "tested")}
-    split = "person" if by_person else "picture"
-    return FilledFigures(method="semi_vit", images=images, split=split, warnings=tuple(warnings), **counts, **rates)
+    return FilledFigures(
+        method="semi_vit",
+        images=images,
+        **filled.counts(),
+        tested=found.tested,
+        split="person" if by_person else "picture",
+        precision=found.precision,
+        answered=found.answered,
+        accuracy=found.accuracy,
+        warnings=tuple(warnings),
+    )
 
 
 def _write(folder: Path, names: list[str], known: Known, filled: Filled, figures: FilledFigures, inputs: Inputs) -> None:
@@ -184,12 +192,12 @@ def _write(folder: Path, names: list[str], known: Known, filled: Filled, figures
     pq.write_table(pa.table(columns), folder / "labels.parquet")
     (folder / "figures.json").write_text(json.dumps(figures.model_dump(), indent=2) + "\n", encoding="utf-8")
     shown: dict[str, Any] = {
-        kind: [{"image": names[row["row"]], **{key: value for key, value in row.items() if key != "row"}} for row in rows]
-        for kind, rows in (("unsure", filled.unsure), ("confused", filled.confused))
+        kind: [{"image": names[guess.row], **asdict(guess)} for guess in guesses]
+        for kind, guesses in (("unsure", filled.unsure), ("confused", filled.confused))
     }
     (folder / "unsure.json").write_text(json.dumps(shown, indent=2) + "\n", encoding="utf-8")
-    for kind, rows in (("unsure", filled.unsure), ("confused", filled.confused)):
-        if rows:
-            pixels = inputs.take(np.array([row["row"] for row in rows], np.int64))
+    for kind, guesses in (("unsure", filled.unsure), ("confused", filled.confused)):
+        if guesses:
+            pixels = inputs.take(np.array([guess.row for guess in guesses], np.int64))
             sheet = np.concatenate(list(pixels), axis=1).astype(np.uint8)
             (folder / f"{kind}.png").write_bytes(encode_png(sheet))

@@ -1,5 +1,6 @@
 """Labels: from votes of annotators, or from noisy columns and columns with gaps, before anything else reads labels. Private."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +117,12 @@ def _of_few(real: PrivateDataset, settings: LabelsSettings, work: Path, folder: 
     write_json(folder / CHANGED, [])
     shown: dict[str, list[dict[str, Any]]] = {"unsure": [], "confused": []}
     for one in found.values():
-        shown["unsure"] += [{"id": real.ids[row.pop("row")], **row} for row in one.unsure]
-        shown["confused"] += [{"id": real.ids[row.pop("row")], **row} for row in one.confused]
+        shown["unsure"] += [{"id": real.ids[guess.row], **asdict(guess)} for guess in one.unsure]
+        shown["confused"] += [{"id": real.ids[guess.row], **asdict(guess)} for guess in one.confused]
     write_json(folder / UNSURE, shown)
     warnings = []
     for name, one in found.items():
-        if not one.figures["tested"]:
+        if not one.measured.tested:
             warnings.append(f"{name}: no hold-out person has a label, so nobody knows how right the filled ones are")
         if len(set(filter(None, map(str, one.values)))) > MAX_CATEGORIES and name in real.texts:
             warnings.append(f"{name} has more than {MAX_CATEGORIES} classes: they are in the table, and make no labels")
@@ -133,8 +134,8 @@ def _of_few(real: PrivateDataset, settings: LabelsSettings, work: Path, folder: 
         "labelled": int(np.any([[value is not None for value in column] for column in values.values()], axis=0).sum()),
         "changed": 0,
         "against": "the columns as they are",
-        "filled": sum(one.figures["filled"] for one in found.values()),
-        "measured": {name: one.figures for name, one in found.items()},
+        "filled": sum(one.filled for one in found.values()),
+        "measured": {name: {**one.counts(), **asdict(one.measured)} for name, one in found.items()},
         "warnings": warnings,
     }
 
