@@ -14,7 +14,7 @@ def test_released_student_stands_next_to_the_teacher(report_data):
         "Random-drop student",
         "Real images",
     ]
-    assert table.missing == ["Unfiltered student"]
+    assert table.missing == ["Early-stopped teacher", "Unfiltered student"]
     rows = {row.label: row for group in table.groups for row in group.rows}
     assert [cell.text for cell in rows["Excess"].cells] == ["64.3 %", "3.0 %", "6.0 %", "32.2 %", ""]
     assert rows["Excess"].cells[1].interval == "1.0 to 5.0 %"

@@ -15,21 +15,21 @@ from pd.errors import UserError
 from pd.store.files import digest_folder
 
 MODEL = ModelSettings(
-    unet="tiny", steps=60, batch=8, warmup=2, workers=0, samples_every=0, checkpoint_every=10, ema=0.5, stop="generalises"
+    unet="tiny", steps=40, batch=8, warmup=2, workers=0, samples_every=0, checkpoint_every=4, ema=0.5, stop="generalises"
 )
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def seen() -> LookedAt:
-    """Eight pictures of noise that are learned from, and eight others: all that can be learned of them is by heart."""
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 1), dtype=np.uint8)
-    people = [f"p{row}" for row in range(16)]
-    return LookedAt(TrainingData(pixels, ["a face"] * 16), people, people, np.arange(16) < 8)
+    """Twelve pictures of noise that are learned from, and twelve others: all that can be learned of them is by heart."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 32, 1), dtype=np.uint8)
+    people = [f"p{row}" for row in range(24)]
+    return LookedAt(TrainingData(pixels, ["a face"] * 24), people, people, np.arange(24) < 12)
 
 
 def train(folder: Path, seen: LookedAt, model: ModelSettings = MODEL) -> dict:
-    images = TrainingData(seen.data.images[:8], ["a face"] * 8)
+    images = TrainingData(seen.data.images[:12], ["a face"] * 12)
     return train_model(model, DataSettings(), images, folder / "out", folder / "work", 3, looked_at=seen)
 
 
@@ -77,7 +77,7 @@ def test_killed_between_a_look_and_its_checkpoint_it_ends_where_it_would_have(
 
 
 def test_other_people_make_another_training_and_an_absent_setting_the_same_one_as_before(seen: LookedAt) -> None:
-    images = TrainingData(seen.data.images[:8], ["a face"] * 8)
+    images = TrainingData(seen.data.images[:12], ["a face"] * 12)
     plain = MODEL.model_copy(update={"stop": "steps"})
     assert name_of(plain, DataSettings(), images, 3) != name_of(MODEL, DataSettings(), images, 3, "a")
     assert name_of(MODEL, DataSettings(), images, 3, "a") != name_of(MODEL, DataSettings(), images, 3, "b")
