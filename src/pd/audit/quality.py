@@ -126,7 +126,7 @@ class Quality:
         }
         kid = {**asdict(measured.kid), "n": len(features), "subset": measured.subset}
         return Fidelity(
-            fid=Distance(name=f"Frechet distance, {self._encoder.name}", **asdict(measured.fid), **about),
+            fid=Distance(name=f"Fréchet distance, {self._encoder.name}", **asdict(measured.fid), **about),
             kid=Distance(name=f"kernel distance, {self._encoder.name}", **kid, **about),
         )
 

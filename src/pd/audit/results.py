@@ -392,6 +392,26 @@ class Shared(Figures):
     labels: Annotated[list[str], PUBLIC] = []
 
 
+class FewLabels(Figures):
+    """What a recipient with few real labels gains from the release: see `pd.audit.few_labels`. All of it is private.
+
+    Attributes:
+        arm: whose samples he got.
+        label: what is told.
+        sizes: how many real labels he has.
+        curves: `real`, `reverse` and `both` -> AUC on hold-out people of each size.
+        synthetic: AUC without a real label.
+        tested: images that he is judged on.
+    """
+
+    arm: str
+    label: str
+    sizes: list[int]
+    curves: dict[str, list[Estimate]]
+    synthetic: Estimate
+    tested: int
+
+
 class Looked(Figures):
     """How somebody's images were compared with the real ones: see `pd.stages.foreign`."""
 
@@ -412,6 +432,7 @@ class AuditResult(Figures):
     filter: Annotated[FilterResult | None, PUBLIC] = None
     fingerprints: Annotated[Fingerprints | NotMeasured | None, PUBLIC] = None
     shared: Annotated[Shared | None, PUBLIC] = None
+    few_labels: FewLabels | NotMeasured | None = None
     images: Looked | None = None
     verdict: Verdict | None = None
 

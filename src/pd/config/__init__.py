@@ -14,6 +14,7 @@ from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
 from pd.config.release import Format, ReleaseSettings
+from pd.config.semi_vit import SemiVitSettings, VitSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
 from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
@@ -42,10 +43,12 @@ __all__ = [
     "ReidSettings",
     "ReleaseSettings",
     "Section",
+    "SemiVitSettings",
     "Settings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",
+    "VitSettings",
     "commented_yaml",
     "digest_of",
     "flatten",

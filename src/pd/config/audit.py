@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pd.config.base import Gpus, Positive, Section
+from pd.config.semi_vit import SemiVitSettings
 
 ARMS = ("teacher", "early", "unfiltered", "random_drop", "kept", "filtered", "formal")
 Arm = Literal["teacher", "early", "unfiltered", "random_drop", "kept", "filtered", "formal"]
@@ -34,6 +35,12 @@ class AuditSettings(Section):
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")
     utility_steps: Positive = Field(200, description="training steps of the classifiers behind utility")
+    utility: Literal["linear", "semi_vit"] = Field(
+        "linear",
+        description="linear: a linear classifier on features; semi_vit: also what a recipient with few real labels gains from "
+        "the release, a curve over their number, by networks that learn from labelled and unlabelled images (minutes to hours)",
+    )
+    few_labels: SemiVitSettings = Field(SemiVitSettings(), description="of utility: semi_vit")
     planted: Positive = Field(1000, description="leaks of each kind planted to see what the filter catches, at most")
     features: str | None = Field(
         None,
