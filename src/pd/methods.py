@@ -144,7 +144,13 @@ def _features(rows: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
 METHODS: tuple[Method, ...] = (
     Method("supcon", "arXiv 2004.11362", "reid/task.py", "reid", "reid", "holdout AUC", "strangers dropped", _supcon),
     Method(
-        "denoising", "arXiv 2112.10752, 2303.09556", "diffusion/objective.py", "teacher, student", "teacher", "KID", "excess"
+        "denoising",
+        "arXiv 2112.10752, 2303.09556",
+        "diffusion/objective.py",
+        "teacher, student",
+        "teacher",
+        "kernel distance",
+        "excess",
     ),
     Method("reid", "arXiv 2306.01322", "filters/decide.py", "filter", "filter.reid", "excess", "kept"),
     Method("near_copy", "ours", "filters/near_copy.py", "filter", "filter.near_copy", "copies", "kept"),

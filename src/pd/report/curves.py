@@ -92,7 +92,7 @@ def threshold_curves(curves: Curves | None, chosen: float | None, name: str = "t
 def tradeoff(audit: AuditResult) -> Chart | None:
     """Excess re-identification over the share of candidates that a model learned from, or that are released, an arm a point."""
     share = kept_share(audit)
-    at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
+    at = {"teacher": 1.0, "early": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
     marks: list[Mark] = []
     rows = []
     places: list[float] = []

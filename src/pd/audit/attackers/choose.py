@@ -8,7 +8,7 @@ from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
-from pd.audit.attackers.tower import open_clip_tower, torchvision_tower
+from pd.audit.attackers.tower import open_clip_tower, timm_tower, torchvision_tower
 from pd.errors import UserError
 
 ATTACKERS: dict[str, type[Learned] | type[Thumbnails]] = {
@@ -16,6 +16,7 @@ ATTACKERS: dict[str, type[Learned] | type[Thumbnails]] = {
 }
 LOCAL: dict[str, Callable[[str], Attacker]] = {
     "open_clip": open_clip_tower,
+    "timm": timm_tower,
     "torchvision": torchvision_tower,
     "network": Network,
     "onnx": Onnx,
