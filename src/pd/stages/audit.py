@@ -94,10 +94,10 @@ def execute(context: Context) -> Facts:
         "shared": shared_of(real, settings.generate.prompt_k),
     }
     if settings.audit.utility == "semi_vit":
-        arm = next((name for name in ("kept", "filtered") if name in arms), None)
+        released = next((name for name in ("kept", "filtered") if name in arms), None)
         beside["few_labels"] = (
-            worth_of_few(real, arm, arms[arm], settings, run.work / "few_labels", reporter)
-            if arm is not None
+            worth_of_few(real, released, arms[released], settings, run.work / "few_labels", reporter)
+            if released is not None
             else NotMeasured(why="neither `kept` nor `filtered` is in audit.arms")
         )
     whole = figures.model_copy(update={"arms": asked, **beside})
