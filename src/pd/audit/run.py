@@ -1,6 +1,6 @@
 """The audit: every attacker on every arm, what the arms disclose and what they are good for."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pd.audit import copies, disclosure, reid_figures
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attackers.base import Attacker
-from pd.audit.attackers.choose import STRONG, choose_attackers
+from pd.audit.attackers.choose import ATTACKERS, STRONG, choose_attackers
 from pd.audit.attackers.distilled import Distilled
 from pd.audit.attackers.strong import choose, planted_like
 from pd.audit.closest import closest
@@ -44,6 +44,7 @@ def audit(
     shown: str | None = None,
     voted: Collection[str] = (),
     public: People | None = None,
+    attackers: Sequence[str | Attacker] | None = None,
 ) -> AuditResult:
     """Attack and measure each arm.
 
@@ -60,6 +61,7 @@ def audit(
         kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
         voted: attackers of the families that voted in the filter: they are marked, and none of them is the headline.
         public: other people, free for everybody, from whom attackers that distil learn in place of the calibration people.
+        attackers: other ones than `settings.attackers`, by name, or of the caller's own.
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
@@ -71,7 +73,7 @@ def audit(
     """
     subjects = Subjects(real, settings, seed)
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
-    attackers = choose_attackers(settings.attackers)
+    chosen_attackers = choose_attackers(settings.attackers if attackers is None else attackers)
     _check(subjects.members, arms)
     members, chosen = subjects.members, subjects.chosen
     sets: dict[str, Images] = {f"arm {name}": samples.images for name, samples in arms.items()}
@@ -79,11 +81,11 @@ def audit(
     if round_trip is not None:
         sets["round trips"] = round_trip(sets["members"])
 
-    count = _Count((len(attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
+    count = _Count((len(chosen_attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
-    like = next(iter(arms.values())).images if STRONG in settings.attackers else None
-    attacks, found, strong = _attack(subjects, attackers, sets, count, public, like)
+    like = next(iter(arms.values())).images if STRONG in (settings.attackers if attackers is None else attackers) else None
+    attacks, found, strong = _attack(subjects, chosen_attackers, sets, count, public, like)
     results: dict[str, ArmResult] = {}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
@@ -186,9 +188,9 @@ def _attack(
         count.one(f"{name} learns")
     strong = None
     if like is not None:
-        named = set(choose_attackers([name for name in subjects.settings.attackers if name != STRONG] or [STRONG]))
         strong = choose(attacks, planted_like(like, subjects.members.images, derive(subjects.seed, "audit", "strong")))
-        wanted = {*strong.chosen, *(named if len(subjects.settings.attackers) > 1 else ())}
+        asked = {*strong.chosen, *subjects.settings.attackers}
+        wanted = {name for name in attacks if name in asked or name not in ATTACKERS}
         for name in [name for name in attacks if name not in wanted]:
             attacks.pop(name)
             for key in sets:

@@ -15,6 +15,7 @@ from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
 from pd.config.recognisers import AirdSettings, CrrcdSettings, G2dSettings, MethodSettings, SupconSettings
 from pd.config.release import Format, ReleaseSettings
+from pd.config.semi_vit import SemiVitSettings, VitSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
 from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
@@ -47,11 +48,13 @@ __all__ = [
     "ReidSettings",
     "ReleaseSettings",
     "Section",
+    "SemiVitSettings",
     "Settings",
     "SupconSettings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",
+    "VitSettings",
     "commented_yaml",
     "digest_of",
     "flatten",

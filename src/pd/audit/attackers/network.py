@@ -42,8 +42,8 @@ class Network:
 class Onnx:
     """`onnx:PATH`: see `pd.reid.onnx_network.OnnxNetwork`, whose refusals it has."""
 
-    def __init__(self, name: str) -> None:
-        self._network = OnnxNetwork(Path(name.removeprefix("onnx:")), _WHERE)
+    def __init__(self, name: str, where: str = _WHERE) -> None:
+        self._network = OnnxNetwork(Path(name.removeprefix("onnx:")), where)
         self.name = self._network.name
 
     def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
