@@ -22,8 +22,9 @@ def _source(settings: Settings) -> str:
 def _votes(settings: Settings) -> str:
     from pd.store.files import digest_file
 
-    votes = settings.labels.votes if settings.labels else None
-    return digest_file(votes) if votes is not None and votes.is_file() else ""
+    labels = settings.labels
+    read = labels and (labels.votes or labels.semi_vit.network.weights)
+    return digest_file(read) if read and read.is_file() else ""
 
 
 def _besides(settings: Settings) -> str:
