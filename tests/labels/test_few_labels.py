@@ -208,13 +208,14 @@ def test_fewer_labelled_images_than_classes_is_one_line():
     [
         ("nothing", [], "no column 'nothing'"),
         ("full", [], "no gap"),
+        ("lists", [], "neither text nor numbers"),
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
         ("kind", ["labels.method=fill"], "takes votes"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):
-    images, _ = folder_of(tmp_path, full=["x", "y"] * 30)
+    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60)
     with pytest.raises(UserError, match=says):
         fill_images(images, column, None, tmp_path / "out", [*OVERRIDES, *overrides], Reporter())
 
