@@ -14,8 +14,9 @@ from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
 from pd.config.release import Format, ReleaseSettings
+from pd.config.screen import ScreenSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
-from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
+from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings, VideoSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
@@ -41,11 +42,13 @@ __all__ = [
     "PublicSettings",
     "ReidSettings",
     "ReleaseSettings",
+    "ScreenSettings",
     "Section",
     "Settings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",
+    "VideoSettings",
     "commented_yaml",
     "digest_of",
     "flatten",
