@@ -35,12 +35,12 @@ def trained(tmp_path_factory):
 
 def test_contrast_is_its_formula():
     chance = torch.Generator().manual_seed(0)
-    a, b, far = (torch.nn.functional.normalize(torch.randn(n, 4, generator=chance), dim=1) for n in (3, 3, 5))
+    a, b, far = (torch.nn.functional.normalize(torch.randn(*n, 4, generator=chance), dim=-1) for n in ((3,), (3,), (3, 5)))
     by_hand = []
     for one, other in ((a, b), (b, a)):
         for row in range(3):
             near = torch.exp(one[row] @ other[row] / TEMPERATURE)
-            by_hand.append(-torch.log(near / (near + torch.exp(far @ one[row] / TEMPERATURE).sum())))
+            by_hand.append(-torch.log(near / (near + torch.exp(far[row] @ one[row] / TEMPERATURE).sum())))
     torch.testing.assert_close(contrast(a, b, far), torch.stack(by_hand).mean())
 
 

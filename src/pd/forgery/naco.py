@@ -5,8 +5,9 @@ the same network:
 
 - SPM, spatial prediction: a share of the frames of a window is masked, and their spatial features are predicted from the
   rest: mean squared error between the prediction and the features, which do not follow (stop-gradient).
-- TCM, temporal contrast: two natural views of a clip are pulled together, and every window of the batch whose frames
-  were shuffled is pushed away: -log(exp(a.b / t) / (exp(a.b / t) + sum_j exp(a.s_j / t))), s_j the shuffled ones.
+- TCM, temporal contrast: two natural views a and b of a clip are pulled together, and the same windows with their frames
+  shuffled, s_j, are pushed away: -log(exp(a.b / t) / (exp(a.b / t) + sum_j exp(a.s_j / t))), and the same for b.
+  Shuffled windows of other clips are no part of it: who is shown would tell them apart, and order need not be learned (ours).
 
 What the paper leaves to its code, and is ours: the sizes, the share of masked frames, the temperature, the equal weights,
 which views count as natural (two windows of a clip, each with its own mirror, light and contrast), and that features are
@@ -33,7 +34,7 @@ from pd.training.task import Batch, Facts, Task
 MASKED = 0.5  # of a window's frames  # ours
 TEMPERATURE = 0.2  # ours
 LIGHT = 0.2  # most that a view's brightness and contrast change  # ours
-SHUFFLES = 2  # shuffled windows of each clip in a batch  # ours
+SHUFFLES = 4  # shuffled windows of each clip, half of either view  # ours
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -108,13 +109,10 @@ class NacoTask(Task):
         figures = {"spm": spm}
         total = self.spm * spm
         if self.tcm:
-            other = module.look(module.cells(_view(batch["second"], light[:, 1]))).summary
-            natural = module.look(cells).summary
-            orders = batch["orders"].flatten(0, 1)
-            repeated = cells.repeat_interleave(SHUFFLES, 0)
-            mixed = repeated.gather(1, orders[:, :, None, None].expand_as(repeated))
-            unnatural = ranks.gather(module.look(mixed).summary)
-            tcm = contrast(natural, other, unnatural)
+            both = (cells, module.cells(_view(batch["second"], light[:, 1])))
+            mixed = [_mixed(both[k % 2], orders) for k, orders in enumerate(batch["orders"].unbind(1))]
+            first, second, *unnatural = module.look(torch.cat([*both, *mixed])).summary.split(len(cells))
+            tcm = contrast(first, second, torch.stack(unnatural, dim=1))
             figures["tcm"] = tcm
             total = total + self.tcm * tcm
         return {"loss": total, **figures}
@@ -140,14 +138,19 @@ def contrast(first: Tensor, second: Tensor, unnatural: Tensor) -> Tensor:
 
     Args:
         first, second: (n, e) of length one, two natural views of each clip.
-        unnatural: (m, e) of length one, of shuffled windows.
+        unnatural: (n, m, e) of length one, of m shuffled windows of each.
     """
-    near = (first * second).sum(1) / TEMPERATURE
+    near = (first * second).sum(1, keepdim=True) / TEMPERATURE
     both = []
     for view in (first, second):
-        far = view @ unnatural.T / TEMPERATURE
-        both.append((torch.logsumexp(torch.cat([near[:, None], far], dim=1), dim=1) - near).mean())
+        far = (unnatural * view[:, None]).sum(2) / TEMPERATURE
+        both.append((torch.logsumexp(torch.cat([near, far], dim=1), dim=1) - near[:, 0]).mean())
     return (both[0] + both[1]) / 2
+
+
+def _mixed(cells: Tensor, orders: Tensor) -> Tensor:
+    """(n, T, ...) with the frames of each in its order, (n, T)."""
+    return cells.gather(1, orders[:, :, None, None].expand_as(cells))
 
 
 def _view(pixels: Tensor, light: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 GRID = 4  # cells a side
 CELL = 32  # features of a cell
+NEAR = 10.0  # how much quicker than other weights the one that prefers near frames is learned  # ours
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class ClipNet(nn.Module):
         self.frame = FrameNet(width)
         self.token = nn.Linear(GRID * GRID * CELL, dim)
         self.mask = nn.Parameter(torch.zeros(dim))
+        self.motion = nn.Sequential(nn.Conv1d(dim, dim, 3, padding=1), nn.ReLU(), nn.Conv1d(dim, dim, 1))
         # Without dropout, and weights that no fused kernel of evaluation mode reads: a window's result is its own.
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(dim, heads, 2 * dim, dropout=0.0, batch_first=True, norm_first=True)
@@ -69,7 +71,10 @@ class ClipNet(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
         self.expect = nn.Linear(dim, GRID * GRID * CELL)
-        nn.init.zeros_(self.expect.weight)
+        self.asks, self.has = nn.Linear(dim, dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.near = nn.Parameter(torch.zeros(()))
+        for layer in (self.expect, self.asks):
+            nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.expect.bias)
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 32))
 
@@ -89,13 +94,18 @@ class ClipNet(nn.Module):
         tokens = self.token(cells.flatten(2))
         hidden = torch.zeros(n, frames, dtype=torch.bool, device=cells.device) if masked is None else masked
         tokens = torch.where(hidden[:, :, None], self.mask, tokens) + _positions(frames, tokens.shape[2]).to(tokens)
+        # What changes from frame to frame, which attention alone would take long to learn to see (ours).
+        tokens = tokens + self.motion(tokens.transpose(1, 2)).transpose(1, 2)
         for layer in self.layers:
             tokens = layer(tokens)
         tokens = self.norm(tokens)
-        shown = (~hidden).to(cells)[:, :, None, None]
-        # A prediction begins as the mean of what is shown, and learns what motion adds to it (ours).
-        mean = (cells * shown).sum(1, keepdim=True) / shown.sum(1, keepdim=True).clamp(min=1)
-        predicted = mean.detach() + self.expect(tokens).view(n, frames, *cells.shape[2:])
+        # A prediction begins as the mean of the frames shown; which of them to look at, and what to add, is learned (ours).
+        away = torch.arange(frames, device=cells.device)
+        scores = self.asks(tokens) @ self.has(tokens).transpose(1, 2) / tokens.shape[2] ** 0.5
+        scores = scores - NEAR * self.near * (away[:, None] - away[None, :]).abs()
+        weights = scores.masked_fill(hidden[:, None, :], -math.inf).softmax(2)
+        copied = (weights @ cells.detach().flatten(2)).view_as(cells)
+        predicted = copied + self.expect(tokens).view_as(cells)
         summary = F.normalize(self.project(tokens.mean(1)), dim=1)
         return Seen(cells, tokens, predicted, summary)
 

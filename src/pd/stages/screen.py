@@ -100,8 +100,9 @@ def screen_listed(
 
     own = real is asked
     footage, entries = read(asked, "asked")
-    natural, unread = (footage, []) if own else read(real, "real")
-    known, kinds, unread_forged = None, [], []
+    natural, unread = (footage, list[Entry]()) if own else read(real, "real")
+    known, kinds = None, list[str]()
+    unread_forged: list[Entry] = []
     if forged is not None:
         known, unread_forged = read(forged, "forged")
         kinds = [_kind(entry) for entry in unread_forged if entry.row is not None]
@@ -167,14 +168,9 @@ def _lines(
     missed = ", ".join(f"{one.kind} {one.missed:.0%} of {one.clips}" for one in found.expected)
     auc = ", ".join(f"{one.kind} {one.auc:.2f}" for one in found.expected)
     few = len(found.real) < 1 / how.false_alarms - 1
-    whose = (
-        "the screened clips themselves, all taken for real: a forgery among them was learned as natural"
-        if own
-        else "real clips"
-    )
-    from_what = (
-        "the forged clips given, and forgeries made from the real ones" if given else "forgeries made from the real clips alone"
-    )
+    whose = "the screened clips themselves, taken for real: a forgery was learned as natural" if own else "real clips"
+    made = "forgeries made from the real clips"
+    from_what = f"the forged clips given, and {made}" if given else f"{made} alone: none were given"
     return [
         f"{flagged} of {len(rows)} clips are flagged, for a person to look at; nothing is dropped by it",
         f"natural motion learned from {clips} clips of {people} people ({whose}); the head from {from_what}",
