@@ -9,7 +9,7 @@ from pd.classify.inputs import Held
 from pd.config.training import TrainingSettings
 from pd.forgery.explain import against_mean, errors, picture
 from pd.forgery.forgeries import KINDS, forge
-from pd.forgery.naco import TEMPERATURE, NacoTask, contrast, load_naco
+from pd.forgery.naco import TEMPERATURE, NacoTask, against, contrast, load_naco
 from pd.forgery.network import GRID, build_clip_net
 from pd.forgery.windows import Footage, firsts, in_units, shuffled
 from pd.training.loop import fit_here
@@ -44,6 +44,18 @@ def test_contrast_is_its_formula():
     torch.testing.assert_close(contrast(a, b, far), torch.stack(by_hand).mean())
 
 
+def test_against_is_its_formula():
+    chance = torch.Generator().manual_seed(0)
+    natural, views, far = (torch.randn(*n, generator=chance) for n in ((4,), (2, 3, 4), (3, 5, 4)))
+    n = natural / natural.norm()
+    by_hand = []
+    for view in views:
+        for row in range(3):
+            near = torch.exp(view[row] @ n / TEMPERATURE)
+            by_hand.append(-torch.log(near / (near + torch.exp(far[row] @ n / TEMPERATURE).sum())))
+    torch.testing.assert_close(against(natural, views, far), torch.stack(by_hand).mean())
+
+
 def test_a_prediction_starts_as_the_mean_of_what_is_shown_and_sees_nothing_hidden():
     net = build_clip_net(8, 16, 1, seed=0)
     clips = torch.rand(2, WINDOW, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -74,17 +86,11 @@ def test_spm_is_the_mean_squared_error_of_masked_frames_alone():
 
 
 def test_natural_order_is_told_from_shuffled_on_clips_of_other_people(trained):
-    known, other = footage(range(16)), footage(range(20, 36))
-
-    @torch.no_grad()
-    def summaries(clips):
-        windows = [in_units(torch.from_numpy(clips.take(n, 5, WINDOW))) for n in range(len(clips))]
-        natural = torch.stack(windows)
-        mixed = torch.stack([w[torch.from_numpy(shuffled(WINDOW, 5, n))] for n, w in enumerate(windows)])
-        return [trained.look(trained.cells(part)).summary for part in (natural, mixed)]
-
-    towards = torch.nn.functional.normalize(torch.stack([part.mean(0) for part in summaries(known)]), dim=1)
-    natural, mixed = (part @ (towards[0] - towards[1]) for part in summaries(other))
+    other = footage(range(20, 36))
+    windows = [in_units(torch.from_numpy(other.take(n, 5, WINDOW))) for n in range(len(other))]
+    with torch.no_grad():
+        natural = trained.naturalness(torch.stack(windows))
+        mixed = trained.naturalness(torch.stack([w[torch.from_numpy(shuffled(WINDOW, 5, n))] for n, w in enumerate(windows)]))
     wins = (natural[:, None] > mixed[None]).float()
     auc = wins.mean()
     chance = np.random.default_rng(0)

@@ -9,6 +9,7 @@ import yaml
 from small_clips import encode, moving, world
 
 from pd.config import load_settings
+from pd.config.training import TrainingSettings
 from pd.dataset.private import CLIP, PrivateDataset
 from pd.errors import UserError
 from pd.forgery.forgeries import forge
@@ -177,9 +178,8 @@ def features(rows, clips=None):
 
 def test_a_head_tells_what_can_be_told_and_averages_windows(tmp_path):
     chance = np.random.default_rng(0)
-    natural, forged = chance.normal(-1, 1, (60, 4)), chance.normal(1, 1, (40, 4))
-    from pd.config.training import TrainingSettings
-
+    trace = np.array([1, -1, 1, -1])
+    natural, forged = chance.normal(0, 0.3, (60, 4)) - trace, chance.normal(0, 0.3, (40, 4)) + trace
     head = fit_here(head_task([features(natural)], [features(forged)], 1), TrainingSettings(steps=60), tmp_path)
     scores, each = scores_of(head, features([*natural[:2], *forged[:2]], [0, 0, 2, 2]))
     assert np.isnan(scores[1])

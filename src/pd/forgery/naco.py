@@ -7,7 +7,9 @@ the same network:
   rest: mean squared error between the prediction and the features, which do not follow (stop-gradient).
 - TCM, temporal contrast: two natural views a and b of a clip are pulled together, and the same windows with their frames
   shuffled, s_j, are pushed away: -log(exp(a.b / t) / (exp(a.b / t) + sum_j exp(a.s_j / t))), and the same for b.
-  Shuffled windows of other clips are no part of it: who is shown would tell them apart, and order need not be learned (ours).
+  Shuffled windows of other clips are no part of it: who is shown would tell them apart, and order need not be learned.
+  Where all windows look alike to the network this has no slope; so a direction n that is learned along stands for what is
+  natural, and -log(exp(a.n / t) / (exp(a.n / t) + sum_j exp(s_j.n / t))) is added for both views. Both are ours.
 
 What the paper leaves to its code, and is ours: the sizes, the share of masked frames, the temperature, the equal weights,
 which views count as natural (two windows of a clip, each with its own mirror, light and contrast), and that features are
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -111,8 +114,10 @@ class NacoTask(Task):
         if self.tcm:
             both = (cells, module.cells(_view(batch["second"], light[:, 1])))
             mixed = [_mixed(both[k % 2], orders) for k, orders in enumerate(batch["orders"].unbind(1))]
-            first, second, *unnatural = module.look(torch.cat([*both, *mixed])).summary.split(len(cells))
-            tcm = contrast(first, second, torch.stack(unnatural, dim=1))
+            summary = module.look(torch.cat([*both, *mixed])).summary
+            each = summary.view(len(both) + len(mixed), len(cells), -1)
+            unnatural = each[2:].transpose(0, 1)
+            tcm = contrast(each[0], each[1], unnatural) + against(module.natural, each[:2], unnatural)
             figures["tcm"] = tcm
             total = total + self.tcm * tcm
         return {"loss": total, **figures}
@@ -146,6 +151,20 @@ def contrast(first: Tensor, second: Tensor, unnatural: Tensor) -> Tensor:
         far = (unnatural * view[:, None]).sum(2) / TEMPERATURE
         both.append((torch.logsumexp(torch.cat([near, far], dim=1), dim=1) - near[:, 0]).mean())
     return (both[0] + both[1]) / 2
+
+
+def against(natural: Tensor, views: Tensor, unnatural: Tensor) -> Tensor:
+    """Mean over views of how little they lie in the natural direction, beside the shuffled windows; a scalar.
+
+    Args:
+        natural: (e,), the direction.
+        views: (v, n, e) of length one, natural views of each clip.
+        unnatural: (n, m, e) of length one, of m shuffled windows of each.
+    """
+    towards = F.normalize(natural, dim=0)
+    near, far = views @ towards / TEMPERATURE, unnatural @ towards / TEMPERATURE
+    all_far = torch.logsumexp(far, dim=1).expand_as(near)
+    return (torch.logaddexp(near, all_far) - near).mean()
 
 
 def _mixed(cells: Tensor, orders: Tensor) -> Tensor:

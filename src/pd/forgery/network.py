@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 GRID = 4  # cells a side
 CELL = 32  # features of a cell
+EPSILON = 1e-3  # change of tokens below which nothing moves  # ours
 NEAR = 10.0  # how much quicker than other weights the one that prefers near frames is learned  # ours
 
 
@@ -77,6 +78,7 @@ class ClipNet(nn.Module):
             nn.init.zeros_(layer.weight)
         nn.init.zeros_(self.expect.bias)
         self.project = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, 32))
+        self.natural = nn.Parameter(torch.randn(32))
 
     def cells(self, clips: Tensor) -> Tensor:
         """(n, T, 3, S, S) in [-1, 1] -> (n, T, GRID * GRID, CELL)."""
@@ -93,9 +95,12 @@ class ClipNet(nn.Module):
         n, frames = cells.shape[:2]
         tokens = self.token(cells.flatten(2))
         hidden = torch.zeros(n, frames, dtype=torch.bool, device=cells.device) if masked is None else masked
-        tokens = torch.where(hidden[:, :, None], self.mask, tokens) + _positions(frames, tokens.shape[2]).to(tokens)
-        # What changes from frame to frame, which attention alone would take long to learn to see (ours).
-        tokens = tokens + self.motion(tokens.transpose(1, 2)).transpose(1, 2)
+        shown = (~hidden).to(tokens)[:, :, None]
+        # What changes over time, in units of how much changes: it is small beside who is shown (ours).
+        moved = (tokens - (tokens * shown).sum(1, keepdim=True) / shown.sum(1, keepdim=True).clamp(min=1)) * shown
+        size = (moved.square().mean((1, 2), keepdim=True) + EPSILON**2).sqrt()
+        motion = self.motion((moved / size).transpose(1, 2)).transpose(1, 2)
+        tokens = torch.where(hidden[:, :, None], self.mask, tokens) + motion + _positions(frames, tokens.shape[2]).to(tokens)
         for layer in self.layers:
             tokens = layer(tokens)
         tokens = self.norm(tokens)
@@ -108,6 +113,10 @@ class ClipNet(nn.Module):
         predicted = copied + self.expect(tokens).view_as(cells)
         summary = F.normalize(self.project(tokens.mean(1)), dim=1)
         return Seen(cells, tokens, predicted, summary)
+
+    def naturalness(self, clips: Tensor) -> Tensor:
+        """(n, T, 3, S, S) -> (n,) in [-1, 1]: how far windows lie in the natural direction."""
+        return self.look(self.cells(clips)).summary @ F.normalize(self.natural, dim=0)
 
     def features(self, clips: Tensor) -> Tensor:
         """(n, T, 3, S, S) -> (n, 2 d): mean and deviation of the tokens over time, for a head."""

@@ -6,7 +6,7 @@ seen the kind: to whoever screens, a new generator is a kind that nobody has see
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from pd.config.screen import ScreenSettings
 from pd.dataset.images import Pixels
+from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.splits import hash_order
 from pd.errors import UserError
 from pd.forgery.explain import Errors, errors
-from pd.forgery.forgeries import KINDS, forge
-from pd.forgery.head import Features, Fit, Floats, auc, features_of, head_task, scores_of, threshold_at
+from pd.forgery.forgeries import KINDS
+from pd.forgery.head import Features, Fit, Floats, auc, head_task, scores_of, threshold_at
+from pd.forgery.mapped import ClipFeatures, features_in
 from pd.forgery.naco import NacoTask, load_naco
 from pd.forgery.network import ClipNet
 from pd.forgery.windows import Footage
@@ -99,6 +101,7 @@ def screen(
     *,
     fit: Fit,
     seed: int,
+    maps: MapRows = map_here,
 ) -> Screened:
     """Score clips.
 
@@ -110,6 +113,7 @@ def screen(
         settings: how.
         fit: trains, here or by workers.
         seed: everything follows from it.
+        maps: looks at clips, here or by workers.
 
     Raises:
         UserError: too few real clips, or people in them, or none is as long as a window.
@@ -127,13 +131,14 @@ def screen(
         spm=settings.spm,
         tcm=settings.tcm,
     )
-    net, window = load_naco(fit(task, settings.training))
+    naco = fit(task, settings.training)
+    net, window = load_naco(naco)
 
-    def seen(clips: Iterator[Pixels]) -> Features:
-        return features_of(net, window, clips, settings.windows)
+    def seen(clips: Footage, name: str, kind: str = "") -> Features:
+        return features_in(maps(ClipFeatures(clips, naco, settings.windows, kind, seed), f"{name}-{kind or 'as-they-are'}"))
 
-    natural, natural_held = seen(whole(learn)), seen(whole(held))
-    made = {kind: (seen(forgeries(learn, kind, seed)), seen(forgeries(held, kind, seed))) for kind in KINDS}
+    natural, natural_held = seen(learn, "learn"), seen(held, "held")
+    made = {kind: (seen(learn, "learn", kind), seen(held, "held", kind)) for kind in KINDS}
     given = _given(forged, kinds, settings.window, seen)
     learned = {**{kind: part for kind, (part, _) in made.items()}, **given}
     measured = {**{kind: part for kind, (_, part) in made.items()}, **given}
@@ -147,7 +152,7 @@ def screen(
         known, scores = scores_of(head, natural_held)[0], scores_of(head, part)[0]
         missed = float(np.mean(scores <= threshold_at(known, settings.false_alarms)))
         expected.append(Expected(kind, kind in made, len(scores), auc(known, scores), missed, tuple(scores.tolist())))
-    features = seen(whole(asked))
+    features = seen(asked, "asked")
     scores, each = scores_of(final, features)
     counts = np.bincount(features.clip, minlength=len(asked))
     return Screened(
@@ -168,19 +173,6 @@ def worst_window(found: Screened, asked: Footage, clip: int) -> tuple[Pixels, Er
     """The window of a clip with the highest score, (T, S, S, C) uint8, and where its frames are unexpected."""
     pixels = asked.take(clip, found.worst[clip], found.window)
     return pixels, errors(found.net, pixels)
-
-
-def whole(footage: Footage) -> Iterator[Pixels]:
-    """Clips one after another."""
-    return (footage.whole(clip) for clip in range(len(footage)))
-
-
-def forgeries(footage: Footage, kind: str, seed: int) -> Iterator[Pixels]:
-    """A forgery of a kind of each clip; what it takes from another person, it takes from one of the same clips."""
-    for clip in range(len(footage)):
-        others = [row for row, who in enumerate(footage.people) if who != footage.people[clip]]
-        other = others[derive(seed, "donor", kind, clip) % len(others)]
-        yield forge(kind, footage.whole(clip), footage.whole(other), seed, clip)
 
 
 def long_enough(footage: Footage, window: int) -> Footage:
@@ -218,16 +210,16 @@ def divided(real: Footage, seed: int) -> tuple[Footage, Footage]:
 
 
 def _given(
-    forged: Footage | None, kinds: Sequence[str], window: int, seen: Callable[[Iterator[Pixels]], Features]
+    forged: Footage | None, kinds: Sequence[str], window: int, seen: Callable[[Footage, str], Features]
 ) -> Mapping[str, Features]:
     """Features of the given forged clips by kind; a kind that is called as one that is made gets another name."""
     if forged is None:
         return {}
     found = {}
-    for kind in sorted(set(kinds)):
+    for number, kind in enumerate(sorted(set(kinds))):
         rows = [row for row, name in enumerate(kinds) if name == kind and forged.lengths[row] >= window]
         if rows:
-            found[f"{kind} (given)" if kind in KINDS else kind] = seen(whole(forged.only(rows)))
+            found[f"{kind} (given)" if kind in KINDS else kind] = seen(forged.only(rows), f"forged-{number}")
     return found
 
 

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.classify.inputs import Held, Inputs
+from pd.classify.inputs import Inputs
 from pd.config import DataSettings, VideoSettings
 from pd.config.screen import ScreenSettings
 from pd.dataset.cache import Cached
 from pd.dataset.clips import Clip, ClipFrames, Clips
+from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import ParquetImages, held_bytes
 from pd.dataset.readers.video import CLIPS_A_SHARD
 from pd.dataset.schema import IMAGE, image_schema
@@ -39,6 +41,29 @@ class Entry:
     clip: Clip
     row: int | None
     why: str
+
+
+class HeldLater:
+    """Rows of images that are held in memory once they are asked for; to workers only the files' names travel."""
+
+    def __init__(self, images: ParquetImages) -> None:
+        self._images = images
+        self._held: Pixels | None = None
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Pixels:
+        """(n, H, W, C) uint8."""
+        if self._held is None:
+            self._held = self._images[:]
+        return self._held[rows]
+
+    def __getstate__(self) -> ParquetImages:
+        return self._images
+
+    def __setstate__(self, images: ParquetImages) -> None:
+        self._images, self._held = images, None
 
 
 def clip_settings(settings: ScreenSettings, given: DataSettings) -> DataSettings:
@@ -76,7 +101,7 @@ def read_footage(
     found = json.loads((folder / ENTRIES).read_text(encoding="utf-8"))["clips"]
     files = sorted(folder.glob("*.parquet"))
     images = ParquetImages.open(files)
-    frames: Inputs = Held(images[:]) if held_bytes(images) <= HOLD_BYTES else Cached(images)
+    frames: Inputs = HeldLater(images) if held_bytes(images) <= HOLD_BYTES else Cached(images)
     lengths = np.array([one["frames"] for one in found], np.int64)
     usable = np.flatnonzero(lengths > 0)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if len(lengths) else np.zeros(0, np.int64)

@@ -106,6 +106,7 @@ def screen_listed(
     if forged is not None:
         known, unread_forged = read(forged, "forged")
         kinds = [_kind(entry) for entry in unread_forged if entry.row is not None]
+    mapper = Mapper(work / "features", crew, run)
     with reporter.task("learning what is natural") as progress:
         found = screen(
             natural,
@@ -115,7 +116,9 @@ def screen_listed(
             how,
             fit=lambda task, training: fit(task, training, work / "trainings", progress),
             seed=settings.seed,
+            maps=mapper,
         )
+    mapper.done()
     rows = _rows(found, entries)
     lines = _lines(found, rows, own, forged is not None, how, Counter(_bad(unread)), Counter(_bad(unread_forged)))
     with write_folder(out) as folder:
