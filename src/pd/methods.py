@@ -81,6 +81,23 @@ def _reweighted() -> Task:
     return ReweightedTask(Held(_features(24)), noisy, matrices, seed=3, batch=8, width=8)
 
 
+def _few_labels(method: str) -> Task:
+    from pd.classify.fine_tune import FineTuneTask
+    from pd.classify.inputs import Held
+    from pd.classify.mae import MaeTask
+    from pd.classify.semi_vit import SemiVitTask
+    from pd.config import SemiVitSettings, VitSettings
+
+    network = VitSettings(patch=4, width=16, depth=1, heads=2)
+    settings = SemiVitSettings(network=network, batch=4, ratio=3, supervised=0.3, threshold=0.5, teacher_decay=0.5)
+    inputs, labels = Held(_pictures(24, 8)), np.where(np.arange(24) < 8, np.arange(24) % 2, -1)
+    if method == "mae":
+        return MaeTask(inputs, settings, seed=3)
+    if method == "fine_tuning":
+        return FineTuneTask(inputs, labels, 2, settings, seed=3)
+    return SemiVitTask(inputs, labels, 2, settings, steps=6, seed=3)
+
+
 def _votes() -> "Votes":
     from pd.labels.votes import Votes
 
@@ -137,7 +154,13 @@ def _features(rows: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
 METHODS: tuple[Method, ...] = (
     Method("supcon", "arXiv 2004.11362", "reid/task.py", "reid", "reid", "holdout AUC", "strangers dropped", _supcon),
     Method(
-        "denoising", "arXiv 2112.10752, 2303.09556", "diffusion/objective.py", "teacher, student", "teacher", "KID", "excess"
+        "denoising",
+        "arXiv 2112.10752, 2303.09556",
+        "diffusion/objective.py",
+        "teacher, student",
+        "teacher",
+        "kernel distance",
+        "excess",
     ),
     Method("reid", "arXiv 2306.01322", "filters/decide.py", "filter", "filter.reid", "excess", "kept"),
     Method("near_copy", "ours", "filters/near_copy.py", "filter", "filter.near_copy", "copies", "kept"),
@@ -166,6 +189,36 @@ METHODS: tuple[Method, ...] = (
     Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
     Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
     Method("naco", "arXiv 2407.10550", "forgery/naco.py", "screen", "screen", "AUC on a kept-out kind", "false alarms", _naco),
+    Method(
+        "semi_vit",
+        "arXiv 2208.05688",
+        "classify/semi_vit.py",
+        "labels",
+        "labels.method",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("semi_vit"),
+    ),
+    Method(
+        "fine_tuning",
+        "arXiv 2010.11929",
+        "classify/fine_tune.py",
+        "labels",
+        "labels.semi_vit",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("fine_tuning"),
+    ),
+    Method(
+        "mae",
+        "arXiv 2111.06377",
+        "classify/mae.py",
+        "labels",
+        "labels.semi_vit.mae_steps",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("mae"),
+    ),
     Method(
         "dm",
         "arXiv 2110.04181",

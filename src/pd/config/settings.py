@@ -96,17 +96,29 @@ class Settings(Section):
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
         if self.teacher.stop == "private":
             raise ValueError("teacher.stop = private: a teacher is meant to learn people; only a student can stop so")
+        if self.student.stop == "generalises":
+            raise ValueError(
+                "student.stop = generalises: a student learns from nobody whose loss could be compared; set private"
+            )
         return self
 
     @model_validator(mode="after")
     def _trained_elsewhere(self) -> Self:
         if self.student.trained is not None:
             raise ValueError("student.trained is set, and a student is what pd trains itself: set teacher.trained")
-        if self.teacher.trained is not None and self.audit.shadows:
+        if self.teacher.trained is not None and self.audit.shadows not in (0, "auto"):
             raise ValueError(
                 "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
                 "set audit.shadows: 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _early(self) -> Self:
+        if "early" in self.audit.arms and self.teacher.stop == "generalises":
+            raise ValueError("audit.arms names `early`, and with teacher.stop = generalises the teacher is that already")
+        if self.teacher.trained is not None and ("early" in self.audit.arms or self.teacher.stop == "generalises"):
+            raise ValueError("teacher.trained is set: nothing is trained that could stop early (audit.arms, teacher.stop)")
         return self
 
     @model_validator(mode="after")

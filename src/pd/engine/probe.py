@@ -233,7 +233,9 @@ def _training(settings: Settings, model: ModelSettings, images: Pixels, work: Pa
     rows = np.arange(max(batch, len(images))) % len(images)
     data = TrainingData(images[rows], [settings.data.generic] * len(rows))
     try:
-        train_model(model.model_copy(update=layout | short), settings.data, data, work / "model", work, 0, look)
+        train_model(
+            model.model_copy(update=layout | short | {"stop": "steps"}), settings.data, data, work / "model", work, 0, look
+        )
     except _Enough:
         pass
     except UserError as error:

@@ -10,6 +10,7 @@ from pd.audit.results import ArmResult, AuditResult, Distance, RealResult
 
 ARMS = {
     "teacher": "Teacher",
+    "early": "Early-stopped teacher",
     "filtered": "Filtered student (released)",
     "kept": "Kept candidates (released data)",
     "condensed": "Condensed set",
@@ -102,8 +103,9 @@ def _of(who: str, figure: Estimate, first: bool = True) -> str:
 
 
 def fidelity_label(key: str, distance: Distance) -> str:
-    """'FID, EfficientNet-Lite0 features': a distance is never named without its features."""
-    features, name = distance.features or "", key.upper()
+    """'Kernel distance, EfficientNet-Lite0 features': never named without its features; FID and KID of Inception's alone."""
+    features = distance.features or ""
+    name = key.upper() if "inception" in features.lower() else {"fid": "Fréchet distance", "kid": "Kernel distance"}[key]
     return f"{name}, {features}" + ("" if "feature" in features.lower() else " features") if features else name
 
 

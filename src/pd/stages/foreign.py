@@ -30,6 +30,7 @@ from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
+from pd.stages.few_labels import worth_of_few
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch
@@ -129,6 +130,9 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
         data, report = _read(settings, here / "dataset", reporter)
         with reporter.task("audit") as progress:
             figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
+        if settings.audit.utility == "semi_vit":
+            few = worth_of_few(data, "synthetic", samples, settings, here / "few_labels", reporter)
+            figures = figures.model_copy(update={"few_labels": few})
     looked = Looked(
         size=settings.data.size,
         mode=settings.data.mode,

@@ -157,6 +157,14 @@ STAGES = (
         source=_trained,
     ),
     Stage(
+        name="early",
+        doing="training the early-stopped teacher to compare with",
+        needs=("ingest", "labels"),
+        keys=("teacher", "data.size", "data.mode", *PROMPTS),
+        outputs=lambda run, settings: [run.arm("early")],
+        asked=lambda settings: "early" in settings.audit.arms,
+    ),
+    Stage(
         name="leaks",
         doing="calibrating the filter",
         needs=("ingest", "labels"),
@@ -189,9 +197,17 @@ STAGES = (
         outputs=lambda run, settings: [run.generated],
     ),
     Stage(
+        name="top_up",
+        doing="making candidates of prompts of which too few are kept",
+        needs=("ingest", "labels", "reid", "leaks", "teacher", "generate"),
+        keys=("reid.calibration", "filter", "generate.per_prompt", "generate.shares", "generate.most", *PROMPTS),
+        outputs=lambda run, settings: [run.topped_up],
+        asked=lambda settings: settings.generate.tops_up,
+    ),
+    Stage(
         name="filter",
         doing="dropping what resembles a member",
-        needs=("ingest", "labels", "reid", "leaks", "generate"),
+        needs=("ingest", "labels", "reid", "leaks", "generate", "top_up"),
         keys=("reid.calibration", "filter", *PROMPTS),
         outputs=lambda run, settings: [run.candidates, run.filter_counts, run.kept],
     ),
@@ -228,7 +244,7 @@ STAGES = (
     Stage(
         name="audit",
         doing="attacking the arms",
-        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "formal", "condense"),
+        needs=("ingest", "labels", "reid", "teacher", "early", "generate", "filter", "student", "arms", "formal", "condense"),
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),

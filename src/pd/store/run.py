@@ -57,6 +57,11 @@ class Run:
         return self.private / "generated"
 
     @property
+    def topped_up(self) -> Path:
+        """Candidates made besides, in shards, and the names of those in use, where `generate` asks for them."""
+        return self.private / "topped_up"
+
+    @property
     def candidates(self) -> Path:
         """Candidates with scores and decisions."""
         return self.private / "candidates"

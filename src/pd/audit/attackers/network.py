@@ -52,24 +52,25 @@ class Onnx:
         UserError: onnxruntime is not installed, or the file is no such network.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, where: str = _WHERE) -> None:
         path = Path(name.removeprefix("onnx:"))
         if not path.is_file():
-            raise UserError(f"no file '{path}'", where=_WHERE, fix="name a local ONNX file")
+            raise UserError(f"no file '{path}'", where=where, fix="name a local ONNX file")
         try:
             onnxruntime = import_module("onnxruntime")
         except ImportError:
             raise UserError(
-                "ONNX networks need onnxruntime, which is not installed", where=_WHERE, fix="pip install onnxruntime"
+                "ONNX networks need onnxruntime, which is not installed", where=where, fix="pip install onnxruntime"
             ) from None
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception for each kind of fault, and no common one
-            raise UserError(f"'{path}' cannot be loaded ({type(error).__name__})", where=_WHERE, fix="check the file") from None
+            raise UserError(f"'{path}' cannot be loaded ({type(error).__name__})", where=where, fix="check the file") from None
         self.name = f"onnx:{path.name}"
         asked = self._session.get_inputs()
         if len(asked) != 1 or len(asked[0].shape) != 4 or asked[0].shape[1] != 3:
-            raise UserError(f"'{path}' does not take images (N, 3, H, W)", where=_WHERE, fix="export it so")
+            raise UserError(f"'{path}' does not take images (N, 3, H, W)", where=where, fix="export it so")
+        self._where = where
         self._input, (batch, _, *size) = asked[0].name, asked[0].shape
         self._batch = batch if isinstance(batch, int) and batch > 0 else 0
         self._size = tuple(size) if all(isinstance(side, int) and side > 0 for side in size) else None
@@ -94,6 +95,6 @@ class Onnx:
         found = np.concatenate(rows)
         if found.ndim != 2 or not np.isfinite(found).all():
             raise UserError(
-                f"{self.name} gave {found.shape} numbers, or NaN", where=_WHERE, fix="its first output must be (N, d)"
+                f"{self.name} gave {found.shape} numbers, or NaN", where=self._where, fix="its first output must be (N, d)"
             )
         return unit(found)
