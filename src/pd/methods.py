@@ -133,6 +133,16 @@ def _dance() -> Task:
     )
 
 
+def _naco() -> Task:
+    from pd.classify.inputs import Held
+    from pd.forgery.naco import NacoTask
+    from pd.forgery.windows import Footage
+
+    frames, lengths = Held(_pictures(40, 16)), np.full(4, 10, np.int64)
+    footage = Footage(frames, np.arange(0, 40, 10), lengths, ("a", "b", "c", "d"), "tiny")
+    return NacoTask(footage, window=6, batch=4, seed=3, width=8, dim=16, layers=1)
+
+
 def _pictures(images: int, side: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return np.random.default_rng(1).integers(0, 256, (images, side, side, 1), dtype=np.uint8)
 
@@ -178,6 +188,7 @@ METHODS: tuple[Method, ...] = (
     Method("ccc", "arXiv 2312.07331", "labels/ccc.py", "labels", "labels.method", "accuracy", "training time", _ccc),
     Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
     Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
+    Method("naco", "arXiv 2407.10550", "forgery/naco.py", "screen", "screen", "AUC on a kept-out kind", "false alarms", _naco),
     Method(
         "semi_vit",
         "arXiv 2208.05688",

@@ -14,9 +14,10 @@ from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
 from pd.config.release import Format, ReleaseSettings
+from pd.config.screen import ScreenSettings
 from pd.config.semi_vit import SemiVitSettings, VitSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
-from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
+from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings, VideoSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
@@ -42,12 +43,14 @@ __all__ = [
     "PublicSettings",
     "ReidSettings",
     "ReleaseSettings",
+    "ScreenSettings",
     "Section",
     "SemiVitSettings",
     "Settings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",
+    "VideoSettings",
     "VitSettings",
     "commented_yaml",
     "digest_of",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pd.config.base import AnyPath, Family, Gpus, Positive, Precision, Section, Share, Workers
-from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader
+from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader, VideoSettings
 
 
 class DataSettings(Section):
@@ -14,7 +14,8 @@ class DataSettings(Section):
     reader: Reader = Field(
         "faces",
         description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV, JSON lines or Parquet; "
-        "huggingface: a saved data set or a hub id; dicom: a folder of DICOM files",
+        "huggingface: a saved data set or a hub id; dicom: a folder of DICOM files; "
+        "video: a folder of clips for each identity, or a manifest with path, start, end (extra [video])",
     )
     preset: Preset | None = Field(None, description="a known layout, read in place of `reader`: docs/formats.md lists them")
     path: AnyPath | None = Field(None, description="the folder, or the manifest file, here or at s3:// (not for `faces`)")
@@ -24,6 +25,10 @@ class DataSettings(Section):
     )
     revision: str | None = Field(None, description="huggingface: branch, tag or commit of a hub id")
     dicom: DicomSettings = DicomSettings()
+    video: VideoSettings = VideoSettings()
+    drop_flagged: bool = Field(
+        False, description="leave out clips that the section `screen` flags as forged; off: they are listed, and used"
+    )
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import AuditSettings, CondenseSettings, ReidSettings, Settings, digest_of
+from pd.config import AuditSettings, CondenseSettings, ReidSettings, ScreenSettings, Settings, digest_of
 from pd.config.people import LAYOUT
 from pd.store.mirror import bytes_of, listing, pull
 from pd.store.run import Run
@@ -16,14 +16,36 @@ from pd.store.run import Run
 def _source(settings: Settings) -> str:
     from pd.dataset.ingest import fingerprint
 
-    return fingerprint(settings.data)
+    data = fingerprint(settings.data)
+    # What the screening flags is left out: then the data set is made from its settings, too.
+    return digest_of([data, _screened(settings)]) if settings.data.drop_flagged else data
+
+
+def _screened(settings: Settings) -> list[object]:
+    """Settings of the screening, and names, sizes and times of the clips that it compares with."""
+    from pd.dataset.clips import list_clips
+
+    how = settings.screen
+    if how is None:
+        return []
+    given = [list_clips(path, settings.data, needs_identity=False) for path in (how.real, how.forged) if path is not None]
+    files = [file.stat() for listed in given for file in listed.files if file.exists()]
+    return [
+        how.model_dump(mode="json", exclude={"workers", "gpus_per_worker"}),
+        [[one.st_size, one.st_mtime_ns] for one in files],
+    ]
+
+
+def _compared(settings: Settings) -> str:
+    return digest_of(_screened(settings))
 
 
 def _votes(settings: Settings) -> str:
     from pd.store.files import digest_file
 
-    votes = settings.labels.votes if settings.labels else None
-    return digest_file(votes) if votes is not None and votes.is_file() else ""
+    labels = settings.labels
+    read = labels and (labels.votes or labels.semi_vit.network.weights)
+    return digest_file(read) if read and read.is_file() else ""
 
 
 def _besides(settings: Settings) -> str:
@@ -100,6 +122,15 @@ STAGES = (
         keys=("data",),
         outputs=lambda run, settings: [run.dataset],
         source=_source,
+    ),
+    Stage(
+        name="screen",
+        doing="screening the clips for forgeries",
+        needs=("ingest",),
+        keys=tuple(f"screen.{name}" for name in ScreenSettings.model_fields if name not in ("workers", "gpus_per_worker")),
+        outputs=lambda run, settings: [run.screen],
+        source=_compared,
+        asked=lambda settings: settings.screen is not None,
     ),
     Stage(
         name="labels",
