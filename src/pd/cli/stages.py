@@ -48,6 +48,15 @@ def generate(config: ConfigFile, set_: Overrides = None) -> None:
     run_stage("generate", config, set_)
 
 
+@app.command(name="top_up")
+def top_up(config: ConfigFile, set_: Overrides = None) -> None:
+    """Make more candidates of prompts of which too few are kept.
+
+    Example: `pd top_up configs/faces.yaml --set generate.per_prompt=20`
+    """
+    run_stage("top_up", config, set_)
+
+
 @app.command()
 def student(config: ConfigFile, set_: Overrides = None) -> None:
     """Train the student on the kept candidates and nothing else.
@@ -64,6 +73,15 @@ def arms(config: ConfigFile, set_: Overrides = None) -> None:
     Example: `pd arms configs/faces.yaml --set 'audit.arms=[random_drop]'`
     """
     run_stage("arms", config, set_)
+
+
+@app.command()
+def early(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the teacher that stops before it memorises, an arm of the audit; it is not released.
+
+    Example: `pd early configs/faces.yaml --set 'audit.arms=[teacher, early, kept, filtered]'`
+    """
+    run_stage("early", config, set_)
 
 
 @app.command()

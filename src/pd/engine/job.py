@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pd
-from pd.config import Settings
+from pd.config import PublicSettings, Settings
 from pd.config.base import Section
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many; torch does not look at it
@@ -65,7 +65,8 @@ def settle(settings: Settings) -> Settings:
             "runs": _at(home, settings.runs),
             "data": data,
             **bases,
-            "reid": _below(home, settings.reid, "weights"),
+            "reid": _taught(home, _below(home, settings.reid, "weights")),
+            "public": settings.public and _public(home, settings.public),
             "audit": settings.audit.model_copy(update=audit),
             "tracking": settings.tracking.model_copy(update={"mlflow": mlflow}),
         }
@@ -80,6 +81,17 @@ def _at(home: Path, path: Path) -> Path:
 def _below(home: Path, section: Section, key: str) -> Section:
     """The section with a path that is there below `home` instead of what may be the name of something else."""
     return section.model_copy(update={key: _there(home, getattr(section, key))})
+
+
+def _taught(home: Path, reid: Section) -> Section:
+    """The section with its teacher's file or folder below `home`."""
+    teacher: str | None = getattr(reid, "teacher", None)
+    return reid if teacher is None else reid.model_copy(update={"teacher": _there(home, _weights(home, teacher))})
+
+
+def _public(home: Path, public: PublicSettings) -> PublicSettings:
+    """The section with its path below `home`."""
+    return public.model_copy(update={"path": _at(home, public.path)})
 
 
 def _there(home: Path, name: str | None) -> str | None:
