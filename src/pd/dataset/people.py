@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -37,9 +38,15 @@ class People:
     def __len__(self) -> int:
         return len(self.identities)
 
+    def fingerprint(self) -> str:
+        """16 hex digits that change with a picture, at the size that it has here, or with a name."""
+        whole = sha256(np.ascontiguousarray(self.images).tobytes())
+        whole.update("\0".join(self.identities).encode())
+        return whole.hexdigest()[:16]
+
     def where(self, mask: npt.NDArray[np.bool_]) -> "People":
         """The pictures where `mask`, (N,) bool, is true."""
-        rows = np.flatnonzero(mask)
+        rows = np.flatnonzero(mask).tolist()
         beside, digests = [self.beside[row] for row in rows], [self.digests[row] for row in rows]
         return People(self.images[rows], [self.identities[row] for row in rows], beside, digests)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pd.config import digest_of
 from pd.config.recognisers import G2dSettings, Views
+from pd.reid.backbones import four_by_four
 from pd.reid.methods.aird import RELATION, relation
 from pd.reid.methods.base import Classes, Seen
 from pd.reid.rows import Rows
@@ -93,7 +94,7 @@ class Generative(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, 2048)."""
-        return F.adaptive_avg_pool2d(self.encoder(images), 4).flatten(1)
+        return four_by_four(self.encoder(images)).flatten(1)
 
 
 class Reformed(Generative):
@@ -111,7 +112,7 @@ class Reformed(Generative):
         middle = self.encoder.layers[:12](plain(images))
         last = self.encoder.layers[12:](middle)
         maps = F.relu(self.mix(torch.cat([last, self.fine(middle)], 1)) + last)
-        return F.adaptive_avg_pool2d(maps, 4).flatten(1)
+        return four_by_four(maps).flatten(1)
 
     def train(self, mode: bool = True) -> "Reformed":
         super().train(mode)
