@@ -24,7 +24,7 @@ def arm(excess: float, utility: float, ratio: float = 0.6) -> dict[str, Any]:
         "copies": around(0.0),
         "utility": around(utility),
         "covered": around(0.5),
-        "likelihood_ratio": {"2": around(0.5), "4": around(ratio)},
+        "likelihood_ratio": {"2 of 1": around(0.5), "16 of 0.25": around(0.4), "16 of 1": around(ratio), "4 of 1": around(0.3)},
     }
 
 
