@@ -1,5 +1,6 @@
 """Shared by all tests: a pipeline that has really run, and machines that share nothing but a bucket."""
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from bucket import BUCKET, KINDS, Server, s3_server
 from smoke_run import made_once
 
 from pd.config.mirrored import mirrored
+
+os.environ |= {"RAY_worker_niceness": "0"}  # as pd has it: by Ray's own, its workers are left nothing beside other tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
