@@ -13,6 +13,7 @@ from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
+from pd.config.recognisers import AirdSettings, CrrcdSettings, G2dSettings, MethodSettings, SupconSettings
 from pd.config.release import Format, ReleaseSettings
 from pd.config.screen import ScreenSettings
 from pd.config.semi_vit import SemiVitSettings, VitSettings
@@ -25,19 +26,23 @@ __all__ = [
     "CONSTRAINT",
     "FIGURES",
     "PRESET_DATA",
+    "AirdSettings",
     "Arm",
     "AuditSettings",
     "CalibrationSettings",
     "ClusterSettings",
     "ColumnSettings",
     "CondenseSettings",
+    "CrrcdSettings",
     "DataSettings",
     "Detectors",
     "DicomSettings",
     "FilterSettings",
     "FormalSettings",
     "Format",
+    "G2dSettings",
     "GenerateSettings",
+    "MethodSettings",
     "ModelSettings",
     "Precision",
     "PublicSettings",
@@ -47,6 +52,7 @@ __all__ = [
     "Section",
     "SemiVitSettings",
     "Settings",
+    "SupconSettings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",

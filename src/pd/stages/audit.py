@@ -34,6 +34,7 @@ from pd.report.words import excess_of
 from pd.stages.base import Facts
 from pd.stages.condense import parts_of
 from pd.stages.few_labels import worth_of_few
+from pd.stages.public import public_people
 from pd.store.atomic import write_folder, write_json
 from pd.store.context import Context
 from pd.store.files import digest_file
@@ -82,6 +83,7 @@ def execute(context: Context) -> Facts:
             _kept(run),
             shown="kept",
             voted=settings.filter.families,
+            public=public_people(settings, real),
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     shadows = shadow_models(context, real) if shadow_count(settings) else ()

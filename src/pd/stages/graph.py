@@ -43,8 +43,9 @@ def _compared(settings: Settings) -> str:
 def _votes(settings: Settings) -> str:
     from pd.store.files import digest_file
 
-    votes = settings.labels.votes if settings.labels else None
-    return digest_file(votes) if votes is not None and votes.is_file() else ""
+    labels = settings.labels
+    read = labels and (labels.votes or labels.semi_vit.network.weights)
+    return digest_file(read) if read and read.is_file() else ""
 
 
 def _besides(settings: Settings) -> str:
@@ -78,6 +79,18 @@ def _trained(settings: Settings) -> str:
         return ""
     found = [(path, path.stat()) for path in sorted(folder.expanduser().rglob("*")) if path.is_file()]
     return digest_of([(str(path), info.st_size, info.st_mtime_ns) for path, info in found])
+
+
+def _taught(settings: Settings) -> str:
+    """Changes when a recogniser's teacher from outside does, or the public people whom g2d's encoder learns from."""
+    reid, told = settings.reid, ""
+    if reid.teacher is not None and any(method.name != "supcon" for method in reid.methods):
+        from pd.reid.teachers import origin
+
+        told = digest_of(origin(reid.teacher))
+    if settings.public is not None and any(method.name == "g2d" for method in reid.methods):
+        told += digest_of(settings.public.model_dump(mode="json"))
+    return told
 
 
 @dataclass(frozen=True)
@@ -147,6 +160,7 @@ STAGES = (
         # All but the calibration, which the filter reads (a new threshold trains nothing), and how the work is laid out.
         keys=tuple(f"reid.{name}" for name in ReidSettings.model_fields if name not in {"calibration", *LAYOUT}),
         outputs=lambda run, settings: [run.reid],
+        source=_taught,
     ),
     Stage(
         name="teacher",
@@ -248,6 +262,7 @@ STAGES = (
         # Not its workers: figures are the same for any number of them.
         keys=(
             *(f"audit.{name}" for name in AuditSettings.model_fields if name not in ("workers", "gpus_per_worker")),
+            "public",
             "filter",  # is tested as it is set, also where other settings drop the same
             *PROMPTS,
             "generate.balance_prompts",
