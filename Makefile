@@ -26,6 +26,9 @@ check: .venv/installed  ## lint, format, types, import order
 audit: .venv/installed  ## known vulnerabilities of what constraints.txt pins; asks a public service, so it needs a network
 	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
+docs: .venv/installed  ## docs/settings.md and docs/commands.md, from the code
+	$(BIN)/python -m pd.cli.reference docs
+
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -1,6 +1,6 @@
 """The audit: every attacker on every arm, what the arms disclose and what they are good for."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ def audit(
     kept: npt.NDArray[np.bool_] | None = None,
     shown: str | None = None,
     voted: Collection[str] = (),
+    attackers: Sequence[str | Attacker] | None = None,
 ) -> AuditResult:
     """Attack and measure each arm.
 
@@ -55,6 +56,7 @@ def audit(
         progress: called after each attack or measure.
         kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
         voted: attackers of the families that voted in the filter: they are marked, and none of them is the headline.
+        attackers: other ones than `settings.attackers`, by name, or of the caller's own.
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
@@ -66,7 +68,7 @@ def audit(
     """
     subjects = Subjects(real, settings, seed)
     arms = {name: samples.first(settings.samples) for name, samples in arms.items()}
-    attackers = choose_attackers(settings.attackers)
+    chosen_attackers = choose_attackers(settings.attackers if attackers is None else attackers)
     _check(subjects.members, arms)
     members, chosen = subjects.members, subjects.chosen
     sets: dict[str, Images] = {f"arm {name}": samples.images for name, samples in arms.items()}
@@ -74,10 +76,10 @@ def audit(
     if round_trip is not None:
         sets["round trips"] = round_trip(sets["members"])
 
-    count = _Count((len(attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
+    count = _Count((len(chosen_attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
-    attacks, found = _attack(subjects, attackers, sets, count)
+    attacks, found = _attack(subjects, chosen_attackers, sets, count)
     results: dict[str, ArmResult] = {}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, Field
 from pd.config.base import Section
 
 Reader = Literal["faces", "folder", "manifest", "huggingface", "dicom"]
-Preset = Literal[
+PRESETS = (
     "mimic_cxr",
     "chexpert",
     "nih_chestxray14",
@@ -19,7 +20,19 @@ Preset = Literal[
     "fashion_mnist",
     "imagefolder",
     "webdataset",
-]
+)
+READERS = "privacy_distillation.readers"
+"""Entry points of this group, of installed packages, are presets too: functions from `DataSettings` to a `Source`."""
+
+
+def _known_preset(name: str) -> str:
+    brought = {one.name for one in entry_points(group=READERS)}
+    if name not in PRESETS and name not in brought:
+        raise ValueError(f"should be one of {', '.join((*PRESETS, *sorted(brought)))}")
+    return name
+
+
+Preset = Annotated[str, AfterValidator(_known_preset)]
 _CHEST = {"caption": "a chest X-ray", "size": 64, "resize": "pad", "on_bad_image": "skip"}
 _FACE = {"caption": "a photo of a face", "size": 64, "mode": "rgb", "on_bad_image": "skip"}
 # What `pd init --preset` writes beside the preset's name.

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
@@ -22,8 +23,12 @@ LOCAL: dict[str, Callable[[str], Attacker]] = {
 """Kinds that are written `KIND:WHERE`, with weights on this machine."""
 
 
+GROUP = "privacy_distillation.attackers"
+"""Entry points of this group, of packages that are installed here, are attackers too: classes without arguments."""
+
+
 def attacker(name: str) -> Attacker:
-    """A fresh attacker.
+    """A fresh attacker, of this package or of an installed one that brings it by an entry point.
 
     Raises:
         UserError: no attacker of that name (the nearest is named), or its weights are not at hand.
@@ -32,14 +37,20 @@ def attacker(name: str) -> Attacker:
     if found and kind in LOCAL:
         return LOCAL[kind](name)
     if name not in ATTACKERS:
-        names = [*ATTACKERS, *(f"{kind}:" for kind in LOCAL)]
+        brought = {one.name: one for one in entry_points(group=GROUP)}
+        if name in brought:
+            made: Attacker = brought[name].load()()
+            return made
+        names = [*ATTACKERS, *brought, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
     return ATTACKERS[name]()
 
 
-def choose_attackers(names: Sequence[str]) -> dict[str, Attacker]:
+def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
     """Fresh attackers by the names that figures show: no folders of this machine, numbered where two would be the same.
+
+    Attackers that were made elsewhere stay as they are.
 
     Raises:
         UserError: there are none, or what `attacker` refuses.
@@ -47,7 +58,7 @@ def choose_attackers(names: Sequence[str]) -> dict[str, Attacker]:
     if not names:
         raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
     chosen: dict[str, Attacker] = {}
-    for one in map(attacker, dict.fromkeys(names)):
+    for one in (attacker(name) if isinstance(name, str) else name for name in dict.fromkeys(names)):
         like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)
         chosen[f"{one.name} ({like + 1})" if like else one.name] = one
     return chosen

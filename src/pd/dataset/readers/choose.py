@@ -1,8 +1,10 @@
 """From settings to a source of rows."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 
 from pd.config import DataSettings
+from pd.config.sources import READERS
 from pd.dataset.readers.dicom import dicom
 from pd.dataset.readers.faces import faces
 from pd.dataset.readers.folder import folder
@@ -31,7 +33,11 @@ def open_source(settings: DataSettings) -> Source:
         if settings.path is None and settings.preset not in _WITHOUT_PATH:
             what = f"data.preset is {settings.preset}, but no path is set"
             raise UserError(what, where="data.path", fix="set data.path to the folder that the set was unpacked into")
-        return PRESETS[settings.preset](settings)
+        if settings.preset in PRESETS:
+            return PRESETS[settings.preset](settings)
+        (brought,) = entry_points(group=READERS, name=settings.preset)
+        source: Source = brought.load()(settings)
+        return source
     if settings.reader == "faces":
         if settings.path is not None:
             raise UserError(

@@ -1,0 +1,265 @@
+"""Images in: from files in any form that `pd` reads, and from what a notebook holds."""
+
+import atexit
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from rich.console import Console
+
+from pd.config import DataSettings, Settings, parse_settings
+from pd.dataset.decode import BadImage, decode, quiet
+from pd.dataset.foreign import list_images, part, read_images, read_texts
+from pd.dataset.images import encode_png
+from pd.dataset.ingest import ingest
+from pd.dataset.private import PrivateDataset
+from pd.dataset.readers.guess import guess
+from pd.dataset.schema import IMAGE
+from pd.dataset.synthetic import SyntheticDataset
+from pd.errors import UserError
+from pd.progress import Reporter
+from pd.seeds import derive
+from pd.store.places import Place
+
+_CHUNK = 256  # pictures encoded and written at once
+_COLUMN = "image"  # of a datasets.Dataset
+
+
+def load_people(
+    source: Any,
+    *,
+    identities: Sequence[str] | str | None = None,
+    splits: Sequence[str] | str | None = None,
+    captions: Sequence[str] | str | None = None,
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    size: int = 32,
+    mode: str = "grey",
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+) -> PrivateDataset:
+    """Read images of people, and split the people into members and hold-out.
+
+    Args:
+        source: a path that `pd` reads (a folder per person, a table, DICOM, a saved Dataset, tar shards, `s3://...`), or
+            images: an array (N, H, W), (N, H, W, 1) or (N, H, W, 3) uint8, a sequence of PIL images or of such arrays, or a
+            `datasets.Dataset`.
+        identities: of images: who is in each, N names, or the Dataset's column. Not for a path, which tells by itself.
+        splits: `member` or `holdout` for each image, or the Dataset's column; None: half of the people are held out, by seed.
+        captions: what each image shows, or the Dataset's column; None: the same sentence for all.
+        labels: name -> N values, such as `{"smiling": [0, 1, ...]}`.
+        size: images become squares of so many pixels.
+        mode: `grey` or `rgb`.
+        seed: decides who is held out.
+        settings: further keys of `data`, such as `{"columns": {"identity": "patient"}}`.
+
+    Returns:
+        The data set. Its pixels are in memory up to 64 MiB, and else in a temporary file that goes with this process.
+
+    Raises:
+        UserError: nothing readable, too few people, a bad image, or lists of different lengths.
+    """
+    home = Path(tempfile.mkdtemp(prefix="pd-people-"))
+    try:
+        given: dict[str, Any] = {"size": size, "mode": mode, **(settings or {})}
+        if isinstance(source, str | Path):
+            if identities is not None or splits is not None or captions is not None or labels is not None:
+                fix = "map columns by settings={'columns': {...}}, or give the images themselves"
+                raise UserError(
+                    "identities, splits, captions and labels are for images in memory", where="load_people", fix=fix
+                )
+            known = {"reader", "preset"} & set(given)
+            given = {"path": str(source), **({} if known else guess(str(source))), **given}
+        else:
+            table = home / "people.parquet"
+            _write(source, {"identity": identities, "split": splits, "caption": captions, **(labels or {})}, table)
+            given = {"path": str(table), "reader": "manifest", **given}
+        data = parse_settings({"seed": seed, "data": given}, where="load_people").data
+        ingest(data, derive(seed, "split"), home / "dataset")
+        found = PrivateDataset.open(home / "dataset")
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    if isinstance(found.images, np.ndarray):
+        shutil.rmtree(home, ignore_errors=True)
+    else:
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return found
+
+
+def load_images(
+    source: Any,
+    *,
+    prompts: Sequence[str] | str | None = None,
+    size: int = 32,
+    mode: str = "grey",
+    limit: int | None = None,
+    seed: int = 0,
+) -> SyntheticDataset:
+    """Read images that some generator made.
+
+    Args:
+        source: a folder of images, Parquet with a column `image`, tar shards, here or at `s3://`; or images as for
+            `load_people`.
+        prompts: of images in memory: what each was asked to show, or the Dataset's column.
+        size: of the people that they are compared with.
+        mode: of the people that they are compared with.
+        limit: so many of them, drawn by seed; None: all.
+        seed: of the draw.
+
+    Raises:
+        UserError: nothing readable, or a bad image.
+    """
+    data = parse_settings({"data": {"path": ".", "reader": "folder", "size": size, "mode": mode}}, where="load_images").data
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+    if isinstance(source, str | Path):
+        if prompts is not None:
+            raise UserError("prompts are for images in memory", where="load_images", fix="write them beside the images")
+        place = Place.parse(str(source))
+        listed = list_images(place)
+        listed = listed.take(_drawn(len(listed), limit, seed))
+        with quiet():
+            names, pixels, _ = part(read_images(place, listed, data), data)
+        said, numbers = read_texts(place, listed)
+        at = {name: row for row, name in enumerate(listed.names)}
+        rows = np.array([at[name] for name in names], np.int64)
+        return SyntheticDataset(names, pixels, [said[row] for row in rows], {key: told[rows] for key, told in numbers.items()})
+    images, columns = _unpack(source, {"prompt": prompts})
+    rows = _drawn(len(images), limit, seed)
+    with quiet():
+        pixels = np.stack([_decoded(images[int(row)], int(row), data) for row in rows])
+    asked = columns.get("prompt") or [""] * len(images)
+    return SyntheticDataset([str(row) for row in rows], pixels, [str(asked[int(row)]) for row in rows], {})
+
+
+def settings_of(given: Mapping[str, Any] | None, seed: int, where: str) -> Settings:
+    """Settings from keys such as `{"reid.steps": 300}`; data come from elsewhere.
+
+    Raises:
+        UserError: an unknown key, or a wrong value.
+    """
+    tree = {"seed": seed, "data": {"path": ".", "reader": "folder"}}
+    return parse_settings(tree, as_overrides(given), where=where)
+
+
+def as_overrides(given: Mapping[str, Any] | None) -> list[str]:
+    """`{"teacher.steps": 200}` as `teacher.steps=200`, which settings take; JSON is YAML."""
+    return [f"{key}={json.dumps(value)}" for key, value in (given or {}).items()]
+
+
+def _drawn(count: int, limit: int | None, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """All rows, or `limit` of them in order."""
+    if limit is None or limit >= count:
+        return np.arange(count, dtype=np.int64)
+    return np.sort(np.random.default_rng(seed).permutation(count)[:limit])
+
+
+def _unpack(source: Any, columns: Mapping[str, Any]) -> tuple[Sequence[Any], dict[str, Sequence[Any]]]:
+    """The images, and the values beside each that were given, by column names where the source is a Dataset.
+
+    Raises:
+        UserError: no image, no such column, or another number of values than of images.
+    """
+    found: dict[str, Sequence[Any]] = {}
+    names = getattr(source, "column_names", None)
+    images: Sequence[Any]
+    if names is not None:
+        if _COLUMN not in names:
+            raise UserError(
+                f"the Dataset has no column '{_COLUMN}'; it has {', '.join(names)}", fix="rename the column of images"
+            )
+        images = source[_COLUMN]
+    else:
+        images = source
+    for key, values in columns.items():
+        if isinstance(values, str):
+            if names is None or values not in names:
+                raise UserError(f"no column '{values}'", where=key, fix="name a column of the Dataset, or give a list")
+            found[key] = source[values]
+        elif values is not None:
+            found[key] = values
+    if not len(images):
+        raise UserError("no image", fix="give at least one")
+    for key, values in found.items():
+        if len(values) != len(images):
+            raise UserError(f"{len(values)} values for {len(images)} images", where=key, fix="give one for each image")
+    return images, found
+
+
+def _write(source: Any, columns: Mapping[str, Any], out: Path) -> None:
+    """Images in memory as a table that the reader `manifest` reads."""
+    images, found = _unpack(source, columns)
+    if "identity" not in found:
+        raise UserError("nobody says who is in each image", where="identities", fix="give a name for each image")
+    found["identity"] = [str(name) for name in found["identity"]]
+    schema: pa.Schema | None = None
+    writer: pq.ParquetWriter | None = None
+    beside = pa.table({key: pa.array(list(values)) for key, values in found.items()})
+    try:
+        for start in range(0, len(images), _CHUNK):
+            stop = min(start + _CHUNK, len(images))
+            encoded = [{"bytes": _encoded(images[row], row), "path": f"{row:08d}.png"} for row in range(start, stop)]
+            table = beside.slice(start, stop - start).add_column(0, _COLUMN, pa.array(encoded, IMAGE))
+            if writer is None:
+                schema = table.schema
+                writer = pq.ParquetWriter(out, schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _encoded(image: Any, row: int) -> bytes:
+    """A picture in memory as PNG.
+
+    Raises:
+        UserError: neither a PIL image nor an array of bytes.
+    """
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.convert("RGB" if image.mode not in ("L", "RGB") else image.mode).save(buffer, "PNG")
+        return buffer.getvalue()
+    array = np.asarray(image)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+        what = f"an array of {array.dtype}, shape {array.shape}"
+        raise UserError(what, where=f"image {row}", fix="give (H, W), (H, W, 1) or (H, W, 3) uint8")
+    return encode_png(array)
+
+
+def _decoded(image: Any, row: int, data: DataSettings) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A picture in memory at the size and in the mode of the people."""
+    try:
+        return decode(_encoded(image, row), data).pixels
+    except BadImage as bad:
+        raise UserError(str(bad), where=f"image {row}", fix="leave it out") from None
+
+
+def as_images(source: Any, people: PrivateDataset, *, limit: int | None = None, seed: int = 0) -> SyntheticDataset:
+    """Images at the people's size and mode; what `load_images` gave stays as it is."""
+    if isinstance(source, SyntheticDataset):
+        return source
+    _, side, _, channels = people.images.shape
+    return load_images(source, size=side, mode="grey" if channels == 1 else "rgb", limit=limit, seed=seed)
+
+
+def as_people(source: Any) -> PrivateDataset:
+    """People; a path is read at 32 x 32 pixels, grey."""
+    if isinstance(source, PrivateDataset):
+        return source
+    if isinstance(source, str | Path):
+        return load_people(source)
+    raise UserError("these are no people", fix="call load_people(images, identities=...) first")
+
+
+def reporter(progress: bool) -> Reporter:
+    """Shows what is going on, or nothing."""
+    return Reporter() if progress else Reporter(Console(file=io.StringIO()))

@@ -1,0 +1,142 @@
+"""The Python interface on real faces, in this process."""
+
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import privacy_distillation as pdl
+from pd.config import parse_settings
+from pd.dataset.ingest import ingest
+from pd.dataset.private import PrivateDataset
+
+QUICK = {"reid.steps": 20, "filter.families": [], "reid.spaces": []}
+ATTACK = {"audit.bootstrap": 50, "audit.attacker_steps": 5, "audit.samples": 60}
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """The embedded faces of 40 people: (images, identities, splits)."""
+    folder = tmp_path_factory.mktemp("faces")
+    ingest(parse_settings({"data": {"reader": "faces", "size": 16}}).data, 3, folder)
+    found = PrivateDataset.read(folder)
+    return found.images, found.identities, found.splits
+
+
+@pytest.fixture(scope="module")
+def people(faces):
+    images, identities, splits = faces
+    return pdl.load_people(images, identities=identities, splits=splits, size=16)
+
+
+def test_arrays_pil_images_and_a_folder_are_the_same_people(faces, people, tmp_path):
+    images, identities, splits = faces
+    pil = pdl.load_people([Image.fromarray(image[:, :, 0]) for image in images], identities=identities, splits=splits, size=16)
+    for row, (image, name) in enumerate(zip(images, identities, strict=True)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.fromarray(image[:, :, 0]).save(tmp_path / name / f"{row:03d}.png")
+    files = pdl.load_people(tmp_path, size=16)
+
+    assert (pil.images[:] == people.images[:]).all()
+    assert (pil.splits, pil.identities) == (people.splits, people.identities) == (list(splits), list(identities))
+    assert sorted(files.identities) == sorted(identities)
+    assert sorted(image.tobytes() for image in files.images) == sorted(image.tobytes() for image in images)
+
+
+def test_a_dataset_is_read_by_its_columns(faces):
+    datasets = pytest.importorskip("datasets")
+    images, identities, splits = faces
+    table = {"image": [Image.fromarray(image[:, :, 0]) for image in images], "who": identities, "side": splits}
+    table["glasses"] = [row % 2 for row in range(len(images))]
+    made = datasets.Dataset.from_dict(table)
+    found = pdl.load_people(made, identities="who", splits="side", labels={"glasses": made["glasses"]}, size=16)
+    assert found.identities == list(identities)
+    assert found.labels["glasses"].tolist() == [float(row % 2) for row in range(len(images))]
+
+
+def test_the_filter_drops_members_pictures_and_says_whose(people):
+    members = people.members()
+    chosen = pdl.fit_filter(people, settings=QUICK, progress=False)
+    frame = chosen.scores(pdl.load_images(members.images[:20], size=16))
+    assert not frame.keep.any()
+    assert set(frame.reason) <= {"reid", "near_copy"}
+    assert frame.near_copy_nearest.tolist() == members.ids[:20]
+    noise = np.random.default_rng(0).integers(0, 256, (20, 16, 16), dtype=np.uint8)
+    assert chosen.scores(noise).keep.mean() > 0.5
+
+
+def test_an_audit_finds_copies_and_shows_them(people, tmp_path):
+    members = people.members()
+    leaking = pdl.audit(people, members.images[:60], attackers=["thumbnails"], settings=ATTACK, progress=False)
+    assert leaking.verdict.startswith("leak.")
+    frame = leaking.to_frame()
+    excess = frame[(frame.measure == "excess") & (frame.attacker == "")].iloc[0]
+    assert excess.low > 0.5
+    assert "leak." in leaking._repr_html_()
+    leaking.plot().savefig(tmp_path / "plot.png")
+    assert Image.open(tmp_path / "plot.png").size[0] > 300
+    leaking.save(tmp_path / "audit.json")
+    assert (tmp_path / "audit.json").stat().st_size > 1000
+
+
+class Bright:
+    """An attacker of a user's own: the mean brightness of 4 x 4 cells."""
+
+    name = "bright"
+
+    def fit(self, images, identities, *, seed, steps):
+        assert steps == 5
+
+    def embed(self, images):
+        cells = images.reshape(len(images), 4, 4, 4, 4, -1).mean(axis=(2, 4, 5)).reshape(len(images), -1).astype(np.float32)
+        cells -= cells.mean(axis=1, keepdims=True)
+        return cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-6)
+
+
+def test_attackers_of_ones_own_by_object_and_by_entry_point(people, monkeypatch):
+    copies = people.members().images[:60]
+    mine = pdl.audit(people, copies, attackers=[Bright(), "thumbnails"], settings=ATTACK, progress=False)
+    assert "bright" in set(mine.to_frame().attacker)
+
+    point = EntryPoint("bright", f"{__name__}:Bright", "privacy_distillation.attackers")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: Bright)
+    monkeypatch.setattr("pd.audit.attackers.choose.entry_points", lambda group: [point])
+    named = pdl.audit(people, copies, attackers=["bright", "thumbnails"], settings=ATTACK, progress=False)
+    assert named.to_frame().equals(mine.to_frame())
+    with pytest.raises(pdl.UserError, match=r"unknown attacker 'brigth'.*bright"):
+        pdl.audit(people, copies, attackers=["brigth"], settings=ATTACK, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: pdl.load_people(np.zeros((4, 8, 8), np.uint8)), "who is in each image"),
+        (lambda: pdl.load_people(np.zeros((4, 8, 8), np.uint8), identities=["a"]), "1 values for 4 images"),
+        (lambda: pdl.load_people(np.zeros((4, 8, 8)), identities=list("abcd")), "uint8"),
+        (lambda: pdl.load_people([], identities=[]), "no image"),
+        (lambda: pdl.load_people("nowhere", identities=["a"]), "columns"),
+        (lambda: pdl.load_images("nowhere-at-all"), "nowhere-at-all"),
+        (lambda: pdl.fit_filter(np.zeros((4, 8, 8), np.uint8)), "load_people"),
+        (lambda: pdl.distil({"nam": "x"}), "name"),
+        (lambda: pdl.distil({"name": "x"}, {"teacher.step": 3}), "teacher.steps"),
+    ],
+)
+def test_bad_input_is_one_line(call, said):
+    with pytest.raises(pdl.UserError) as error:
+        call()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_preset_by_entry_point(faces, tmp_path, monkeypatch):
+    from pd.dataset.readers.faces import faces as embedded
+
+    point = EntryPoint("ours", "ours:read", "privacy_distillation.readers")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: lambda settings: embedded())
+    monkeypatch.setattr("pd.config.sources.entry_points", lambda group: [point])
+    monkeypatch.setattr("pd.dataset.readers.choose.entry_points", lambda group, name: [point])
+    found = pdl.load_people(tmp_path, settings={"preset": "ours"}, size=16)
+    assert len(found) == 400
+    with pytest.raises(pdl.UserError, match=r"should be one of .*celeba.*ours"):
+        pdl.load_people(tmp_path, settings={"preset": "other"})
