@@ -1,6 +1,7 @@
 """Private classifiers on Fashion-MNIST, each training picture a person: accuracy at an epsilon, and what a query buys.
 
     python benchmarks/private_classifier.py --work WORK --short     one seed, 50 teachers, 100 and 500 queries
+    python benchmarks/private_classifier.py --work WORK --reduced   one seed, 100 small teachers, 100 and 300 queries
     python benchmarks/private_classifier.py --work WORK             three seeds, 50 to 250 teachers, 500 to 2,000 queries: a day
 
 Each part is kept in WORK once it is done, so the same command goes on. Every arm is tuned by two tries (queries of the votes;
@@ -65,6 +66,11 @@ SHORT: dict[str, Any] = {
     "seeds": 1, "teachers": 50, "queries": (100, 500), "width": 16, "teacher": 200, "student": 400, "generator": 150,
     "sgd": ((100, 512), (200, 1024)), "curve": (50, 100, 250, 500, 1000),
 }  # fmt: skip
+REDUCED: dict[str, Any] = {
+    "seeds": 1, "teachers": 100, "queries": (100, 300), "width": 8, "teacher": 60, "student": 200, "generator": 100,
+    "sgd": ((60, 512), (120, 512)), "curve": (50, 100, 200, 400, 800), "rounds": 3,
+}  # fmt: skip
+FORMS = {"full": FULL, "short": SHORT, "reduced": REDUCED}
 
 
 @contextmanager
@@ -85,8 +91,8 @@ def settings_of(arm: str, epsilon: float, tried: int, size: dict[str, Any], **mo
     return ClassifierSettings.model_validate(
         {
             "label": "class", "epsilon": epsilon, "delta": 1e-5, "images_per_person": 1, "teachers": size["teachers"],
-            "queries": size["queries"][tried], "width": size["width"], "tangent": size.get("tangent", 5.0),
-            "teacher": {"steps": size["teacher"]}, "student": {"steps": size["student"]},
+            "queries": size["queries"][tried], "width": size["width"], "rounds": size.get("rounds", 5),
+            "teacher": {"steps": size["teacher"], "learning_rate": 3e-3}, "student": {"steps": size["student"]},
             "generator": {"steps": size["generator"]}, "sgd_steps": steps, "sgd_batch": batch, "sgd_micro_batch": 128,
             "accept_no_guarantee": True, "reproducible": True, **ARMS[arm], **more,
         }
@@ -135,13 +141,13 @@ def kept(path: Path, work: Any) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """All arms that are asked for, one after the other."""
-    size = dict(SHORT if args.short else FULL)
+    size = dict(FORMS[args.form])
     size |= {key: value for key, value in (("teachers", args.teachers), ("seeds", args.seeds)) if value}
     images, labels = (array[:, 2:30, 2:30] if array.ndim == 4 else array for array in pictures(args.data, "train"))
     tests, truth = (array[:, 2:30, 2:30] if array.ndim == 4 else array for array in pictures(args.data, "t10k"))
     held = Examples(np.ascontiguousarray(images), labels, np.arange(len(labels) + 1), NAMES)
     tests = np.ascontiguousarray(tests)
-    name = f"{'short' if args.short else 'full'}-{size['teachers']}"
+    name = f"{args.form}-{size['teachers']}"
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for seed in range(size["seeds"]):
         teachers = args.work / f"{name}-teachers-{seed}"
@@ -223,7 +229,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--work", type=Path, default=Path("classifier-work"))
-    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--short", dest="form", action="store_const", const="short", default="full")
+    parser.add_argument("--reduced", dest="form", action="store_const", const="reduced")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[10.0, 2.0])
     parser.add_argument("--teachers", type=int, help="instead of the form's")
@@ -238,7 +245,7 @@ def main() -> None:
     args.deadline = time.time() + 60 * args.minutes if args.minutes else None
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     args.work.mkdir(parents=True, exist_ok=True)
-    harness.store("private_classifier", run(args) | {"short": args.short})
+    harness.store("private_classifier", run(args) | {"form": args.form})
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ def test_epsilon_of_votes_is_that_of_a_second_implementation(queries: int, sigma
     assert found <= by_renyi(queries, sigma, 1e-5)
 
 
-@pytest.mark.parametrize("epsilon", [2.0, 10.0])
-@pytest.mark.parametrize("more", [{}, {"votes": "confident", "answers": 100}, {"method": "generated", "against": "dp_sgd"}])
+@pytest.mark.parametrize(
+    ("epsilon", "more"),
+    [(2.0, {}), (10.0, {"votes": "confident", "answers": 100}), (10.0, {"method": "generated", "against": "dp_sgd"})],
+)
 def test_noise_keeps_the_budget_and_no_more_than_that(epsilon: float, more: dict[str, object]) -> None:
     plan = make_plan(settings(epsilon=epsilon, **more), 60_000)
     spent = plan.ledger.epsilon(1e-5).value

@@ -14,7 +14,7 @@ SHAPE, LATENT = (1, 8, 8), 5
 def parts() -> tuple[torch.nn.Module, Vae, torch.Tensor]:
     torch.manual_seed(1)
     vae = Vae(LATENT, SHAPE, 8).eval().requires_grad_(False)
-    return build(SHAPE, 3, 2, 8), vae, torch.rand(6, *SHAPE) * 2 - 1
+    return build(SHAPE, 3, 2, 8).requires_grad_(False), vae, torch.rand(6, *SHAPE) * 2 - 1
 
 
 def jacobian(vae: Vae, mean: torch.Tensor) -> torch.Tensor:

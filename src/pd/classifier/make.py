@@ -122,49 +122,40 @@ def _pate(order: Order, held: Examples, ballot: Ballot, bar: Bar) -> Path:
                 "public queries, and no section `public`", where="classifier.queries_from", fix="add one, or set noise"
             )
         pictures = public_pictures(order.public, settings.queries, order.seed)
-    answers = _asked(order, ballot, 0, pictures, None, bar)
+    answers = _asked(order, ballot, 0, 1, pictures, None, bar)
     return _student(order, held, pictures, answers, None, None, "student", bar)
 
 
 def _generated(order: Order, held: Examples, ballot: Ballot, judge: Path | None, bar: Bar) -> Path:
     """Generator, queries and student take turns; with a judge that has been paid for, or never will be, there is one turn."""
-    settings, shape = order.settings, _shape(held)
+    settings, shape, seed = order.settings, _shape(held), order.seed
     rounds = 1 if judge is not None else settings.rounds
+    plain = replace(order, settings=settings.model_copy(update={"method": "generated"}))
     pictures: list[Pixels] = []
     answers: list[Answers] = []
-    student, key = judge, "a judge" if judge is not None else "nothing"
-    generator: Path | None = None
+    student, generator = judge, Path()
     for number in range(rounds):
-        task = GeneratorTask(
-            settings, shape, len(held.classes), student, derive(order.seed, "generator", number), _key(order, key)
-        )
+        if number:
+            name = f"student {number} of {rounds}"
+            student = _student(plain, held, np.concatenate(pictures), np.concatenate(answers), None, None, name, bar)
+        key, drawn = _key(order, "generator", _named(student)), derive(seed, "generator", number)
+        task = GeneratorTask(settings, shape, len(held.classes), student, drawn, key)
         with bar(f"generator {number + 1} of {rounds}") as progress:
             generator = order.fit(task, settings.generator, order.work, progress)
         queries = settings.queries * (number + 1) // rounds - settings.queries * number // rounds
         made = load_generator(generator, settings, shape)
-        pictures.append(sample(made, queries, derive(order.seed, "round", number)))
-        answers.append(_asked(order, ballot, number, pictures[-1], student if judge is None else None, bar))
-        key = digest_of([digest_of_array(np.concatenate(answers)), digest_of_array(np.concatenate(pictures))])
-        if number + 1 < rounds:
-            few = replace(order, settings=settings.model_copy(update={"method": "generated"}))
-            all_pictures, all_answers = np.concatenate(pictures), np.concatenate(answers)
-            student = _student(few, held, all_pictures, all_answers, None, None, f"student {number + 1} of {rounds}", bar)
+        pictures.append(sample(made, queries, derive(seed, "round", number)))
+        answers.append(_asked(order, ballot, number, rounds, pictures[-1], student if judge is None else None, bar))
     vae: Path | None = None
     if settings.method in ("vae", "tangent_normal"):
+        of = VaeTask(settings, shape, generator, derive(seed, "vae"), _key(order, "vae", _named(generator)))
         with bar("vae") as progress:
-            vae = order.fit(
-                VaeTask(settings, shape, generator, derive(order.seed, "vae"), _key(order, key)),
-                settings.generator,
-                order.work,
-                progress,
-            )
+            vae = order.fit(of, settings.generator, order.work, progress)
     return _student(order, held, np.concatenate(pictures), np.concatenate(answers), generator, vae, "student", bar)
 
 
-def _asked(order: Order, ballot: Ballot, number: int, pictures: Pixels, student: Path | None, bar: Bar) -> Answers:
-    """Noisy answers to pictures; shown are votes spent, and how often the student would have said the same."""
-    rounds = order.settings.rounds if order.settings.generates and order.settings.against == "student" else 1
-    rounds = 1 if order.settings.accounting == "paper" else rounds
+def _asked(order: Order, ballot: Ballot, number: int, rounds: int, pictures: Pixels, student: Path | None, bar: Bar) -> Answers:
+    """Noisy answers to a round's pictures; shown are votes spent, and how often the student would have said the same."""
     most = order.plan.answers * (number + 1) // rounds - order.plan.answers * number // rounds
     if order.plan.check is None:
         most = len(pictures)
@@ -197,7 +188,7 @@ def _student(
             fix="lower it, or set votes: gnmax",
         )
     targets = np.eye(len(held.classes), dtype=np.float32)[answers[known]]
-    key = _key(order, digest_of_array(pictures), digest_of_array(answers), str(generator and generator.parent.name), name)
+    key = _key(order, digest_of_array(pictures), digest_of_array(answers), _named(generator), _named(vae), name)
     task = StudentTask(order.settings, Held(pictures[known]), targets, generator, vae, derive(order.seed, name), key)
     with bar(name) as progress:
         return order.fit(task, order.settings.student, order.work, progress)
@@ -206,6 +197,11 @@ def _student(
 def _shape(held: Examples) -> tuple[int, ...]:
     _, height, width, channels = held.images.shape
     return channels, height, width
+
+
+def _named(result: Path | None) -> str:
+    """The key of the training that a result is of: it covers all that the training was made from."""
+    return "nothing" if result is None else result.parent.name
 
 
 def _key(order: Order, *names: str) -> str:
