@@ -100,5 +100,5 @@ def test_few_people_are_told_how_many_are_needed() -> None:
     "more", [{"accounting": "paper"}, {"answers": 3}, {"method": "generated", "queries": 3}, {"queries_from": "people"}]
 )
 def test_settings_that_do_not_go_together(more: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="classifier"):
+    with pytest.raises(ValueError, match="ClassifierSettings"):
         settings(**more)

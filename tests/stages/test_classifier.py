@@ -189,8 +189,9 @@ def test_budget_and_plan_count_it(made: Context) -> None:
 
 
 OVERRIDES = (
-    "data.size=16", "classifier.method=dp_sgd", "classifier.delta=0.01", "classifier.width=8", "classifier.sgd_steps=2",
-    "classifier.sgd_batch=4", "classifier.student.steps=2", "classifier.reproducible=true",
+    "data.size=16", "classifier.queries_from=noise", "classifier.delta=0.01", "classifier.width=8", "classifier.teachers=2",
+    "classifier.queries=4", "classifier.sigma=2", "classifier.teacher.steps=2", "classifier.student.steps=2",
+    "classifier.reproducible=true",
 )  # fmt: skip
 
 

@@ -95,10 +95,11 @@ def make_plan(settings: ClassifierSettings, people: int) -> Plan:
                 settings.epsilon, settings.delta, lambda s: votes(Ledger(), s), where="classifier.epsilon", least=0.5
             )
     spent = votes(Ledger(), sigma) if sigma is not None else Ledger()
-    if voted and spent.epsilon(settings.delta).value > settings.epsilon:
+    # votes alone are one Gaussian: whether they are too many is known at once; loss distributions are slow where noise is small
+    if sigma is not None and _mu(settings, answers, sigma) > gaussian_mu(settings.epsilon, settings.delta) * (1 + 1e-6):
         raise UserError(
-            f"{settings.queries} queries with noise {sigma:g} cost epsilon {spent.epsilon(settings.delta).value:.4g}, "
-            f"beyond {settings.epsilon:g}",
+            f"{settings.queries} queries with noise {sigma:g} cost epsilon "
+            f"{spent.epsilon(settings.delta, ('rdp',)).value:.4g}, beyond {settings.epsilon:g}",
             where="classifier.queries",
             fix="ask fewer, or leave classifier.sigma open: the noise then follows from epsilon",
         )
@@ -131,15 +132,15 @@ def spend_votes(ledger: Ledger, settings: ClassifierSettings, answers: int, sigm
 
 def _sigma(settings: ClassifierSettings, answers: int, mu: float) -> float:
     """Noise with which all answers have this mu of Gaussian differential privacy."""
+    return _mu(settings, answers, 1.0) / mu
+
+
+def _mu(settings: ClassifierSettings, answers: int, sigma: float) -> float:
+    """mu of Gaussian differential privacy of all answers, and of the checks."""
     squares = 2.0 * answers
     if settings.votes == "confident":
         squares += settings.queries / settings.check_ratio**2
-    return math.sqrt(squares) / mu
-
-
-def mu_of_votes(queries: int, sigma: float) -> float:
-    """mu of so many answers by GNMax."""
-    return math.sqrt(2.0 * queries) / sigma
+    return math.sqrt(squares) / sigma
 
 
 def answers_right(votes: float, sigma: float, classes: int) -> float:

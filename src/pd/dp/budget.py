@@ -68,7 +68,8 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     from scipy.stats import norm
 
     def delta_of(mu: float) -> float:
-        return float(norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2))
+        tail = math.exp(min(epsilon + float(norm.logcdf(-epsilon / mu - mu / 2)), 700.0))  # exp(epsilon) alone may overflow
+        return float(norm.cdf(-epsilon / mu + mu / 2)) - tail
 
     low, high = 1e-6, 100.0
     for _ in range(100):
