@@ -29,8 +29,9 @@ _MEASURES = (
     ("members covered", ("coverage", "identities"), 1),
     ("precision", ("coverage", "precision"), 1),
     ("recall", ("coverage", "recall"), 1),
+    ("pictures covered", ("coverage", "images"), 1),
     ("utility AUC", ("utility", "auc"), 1),
-    ("KID x 1000", ("fidelity", "kid"), 1000),
+    ("kernel distance x 1000", ("fidelity", "kid"), 1000),
     ("prompt adherence", ("adherence", "score"), 1),
 )
 

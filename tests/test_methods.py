@@ -64,7 +64,7 @@ def _on_many(ranks, folder, names):
 
 
 # Four processes start slowly: only what is told to be alike on four is tried so.
-FOUR = [name for name in TRAINED if TRAINED[name].room.startswith("labels/")]
+FOUR = [name for name in TRAINED if TRAINED[name].room.startswith(("labels/", "classify/semi_vit"))]
 
 
 @pytest.mark.parametrize(("world", "names"), [(2, list(TRAINED)), (4, FOUR)])

@@ -51,6 +51,26 @@ def _supcon() -> Task:
     return Recogniser(Held(_pictures(12, 16)), [f"p{row // 2}" for row in range(12)], settings, 3, "tiny")
 
 
+def _distilled(name: str) -> Task:
+    from pd.config import ReidSettings
+    from pd.config.recognisers import METHODS as WAYS
+    from pd.reid.distil import Distilled
+    from pd.reid.rows import Held
+
+    settings = ReidSettings(dim=8, identities_per_batch=4, images_per_identity=2, steps=6)
+    targets = np.random.default_rng(2).normal(size=(12, 8)).astype(np.float32)
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    people = [f"p{row // 2}" for row in range(12)]
+    return Distilled(Held(_pictures(12, 16)), people, targets, settings, WAYS[name], 3, "tiny")
+
+
+def _inpainting() -> Task:
+    from pd.reid.methods.g2d import Inpainter
+    from pd.reid.rows import Held
+
+    return Inpainter(Held(_pictures(12, 16)), ("half hidden", "masked"), 3, "tiny", 6)
+
+
 def _classifier() -> Task:
     from pd.classify.inputs import Held
     from pd.classify.task import ClassifierTask
@@ -80,6 +100,23 @@ def _reweighted() -> Task:
     noisy[::5] = np.nan
     matrices = np.tile(np.array([[0.9, 0.1], [0.2, 0.8]]), (3, 1, 1))
     return ReweightedTask(Held(_features(24)), noisy, matrices, seed=3, batch=8, width=8)
+
+
+def _few_labels(method: str) -> Task:
+    from pd.classify.fine_tune import FineTuneTask
+    from pd.classify.inputs import Held
+    from pd.classify.mae import MaeTask
+    from pd.classify.semi_vit import SemiVitTask
+    from pd.config import SemiVitSettings, VitSettings
+
+    network = VitSettings(patch=4, width=16, depth=1, heads=2)
+    settings = SemiVitSettings(network=network, batch=4, ratio=3, supervised=0.3, threshold=0.5, teacher_decay=0.5)
+    inputs, labels = Held(_pictures(24, 8)), np.where(np.arange(24) < 8, np.arange(24) % 2, -1)
+    if method == "mae":
+        return MaeTask(inputs, settings, seed=3)
+    if method == "fine_tuning":
+        return FineTuneTask(inputs, labels, 2, settings, seed=3)
+    return SemiVitTask(inputs, labels, 2, settings, steps=6, seed=3)
 
 
 def _votes() -> "Votes":
@@ -157,6 +194,16 @@ def _of_classifier(method: str) -> "ClassifierSettings":
     )
 
 
+def _naco() -> Task:
+    from pd.classify.inputs import Held
+    from pd.forgery.naco import NacoTask
+    from pd.forgery.windows import Footage
+
+    frames, lengths = Held(_pictures(40, 16)), np.full(4, 10, np.int64)
+    footage = Footage(frames, np.arange(0, 40, 10), lengths, ("a", "b", "c", "d"), "tiny")
+    return NacoTask(footage, window=6, batch=4, seed=3, width=8, dim=16, layers=1)
+
+
 def _pictures(images: int, side: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return np.random.default_rng(1).integers(0, 256, (images, side, side, 1), dtype=np.uint8)
 
@@ -168,7 +215,46 @@ def _features(rows: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
 METHODS: tuple[Method, ...] = (
     Method("supcon", "arXiv 2004.11362", "reid/task.py", "reid", "reid", "holdout AUC", "strangers dropped", _supcon),
     Method(
-        "denoising", "arXiv 2112.10752, 2303.09556", "diffusion/objective.py", "teacher, student", "teacher", "KID", "excess"
+        "crrcd",
+        "arXiv 2409.02555",
+        "reid/methods/crrcd.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC at low resolution",
+        "AUC of clear pictures",
+        lambda: _distilled("crrcd"),
+    ),
+    Method(
+        "aird",
+        "arXiv 2409.02049",
+        "reid/methods/aird.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC under shift",
+        "AUC of clear pictures",
+        lambda: _distilled("aird"),
+    ),
+    Method(
+        "g2d",
+        "arXiv 2405.16761",
+        "reid/methods/g2d.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC of hidden pictures",
+        "AUC of clear pictures",
+        lambda: _distilled("g2d"),
+    ),
+    Method(
+        "inpainting", "arXiv 2405.16761", "reid/methods/g2d.py", "reid", "reid.method", "error where hidden", "-", _inpainting
+    ),
+    Method(
+        "denoising",
+        "arXiv 2112.10752, 2303.09556",
+        "diffusion/objective.py",
+        "teacher, student",
+        "teacher",
+        "kernel distance",
+        "excess",
     ),
     Method("reid", "arXiv 2306.01322", "filters/decide.py", "filter", "filter.reid", "excess", "kept"),
     Method("near_copy", "ours", "filters/near_copy.py", "filter", "filter.near_copy", "copies", "kept"),
@@ -196,6 +282,37 @@ METHODS: tuple[Method, ...] = (
     Method("ccc", "arXiv 2312.07331", "labels/ccc.py", "labels", "labels.method", "accuracy", "training time", _ccc),
     Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
     Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
+    Method("naco", "arXiv 2407.10550", "forgery/naco.py", "screen", "screen", "AUC on a kept-out kind", "false alarms", _naco),
+    Method(
+        "semi_vit",
+        "arXiv 2208.05688",
+        "classify/semi_vit.py",
+        "labels",
+        "labels.method",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("semi_vit"),
+    ),
+    Method(
+        "fine_tuning",
+        "arXiv 2010.11929",
+        "classify/fine_tune.py",
+        "labels",
+        "labels.semi_vit",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("fine_tuning"),
+    ),
+    Method(
+        "mae",
+        "arXiv 2111.06377",
+        "classify/mae.py",
+        "labels",
+        "labels.semi_vit.mae_steps",
+        "accuracy",
+        "training time",
+        lambda: _few_labels("mae"),
+    ),
     Method(
         "dm",
         "arXiv 2110.04181",

@@ -115,7 +115,7 @@ def test_utility_and_fidelity(figures: dict[str, Any]) -> None:
     assert strangers["utility"]["why"] == "the samples have no labels"
     # Held-out people's real images are the scale.
     for arm in (copies, strangers, figures["real"]):
-        assert arm["fidelity"]["fid"]["name"] == "FID, EfficientNet-Lite0 features"
+        assert arm["fidelity"]["fid"]["name"] == "Fréchet distance, EfficientNet-Lite0 features"
         assert arm["fidelity"]["kid"]["low"] <= arm["fidelity"]["kid"]["value"] <= arm["fidelity"]["kid"]["high"]
         assert arm["fidelity"]["kid"]["n"] == 60
 

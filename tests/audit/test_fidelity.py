@@ -53,3 +53,16 @@ def test_kid_holds_0_for_one_distribution_and_not_for_two() -> None:
     assert other.kid.n == 200
     assert other.subset == 100
     assert other == fidelity(features(300), features(200, shift=1.0, seed=1), seed=0)
+
+
+def test_subsets_and_groups_are_of_whole_people() -> None:
+    rng = np.random.default_rng(3)
+    people = [f"p{row // 10}" for row in range(200)]
+    rows = (3 * np.repeat(rng.normal(size=(20, 6)), 10, axis=0) + 0.1 * rng.normal(size=(200, 6))).astype(np.float32)
+    others = (3 * np.repeat(rng.normal(size=(20, 6)), 10, axis=0) + 0.1 * rng.normal(size=(200, 6))).astype(np.float32)
+    alone, together = (fidelity(rows, others, seed=0, real_people=names, people=names) for names in (None, people))
+    # Pictures of one person are one draw: twenty people a side say far less than 200 pictures would.
+    for key in ("fid", "kid"):
+        one, two = getattr(alone, key), getattr(together, key)
+        assert two.high - two.low > 1.5 * (one.high - one.low)
+    assert alone.fid.value == together.fid.value

@@ -137,7 +137,7 @@ def test_bad_labels_are_one_line(people, tmp_path, labels, says):
     ("given", "says"),
     [
         ({"labels": {"votes": "v.csv", "method": "fill"}}, "another method"),
-        ({"labels": {"columns": ["a"]}}, "takes method transition or fill"),
+        ({"labels": {"columns": ["a"]}}, "takes method transition, fill or semi_vit"),
         ({"labels": {}}, "either labels.votes or labels.columns"),
         ({"labels": {"columns": ["a", "a"], "method": "fill"}}, "twice"),
         ({"labels": {"votes": "s3://bucket/votes.csv"}}, "from a disk"),

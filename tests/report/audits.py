@@ -67,7 +67,7 @@ def _attacks(arm, entry):
         "coverage": {
             "identities": around(1 - leak / 2, 0.05, 20),
             "precision": around(0.62, 0.03),
-            "recall": around(0.41, 0.04),
+            "images": around(0.41, 0.04),
             "k": 3,
             "features": "EfficientNet-Lite0 features",
         },

@@ -37,7 +37,7 @@ def test_figures_and_the_missing_guarantee(card):
     assert text.count(NO_GUARANTEE) == 2
     assert NO_GUARANTEE == "A filtered student carries no formal privacy guarantee."
     assert "| **Excess** | **64.3 %** (61.8 to 66.8 %) | **3.0 %** (1.0 to 5.0 %) | **6.0 %** (4.0 to 8.0 %) |" in text
-    assert "FID, EfficientNet-Lite0 features" in text
+    assert "Fréchet distance, EfficientNet-Lite0 features" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 

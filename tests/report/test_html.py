@@ -37,10 +37,11 @@ def test_says_what_was_found(report_data, tmp_path):
     assert "This file holds private images of real people" in text
     assert "64 in 100 samples of the teacher re-identify a person (95 % interval 62 to 67)" in text
     assert "of the released student&#39;s, 3 in 100 do (95 % interval 1 to 5); of the released data, 6 in 100 do" in text
-    for words in ("400 images of 40 people", "600 candidates", "FID, EfficientNet-Lite0 features", "sampler_steps: 15"):
+    distance = "Fréchet distance, EfficientNet-Lite0 features"
+    for words in ("400 images of 40 people", "600 candidates", distance, "sampler_steps: 15"):
         assert words in text
     assert f"threshold {report_data.threshold:.3f}" in text
-    assert "Not part of this audit: unfiltered student." in text
+    assert "Not part of this audit: early-stopped teacher, unfiltered student." in text
 
 
 def test_fetches_nothing_and_runs_nothing(report_data, tmp_path):

@@ -49,3 +49,32 @@ def test_noise_says_which_labels_are_identifiable(report_data, tmp_path):
 def test_without_the_stage_there_is_no_section(report_data, tmp_path):
     assert 'id="labels"' not in render_report(report_data, tmp_path / "report.html").read_text()
     assert made_by(None) == ""
+
+
+def test_filled_gaps_show_what_was_measured_and_galleries(report_data, tmp_path):
+    rate = {"value": 0.91, "low": 0.85, "high": 0.95, "n": 80}
+    counts = {"labelled": 12, "filled": 150, "open": 38, "classes": 2, "tested": 80, "people": 10}
+    found = {
+        **FOUND,
+        "method": "semi_vit",
+        "source": "columns",
+        "people": [],
+        "filled": 150,
+        "measured": {
+            "glasses": {**counts, "precision": rate, "answered": rate, "accuracy": rate},
+            "hat": {**counts, "tested": 0},
+        },
+        "unsure": [{"id": "real003", "label": "glasses", "after": 1.0, "probability": 0.51, "open": True}],
+        "confused": [
+            {"id": "real003", "label": "glasses", "before": 0.0, "after": 1.0, "probability": 0.9, "count": 7},
+        ],
+    }
+    page = render_report(replace(report_data, labels=found), tmp_path / "report.html").read_text()
+    section = page.partition('<section id="labels"')[2].partition("</section>")[0]
+    assert "Semi-ViT" in section
+    assert "91.0% (85.0% to 95.0%)" in section
+    assert "80 of 10 people" in section
+    assert "not measured" in section
+    assert "1 (left open)" in section
+    assert "0 → 1, 7 times" in section
+    assert section.count('alt="Real image real003, whose label was guessed"') == 2

@@ -58,7 +58,7 @@ def test_numbers():
 
 def test_distances_name_their_features():
     distance = Distance(value=1, low=0, high=2, n=9, features="EfficientNet-Lite0")
-    assert fidelity_label("fid", distance) == "FID, EfficientNet-Lite0 features"
+    assert fidelity_label("fid", distance) == "Fréchet distance, EfficientNet-Lite0 features"
     assert fidelity_label("kid", distance.model_copy(update={"features": "Inception features"})) == "KID, Inception features"
 
 

@@ -32,7 +32,7 @@ SETTINGS = parse_settings(
         "teacher": MODEL,
         "student": MODEL,
         "generate": {"candidates": 36000, "workers": 4, "gpus_per_worker": 0.5},
-        "audit": {"arms": ["teacher", "unfiltered", "kept", "filtered"], "samples": 3600},
+        "audit": {"arms": ["teacher", "unfiltered", "kept", "filtered"], "samples": 3600, "shadows": 0},
     }
 )
 

@@ -1,14 +1,19 @@
-"""Fidelity: FID and KID with named features. Only Inception-v3 features may be called plain FID, and these are not."""
+"""Fidelity: Frechet and kernel distance with named features.
 
+Only of Inception-v3 features may they be called FID and KID: the values that papers publish live on their scale alone.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from pd.audit.estimate import CONFIDENCE, Estimate, from_draws
+from pd.audit.estimate import CONFIDENCE, Estimate, from_draws, number
 
 Features = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int64]
 
 _SUBSETS = 100
 _SUBSET_SIZE = 200
@@ -31,9 +36,24 @@ class Fidelity:
     subset: int
 
 
-def fidelity(real: Features, synthetic: Features, *, seed: int) -> Fidelity:
-    """FID and KID of (N, d) and (M, d) features, N and M at least 4."""
-    return Fidelity(_frechet(real, synthetic, seed), *_kernel(real, synthetic, seed))
+People = Sequence[str] | None
+"""Whose each row is; None: each another's."""
+
+
+def fidelity(real: Features, synthetic: Features, *, seed: int, real_people: People = None, people: People = None) -> Fidelity:
+    """FID and KID of (N, d) and (M, d) features, N and M at least 4.
+
+    Args:
+        real: of real images.
+        synthetic: of those that are compared.
+        seed: of groups and subsets.
+        real_people: whose the real images are: groups and subsets are drawn by person, for one's images are alike.
+        people: whose the others are.
+    """
+    whose = tuple(
+        np.arange(len(rows)) if names is None else number(names) for rows, names in ((real, real_people), (synthetic, people))
+    )
+    return Fidelity(_frechet(real, synthetic, whose, seed), *_kernel(real, synthetic, whose, seed))
 
 
 def frechet(real: Features, synthetic: Features) -> float:
@@ -54,21 +74,22 @@ def frechet(real: Features, synthetic: Features) -> float:
     return float(means @ means) + traces - 2 * nuclear
 
 
-def _frechet(real: Features, synthetic: Features, seed: int) -> Estimate:
+def _frechet(real: Features, synthetic: Features, whose: tuple[Codes, ...], seed: int) -> Estimate:
     """FID with a delete-a-group jackknife's interval (Efron & Stein 1981): resamples would shift a biased value.
 
     Every group leaves out its share of both sets, so that what a smaller n adds is common to all groups and no variance.
     """
     rng = np.random.default_rng(seed)
-    groups = min(_GROUPS, len(real) // 2, len(synthetic) // 2)
-    of_real, of_synthetic = (rng.permutation(len(rows)) % groups for rows in (real, synthetic))
+    counts = [int(codes.max()) + 1 for codes in whose]
+    groups = max(min(_GROUPS, *(count // 2 for count in counts)), 2)
+    of_real, of_synthetic = (rng.permutation(count)[codes] % groups for count, codes in zip(counts, whose, strict=True))
     values = np.array([frechet(real[of_real != group], synthetic[of_synthetic != group]) for group in range(groups)])
     error = float(np.sqrt((groups - 1) / groups * np.square(values - values.mean()).sum()))
     value, reach = frechet(real, synthetic), float(stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * error
     return Estimate(value, max(0.0, value - reach), value + reach, len(synthetic))
 
 
-def _kernel(real: Features, synthetic: Features, seed: int) -> tuple[Estimate, int]:
+def _kernel(real: Features, synthetic: Features, whose: tuple[Codes, ...], seed: int) -> tuple[Estimate, int]:
     """KID (Binkowski et al. 2018) on 100 random subsets, with torchmetrics' unbiased polynomial-kernel estimate."""
     import torch
     from torchmetrics.image.kid import poly_mmd
@@ -77,6 +98,16 @@ def _kernel(real: Features, synthetic: Features, seed: int) -> tuple[Estimate, i
     size = min(_SUBSET_SIZE, len(real) // 2, len(synthetic) // 2)
     values = []
     for _ in range(_SUBSETS):
-        pair = [torch.from_numpy(rows[rng.permutation(len(rows))[:size]]).double() for rows in (real, synthetic)]
+        pair = [
+            torch.from_numpy(rows[_subset(codes, size, rng)]).double()
+            for rows, codes in zip((real, synthetic), whose, strict=True)
+        ]
         values.append(float(poly_mmd(*pair)))
     return from_draws(float(np.mean(values)), np.array(values), min(len(real), len(synthetic))), size
+
+
+def _subset(codes: Codes, size: int, rng: np.random.Generator) -> Codes:
+    """So many rows of whole people, drawn by lot; of the last one as many as fit."""
+    order = rng.permutation(int(codes.max()) + 1)[codes]
+    rows: Codes = np.argsort(order, kind="stable")[:size]
+    return rows

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from pd.audit.adherence import adherence
 from pd.audit.clip import Clip
 from pd.audit.coverage import coverage
+from pd.audit.estimate import Estimate
+from pd.audit.features import encoder
 from pd.audit.fidelity import fidelity
 from pd.audit.figures import NotMeasured
 from pd.audit.results import Adherence, Coverage, Distance, Fidelity, Utility
@@ -16,17 +18,8 @@ from pd.audit.subjects import Subjects
 from pd.audit.utility import Features, Labels, utility
 from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.synthetic import SyntheticDataset
-from pd.reid.efficientnet import SIDE, middle_features, top_features
 from pd.seeds import derive
 
-# Of the side. Macro AUC on all hold-out faces, trained on real members and on two prototype teachers: 0.76, 0.79, 0.79; without
-# blur 0.68, 0.76, 0.78, with twice as much 0.70, 0.72, 0.71. Chosen on the very faces it is tested on, so a little flattering.
-_UTILITY_BLUR = 1 / 32
-_FEATURES = "EfficientNet-Lite0 features"
-# Of the side. In features that see noise and missing detail no sample is on the manifold of photos, whomever it shows: with
-# this blur 400 samples of a teacher of the faces cover 20 of 20 members and its student's 16, with a third of it 3 and none.
-_COVERAGE_BLUR = 3 / 32
-_LOW_PASSED = "EfficientNet-Lite0 features after block 10, images low-passed"
 _LEAST_FOR_FIDELITY = 4
 
 
@@ -45,10 +38,13 @@ class Quality:
     def __init__(self, subjects: Subjects) -> None:
         self._subjects, self._settings = subjects, subjects.settings
         self._clip = Clip(self._settings.adherence, "audit.adherence") if self._settings.adherence else None
+        self._encoder = encoder(self._settings.features)
         self._holdout: Features | None = None
+        self._others: Features | None = None
+        self._floors: dict[int, Fidelity | None] = {}
         chosen = subjects.chosen
         images = rows_of(subjects.members.images, chosen)
-        self._reference, self._low_passed = top_features(images), _low_passed(images)
+        self._reference, self._low_passed = self._encoder.whole(images), self._encoder.low_passed(images)
         self._people = [subjects.members.identities[row] for row in chosen]
 
     def of(self, samples: SyntheticDataset, kept: npt.NDArray[np.bool_] | None = None) -> Useful:
@@ -59,13 +55,13 @@ class Quality:
             kept: (n,) bool, which of its first n samples the filter keeps; None: nobody filtered them.
         """
         images = samples.images
-        low_passed = _low_passed(images)
+        low_passed = self._encoder.low_passed(images)
         covered = self._coverage(low_passed)
         if kept is not None and isinstance(covered, Coverage):
             covered = covered.model_copy(update={"kept": self._coverage(low_passed[: len(kept)][kept[: len(images)]])})
         found: Useful = {
             "utility": self._utility(images, samples.labels),
-            "fidelity": self._fidelity(top_features(images)),
+            "fidelity": self._beside_floor(self._encoder.whole(images)),
             "coverage": covered,
         }
         if self._clip and any(samples.prompts):
@@ -78,8 +74,8 @@ class Quality:
         labels = {name: values[chosen] for name, values in members.labels.items()}
         return {
             "utility": self._utility(rows_of(members.images, chosen), labels),
-            "fidelity": self._fidelity(top_features(others)),
-            "coverage": self._coverage(_low_passed(others)),
+            "fidelity": self._floor(len(others)),
+            "coverage": self._coverage(self._encoder.low_passed(others)),
         }
 
     def _utility(self, images: Images, labels: Labels) -> Utility:
@@ -89,9 +85,9 @@ class Quality:
             why = "the samples have no labels" if not labels else "no label is both the samples' and the real images'"
             return Utility(auc=None, why=why, labels={}, skipped={})
         if self._holdout is None:
-            self._holdout = middle_features(holdout.images, blur_share=_UTILITY_BLUR)
+            self._holdout = self._encoder.parts(holdout.images)
         return utility(
-            middle_features(images, blur_share=_UTILITY_BLUR),
+            self._encoder.parts(images),
             labels,
             self._holdout,
             holdout.labels,
@@ -101,27 +97,44 @@ class Quality:
             seed=self._seed("utility"),
         )
 
-    def _fidelity(self, features: Features) -> Fidelity | None:
+    def _beside_floor(self, features: Features) -> Fidelity | None:
+        """Distances to the members' images, and what as many of other people's real ones have."""
+        found, floor = self._fidelity(features), self._floor(len(features))
+        if found is None or floor is None:
+            return found
+        pairs = {key: (getattr(found, key), getattr(floor, key)) for key in ("fid", "kid")}
+        return Fidelity(**{key: own.model_copy(update={"floor": _estimate(real)}) for key, (own, real) in pairs.items()})
+
+    def _floor(self, most: int) -> Fidelity | None:
+        """Distances of so many real images of other people, or of all there are."""
+        others = self._subjects.others
+        n = min(most, len(others))
+        if n not in self._floors:
+            if self._others is None:
+                self._others = self._encoder.whole(others.images)
+            self._floors[n] = self._fidelity(self._others[:n], list(others.identities[:n]))
+        return self._floors[n]
+
+    def _fidelity(self, features: Features, people: list[str] | None = None) -> Fidelity | None:
         if min(len(self._reference), len(features)) < _LEAST_FOR_FIDELITY:
             return None
-        measured = fidelity(self._reference, features, seed=self._seed("kid"))
+        measured = fidelity(self._reference, features, seed=self._seed("kid"), real_people=self._people, people=people)
         about: dict[str, Any] = {
-            "features": _FEATURES,
+            "features": self._encoder.name,
             "reference": "real member images",
             "n_real": len(self._reference),
-            "resize": f"{SIDE}x{SIDE} bicubic",
         }
         kid = {**asdict(measured.kid), "n": len(features), "subset": measured.subset}
         return Fidelity(
-            fid=Distance(name=f"FID, {_FEATURES}", **asdict(measured.fid), **about),
-            kid=Distance(name=f"KID, {_FEATURES}", **kid, **about),
+            fid=Distance(name=f"Fréchet distance, {self._encoder.name}", **asdict(measured.fid), **about),
+            kid=Distance(name=f"kernel distance, {self._encoder.name}", **kid, **about),
         )
 
     def _coverage(self, features: Features) -> Coverage | NotMeasured:
         found = coverage(self._low_passed, self._people, features, seed=self._seed("coverage"))
         if found is None:
             return NotMeasured(why="too few images to make a manifold")
-        return found.model_copy(update={"features": _LOW_PASSED})
+        return found.model_copy(update={"features": self._encoder.low_passed_name})
 
     def _adherence(self, clip: Clip, images: Images, prompts: list[str]) -> Adherence:
         texts, asked = np.unique(np.asarray(prompts, dtype=object).astype(str), return_inverse=True)
@@ -137,6 +150,6 @@ class Quality:
         return derive(self._subjects.seed, "audit", what)
 
 
-def _low_passed(images: Images) -> Features:
-    """What coverage sees of (N, H, W, C) uint8."""
-    return middle_features(images, blur_share=_COVERAGE_BLUR)
+def _estimate(distance: Distance) -> Estimate:
+    """A distance as a plain estimate."""
+    return Estimate(distance.value, distance.low, distance.high, distance.n)

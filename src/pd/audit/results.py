@@ -25,8 +25,8 @@ from pd.audit.figures import BY_LABEL, BY_NAME, PUBLIC, Figures, NotMeasured, Pu
 from pd.audit.judged import Verdict
 from pd.errors import UserError
 
-VERSION = 1
-"""Of this schema. It rises when a figure's meaning or place changes, not when one is added."""
+VERSION = 2
+"""Of this schema. It rises when a figure's meaning or place changes, not when one is added. 2: coverage by the real radius."""
 
 Rate = Annotated[Estimate | None, PUBLIC]
 Number = Annotated[float | None, PUBLIC]
@@ -168,7 +168,10 @@ class Utility(Figures):
 
 
 class Distance(Figures):
-    """A distance between features, which are named; low to high of a KID hold the values of `subset` images."""
+    """A distance between features, which are named; low to high of a kernel distance hold the values of `subset` images.
+
+    `floor`: the same of as many real pictures of other people, or of all there are: what nothing generated comes below.
+    """
 
     value: Annotated[float, PUBLIC]
     low: Annotated[float, PUBLIC]
@@ -180,6 +183,7 @@ class Distance(Figures):
     n_real: Count = None
     resize: Words = None
     subset: Count = None
+    floor: Rate = None
 
 
 class Fidelity(Figures):
@@ -190,10 +194,11 @@ class Fidelity(Figures):
 
 
 class Coverage(Figures):
-    """Coverage of people; `kept`: that of the samples which the filter keeps."""
+    """Coverage of people and of their images; `kept`: that of the samples which the filter keeps. `recall` is of version 1."""
 
     identities: Rate = None
     precision: Rate = None
+    images: Rate = None
     recall: Rate = None
     k: Count = None
     compared: Count = None
@@ -273,6 +278,24 @@ class People(Figures):
     attackers_learnt_from: Count = None
 
 
+class Strong(Figures):
+    """The set of attackers that `strong` stands for: see `pd.audit.attackers.strong`.
+
+    Attributes:
+        chosen: the set, the one that finds most first.
+        found: share of the planted leaks that each of all attackers finds.
+        together: that the set finds.
+        blur: of the samples and of what was planted, share of the side.
+        planted: how many leaks were planted.
+    """
+
+    chosen: Annotated[list[str], PUBLIC] = []
+    found: Annotated[dict[str, float], BY_NAME] = {}
+    together: Number = None
+    blur: Number = None
+    planted: Count = None
+
+
 class RealResult(Figures):
     """The scale of the arms' figures: the same of real images, and what the instruments can see."""
 
@@ -282,6 +305,8 @@ class RealResult(Figures):
     member: Annotated[RealReidentified | None, PUBLIC] = None
     round_trip: Annotated[RealReidentified | None, PUBLIC] = None
     planted: Annotated[dict[str, Estimate], BY_NAME] = {}
+    strong: Annotated[Strong | None, PUBLIC] = None
+    public: Count = None
     utility: Annotated[Utility | None, PUBLIC] = None
     fidelity: Annotated[Fidelity | None, PUBLIC] = None
     coverage: Coverage | NotMeasured | None = None
@@ -387,6 +412,26 @@ class Shared(Figures):
     labels: Annotated[list[str], PUBLIC] = []
 
 
+class FewLabels(Figures):
+    """What a recipient with few real labels gains from the release: see `pd.audit.few_labels`. All of it is private.
+
+    Attributes:
+        arm: whose samples he got.
+        label: what is told.
+        sizes: how many real labels he has.
+        curves: `real`, `reverse` and `both` -> AUC on hold-out people of each size.
+        synthetic: AUC without a real label.
+        tested: images that he is judged on.
+    """
+
+    arm: str
+    label: str
+    sizes: list[int]
+    curves: dict[str, list[Estimate]]
+    synthetic: Estimate
+    tested: int
+
+
 class Looked(Figures):
     """How somebody's images were compared with the real ones: see `pd.stages.foreign`."""
 
@@ -407,6 +452,7 @@ class AuditResult(Figures):
     filter: Annotated[FilterResult | None, PUBLIC] = None
     fingerprints: Annotated[Fingerprints | NotMeasured | None, PUBLIC] = None
     shared: Annotated[Shared | None, PUBLIC] = None
+    few_labels: FewLabels | NotMeasured | None = None
     images: Looked | None = None
     verdict: Verdict | None = None
 

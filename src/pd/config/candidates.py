@@ -1,8 +1,8 @@
 """Settings of making candidates, and of what drops them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pd.config.base import Family, Gpus, Positive, Precision, Section, Share
 
@@ -21,6 +21,14 @@ class GenerateSettings(Section):
     balance_prompts: bool = Field(
         False, description="ask for each prompt equally often; else as often as members carry it (rare ones are dropped most)"
     )
+    per_prompt: Positive | None = Field(
+        None,
+        description="so many of each prompt are kept, where needed of candidates made besides; empty: as many as there are",
+    )
+    shares: dict[str, Annotated[float, Field(gt=0, lt=1)]] = Field(
+        {}, description="label: the share of what is kept whose prompt shows it, likewise, as in {glasses: 0.5}"
+    )
+    most: Positive | None = Field(None, description="candidates at most, with those made besides; empty: 4 x candidates")
     shard_size: Positive = Field(512, description="candidates per Parquet shard: what a crash can cost a worker")
     batch: Positive = Field(64, description="candidates per forward; part of the numbers' definition, not of the layout")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="actors; 0: as the cluster allows")
@@ -28,6 +36,22 @@ class GenerateSettings(Section):
     gallery_parts: Positive = Field(
         1, description="1: every worker holds all members' rows; more: so many actors share them, where they do not fit"
     )
+
+    @property
+    def tops_up(self) -> bool:
+        """Whether candidates are made besides, where too few are kept."""
+        return self.per_prompt is not None or bool(self.shares)
+
+    @property
+    def at_most(self) -> int:
+        """All candidates, with those made besides."""
+        return self.most or 4 * self.candidates
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.most is not None and self.most < self.candidates:
+            raise ValueError(f"most = {self.most} is less than candidates = {self.candidates}: it counts these, too")
+        return self
 
 
 class FilterSettings(Section):

@@ -6,9 +6,11 @@ from pydantic import Field, field_validator, model_validator
 
 from pd.config.base import AnyPath, Positive, Section
 from pd.config.mirrored import is_mirrored
+from pd.config.semi_vit import SemiVitSettings
 from pd.config.training import TrainingSettings
 
-OF_COLUMNS = ("transition", "fill")
+OF_COLUMNS = ("transition", "fill", "semi_vit")
+LEAST_OF_FEW = 0.7  # ours
 
 
 class LabelsSettings(Section):
@@ -18,21 +20,32 @@ class LabelsSettings(Section):
         None, description="CSV or Parquet on a disk with the columns image, annotator, label: one row a vote"
     )
     column: Annotated[str, Field(min_length=1)] = Field("label", description="name of the label that the votes are about")
-    columns: tuple[str, ...] = Field((), description="instead of votes: yes-or-no columns that are noisy or have gaps")
-    method: Literal["majority", "dawid_skene", "crowd_layer", "ccc", "transition", "fill"] = Field(
+    columns: tuple[str, ...] = Field(
+        (), description="instead of votes: yes-or-no columns that are noisy or have gaps; with semi_vit also columns of classes"
+    )
+    method: Literal["majority", "dawid_skene", "crowd_layer", "ccc", "transition", "fill", "semi_vit"] = Field(
         "dawid_skene",
         description="majority of the votes; dawid_skene: weighs annotators, looks at no image; crowd_layer and ccc: networks "
-        "that look at the images. Of columns: transition (how noisy is each?), or fill (the gaps alone)",
+        "that look at the images. Of columns: transition (how noisy is each?), fill (the gaps alone), or semi_vit (the gaps of "
+        "columns of which little is known; of yes and no, or of several classes)",
     )
     one_sided: bool = Field(False, description="labels may be missing, but are never given wrongly (transition); yours to know")
-    least: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="a label of lower probability is left open; 0: every image with a vote gets one"
+    least: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="a label of lower probability is left open; empty: with semi_vit 0.7, else 0, so that all are given"
     )
     batch: Positive = Field(128, description="images a step (all methods with networks)")
     width: Positive | None = Field(None, description="width of the networks; empty: their default")
     warmup: Positive = Field(300, description="steps before the networks correct each other (ccc)")
     groups: Positive = Field(5, description="groups of alike annotators (ccc)")
+    semi_vit: SemiVitSettings = SemiVitSettings()
     training: TrainingSettings = TrainingSettings(steps=900)
+
+    @property
+    def sure(self) -> float:
+        """The least probability of a label that is given."""
+        if self.least is not None:
+            return self.least
+        return LEAST_OF_FEW if self.method == "semi_vit" else 0.0
 
     @property
     def looks(self) -> bool:
@@ -51,7 +64,7 @@ class LabelsSettings(Section):
         if (self.votes is None) == (not self.columns):
             raise ValueError("name either labels.votes or labels.columns")
         if (self.method in OF_COLUMNS) != bool(self.columns):
-            what = "columns takes method transition or fill" if self.columns else "votes takes another method"
+            what = "columns takes method transition, fill or semi_vit" if self.columns else "votes takes another method"
             raise ValueError(f"labels.{what}, not {self.method}")
         if len(set(self.columns)) < len(self.columns):
             raise ValueError("labels.columns names a column twice")

@@ -64,10 +64,11 @@ class ModelSettings(Section):
     precision: Precision = Field("fp32", description="fp32 | bf16 | auto: bf16 where the hardware is quick at it, else fp32")
     gradient_checkpointing: bool = Field(False, description="less memory, more time: activations are computed twice")
     compile: Literal["auto", "on", "off"] = Field("auto", description="torch.compile of the UNet; auto: on GPUs")
-    stop: Literal["steps", "private"] = Field(
+    stop: Literal["steps", "private", "generalises"] = Field(
         "steps",
         description="steps: after so many; private (a student's): before the filter would drop more of its samples than of "
-        "strangers' pictures, looked at at each checkpoint",
+        "strangers' pictures, looked at at each checkpoint; generalises (a teacher's): before members' losses fall below "
+        "calibration people's, likewise",
     )
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
     workers: Workers = Field(

@@ -18,6 +18,7 @@ from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
 from pd.config.release import ReleaseSettings
+from pd.config.screen import ScreenSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -74,6 +75,7 @@ class Settings(Section):
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
     labels: LabelsSettings | None = Field(None, description="labels from votes, or mended columns; empty: the data's own")
+    screen: ScreenSettings | None = Field(None, description="clips of video screened for forgeries; empty: not")
     reid: ReidSettings = ReidSettings()
     teacher: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -96,17 +98,29 @@ class Settings(Section):
             raise ValueError(f"filter.families names '{lacking[0]}', which reid.spaces does not score: add it there, too")
         if self.teacher.stop == "private":
             raise ValueError("teacher.stop = private: a teacher is meant to learn people; only a student can stop so")
+        if self.student.stop == "generalises":
+            raise ValueError(
+                "student.stop = generalises: a student learns from nobody whose loss could be compared; set private"
+            )
         return self
 
     @model_validator(mode="after")
     def _trained_elsewhere(self) -> Self:
         if self.student.trained is not None:
             raise ValueError("student.trained is set, and a student is what pd trains itself: set teacher.trained")
-        if self.teacher.trained is not None and self.audit.shadows:
+        if self.teacher.trained is not None and self.audit.shadows not in (0, "auto"):
             raise ValueError(
                 "audit.shadows trains models as the teacher was trained, and of teacher.trained that is not known: "
                 "set audit.shadows: 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _early(self) -> Self:
+        if "early" in self.audit.arms and self.teacher.stop == "generalises":
+            raise ValueError("audit.arms names `early`, and with teacher.stop = generalises the teacher is that already")
+        if self.teacher.trained is not None and ("early" in self.audit.arms or self.teacher.stop == "generalises"):
+            raise ValueError("teacher.trained is set: nothing is trained that could stop early (audit.arms, teacher.stop)")
         return self
 
     @model_validator(mode="after")
@@ -117,6 +131,14 @@ class Settings(Section):
                 f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `{counted}` "
                 "counts: set labels.method: majority, or leave one of the sections out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _screened(self) -> Self:
+        if self.screen is not None and (self.data.reader != "video" or self.data.preset is not None):
+            raise ValueError("screen looks at clips of video: set data.reader: video, or leave the section out")
+        if self.data.drop_flagged and self.screen is None:
+            raise ValueError("data.drop_flagged leaves out what the section `screen` flags: add the section")
         return self
 
     @property

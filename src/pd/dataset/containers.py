@@ -78,6 +78,37 @@ def read_words(place: Place, name: str, rows: Sequence[int]) -> Iterator[tuple[s
             yield (prompt or "")[:LONGEST_PROMPT], {key: float(number) for key, number in numbers.items() if number is not None}
 
 
+def read_columns(
+    place: Place, name: str, rows: Sequence[int], columns: Sequence[str]
+) -> Iterator[dict[str, str | float | None]]:
+    """Values of columns of text, numbers or booleans, beside each row; None where missing.
+
+    Args:
+        place: where the Parquet file lies.
+        name: of the file.
+        rows: ascending.
+        columns: that it may have; one that it has not is missing everywhere.
+
+    Raises:
+        UserError: the file is damaged inside, or a column is of another type.
+    """
+    with _readable(place, name), place.open(name) as file:
+        fields = {field.name: field.type for field in pq.ParquetFile(file).schema_arrow}
+    there = [column for column in columns if column in fields]
+    for column in there:
+        if not (holds_text(fields[column]) or _is_number(fields[column])):
+            raise UserError(f"the column '{column}' is neither text nor numbers", where=where(place, name), fix="name another")
+    if not there:
+        yield from ({} for _ in rows)
+        return
+    for batch in _batches(place, name, rows, there):
+        for value in batch:
+            yield {
+                column: said[:LONGEST_PROMPT] if isinstance(said, str) else None if said is None else float(said)
+                for column, said in value.items()
+            }
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
 

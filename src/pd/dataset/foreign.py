@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pd.config import DataSettings, digest_of
-from pd.dataset.containers import LONGEST_PROMPT, Beside, members, read_rows, read_words, rows_in
+from pd.dataset.containers import LONGEST_PROMPT, Beside, members, read_columns, read_rows, read_words, rows_in
 from pd.dataset.decode import SUFFIXES, BadImage, decode, largest_file, load
 from pd.dataset.images import Pixels
 from pd.dataset.readers.source import plain, utf8
@@ -135,6 +135,24 @@ def read_texts(place: Place, images: Listing) -> tuple[list[str], dict[str, npt.
             labels += [{}] * len(rows)
     names = sorted({name for numbers in labels for name in numbers})
     return prompts, {name: np.array([numbers.get(name, np.nan) for numbers in labels]) for name in names}
+
+
+def read_values(place: Place, images: Listing, columns: Sequence[str]) -> list[dict[str, str | float | None]]:
+    """What columns of Parquet say of each image; empty for images of other kinds.
+
+    Args:
+        place: as for `list_images`.
+        images: some of what that listed.
+        columns: of text or numbers.
+    """
+    found: list[dict[str, str | float | None]] = []
+    for kind, group in groupby(range(len(images)), key=lambda row: _kind(images.names[row])):
+        rows = list(group)
+        if kind.endswith(".parquet"):
+            found += read_columns(place, kind, [int(_split(images.names[row])[1]) for row in rows], columns)
+        else:
+            found += [{} for _ in rows]
+    return found
 
 
 def _captions(place: Place, shard: str, images: Sequence[str]) -> list[str]:

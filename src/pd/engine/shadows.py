@@ -1,11 +1,15 @@
-"""Shadow models: teachers of other people, of which it is known who learned whom. Never sampled, never released."""
+"""Shadow models: teachers of other people, of which it is known who learned whom. Never sampled, never released.
+
+How many are worth it by themselves (`audit.shadows: auto`) follows from the settings alone, by counting passes through
+networks: a clock would make an audit depend on the machine.
+"""
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pd.config import DataSettings, ModelSettings
+from pd.config import DataSettings, ModelSettings, Settings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.splits import hash_order
 from pd.diffusion.data import TrainingData
@@ -17,12 +21,59 @@ from pd.engine.training.train import train_model
 from pd.filters.captions import captions_of
 from pd.progress import Progress
 from pd.store.context import Context
+from pd.store.lineage import read_record
 
 SMALL = ("tiny", "small")  # UNets of which one is quickest trained on one core, beside others
 
 
+PASSES = 3  # of a training step: forward, and backward, which is two
+SHARE = 0.25  # of the teacher's steps, that shadows take by themselves; ours
+MOST = 4  # by themselves; ours
+WORTH = 0.5  # of the run's own work, that they may add; ours
+
+
+def shadow_count(settings: Settings) -> int:
+    """How many shadow models there are to be."""
+    asked = settings.audit.shadows
+    if asked != "auto":
+        return asked
+    if settings.teacher.trained is not None:
+        return 0
+    most = WORTH * _work(settings) / (shadow_share(settings) * _training(settings.teacher))
+    return min(MOST, int(most) // 2 * 2)
+
+
+def shadow_share(settings: Settings) -> float:
+    """Their steps, as a share of the teacher's."""
+    return settings.audit.shadow_steps or (SHARE if settings.audit.shadows == "auto" else 1.0)
+
+
+def _work(settings: Settings) -> float:
+    """Passes of a picture through a network in the rest of the run, all networks counted alike: those that take the time."""
+    how, arms = settings.generate, settings.audit.arms
+    sampled = how.candidates + settings.audit.samples * len(settings.audit.sampled_arms)
+    students = 1 + len(settings.audit.trained_arms)
+    teachers = 1 + ("early" in arms) + (settings.filter.leak_share if settings.filter.calibration == "leaks" else 0)
+    forwards = how.sampler_steps * (2 if how.guidance > 1 else 1)
+    return teachers * _training(settings.teacher) + students * _training(settings.student) + sampled * forwards
+
+
+def _training(model: ModelSettings) -> float:
+    return PASSES * model.steps * model.batch
+
+
+def _model(context: Context) -> ModelSettings:
+    """How shadows are trained: as the teacher was, as far as it got; a seed of its own for each, and no pictures for people."""
+    model = context.settings.teacher
+    record = read_record(context.run.record("teacher")) if model.stop == "generalises" else None
+    steps = max(1, round(shadow_share(context.settings) * (record.facts["stopped_at"] if record else model.steps)))
+    return model.model_copy(
+        update={"seed": None, "samples_every": 0, "stop": "steps", "steps": steps, "warmup": min(model.warmup, steps)}
+    )
+
+
 def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path, set[str]]]:
-    """`audit.shadows` models that are trained as the teacher is, each on half of all people, members and hold-out alike.
+    """`shadow_count` models that are trained as the teacher is, each on half of all people, members and hold-out alike.
 
     They come in pairs, the second of which learns from those whom the first does not: each image is in half of the shadows.
     Small ones are trained side by side, one core each; others one after another on the teacher's workers. A training that is
@@ -33,15 +84,14 @@ def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path
     """
     settings, work = context.settings, context.run.work / "shadows"
     work.mkdir(parents=True, exist_ok=True)
-    # A seed of its own for each, whatever the teacher's settings say, and no pictures for people.
-    model = settings.teacher.model_copy(update={"seed": None, "samples_every": 0})
-    halves = [_people(real, settings.seed, shadow) for shadow in range(settings.audit.shadows)]
+    model = _model(context)
+    halves = [_people(real, settings.seed, shadow) for shadow in range(shadow_count(settings))]
     if model.max_workers:
         connect(settings.address)
         if model.base is None and model.unet in SMALL and len(halves) > 1:
             _train_small(context, real, model, halves, work)
     for shadow, people in enumerate(halves):
-        named = f"shadow {shadow + 1} of {settings.audit.shadows}"
+        named = f"shadow {shadow + 1} of {len(halves)}"
         images = _images(context, real, people)
         with tempfile.TemporaryDirectory(prefix="model-", dir=work) as folder:
             with context.reporter.task(named) as progress, machines_for(settings.cluster, model, progress):

@@ -1,7 +1,7 @@
 """Raw scores to decisions, shard by shard: nothing is generated or embedded again for a new threshold."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ KEPT_SHARD = 4096  # rows
 
 
 def apply_filter(
-    generated: Path,
+    generated: Path | Sequence[Path],
     out: Path,
     thresholds: Thresholds,
     settings: FilterSettings,
@@ -37,7 +37,7 @@ def apply_filter(
     """Decide on every scored image.
 
     Args:
-        generated: shards with the columns of `pd.filters.table.SCORED`, in the order of ids.
+        generated: a folder of shards with the columns of `pd.filters.table.SCORED`, or the shards, in the order of ids.
         out: becomes a folder of shards with the columns DECIDED and the labels: all images, kept and dropped. Private.
         thresholds: of the likenesses.
         settings: which checks are on.
@@ -52,12 +52,11 @@ def apply_filter(
     Raises:
         UserError: there are no shards, or one lacks a column.
     """
-    files = sorted(generated.glob("*.parquet"))
+    files = sorted(generated.glob("*.parquet")) if isinstance(generated, Path) else list(generated)
     if not files:
-        raise UserError("no scored images here", where=str(generated), fix="run `pd generate` first")
-    again = _repeated_in(files, [f"{FAMILY}{name}" for name in thresholds.families]) & settings.duplicate
-    if settings.near_duplicate is not None:
-        again |= _nearly_repeated_in(files, again, thresholds, settings, prompts, settings.near_duplicate)
+        where = str(generated) if isinstance(generated, Path) else None
+        raise UserError("no scored images here", where=where, fix="run `pd generate` first")
+    again = _again(files, thresholds, settings, prompts)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         folder = stack.enter_context(write_folder(out))
@@ -79,6 +78,21 @@ def apply_filter(
         "threshold": thresholds.reid,
         "dropped": {reason: counts[reason] for reason in reasons_of(thresholds)},
     }
+
+
+def kept_of(
+    files: Sequence[Path], thresholds: Thresholds, settings: FilterSettings, prompts: Collection[str]
+) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """The prompts of all rows, and which rows `apply_filter` would keep; nothing is written."""
+    again = _again(list(files), thresholds, settings, prompts)
+    texts: list[str] = []
+    keeps = []
+    for table in map(_without_images, files):
+        here = table["prompt"].to_pylist()
+        scores = scores_of(table, again[len(texts) : len(texts) + len(here)], _allowed(here, prompts))
+        keeps.append(decide(scores, settings, thresholds)[0])
+        texts += here
+    return texts, np.concatenate(keeps)
 
 
 class _KeptWriter:
@@ -113,6 +127,20 @@ class _KeptWriter:
         self._parts, self._rows, self._shards = [whole.slice(rows)], self._rows - rows, self._shards + 1
 
 
+def _again(
+    files: list[Path], thresholds: Thresholds, settings: FilterSettings, prompts: Collection[str] | None
+) -> npt.NDArray[np.bool_]:
+    """Which rows repeat an earlier one, as far as the settings ask."""
+    again = _repeated_in(files, [f"{FAMILY}{name}" for name in thresholds.families]) & settings.duplicate
+    if settings.near_duplicate is not None:
+        again |= _nearly_repeated_in(files, again, thresholds, settings, prompts, settings.near_duplicate)
+    return again
+
+
+def _without_images(file: Path) -> pa.Table:
+    return read_table(file, [name for name in pq.read_schema(file).names if name != "image"])
+
+
 def _repeated_in(files: list[Path], families: list[str]) -> npt.NDArray[np.bool_]:
     """Which rows of all shards together repeat the pixels of an earlier one."""
     digests: list[str] = []
@@ -137,8 +165,7 @@ def _nearly_repeated_in(
     stays: list[npt.NDArray[np.bool_]] = []
     sketches: list[npt.NDArray[np.int8]] = []
     start = 0
-    for file in files:
-        table = read_table(file, [name for name in pq.read_schema(file).names if name != "image"])
+    for table in map(_without_images, files):
         scores = scores_of(table, again[start : start + len(table)], _allowed(table["prompt"].to_pylist(), prompts))
         keep, _ = decide(scores, settings, thresholds)
         start += len(table)

@@ -40,5 +40,5 @@ class Labelled:
 
 def known(votes: Votes, found: Labelled, settings: LabelsSettings) -> npt.NDArray[np.bool_]:
     """(N,), whether a label is as sure as asked for. Methods that look at no image know nothing of one without a vote."""
-    sure: npt.NDArray[np.bool_] = found.confidence >= settings.least
+    sure: npt.NDArray[np.bool_] = found.confidence >= settings.sure
     return sure if settings.looks else sure & (np.bincount(votes.image, minlength=len(votes.images)) > 0)

@@ -1,6 +1,8 @@
 """The report's curves: what another threshold would do, what the filter buys, and how repetition breeds memory."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +21,8 @@ KINDS = {
     "other_photo": "other photos of members",
 }
 """Plain words for the kinds of planted leaks."""
+_LOOKS = ("member", "jittered", "round-trip", "other-photo", "teacher", "released", "other", "unfiltered")
+_VIEWS_TITLE = "Sensitivity to members at low resolution, half hidden and shifted, and specificity, over the filter's threshold"
 _STOPS = 60
 _APART = 0.012
 _FRACTIONS = (0.0, 1.0)
@@ -47,18 +51,34 @@ def curves_from_scores(candidates: Candidates, strangers: Scores, members: Score
     )
 
 
-def threshold_curves(curves: Curves | None, chosen: float | None, name: str = "thresholds") -> Chart | None:
+def view_curves(curves: Curves | None, chosen: float | None, name: str = "views") -> Chart | None:
+    """The same as `threshold_curves` for members at low resolution, half hidden and shifted; None without such."""
+    seen = {} if curves is None else {kind: values for kind, values in curves.sensitivity.items() if kind not in KINDS}
+    if curves is None or not seen:
+        return None
+    chart = threshold_curves(curves.model_copy(update={"sensitivity": {}, "kept": []}), chosen, name, seen)
+    return None if chart is None else replace(chart, title=_VIEWS_TITLE)
+
+
+def threshold_curves(
+    curves: Curves | None,
+    chosen: float | None,
+    name: str = "thresholds",
+    others: Mapping[str, list[float]] | None = None,
+) -> Chart | None:
     """Sensitivity by kind of leak, specificity and share kept over the threshold; None without curves.
 
     Args:
         curves: of a detector.
         chosen: the threshold in use.
         name: see `Chart`.
+        others: sensitivity to further kinds, which have no colour of their own.
     """
     if curves is None:
         return None
     at = curves.thresholds
-    series = [(f"caught: {KINDS.get(kind, kind)}", _kind(kind), values) for kind, values in curves.sensitivity.items()]
+    series = [(f"caught: {KINDS[kind]}", _kind(kind), values) for kind, values in curves.sensitivity.items() if kind in KINDS]
+    series += [(f"caught: {kind}", _LOOKS[k % len(_LOOKS)], values) for k, (kind, values) in enumerate((others or {}).items())]
     series += [("strangers let pass", "specificity", curves.specificity), ("candidates kept", "share", curves.kept)]
     lines = [Line(label, kind, list(zip(at, values, strict=True))) for label, kind, values in series if len(values) == len(at)]
     if len(at) < 2 or not lines:
@@ -92,7 +112,7 @@ def threshold_curves(curves: Curves | None, chosen: float | None, name: str = "t
 def tradeoff(audit: AuditResult) -> Chart | None:
     """Excess re-identification over the share of candidates that a model learned from, or that are released, an arm a point."""
     share = kept_share(audit)
-    at = {"teacher": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
+    at = {"teacher": 1.0, "early": 1.0, "unfiltered": 1.0, "filtered": share, "kept": share, "random_drop": share}
     marks: list[Mark] = []
     rows = []
     places: list[float] = []
@@ -167,6 +187,48 @@ def dose_response(audit: AuditResult) -> Chart | None:
         marks,
         stops,
         columns=["Model", *(f"{dose:g}" for dose in doses)],
+        rows=told,
+    )
+
+
+FEW = {
+    "real": ("real images alone", "teacher"),
+    "reverse": ("with unlabelled synthetic images", "other"),
+    "both": ("with labelled synthetic images", "released"),
+}
+"""What a recipient with few labels learns from, in words, and the kind of line."""
+
+
+def few_labels(audit: AuditResult) -> Chart | None:
+    """What a recipient with n real labels gains from the release."""
+    found = measured(audit.few_labels)
+    if found is None:
+        return None
+    at = [math.log2(n) for n in found.sizes]
+    lines, marks, told = [], [], []
+    stops = [Stop(x, [f"{n} real labels"]) for x, n in zip(at, found.sizes, strict=True)]
+    for name, (words, kind) in FEW.items():
+        rows = [row for one in found.curves[name] if (row := interval(words, kind, one, "decimal"))]
+        lines.append(Line(words, kind, [(x, row.value) for x, row in zip(at, rows, strict=True)]))
+        marks += [Mark("", kind, x, row.value, row.low, row.high, ()) for x, row in zip(at, rows, strict=True)]
+        stops = [Stop(stop.x, [*stop.words, f"{words} {row.words}"]) for stop, row in zip(stops, rows, strict=True)]
+        told.append([words.capitalize(), *(row.words for row in rows)])
+    alone = interval("synthetic", "other", found.synthetic, "decimal")
+    told.append(["Labelled synthetic images, no real label", *([alone.words if alone else "–"] * len(at))])
+    low = min(0.5, found.synthetic.low, *(mark.low for mark in marks))
+    return Chart(
+        "few-labels",
+        f"AUC of {found.label} on real hold-out people, over the number of real labels that a recipient has",
+        "real labels of the recipient's own",
+        "AUC on real hold-out people (0.5: guessing)",
+        (at[0] - 0.2, at[-1] + 0.2),
+        (low, 1.02),
+        [(x, f"{n}") for x, n in zip(at, found.sizes, strict=True)],
+        _ticks(low, 1.0, 5),
+        lines,
+        marks,
+        stops,
+        columns=["Learned from", *(f"{n}" for n in found.sizes)],
         rows=told,
     )
 

@@ -72,7 +72,8 @@ class ReportData:
         lineage: artefact -> digest.
         identity_of: id of a real image -> who is in it.
         sweep: `private/sweep/sweep.json`; None: no sweep was made.
-        labels: `private/labels/figures.json` with `people`, annotators, and `gallery`, changed labels; None: the data's own.
+        labels: `private/labels/figures.json` with `people`, annotators, and the galleries
+            `gallery`, `unsure` and `confused`; None: the data's own.
     """
 
     run: str

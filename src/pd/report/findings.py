@@ -24,6 +24,8 @@ _TOO_WIDE = 1.0
 
 
 _LOSS_ALONE = "by the loss alone, which misses much; shadow models (audit.shadows) see more"
+_FEW_SHADOWS = "by few shadow models, which find less than many (audit.shadows: 16)"
+_ENOUGH_SHADOWS = 8  # for their silence to count; ours
 
 
 RELEASED: Mapping[str, str] = {"filtered": "student", "kept": "data"}
@@ -118,7 +120,8 @@ def _membership(arm: ArmResult) -> _Attack:
     loss, ratio = (attacks.loss, attacks.likelihood_ratio) if attacks else (None, None)
     aucs = [found.auc for attack in (loss, ratio) if (found := measured(attack)) and found.auc]
     known = measured(ratio)
-    weak = "" if known and known.auc else _LOSS_ALONE
+    few = known is not None and known.shadows is not None and known.shadows < _ENOUGH_SHADOWS
+    weak = (_FEW_SHADOWS if few else "") if known and known.auc else _LOSS_ALONE
     why = why_not(arm.membership) or why_not(loss)
     figure = max(aucs, key=lambda auc: auc.value, default=None)
     return _Attack(figure, _auc, why, 0.5, weak=weak)

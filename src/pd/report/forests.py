@@ -10,6 +10,7 @@ from pd.report.words import ARMS, excess
 
 SHORT = {
     "teacher": "Teacher",
+    "early": "Early stop",
     "filtered": "Released student",
     "kept": "Released data",
     "random_drop": "Random drop",

@@ -65,7 +65,11 @@ def render_release_report(run: str, audit: AuditResult, settings: Settings, out:
     """
     shown = yaml.safe_dump(public_settings(settings), sort_keys=False, allow_unicode=True)
     page = environment().get_template("release.html.j2")
-    nothing = {**dict.fromkeys(("strangers_cost", "subgroups", "own_thresholds", "sweep")), "sweep_choice": ""}
+    nothing = {
+        **dict.fromkeys(("strangers_cost", "subgroups", "few_labels", "own_thresholds", "sweep")),
+        "sweep_choice": "",
+        "few_why": "",
+    }
     write_bytes(out, page.render(**_shared(run, public_audit(audit)), **nothing, settings=shown, created=created).encode())
     return out
 
@@ -104,11 +108,13 @@ def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
         "headline": words.headline(audit),
         "tiles": tiles(audit),
         "table": audit_table(audit),
+        "strong": words.strong(audit),
         "forest": forests.reidentification(audit),
         "tradeoff": curves.tradeoff(audit),
         "thresholds": curves.threshold_curves(
             measured(found.curves), found.threshold if found.chosen is None else found.chosen
         ),
+        "views": curves.view_curves(measured(found.curves), found.threshold if found.chosen is None else found.chosen),
         "near_copies": curves.threshold_curves(near_copy.curves, near_copy.chosen, "near-copies") if near_copy else None,
         "at_chosen": at_chosen(at_point),
         "other_photos": bool(at_point and "other_photo" in at_point.sensitivity),
@@ -123,6 +129,11 @@ def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
         "whys": _whys(audit),
         "instruments": _instruments(audit),
     }
+
+
+def _few_synthetic(audit: AuditResult) -> str:
+    found = measured(audit.few_labels)
+    return words.decimal(found.synthetic.value) if found else ""
 
 
 def _counted(data: ReportData) -> AuditResult:
@@ -149,6 +160,9 @@ def _private(data: ReportData) -> dict[str, Any]:
         "dangers": _dangers(data, closest),
         "strangers_cost": forests.strangers_cost(data.audit),
         "subgroups": subgroups(data.audit),
+        "few_labels": curves.few_labels(data.audit),
+        "few_why": why_not(data.audit.few_labels),
+        "few_synthetic": _few_synthetic(data.audit),
         "people": [_person(data, one) for one in people[:SHOWN_PEOPLE]],
         "closest": closest,
         "closest_people": [

@@ -14,6 +14,7 @@ _HOW = {
     "ccc": "annotators' votes and the images, by two networks that correct each other's view of annotators (CCC)",
     "transition": "noisy labels and the images, by a network that allows for the estimated noise of each label",
     "fill": "given labels; a network filled the gaps",
+    "semi_vit": "few given labels; a vision transformer that learned from unlabelled images, too, filled the gaps (Semi-ViT)",
 }
 
 
@@ -39,8 +40,38 @@ def labels_section(data: ReportData) -> Mapping[str, Any] | None:
         "people": [_annotator(one) for one in found.get("people", ())[:SHOWN_ANNOTATORS]],
         "annotators": found.get("annotators", 0),
         "transitions": [_transition(one) for one in found.get("transitions", ())],
-        "gallery": [{**one, "image": picture_uri(data.real.get(one["id"]), 96)} for one in map(_change, found["gallery"])],
+        "gallery": [_pictured(data, _change(one)) for one in found["gallery"]],
+        "measured": [_measured(name, one) for name, one in found.get("measured", {}).items()],
+        "unsure": [
+            _pictured(data, {**_guess(one), "before": "", "count": 0, "open": one["open"]}) for one in found.get("unsure", ())
+        ],
+        "confused": [
+            _pictured(data, {**_change(one), "count": one["count"], "open": False}) for one in found.get("confused", ())
+        ],
     }
+
+
+def _pictured(data: ReportData, one: Mapping[str, Any]) -> dict[str, Any]:
+    return {**one, "image": picture_uri(data.real.get(one["id"]), 96)}
+
+
+def _guess(one: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "id": str(one["id"]),
+        "label": str(one["label"]),
+        "after": _value(one["after"]),
+        "probability": f"{one['probability']:.3f}",
+    }
+
+
+def _measured(name: str, one: Mapping[str, Any]) -> dict[str, str]:
+    def rate(key: str) -> str:
+        found = one.get(key)
+        return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%})" if found else "not measured"
+
+    tested = f"{one['tested']:,}" + (f" of {one['people']:,} people" if one.get("people") else "")
+    counts = {key: f"{one[key]:,}" for key in ("labelled", "filled", "open")}
+    return {"label": name, "tested": tested, **counts, **{key: rate(key) for key in ("precision", "answered", "accuracy")}}
 
 
 def _annotator(one: Mapping[str, Any]) -> dict[str, str]:

@@ -239,7 +239,7 @@ def _coverage(entries: Sequence[Entry]) -> list[Row]:
     return [
         Row("Members near whom a sample lies", "", cells("identities")),
         Row("Precision", "samples that look real", cells("precision")),
-        Row("Recall", "real images that samples reach", cells("recall")),
+        Row("Pictures of members near which a sample lies", "", cells("images")),
     ]
 
 
@@ -254,7 +254,7 @@ def _fidelity(entries: Sequence[Entry]) -> list[Row]:
         distances: list[Distance | None] = [getattr(entry.fidelity, key, None) for entry in entries]
         named = next(filter(None, distances), None)
         if named:
-            hint = "lower is closer; of the real ones: held-out people"
+            hint = "lower is closer; real pictures of as many held-out people are the floor"
             rows.append(Row(fidelity_label(key, named), hint, [_cell(one, decimal, _of_subsets(one)) for one in distances]))
     return rows
 
@@ -263,4 +263,5 @@ def _of_subsets(distance: Distance | None) -> str:
     """How many images; subsets do not grow with them, so that their spread is no interval of the mean."""
     if distance is None:
         return ""
-    return f"n = {distance.n:,}" + (f"; spread of subsets of {distance.subset:,}" if distance.subset else "")
+    floor = f"; floor {decimal(distance.floor.value)} (n = {distance.floor.n:,})" if distance.floor else ""
+    return f"n = {distance.n:,}" + (f"; spread of subsets of {distance.subset:,}" if distance.subset else "") + floor

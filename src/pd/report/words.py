@@ -10,6 +10,7 @@ from pd.audit.results import ArmResult, AuditResult, Distance, RealResult
 
 ARMS = {
     "teacher": "Teacher",
+    "early": "Early-stopped teacher",
     "filtered": "Filtered student (released)",
     "kept": "Kept candidates (released data)",
     "condensed": "Condensed set",
@@ -102,8 +103,9 @@ def _of(who: str, figure: Estimate, first: bool = True) -> str:
 
 
 def fidelity_label(key: str, distance: Distance) -> str:
-    """'FID, EfficientNet-Lite0 features': a distance is never named without its features."""
-    features, name = distance.features or "", key.upper()
+    """'Kernel distance, EfficientNet-Lite0 features': never named without its features; FID and KID of Inception's alone."""
+    features = distance.features or ""
+    name = key.upper() if "inception" in features.lower() else {"fid": "Fréchet distance", "kid": "Kernel distance"}[key]
     return f"{name}, {features}" + ("" if "feature" in features.lower() else " features") if features else name
 
 
@@ -128,3 +130,16 @@ def _entries(found: object) -> Iterator[tuple[str, object]]:
     if isinstance(found, Figures):
         found = {name: getattr(found, name) for name in found.model_fields_set}
     yield from sorted(found.items()) if isinstance(found, Mapping) else ()
+
+
+def strong(audit: AuditResult) -> str | None:
+    """How the attackers were chosen, where `audit.attackers` says strong."""
+    found = audit.real and audit.real.strong
+    if not found or found.together is None:
+        return None
+    each = ", ".join(f"{name} {percent(value, 0)}" for name, value in found.found.items())
+    return (
+        f"The attackers are those that find most of {found.planted:,} leaks planted among members to look like the samples "
+        f"(blurred by {percent(found.blur or 0)} of the side, small, noisy, half hidden): {', '.join(found.chosen)}, together "
+        f"{percent(found.together, 0)}. Each alone: {each}. The samples had no part in the choice."
+    )

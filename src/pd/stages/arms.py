@@ -28,7 +28,7 @@ def execute(context: Context) -> Facts:
             context.reporter.task(arm) as progress,
             machines_for(settings.cluster, settings.student, progress),
         ):
-            images = _candidates(run, arm, context.seed(arm))
+            images = candidates_of(run, arm, context.seed(arm))
             work = run.work / "arms" / arm
             # The released student's seed: all start from the same weights and see the same noise.
             seed = context.seed("student")
@@ -37,7 +37,7 @@ def execute(context: Context) -> Facts:
     return facts
 
 
-def _candidates(run: Run, arm: str, seed: int) -> SyntheticDataset:
+def candidates_of(run: Run, arm: str, seed: int) -> SyntheticDataset:
     """The arm's training images."""
     files = sorted(run.candidates.glob("*.parquet"))
     keep = np.concatenate([pq.read_table(file, columns=["keep"])["keep"].to_numpy() for file in files])

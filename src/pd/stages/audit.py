@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
 from pd.engine.map_images import Mapper
-from pd.engine.shadows import shadow_models
+from pd.engine.shadows import shadow_count, shadow_models
 from pd.engine.stream.make import Crew
 from pd.errors import UserError
 from pd.filters.captions import prompts_of
@@ -32,6 +33,8 @@ from pd.report.public import public_audit
 from pd.report.words import excess_of
 from pd.stages.base import Facts
 from pd.stages.condense import parts_of
+from pd.stages.few_labels import worth_of_few
+from pd.stages.public import public_people
 from pd.store.atomic import write_folder, write_json
 from pd.store.context import Context
 from pd.store.files import digest_file
@@ -61,7 +64,11 @@ def execute(context: Context) -> Facts:
                 samples = parts_of(SyntheticDataset.open(run.condensed / "data"), settings.condense.factor)
             else:  # they are there: what the teacher made, and what is released of it, which may be fewer than `audit.samples`
                 files = sorted((_data(run, settings) if arm == "kept" else run.generated).glob("*.parquet"))
-                samples = SyntheticDataset.open(files).first(settings.audit.samples)
+                samples = SyntheticDataset.open(files)
+                if arm == "kept" and settings.generate.tops_up:  # those made besides come last, and are asked about, too
+                    order = np.random.default_rng(context.seed("audit", "kept")).permutation(len(samples))
+                    samples = samples.take(np.sort(order[: settings.audit.samples]))
+                samples = samples.first(settings.audit.samples)
             samples.write(folder / arm)
     arms: dict[str, SyntheticDataset] = {arm: _held(SyntheticDataset.open(run.samples(arm))) for arm in settings.audited_arms}
     with reporter.task("audit") as progress:
@@ -76,14 +83,25 @@ def execute(context: Context) -> Facts:
             _kept(run),
             shown="kept",
             voted=settings.filter.families,
+            public=public_people(settings, real),
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
-    shadows = shadow_models(context, real) if settings.audit.shadows else ()
+    shadows = shadow_models(context, real) if shadow_count(settings) else ()
     inferred = infer_membership(context, real, models, map_rows, shadows) if models else {}
     images = NotMeasured(why="no model to ask: these are images")
     asked = {name: found.model_copy(update={"membership": inferred.get(name, images)}) for name, found in figures.arms.items()}
     reporter.say("testing the filter with planted leaks")
-    beside = {"filter": filter_figures(context, real, round_trip), "shared": shared_of(real, settings.generate.prompt_k)}
+    beside: dict[str, Any] = {
+        "filter": filter_figures(context, real, round_trip),
+        "shared": shared_of(real, settings.generate.prompt_k),
+    }
+    if settings.audit.utility == "semi_vit":
+        released = next((name for name in ("kept", "filtered") if name in arms), None)
+        beside["few_labels"] = (
+            worth_of_few(real, released, arms[released], settings, run.work / "few_labels", reporter)
+            if released is not None
+            else NotMeasured(why="neither `kept` nor `filtered` is in audit.arms")
+        )
     whole = figures.model_copy(update={"arms": asked, **beside})
     write_json(run.audit, whole.as_json())
     write_json(run.release_audit, public_audit(whole).as_json())
@@ -132,7 +150,7 @@ def mapper(context: Context) -> Mapper:
     """Who samples and measures: this process where there is little, else workers."""
     run, settings = context.run, context.settings
     crew = Crew(settings.audit.workers, settings.audit.gpus_per_worker, settings.address, "audit")
-    reads = (run.dataset, run.teacher, run.student, *(run.arm(arm) for arm in settings.audit.trained_arms))
+    reads = (run.dataset, run.teacher, run.student, *(run.arm(arm) for arm in (*settings.audit.trained_arms, "early")))
     return Mapper(run.work / "audit", crew, run, reads)
 
 

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
+from pd.config import FilterSettings, Settings
 from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
@@ -18,17 +20,14 @@ from pd.store.run import Run
 
 def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
-    measured = read_measurements(run.reid)
-    filters, chosen = settings.filter, _chosen(context)
+    filters, thresholds, chosen = decided_by(context)
     if chosen is not None:
         context.reporter.say(f"  {chosen.words}")
-        filters = filters.model_copy(update={"family_quantile": chosen.quantile})
-    thresholds = find_thresholds(measured, settings.reid.calibration, filters)
-    for line in unkept(measured, settings.reid.calibration, filters):
+    for line in unkept(read_measurements(run.reid), settings.reid.calibration, filters):
         context.reporter.say(f"  {line}")
     with context.reporter.task("filter") as progress:
         counts = apply_filter(
-            run.generated,
+            files_in(run, settings),
             run.candidates,
             thresholds,
             filters,
@@ -47,6 +46,24 @@ def execute(context: Context) -> Facts:
     how = {"reid": settings.filter.reid, "vote": settings.filter.vote}
     write_json(run.filter_counts, {**counts, **how, "thresholds": asdict(thresholds)})
     return counts
+
+
+def decided_by(context: Context) -> tuple[FilterSettings, Thresholds, Chosen | None]:
+    """How candidates are decided on: the checks, their thresholds, and what generated leaks ask for, if anything."""
+    run, settings = context.run, context.settings
+    filters, chosen = settings.filter, _chosen(context)
+    if chosen is not None:
+        filters = filters.model_copy(update={"family_quantile": chosen.quantile})
+    return filters, find_thresholds(read_measurements(run.reid), settings.reid.calibration, filters), chosen
+
+
+def files_in(run: Run, settings: Settings) -> list[Path]:
+    """The shards of all candidates in the order of ids, those made besides, too."""
+    found = sorted(run.generated.glob("*.parquet"))
+    if settings.generate.tops_up:
+        used = json.loads((run.topped_up / "used.json").read_text(encoding="utf-8"))
+        found += [run.topped_up / f"{name}.parquet" for name in used]
+    return found
 
 
 def thresholds_in(run: Run) -> Thresholds:

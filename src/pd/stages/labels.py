@@ -1,5 +1,6 @@
 """Labels: from votes of annotators, or from noisy columns and columns with gaps, before anything else reads labels. Private."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def execute(context: Context) -> Facts:
     }
     work = run.work / "labels"
     with write_folder(run.labels) as folder, context.reporter.task(settings.method) as progress:
-        if settings.columns:
+        if settings.method == "semi_vit":
+            figures = _of_few(real, settings, work, folder, {**how, "progress": progress})
+        elif settings.columns:
             figures = _of_columns(real, settings, work, folder, {**how, "progress": progress})
         else:
             figures = _of_votes(context, real, settings, work, folder, {**how, "progress": progress})
@@ -84,7 +87,7 @@ def _of_columns(
 ) -> dict[str, Any]:
     noisy, found = by_columns(real, settings, work, **how)
     sure = np.maximum(found.present, 1 - found.present)
-    labels = np.where(sure >= settings.least, (found.present > 0.5).astype(np.float64), np.nan)
+    labels = np.where(sure >= settings.sure, (found.present > 0.5).astype(np.float64), np.nan)
     values = {name: _open(labels[:, j]) for j, name in enumerate(settings.columns)}
     probabilities = {name: sure[:, j] for j, name in enumerate(settings.columns)}
     write_labels(folder, real.ids, values, probabilities)
@@ -102,6 +105,38 @@ def _of_columns(
         "filled": int((np.isnan(noisy) & np.isfinite(labels)).sum()),
         "transitions": _transitions(found, settings),
         "warnings": list(found.warnings),
+    }
+
+
+def _of_few(real: PrivateDataset, settings: LabelsSettings, work: Path, folder: Path, how: dict[str, Any]) -> dict[str, Any]:
+    from pd.stages.few_labels import UNSURE, fill_column
+
+    found = {name: fill_column(real, name, settings, work, **how) for name in settings.columns}
+    values = {name: one.values for name, one in found.items()}
+    write_labels(folder, real.ids, values, {name: one.probabilities for name, one in found.items()})
+    write_json(folder / CHANGED, [])
+    shown: dict[str, list[dict[str, Any]]] = {"unsure": [], "confused": []}
+    for one in found.values():
+        shown["unsure"] += [{"id": real.ids[guess.row], **asdict(guess)} for guess in one.unsure]
+        shown["confused"] += [{"id": real.ids[guess.row], **asdict(guess)} for guess in one.confused]
+    write_json(folder / UNSURE, shown)
+    warnings = []
+    for name, one in found.items():
+        if not one.measured.tested:
+            warnings.append(f"{name}: no hold-out person has a label, so nobody knows how right the filled ones are")
+        if len(set(filter(None, map(str, one.values)))) > MAX_CATEGORIES and name in real.texts:
+            warnings.append(f"{name} has more than {MAX_CATEGORIES} classes: they are in the table, and make no labels")
+    return {
+        "method": settings.method,
+        "source": "columns",
+        "names": list(settings.columns),
+        "images": len(real),
+        "labelled": int(np.any([[value is not None for value in column] for column in values.values()], axis=0).sum()),
+        "changed": 0,
+        "against": "the columns as they are",
+        "filled": sum(one.filled for one in found.values()),
+        "measured": {name: {**one.counts(), **asdict(one.measured)} for name, one in found.items()},
+        "warnings": warnings,
     }
 
 

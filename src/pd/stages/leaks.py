@@ -161,7 +161,7 @@ def _samples(context: Context, seen: PrivateDataset, number: int) -> Pixels:
     run, settings = context.run, context.settings
     k, default = settings.generate.prompt_k, settings.data.caption
     captions = generalise(seen.captions, seen.identities, seen.labels, k, default)
-    model = settings.teacher.model_copy(update={"steps": steps_of(settings), "samples_every": 0})
+    model = settings.teacher.model_copy(update={"steps": steps_of(settings), "samples_every": 0, "stop": "steps"})
     work = run.work / "leaks"
     folder = work / f"teacher-{number}"
     with (

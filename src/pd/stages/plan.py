@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pd.config import ModelSettings, Settings
 from pd.engine.probe import TRAINING_BYTES, Rates, Training
+from pd.engine.shadows import shadow_count, shadow_share
 from pd.reid.task import training_settings
 from pd.stages.leak_steps import steps_of
 
@@ -46,7 +47,7 @@ class Need:
 def plan(settings: Settings, rates: Rates) -> list[Need]:
     """Reckon what each stage of a run needs: its images over the rate at which they were worked on."""
     how, reid, cores = settings.generate, settings.reid, rates.cores
-    views = reid.networks * reid.steps * reid.identities_per_batch * reid.images_per_identity
+    views = reid.voters * reid.steps * reid.identities_per_batch * reid.images_per_identity
     candidates = how.candidates * rates.candidate_bytes
     gpu = rates.gpu and how.gpus_per_worker > 0
     audited = rates.gpu and settings.audit.gpus_per_worker > 0
@@ -57,6 +58,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         _need("ingest", "core", cores, rates.images, rates.decoded, rates.images * rates.image_bytes),
         _reid(settings, views, rates),
         _trained("teacher", settings.teacher, rates.teacher, rates),
+        *([_trained("early", settings.teacher, rates.teacher, rates)] if "early" in settings.audit.arms else []),
         *([_leaks(settings, rates)] if settings.filter.calibration == "leaks" and settings.filter.families else []),
         _need(
             "generate",
@@ -73,7 +75,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         *([_classifier(settings)] if settings.classifier else []),
         *([_condense(settings)] if settings.condense else []),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
-        *([_shadows(settings, rates)] if settings.audit.shadows else []),
+        *([_shadows(settings, rates)] if shadow_count(settings) else []),
         _need(
             "audit",
             "gpu" if audited else "core",
@@ -115,7 +117,9 @@ def _reid(settings: Settings, views: int, rates: Rates) -> Need:
 
 def _shadows(settings: Settings, rates: Rates) -> Need:
     """As many trainings as there are shadow models, of which each keeps its weights."""
-    return _trained("shadows", settings.teacher, rates.teacher, rates, settings.audit.shadows)
+    steps = max(1, round(shadow_share(settings) * settings.teacher.steps))
+    model = settings.teacher.model_copy(update={"steps": steps})
+    return _trained("shadows", model, rates.teacher, rates, shadow_count(settings))
 
 
 def _condense(settings: Settings) -> Need:

@@ -76,7 +76,8 @@ def _report_data(context: Context, run: Run) -> ReportData:
     shown |= {one.image for one in at_risk(candidates, identity_of, counts["threshold"])[:SHOWN_PEOPLE]}
     shown |= closest.real if closest else set()
     labels = _labels(run) if settings.labels else None
-    shown |= {one["id"] for one in labels["gallery"]} if labels else set()
+    for gallery in ("gallery", "unsure", "confused"):
+        shown |= {one["id"] for one in labels.get(gallery, ())} if labels else set()
     members, strangers = real.members(), real.holdout()
     return ReportData(
         run=settings.name,
@@ -115,7 +116,10 @@ def _labels(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((run.labels / "figures.json").read_text(encoding="utf-8"))
     votes = found["source"] == "votes"
     people = pacsv.read_csv(run.labels / "annotators.csv", convert_options=_NAMES).to_pylist() if votes else []
-    return {**found, "people": people, "gallery": json.loads((run.labels / "changed.json").read_text(encoding="utf-8"))}
+    gallery = json.loads((run.labels / "changed.json").read_text(encoding="utf-8"))
+    few = run.labels / "unsure.json"  # where little was known
+    shown = json.loads(few.read_text(encoding="utf-8")) if few.exists() else {}
+    return {**found, "people": people, "gallery": gallery, **shown}
 
 
 def _audit(run: Run) -> AuditResult:

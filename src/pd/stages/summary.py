@@ -30,7 +30,7 @@ def summary_table(run: Run) -> Table:
 def arms_table(audit: AuditResult) -> Table:
     """Excess re-identification by the worst attacker, utility and fidelity, 95 % intervals below; an arm a row."""
     table = Table(title="audit")
-    for heading in ("arm", "samples", "excess", "worst attacker", "utility AUC", "KID x1000"):
+    for heading in ("arm", "samples", "excess", "worst attacker", "utility AUC", "kernel distance x1000"):
         table.add_column(heading)
     real = audit.real or RealResult()
     rows: list[tuple[str, int | None, Rates | None, Estimate | None, Distance | None]] = [
@@ -73,7 +73,7 @@ def measures_table(arm: ArmResult) -> Table:
         ("half-hidden pictures completed", half and half.advantage, _NOT_MEANT, "", ""),
         ("coverage: members near whom a sample lies", covered and covered.identities, "high", "", why),
         ("coverage: samples that lie near a member (precision)", covered and covered.precision, "high", "", why),
-        ("coverage: member pictures near which a sample lies (recall)", covered and covered.recall, "high", "", why),
+        ("coverage: member pictures near which a sample lies", covered and covered.images, "high", "", why),
     ]
     for name, found, good, seen, reason in rows:
         ends = f"{found.low:.3f} to {found.high:.3f}" if found else shown(reason)

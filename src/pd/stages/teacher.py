@@ -1,10 +1,14 @@
 """Teacher: train a diffusion model on the members' images, or take one that was trained elsewhere. Private."""
 
+from pathlib import Path
+
+from pd.config import ModelSettings
 from pd.dataset.private import PrivateDataset
-from pd.dataset.real import real_words
+from pd.dataset.real import real_images, real_words
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
+from pd.engine.training.generalise import LookedAt
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.filters.captions import captions_of
@@ -31,21 +35,41 @@ def execute(context: Context) -> Facts:
         context.reporter.say(
             f"  of the reports' phrases {len(said.kept)} are shared by enough people, {said.lost} are left out"
         )
-    for line in stopped_trainings(run.work / "teacher", settings.teacher):
+    return train(context, settings.teacher, "teacher", run.teacher, captions)
+
+
+def train(context: Context, model: ModelSettings, name: str, out: Path, captions: list[str]) -> Facts:
+    """Train on the members.
+
+    Args:
+        context: of a run whose images are read.
+        model: how.
+        name: of the folder for checkpoints, and on the terminal.
+        out: becomes a diffusers folder.
+        captions: of the members' images.
+    """
+    run, settings = context.run, context.settings
+    for line in stopped_trainings(run.work / name, model):
         context.reporter.say(f"  {line}")
     connect(settings.address, run)
     with (
-        write_folder(run.teacher) as folder,
-        context.reporter.task("teacher") as progress,
-        machines_for(settings.cluster, settings.teacher, progress),
+        write_folder(out) as folder,
+        context.reporter.task(name) as progress,
+        machines_for(settings.cluster, model, progress),
     ):
-        return train_model(
-            settings.teacher,
+        facts = train_model(
+            model,
             settings.data,
             TrainingData(PrivateDataset.member_images(run.dataset), captions),
             folder,
-            run.work / "teacher",
+            run.work / name,
             context.seed("teacher"),
             progress,
             settings.tracking,
+            looked_at=LookedAt.of(real_images(run, settings), settings) if model.stop == "generalises" else None,
         )
+    if "stopped_at" in facts:
+        context.reporter.say(
+            f"  {name}: step {facts['stopped_at']:,} of {model.steps:,}, the last before it remembers, is taken"
+        )
+    return facts

@@ -37,6 +37,11 @@ class Run:
         return self.private / "labels"
 
     @property
+    def screen(self) -> Path:
+        """Which clips look forged: a table, a page with their frames, figures."""
+        return self.private / "screen"
+
+    @property
     def reid(self) -> Path:
         """The re-identification network, the member gallery and the thresholds."""
         return self.private / "reid"
@@ -50,6 +55,11 @@ class Run:
     def generated(self) -> Path:
         """Candidates with every score, before any decision, in shards."""
         return self.private / "generated"
+
+    @property
+    def topped_up(self) -> Path:
+        """Candidates made besides, in shards, and the names of those in use, where `generate` asks for them."""
+        return self.private / "topped_up"
 
     @property
     def candidates(self) -> Path:

@@ -27,12 +27,13 @@ from pd.config import DataSettings, FilterSettings
 from pd.dataset.foreign import list_images
 from pd.dataset.images import to_arrays
 from pd.diffusion.sampler import Sampler
-from pd.engine.stream.candidates import score_images
-from pd.engine.stream.shards import plan
+from pd.engine.stream.candidates import score_images, top_up
+from pd.engine.stream.shards import Shard, plan
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds, foretell
 from pd.filters.scorer import Scorer
+from pd.filters.top_up import BlockPrompts
 from pd.progress import silent
 from pd.seeds import derive
 from pd.store.places import Place
@@ -324,3 +325,23 @@ def test_other_peoples_images(world, bucket, tmp_path):
         progress=silent,
     )
     assert counts["dropped"]["reid"] == 12
+
+
+def test_candidates_besides_are_the_same_whichever_others_are_made_and_whole_ones_stay(world, tmp_path):
+    prompts = BlockPrompts.after(world.prompts, 44, 4)
+
+    def more(out, *indices):
+        shards = [Shard(6 + k, prompts.start + 4 * k, prompts.start + 4 * k + 4) for k in indices]
+        return top_up(
+            teacher=world.teacher, reid=world.reid, gallery=world.reid, prompts=prompts, settings=SETTINGS, seed=SEED,
+            mode="grey", out=out, address=None, progress=silent, shards=shards,
+        )  # fmt: skip
+
+    assert more(tmp_path / "a", 0, 3) == 8
+    assert more(tmp_path / "a", 1) == 4
+    assert more(tmp_path / "a", 0, 1) == 0
+    assert more(tmp_path / "b", 3) == 4
+    assert bytes_of(tmp_path / "a").keys() == {f"part-{k:05d}.parquet" for k in (6, 7, 9)}
+    (single,) = bytes_of(tmp_path / "b").items()
+    assert single in bytes_of(tmp_path / "a").items()
+    assert set(table_of(tmp_path / "b")["prompt"].to_pylist()) == {world.prompts.texts[1]}

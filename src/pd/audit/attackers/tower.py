@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pd.audit.attackers.timm_tower import TimmFeatures
 from pd.audit.clip import Clip
 from pd.audit.weights import file_in, fill, read_state
 from pd.dataset.images import Pixels, to_tensor
@@ -56,6 +57,12 @@ def open_clip_tower(name: str) -> Tower:
     """`open_clip:ARCHITECTURE/WEIGHTS`; see `pd.audit.clip.Clip`."""
     clip = Clip(name, _WHERE, towers="image")
     return Tower(clip.name, clip.tensors)
+
+
+def timm_tower(name: str) -> Tower:
+    """`timm:ARCHITECTURE/WEIGHTS`; see `TimmFeatures`."""
+    network = TimmFeatures(name, _WHERE)
+    return Tower(network.name, network.tensors)
 
 
 def torchvision_tower(name: str) -> Tower:

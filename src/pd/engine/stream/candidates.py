@@ -11,7 +11,7 @@ from pd.dataset.foreign import Listing, fingerprint
 from pd.dataset.images import Mode
 from pd.engine.stream.gallery_holders import held_gallery
 from pd.engine.stream.make import Crew, run_shards
-from pd.engine.stream.shards import Shard, bad_images, plan
+from pd.engine.stream.shards import Shard, bad_images, plan, whole_shards
 from pd.filters.decide import Foretell
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
@@ -54,16 +54,7 @@ def generate(
     """
     from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
 
-    inputs = digest_of(
-        {
-            "teacher": digest_folder(teacher),
-            "scorer": scorer_digest(reid, gallery),
-            "prompts": prompts.digest(),
-            "seed": seed,
-            "mode": mode,
-            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
-        }
-    )
+    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
     arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
     shards = plan(settings.candidates, settings.shard_size, settings.batch)
     return make_shards(
@@ -78,6 +69,57 @@ def generate(
         inputs=inputs,
         address=address,
         progress=progress,
+    )
+
+
+def top_up(
+    *,
+    teacher: Path,
+    reid: Path,
+    gallery: Path,
+    prompts: Prompts,
+    settings: GenerateSettings,
+    seed: int,
+    mode: Mode,
+    out: Path,
+    address: str | None,
+    progress: Progress,
+    shards: list[Shard],
+) -> int:
+    """Make these shards as `generate` makes its own; how many candidates were made. Other whole ones in `out` stay."""
+    from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
+
+    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
+    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": None}
+    facts = make_shards(
+        Generator,
+        arguments,
+        sorted({*shards, *whole_shards(out, inputs)}, key=lambda shard: shard.index),
+        asdict,
+        reid=reid,
+        gallery=gallery,
+        settings=settings,
+        out=out,
+        inputs=inputs,
+        address=address,
+        progress=progress,
+    )
+    return int(facts["made"])
+
+
+def _inputs(
+    teacher: Path, reid: Path, gallery: Path, prompts: Prompts, settings: GenerateSettings, seed: int, mode: Mode
+) -> str:
+    """Digest of all that candidates are made from."""
+    return digest_of(
+        {
+            "teacher": digest_folder(teacher),
+            "scorer": scorer_digest(reid, gallery),
+            "prompts": prompts.digest(),
+            "seed": seed,
+            "mode": mode,
+            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
+        }
     )
 
 

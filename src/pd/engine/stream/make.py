@@ -73,7 +73,7 @@ def run_shards(
     """
     out = out.absolute()
     shared = {**arguments, "out": out, "inputs": inputs}
-    total, todo = shards[-1].stop, missing(out, shards, inputs)
+    total, todo = sum(shard.stop - shard.start for shard in shards), missing(out, shards, inputs)
     made, actors, seconds = sum(shard.stop - shard.start for shard in todo), len(todo), Counter[str]()
     while todo:
         layout = lay_out(crew.workers, crew.gpus, min(actors, len(todo)), crew.address, f"{crew.section}.workers")

@@ -101,6 +101,21 @@ def missing(out: Path, shards: list[Shard], inputs: str) -> list[Shard]:
     return [shard for shard in shards if not _finished(out, shard, inputs)]
 
 
+def whole_shards(out: Path, inputs: str) -> list[Shard]:
+    """The shards that are there whole and made from `inputs`, whatever plan they were made by."""
+    pull(out, broken=True)
+    found = []
+    for file in sorted((out / MARKS).glob("*.json")):
+        try:
+            mark = json.loads(file.read_text(encoding="utf-8"))
+            shard = Shard.of(mark)
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if _finished(out, shard, inputs):
+            found.append(shard)
+    return found
+
+
 def bad_images(out: Path, shards: list[Shard]) -> list[str]:
     """The images that finished shards set aside."""
     return [line for shard in shards for line in json.loads(_mark_path(out, shard).read_text(encoding="utf-8"))["bad"]]

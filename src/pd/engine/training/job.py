@@ -97,8 +97,18 @@ class Job:
 
     @property
     def snapshots(self) -> Path:
-        """The model at each checkpoint, a diffusers folder each, where `stop` is `private`."""
+        """The model at each checkpoint, a diffusers folder each, where `stop` is `private`; `generalises`: the last two."""
         return self.folder / "snapshots"
+
+    @property
+    def looked_at(self) -> Path:
+        """A folder with those whose losses are compared, where `stop` is `generalises`."""
+        return self.folder / "looked_at"
+
+    @property
+    def looks(self) -> Path:
+        """What was found at each checkpoint, a file each, where `stop` is `generalises`."""
+        return self.folder / "looks"
 
     @property
     def tracked(self) -> Path:
@@ -128,7 +138,7 @@ def snapshot_of(folder: Path, step: int) -> Path:
 
 def counting(settings: ModelSettings) -> dict[str, Any]:
     """What another value of makes another training: snapshots are made at checkpoints, where they are asked for."""
-    if settings.stop == "private":
+    if settings.stop != "steps":
         return settings.model_dump(mode="json", exclude=OPERATIONAL - {"checkpoint_every"})
     return settings.model_dump(mode="json", exclude=OPERATIONAL | {"stop"})
 
@@ -139,20 +149,20 @@ def common(captions: Iterable[str], most: int = 16) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda caption: (-counts[caption], caption))[:most])
 
 
-def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int) -> str:
+def name_of(settings: ModelSettings, data: DataSettings, images: TrainingData, seed: int, looked_at: str | None = None) -> str:
     """The folder's name: equal names make equal models, and may go on from each other's checkpoints.
 
     How the work is laid out does not count: a checkpoint is read by any number of workers, at any ZeRO stage. Of a base its
-    weights count, not where they lie or what they are called.
+    weights count, not where they lie or what they are called. `looked_at`: the fingerprint of those who end the training.
 
     Raises:
         UserError: there is no such base.
     """
-    base = {}
+    base = {"looked_at": looked_at} if looked_at else {}
     if settings.base is not None:
         from pd.diffusion.pretrained import locate  # brings diffusers
 
-        base = {"base": digest_folder(locate(settings.base, settings.revision))}
+        base |= {"base": digest_folder(locate(settings.base, settings.revision))}
     return digest_of(
         {
             **base,

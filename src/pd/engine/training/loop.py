@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pd.engine.training.checkpoint import Checkpoint
 from pd.engine.training.engine import TrainEngine, take_weights
 from pd.engine.training.failures import out_of_memory
 from pd.engine.training.feed import Feed
+from pd.engine.training.generalise import LookedAt, look_at, looks_in
 from pd.engine.training.ground import rebuild
 from pd.engine.training.inputs import prepare
 from pd.engine.training.job import Job, snapshot_of
@@ -30,7 +32,7 @@ from pd.engine.training.worker import Worker
 from pd.errors import UserError
 from pd.seeds import derive
 from pd.store.atomic import write_folder, write_json
-from pd.store.mirror import pull, push
+from pd.store.mirror import pull, push, remove
 from pd.training.divergence import LossWatch
 from pd.training.precision import resolve
 
@@ -153,7 +155,7 @@ class _Training:
         if self.watch:
             self.watch.start()
         timed, notice_every = time.monotonic(), NOTICE_EVERY
-        for step in range(start, steps):
+        for step in range(start, start if self._remembers() else steps):
             self.unseen.append(self._step(step))
             done = step + 1
             if done - start in (WARM, NOTICE_EVERY):
@@ -163,14 +165,18 @@ class _Training:
             keep = done == steps or done % every == 0 or (done % notice_every == 0 and self.worker.told_to_leave())
             if keep or done % self.look_every == 0:
                 self._look(done)
+            ended = False
+            if self.settings.stop != "steps" and (done == steps or done % every == 0):
+                self._snapshot(done)  # before the checkpoint: who goes on from that one finds it
+                ended = self._remembers(done)
             if keep and not self.losses.rising:
                 self._checkpoint(done)
-            if self.settings.stop == "private" and (done == steps or done % every == 0):
-                self._snapshot(done)
             if self.settings.samples_every and done % self.settings.samples_every == 0:
                 self._sample(done)
             if self.watch and self.memory and (self.log.due() or done == steps):
                 self._report(done, self.watch)
+            if ended:
+                break
         speed = (steps - start) * self.settings.batch / (time.monotonic() - begin) if steps > start else None
         weights = self.engine.averaged()
         _on_first(self.worker, lambda: self._finish(weights, speed))
@@ -284,6 +290,23 @@ class _Training:
             with write_folder(folder) as aside:
                 export(components, aside)
             push(folder)
+
+    def _remembers(self, done: int | None = None) -> bool:
+        """Whether the training ends here, by the losses of those who are looked at; without a step: whether it has ended."""
+        if self.settings.stop != "generalises":
+            return False
+        found = False
+        if self.worker.rank == 0:
+            looks = looks_in(self.job.looks)
+            if done is not None and not (looks and looks[-1].step >= done):
+                seen, folder = LookedAt.receive(self.job.looked_at), snapshot_of(self.job.snapshots, done)
+                seed, first = derive(self.job.seed, "gap"), looks[0].step if looks else None
+                looks.append(look_at(folder, done, seen, self.job.looks, seed, self.worker.device, first))
+                for old in sorted(self.job.snapshots.iterdir())[:-2]:  # one of the last two is taken
+                    remove(old)
+                    shutil.rmtree(old)
+            found = any(one.remembers for one in looks)
+        return bool(self.worker.agree(found))
 
     def _finish(self, weights: dict[str, Tensor], speed: float | None) -> None:
         """Put the averaged weights into the model, merge what LoRA added, and write it; then the facts."""

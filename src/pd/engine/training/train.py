@@ -18,8 +18,9 @@ from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.training.board import reader_of
 from pd.engine.training.encode import encode_on_ray
 from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up, storage
+from pd.engine.training.generalise import LookedAt, looks_in, taken
 from pd.engine.training.handover import hand_over
-from pd.engine.training.job import Job, common, name_of
+from pd.engine.training.job import Job, common, name_of, snapshot_of
 from pd.engine.training.metrics import TrainingMeters
 from pd.engine.training.progress import Tell
 from pd.engine.training.stopped import note_settings
@@ -54,6 +55,7 @@ def train_model(
     progress: Progress | None = None,
     tracking: TrackingSettings | None = None,
     snapshots: list[Path] | None = None,
+    looked_at: LookedAt | None = None,
 ) -> dict[str, Any]:
     """Train a model and write its averaged weights as a diffusers folder.
 
@@ -70,11 +72,12 @@ def train_model(
         progress: called at least every two seconds as progress(step, steps, figures).
         tracking: who else is told of the figures; it changes nothing in the training.
         snapshots: where `settings.stop` is `private`: gets the model at each checkpoint, a diffusers folder each.
+        looked_at: where `settings.stop` is `generalises`: whose losses say when the training ends.
 
     Returns:
         steps, loss (mean of the last 100 steps), parameters (trained ones), precision (fp32 or bf16), images_per_s (None: no
         step was left), mfu (None: not known either), memory_gb (the largest worker's peak), and truncated_captions where some
-        were cut.
+        were cut; of `generalises` also what `pd.engine.training.generalise.taken` says.
 
     Raises:
         UserError: settings that do not fit the images, the base or the cluster; a training that diverged; a full disk.
@@ -83,7 +86,9 @@ def train_model(
     if len(images) == 0:
         raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
     split_batch(settings)
-    folder = work.resolve() / name_of(settings, data, images, seed)
+    if (settings.stop == "generalises") != (looked_at is not None):
+        raise ValueError("those who are looked at belong to `stop: generalises`, and to nothing else")
+    folder = work.resolve() / name_of(settings, data, images, seed, looked_at.fingerprint() if looked_at else None)
     job = Job(settings, data, seed, folder, prompts=common(images.captions), tracking=located(tracking))
     pull(job.facts)
     if not job.facts.exists():
@@ -94,6 +99,8 @@ def train_model(
             note_settings(folder, settings)
         if not (job.prepared.exists() or committed(job.prepared)):
             hand_over(images, job.inputs)
+        if looked_at is not None:
+            looked_at.hand_over(job.looked_at)
         if settings.workers == 0:
             _train_here(job, progress or silent)
         else:
@@ -103,9 +110,14 @@ def train_model(
     if snapshots is not None:
         pull(job.snapshots)
         snapshots += sorted(job.snapshots.iterdir())
+    model, facts = job.model, dict(json.loads(job.facts.read_text(encoding="utf-8")))
+    if looked_at is not None:
+        facts |= taken(looks_in(job.looks))
+        model = snapshot_of(job.snapshots, facts["stopped_at"])
+        pull(model)
     with disk_errors(out):
-        shutil.copytree(job.model, out, dirs_exist_ok=True)
-    return dict(json.loads(job.facts.read_text(encoding="utf-8")))
+        shutil.copytree(model, out, dirs_exist_ok=True)
+    return facts
 
 
 def _train_here(job: Job, progress: Progress) -> None:
@@ -202,7 +214,7 @@ def _sweep(job: Job) -> None:
 
 def _forget(job: Job) -> None:
     """Remove what a finished training does not need: pixels, latents, optimiser states."""
-    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples, job.snapshots}
+    kept = {job.model, job.facts, job.progress, job.tensorboard, job.samples, job.snapshots, job.looks}
     for path in job.folder.iterdir():
         if path not in kept:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

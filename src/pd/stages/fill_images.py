@@ -1,0 +1,203 @@
+"""`pd labels --images I --labels COLUMN`: the gaps of a label column of anybody's images, filled by Semi-ViT."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from pd.audit.estimate import Estimate
+from pd.classify.fine_tune import save_vit
+from pd.classify.inputs import Inputs, shape
+from pd.classify.onnx_file import write_onnx
+from pd.config import parse_settings
+from pd.dataset.cache import cached_images
+from pd.dataset.foreign import list_images, read_values
+from pd.dataset.images import encode_png
+from pd.engine.fit import fit
+from pd.errors import UserError
+from pd.labels.semi_vit import Known, check_network, hold_out, learn
+from pd.progress import Reporter
+from pd.seeds import derive
+from pd.stages.few_labels import Filled, confusions, measure, put_together
+from pd.store.atomic import disk_errors, write_folder
+from pd.store.places import Place
+
+IDENTITY = "identity"
+
+
+class FilledFigures(BaseModel):
+    """What is told of labels that were filled.
+
+    Attributes:
+        method: how.
+        images: how many there are.
+        labelled, filled, open: known before; gaps that got a label; gaps left open.
+        classes: how many.
+        tested: labelled images that were not learned from, on which the following were measured.
+        split: `person`, or `picture` where nobody is named: a person may then be on both sides.
+        precision, answered, accuracy: of the labels given; share given; of all guesses; each with its 95 % interval.
+        warnings: what a reader must know.
+    """
+
+    method: str
+    images: int
+    labelled: int
+    filled: int
+    open: int
+    classes: int
+    tested: int
+    split: str
+    precision: Estimate | None = None
+    answered: Estimate | None = None
+    accuracy: Estimate | None = None
+    warnings: tuple[str, ...]
+
+
+def fill_images(
+    images: str, column: str, table: Path | None, out: Path, overrides: Sequence[str], reporter: Reporter
+) -> FilledFigures:
+    """Fill the gaps of a column of labels.
+
+    Args:
+        images: a folder, Parquet or tar.
+        column: of the Parquet, or of `table`; text or numbers, empty where not known. A column `identity` says who is shown.
+        table: for images that are not in Parquet: CSV or Parquet with the columns `image` (the path within `images`), COLUMN
+            and, where people are known, `identity`.
+        out: becomes a folder with `labels.parquet` (image, COLUMN, probability, known), `figures.json`, `unsure.json`,
+            `unsure.png`, `confused.png` and `model/` (safetensors, ONNX). A training that was stopped resumes from `.OUT.work`.
+        overrides: settings as `key=value`.
+        reporter: tells what is going on.
+
+    Raises:
+        UserError: images or labels that cannot be used.
+    """
+    given = {"labels": {"columns": [column], "method": "semi_vit"}}
+    settings = parse_settings(given, overrides, where="pd labels")
+    assert settings.labels is not None
+    if settings.labels.method != "semi_vit":
+        raise UserError(f"{settings.labels.method} takes votes", where="--labels", fix="use --method semi_vit, or name --votes")
+    if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
+        raise UserError("holds other things than labels", where=str(out), fix="name a new folder")
+    place = Place.parse(images)
+    listed = list_images(place)
+    rows = read_values(place, listed, [column, IDENTITY]) if table is None else _from_table(table, column, listed.names)
+    where = str(table or images)
+    if not any(column in row for row in rows):
+        fix = "name one that is there" if table else "name one of the Parquet, or --table for images in files"
+        raise UserError(f"no column '{column}' beside the images", where=where, fix=fix)
+    of_name = dict(zip(listed.names, rows, strict=True))
+    work = out.absolute().parent / f".{out.name}.work"
+    with disk_errors(out):
+        with reporter.task("images") as progress:
+            inputs, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
+        known = Known.of(column, [of_name[name].get(column) for name in names])
+        if (known.labels >= 0).all():
+            raise UserError(f"the column '{column}' has no gap", where=where, fix="there is nothing to fill")
+        people = [of_name[name].get(IDENTITY) for name in names]
+        by_person = all(who not in (None, "") for who in people)
+        groups = [str(who) for who in people] if by_person else list(names)
+        held = hold_out(known, groups, settings.labels.semi_vit.held, settings.seed)
+        learned = known.only(~held)
+        learned.check(where)
+        check_network(settings.labels, shape(inputs), len(known.classes))
+        gaps = np.flatnonzero(known.labels < 0).astype(np.int64)
+        # Other pictures of a person who is measured on are not looked at either.
+        shown = {groups[row] for row in np.flatnonzero(held)}
+        others = np.array([row for row in gaps if groups[row] not in shown], np.int64)
+        with reporter.task("semi_vit") as progress:
+            found = learn(
+                inputs,
+                learned,
+                settings.labels,
+                work,
+                seed=derive(settings.seed, "labels"),
+                digest=digest,
+                unlabelled=others,
+                fit=fit,
+                progress=progress,
+            )
+            told = found.told(inputs)
+        tested = np.flatnonzero(held).astype(np.int64)
+        measured = measure(known, tested, told[tested], found, [groups[row] for row in tested] if by_person else None)
+        filled = put_together(known, told, found.given(told), measured, confusions(known, tested, told[tested]))
+        figures = _figures(filled, len(names), by_person)
+        with write_folder(out) as folder:
+            _write(folder, names, known, filled, figures, inputs)
+            (folder / "model").mkdir()
+            save_vit(found.module, settings.labels.semi_vit.network, shape(inputs), len(known.classes), folder / "model")
+            (folder / "model" / "classes.json").write_text(json.dumps(list(known.classes)) + "\n", encoding="utf-8")
+            if not write_onnx(found.module, shape(inputs), folder / "model" / "model.onnx"):
+                reporter.say("  no ONNX file: the package onnx is not installed")
+    for line in figures.warnings:
+        reporter.say(f"  {line}")
+    return figures
+
+
+def _from_table(path: Path, column: str, names: Sequence[str]) -> list[dict[str, str | float | None]]:
+    """What a table says of each image, by its path."""
+    try:
+        read = pq.read_table(path) if path.suffix.lower() == ".parquet" else pacsv.read_csv(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(
+            f"no table ({type(error).__name__})", where=str(path), fix="CSV or Parquet with the columns image and the label's"
+        ) from None
+    for needed in ("image", column):
+        if needed not in read.column_names:
+            raise UserError(f"no column '{needed}'", where=str(path), fix=f"there are {', '.join(read.column_names[:10])}")
+    of_image: dict[str, dict[str, str | float | None]] = {}
+    for row in read.select([name for name in ("image", column, IDENTITY) if name in read.column_names]).to_pylist():
+        values = {
+            name: float(value) if isinstance(value, int | bool) else value for name, value in row.items() if name != "image"
+        }
+        of_image[str(row["image"])] = values
+    if not set(of_image) & set(names):
+        raise UserError("no image of the table is there", where=str(path), fix="`image` is the path within --images")
+    return [of_image.get(name, {}) for name in names]
+
+
+def _figures(filled: Filled, images: int, by_person: bool) -> FilledFigures:
+    found, warnings = filled.measured, []
+    if not found.tested:
+        warnings.append("too few labels to hold some out: nobody knows how right the filled ones are")
+    if not by_person:
+        warnings.append("nobody is named (a column `identity`): images are split by picture, and a person may be on both sides")
+    return FilledFigures(
+        method="semi_vit",
+        images=images,
+        **filled.counts(),
+        tested=found.tested,
+        split="person" if by_person else "picture",
+        precision=found.precision,
+        answered=found.answered,
+        accuracy=found.accuracy,
+        warnings=tuple(warnings),
+    )
+
+
+def _write(folder: Path, names: list[str], known: Known, filled: Filled, figures: FilledFigures, inputs: Inputs) -> None:
+    number = all(value is None or isinstance(value, float) for value in filled.values)
+    columns = {
+        "image": names,
+        known.name: pa.array(filled.values, pa.float64() if number else pa.string()),
+        "probability": filled.probabilities,
+        "known": known.labels >= 0,
+    }
+    pq.write_table(pa.table(columns), folder / "labels.parquet")
+    (folder / "figures.json").write_text(json.dumps(figures.model_dump(), indent=2) + "\n", encoding="utf-8")
+    shown: dict[str, Any] = {
+        kind: [{"image": names[guess.row], **asdict(guess)} for guess in guesses]
+        for kind, guesses in (("unsure", filled.unsure), ("confused", filled.confused))
+    }
+    (folder / "unsure.json").write_text(json.dumps(shown, indent=2) + "\n", encoding="utf-8")
+    for kind, guesses in (("unsure", filled.unsure), ("confused", filled.confused)):
+        if guesses:
+            pixels = inputs.take(np.array([guess.row for guess in guesses], np.int64))
+            sheet = np.concatenate(list(pixels), axis=1).astype(np.uint8)
+            (folder / f"{kind}.png").write_bytes(encode_png(sheet))
