@@ -10,8 +10,8 @@ that the filter keeps, students of them at `--steps` and at three times as many,
 dropped at random, at three times as many. All figures by the worst attacker whose family had no vote, with 95 % intervals over
 people. Then each family that votes is left out in turn, and judges what the others keep.
 
-The data are a Parquet file with `image`, `identity` and `caption`, and `smiling` for usefulness, of people with three pictures or
-more (of 700: two).
+The data are a Parquet file with `image`, `identity` and `caption`, and `smiling` for usefulness, of people with three
+pictures or more (of 700: two).
 """
 
 import argparse
