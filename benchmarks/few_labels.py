@@ -12,6 +12,9 @@ labels, the same views and as many steps.
 Arms: `cnn`, `vit` (supervised); `semi_vit`; `vit_2n` (supervised, twice the labels); ablations `no_ema` (the teacher is the
 student) and `plain_mixup`; `mae_vit`, `mae_semi_vit` (masked pre-training on the unlabelled pictures), `transfer_vit`,
 `transfer_semi_vit` (pre-trained on the other models of cars); `wrong_vit`, `wrong_semi_vit` (a fifth of the labels wrong).
+`xrays`: findings of chest X-rays (`--xrays`) known for a tenth of the members (half of the patients); macro AUC on the other
+patients of linear classifiers that learn from the members' findings as they are known (`tenth`), as filled in by Semi-ViT
+(`filled`), and from all of them (`all`), with intervals over patients.
 `step_ratio`: speed of a training step of the shared trainer, one worker, over that of a plain PyTorch loop.
 """
 
@@ -21,13 +24,14 @@ import multiprocessing
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from crowd import FASHION, idx, interval, pixels_of
@@ -36,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from pd.audit.utility import utility
 from pd.classify.fine_tune import FineTuneTask, load_vit
 from pd.classify.inputs import Held, shape
 from pd.classify.mae import MaeTask
@@ -43,7 +48,10 @@ from pd.classify.networks import build
 from pd.classify.semi_vit import SemiVitTask
 from pd.classify.task import load_classifier, predict, save_classifier
 from pd.config import SemiVitSettings, VitSettings
+from pd.config.labels import LabelsSettings
 from pd.config.training import TrainingSettings
+from pd.labels.semi_vit import Known, learn
+from pd.reid.efficientnet import top_features
 from pd.training.loop import fit_here
 from pd.training.task import Alone, optimiser
 
@@ -106,6 +114,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--cars", default="../shared/data/cars.parquet")
+    parser.add_argument("--xrays", default="", help="a Parquet file as `nih.parquet`; empty: left out")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, of one thread each")
     parser.add_argument("--work", default="work/few_labels", help="trainings and cells that are done; the same folder resumes")
     parser.add_argument("--until", type=float, default=float("inf"), help="minutes after which no other training begins")
@@ -137,6 +146,8 @@ def main() -> None:
     figures["order_holds"] = order_holds(figures)
     figures |= {"seeds": seeds, "steps": arguments.steps, "minutes": round((time.monotonic() - begin) / 60, 1)}
     figures["not_run"] = [f"{cell.of} {cell.share} {cell.arm} {cell.seed}" for cell in cells if cell not in found]
+    if arguments.xrays:
+        figures["xrays"] = xrays(arguments.xrays, seeds[0], arguments.steps, Path(arguments.work) / "xrays")
     figures["step_ratio"] = step_ratio()
     store("few_labels", figures)
 
@@ -267,7 +278,50 @@ def wrong(labels: Index, classes: int, seed: int) -> Index:
     return found
 
 
-def step_ratio(steps: int = 24, rounds: int = 3) -> float:
+def xrays(path: str, seed: int, steps: int, work: Path) -> dict[str, Any]:
+    """Utility of findings that are known for a tenth of the patients, filled in, and all."""
+    read = pq.read_table(path)
+    pixels = pixels_of(read["image"])[:, :, :, :1]
+    patients = read["identity"].to_numpy()
+    names = np.random.default_rng([seed, 25]).permutation(np.unique(patients))
+    member = np.isin(patients, names[: len(names) // 2])
+    known = np.isin(patients, names[: len(names) // 20])
+    findings = {
+        name: read[name].to_numpy().astype(np.float64)
+        for name, kind in zip(read.schema.names, read.schema.types, strict=True)
+        if pa.types.is_integer(kind) and name != "patient_age"
+    }
+    enough = {name: values for name, values in findings.items() if min((values[known] == one).sum() for one in (0, 1)) >= 4}
+    network = VitSettings(patch=8, width=64, depth=4, heads=2)
+    settings = LabelsSettings(
+        columns=tuple(enough),
+        method="semi_vit",
+        semi_vit=SemiVitSettings(network=network, batch=16, flip=False, per_class=True),
+        training=TrainingSettings(steps=steps, learning_rate=2e-3, weight_decay=0.05),
+    )
+    tenth = {name: np.where(known, values, np.nan)[member] for name, values in enough.items()}
+    filled, figures = {}, {}
+    for name, values in tenth.items():
+        column = Known.of(name, values.tolist())
+        classifier = learn(Held(pixels[member]), column, settings, work, seed=seed)
+        told = classifier.told(Held(pixels[member]))
+        guess = np.where(classifier.given(told), told.argmax(1), np.nan)
+        filled[name] = np.where(np.isfinite(values), values, guess)
+        right = (guess == enough[name][member])[np.isfinite(guess) & np.isnan(values)]
+        figures[name] = {"filled": len(right), "precision": float(right.mean()) if len(right) else None}
+    features = top_features(pixels)
+    test = {name: values[~member] for name, values in enough.items()}
+    whole = {name: values[member] for name, values in enough.items()}
+    found: dict[str, Any] = {"findings": figures}
+    for arm, labels in (("tenth", tenth), ("filled", filled), ("all", whole)):
+        one = utility(
+            features[member], labels, features[~member], test, patients[~member].tolist(), steps=200, bootstrap=1000, seed=seed
+        )
+        found[arm] = asdict(one.auc) if one.auc else None
+    return found
+
+
+def step_ratio(steps: int = 10, rounds: int = 3) -> float:
     """Speed of a step of the shared trainer over that of a plain loop of the same arithmetic; the median of rounds."""
     import tempfile
 

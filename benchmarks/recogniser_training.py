@@ -33,7 +33,7 @@ from pd.config import ReidSettings
 from pd.config.training import TrainingSettings
 from pd.engine.fit import fit
 from pd.reid.augment import view
-from pd.reid.loss import supervised_contrastive
+from pd.reid.methods.supcon import supervised_contrastive
 from pd.reid.network import EmbeddingNetwork, build
 from pd.reid.rows import PixelRows
 from pd.reid.task import Contrast

@@ -1,6 +1,8 @@
-"""Work out labels from the votes of annotators. Takes what `pd labels` takes.
+"""Work out labels from the votes of annotators, or from few labels. Takes what `pd labels` takes.
 
-Example: `ray job submit --working-dir . -- python ray_jobs/labels.py --votes /shared/votes.csv --out /shared/labels`
+Examples: `ray job submit --working-dir . -- python ray_jobs/labels.py --votes /shared/votes.csv --out /shared/labels`;
+`ray job submit --working-dir . -- python ray_jobs/labels.py --images /shared/i.parquet --labels kind --method semi_vit
+--out /shared/labels`
 """
 
 import sys

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from terminal import ALL_ARMS, PD, ROOT, pd
 
+from pd.audit.planted import VIEWS
 from pd.dataset.schema import IMAGE
 from pd.stages.graph import STAGES
 from pd.store.files import digest_folder
@@ -47,7 +48,7 @@ def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -
 
 def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
-    done = pd("run", smoke / "private" / "settings.yaml", timeout=20)
+    done = pd("run", smoke / "private" / "settings.yaml", "--set", f"runs={smoke.parent}", timeout=20)
     assert done.returncode == 0
     assert "nothing to do" in done.stderr
     after = {path: path.stat().st_mtime_ns for path in before}
@@ -113,7 +114,7 @@ def test_the_audit_says_what_the_filter_catches_and_whom_it_costs(smoke: Path) -
     whole = json.loads((smoke / "private" / "audit.json").read_text())
     found = whole["filter"]
     for curves in (found["curves"], found["near_copy"]["curves"]):
-        assert set(curves["sensitivity"]) == {"member", "jittered", "round_trip", "other_photo"}
+        assert set(curves["sensitivity"]) == {"member", "jittered", "round_trip", "other_photo", *VIEWS}
         assert len(curves["thresholds"]) == len(curves["specificity"]) == len(curves["kept"])
     assert found["at_chosen"]["sensitivity"]["member"]["value"] == 1  # at any threshold: a member image is its own likeness
     assert 0 < found["at_chosen"]["sensitivity"]["other_photo"]["value"] < 1  # not itself: the gallery leaves it out

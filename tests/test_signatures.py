@@ -20,6 +20,7 @@ EDGES: dict[str, str] = {
     "condense/experts:weights_of": "a network's tensors, by torch's names",
     "config/load:parse_settings": "reads YAML",
     "config/settings:flatten": "settings by dotted keys, as they are overridden",
+    "dataset/clips:read_clip": "a row of Parquet, whose schema stands beside it",
     "dataset/images:to_arrays": "Parquet rows in Hugging Face's image struct",
     "dataset/readers/table:Table.records": "rows of somebody's table",
     "dp/ledger:Ledger.to_json": "writes JSON",

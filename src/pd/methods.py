@@ -50,6 +50,26 @@ def _supcon() -> Task:
     return Recogniser(Held(_pictures(12, 16)), [f"p{row // 2}" for row in range(12)], settings, 3, "tiny")
 
 
+def _distilled(name: str) -> Task:
+    from pd.config import ReidSettings
+    from pd.config.recognisers import METHODS as WAYS
+    from pd.reid.distil import Distilled
+    from pd.reid.rows import Held
+
+    settings = ReidSettings(dim=8, identities_per_batch=4, images_per_identity=2, steps=6)
+    targets = np.random.default_rng(2).normal(size=(12, 8)).astype(np.float32)
+    targets /= np.linalg.norm(targets, axis=1, keepdims=True)
+    people = [f"p{row // 2}" for row in range(12)]
+    return Distilled(Held(_pictures(12, 16)), people, targets, settings, WAYS[name], 3, "tiny")
+
+
+def _inpainting() -> Task:
+    from pd.reid.methods.g2d import Inpainter
+    from pd.reid.rows import Held
+
+    return Inpainter(Held(_pictures(12, 16)), ("half hidden", "masked"), 3, "tiny", 6)
+
+
 def _classifier() -> Task:
     from pd.classify.inputs import Held
     from pd.classify.task import ClassifierTask
@@ -133,6 +153,16 @@ def _dance() -> Task:
     )
 
 
+def _naco() -> Task:
+    from pd.classify.inputs import Held
+    from pd.forgery.naco import NacoTask
+    from pd.forgery.windows import Footage
+
+    frames, lengths = Held(_pictures(40, 16)), np.full(4, 10, np.int64)
+    footage = Footage(frames, np.arange(0, 40, 10), lengths, ("a", "b", "c", "d"), "tiny")
+    return NacoTask(footage, window=6, batch=4, seed=3, width=8, dim=16, layers=1)
+
+
 def _pictures(images: int, side: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     return np.random.default_rng(1).integers(0, 256, (images, side, side, 1), dtype=np.uint8)
 
@@ -143,6 +173,39 @@ def _features(rows: int) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
 
 METHODS: tuple[Method, ...] = (
     Method("supcon", "arXiv 2004.11362", "reid/task.py", "reid", "reid", "holdout AUC", "strangers dropped", _supcon),
+    Method(
+        "crrcd",
+        "arXiv 2409.02555",
+        "reid/methods/crrcd.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC at low resolution",
+        "AUC of clear pictures",
+        lambda: _distilled("crrcd"),
+    ),
+    Method(
+        "aird",
+        "arXiv 2409.02049",
+        "reid/methods/aird.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC under shift",
+        "AUC of clear pictures",
+        lambda: _distilled("aird"),
+    ),
+    Method(
+        "g2d",
+        "arXiv 2405.16761",
+        "reid/methods/g2d.py",
+        "reid, audit, pd recognise",
+        "reid.method",
+        "AUC of hidden pictures",
+        "AUC of clear pictures",
+        lambda: _distilled("g2d"),
+    ),
+    Method(
+        "inpainting", "arXiv 2405.16761", "reid/methods/g2d.py", "reid", "reid.method", "error where hidden", "-", _inpainting
+    ),
     Method(
         "denoising",
         "arXiv 2112.10752, 2303.09556",
@@ -178,6 +241,7 @@ METHODS: tuple[Method, ...] = (
     Method("ccc", "arXiv 2312.07331", "labels/ccc.py", "labels", "labels.method", "accuracy", "training time", _ccc),
     Method("transition", "arXiv 2309.12706", "labels/transition.py", "labels", "labels.method", "error of T", "coverage"),
     Method("reweighting", "arXiv 1411.7718", "labels/reweight.py", "labels", "labels.method", "F1", "coverage", _reweighted),
+    Method("naco", "arXiv 2407.10550", "forgery/naco.py", "screen", "screen", "AUC on a kept-out kind", "false alarms", _naco),
     Method(
         "semi_vit",
         "arXiv 2208.05688",

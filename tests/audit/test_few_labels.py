@@ -1,5 +1,7 @@
 """The worth of a release to a recipient with few labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,10 +9,12 @@ from pd.audit.few_labels import few_labels
 from pd.audit.figures import NotMeasured, public_part
 from pd.audit.results import AuditResult, FewLabels
 from pd.audit.subjects import Subjects
-from pd.config import AuditSettings, SemiVitSettings, VitSettings
+from pd.config import AuditSettings, SemiVitSettings, Settings, VitSettings
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
+from pd.progress import Reporter
 from pd.report.curves import few_labels as chart
+from pd.stages.few_labels import worth_of_few
 from pd.training.loop import fit_here
 
 SMALL = SemiVitSettings(network=VitSettings(patch=4, width=16, depth=1, heads=2), batch=8, ratio=3, flip=False)
@@ -63,3 +67,13 @@ def test_without_a_label_it_says_why(people, tmp_path):
     found = few_labels(Subjects(real, AuditSettings(), 3), "kept", bare, SMALL, tmp_path, fit_here)
     assert isinstance(found, NotMeasured)
     assert chart(AuditResult(few_labels=found)) is None
+
+
+def test_a_run_and_an_audit_of_others_samples_ask_alike(people, tmp_path):
+    real, right = people
+    audit = AuditSettings(utility_steps=4, bootstrap=20, utility="semi_vit", few_labels=SMALL)
+    found = worth_of_few(real, "synthetic", right, Settings(name="x", audit=audit, seed=3), tmp_path, Reporter())
+    assert isinstance(found, FewLabels)
+    assert found.arm == "synthetic"
+    none = worth_of_few(real, "synthetic", replace(right, labels={}), Settings(name="x", audit=audit), tmp_path, Reporter())
+    assert isinstance(none, NotMeasured)

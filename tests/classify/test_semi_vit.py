@@ -11,7 +11,7 @@ from pd.classify.inputs import Held
 from pd.classify.mae import Mae, MaeTask, patches
 from pd.classify.semi_vit import Pair, SemiVitTask, coefficients, counts, partners, relative
 from pd.classify.task import predict
-from pd.classify.vit import build_vit, layer_of, optimiser
+from pd.classify.vit import build_vit, layer_of, optimiser, positions
 from pd.config import SemiVitSettings, VitSettings
 from pd.config.training import TrainingSettings
 from pd.errors import UserError
@@ -245,3 +245,11 @@ def test_a_network_of_timm_starts_from_weights_on_this_machine(tmp_path):
 def test_a_network_that_does_not_fit_is_one_line(settings, shape, says):
     with pytest.raises(UserError, match=says):
         build_vit(settings, shape, 2, 0)
+
+
+def test_positions_tell_every_patch_apart():
+    found = positions(7, 18)[0]
+    assert found.shape == (49, 18)
+    apart = (found[:, None] - found[None]).norm(dim=2) + 10 * torch.eye(49)
+    assert apart.min() > 0.1
+    torch.testing.assert_close(build_vit(TINY, (1, 8, 8), 2, 0).vit.pos_embed.detach(), positions(2, 16))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from pd.classify.fine_tune import load_vit
 from pd.classify.inputs import Held, tensor
 from pd.cli import app
-from pd.config import Settings
+from pd.config import Settings, parse_settings
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.real import real_words
@@ -208,13 +208,14 @@ def test_fewer_labelled_images_than_classes_is_one_line():
     [
         ("nothing", [], "no column 'nothing'"),
         ("full", [], "no gap"),
+        ("lists", [], "neither text nor numbers"),
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
         ("kind", ["labels.method=fill"], "takes votes"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):
-    images, _ = folder_of(tmp_path, full=["x", "y"] * 30)
+    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60)
     with pytest.raises(UserError, match=says):
         fill_images(images, column, None, tmp_path / "out", [*OVERRIDES, *overrides], Reporter())
 
@@ -248,3 +249,17 @@ def test_images_in_files_take_a_table(tmp_path):
 def test_options_that_contradict_are_refused(given, says):
     result = CliRunner().invoke(app, ["labels", *given])
     assert says in str(result.exception) + result.output
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        ({"weights": "w.safetensors"}, "tiny learns from scratch"),
+        ({"name": "timm:vit_tiny_patch16_224", "weights": "s3://bucket/w.safetensors"}, "read from a disk"),
+        ({"width": 64, "heads": 3}, "do not divide a width"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(network, says):
+    given = {"labels": {"columns": ["x"], "method": "semi_vit", "semi_vit": {"network": network}}}
+    with pytest.raises(UserError, match=says):
+        parse_settings(given, [], where="here")

@@ -13,7 +13,7 @@ from pd.errors import UserError
 from pd.reid.augment import augment
 from pd.reid.calibrate import verification
 from pd.reid.embed import embed
-from pd.reid.loss import supervised_contrastive
+from pd.reid.methods.supcon import supervised_contrastive
 from pd.reid.network import build
 from pd.reid.train import fit, train
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pd.audit.cost import by_identity, by_label
 from pd.audit.disguises import disguised
 from pd.audit.figures import NotMeasured
-from pd.audit.planted import KINDS, jittered
+from pd.audit.planted import KINDS, VIEWS, in_views, jittered
 from pd.audit.results import AtPoint, ByIdentity, Consistency, Cost, FilterResult, NearCopy
 from pd.audit.run import RoundTrip
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
@@ -29,6 +29,7 @@ from pd.filters.table import FAMILY, LABEL, further_of, read_table
 from pd.store.context import Context
 
 _OTHERS = 500  # strangers' pictures that copies are put into or mixed with; ours
+_IN_VIEWS = 200  # pictures in each view, at least where there are so many; ours
 _DISGUISED = 60  # pictures of each disguise, at least where there are so many; ours
 
 
@@ -58,8 +59,9 @@ def filter_figures(context: Context, real: PrivateDataset, round_trip: RoundTrip
     made = detect.table(table)
     dropped = ~np.asarray(table["keep"].to_numpy(), bool)
     caught = {kind: detect.dropped(found) for kind, found in leaks.items()}
+    drawn = {*KINDS, *VIEWS}
     reid, near_copy = (
-        curves({kind: found[name] for kind, found in leaks.items() if kind in KINDS}, unknown[name], made[name]).rounded()
+        curves({kind: found[name] for kind, found in leaks.items() if kind in drawn}, unknown[name], made[name]).rounded()
         for name in ("reid", "near_copy")
     )
     return FilterResult(
@@ -123,7 +125,9 @@ def _plant(
     if len(others) and len(has) > 1:
         found["other_photo"] = detect.images(rows_of(members.images, others), others)
         people["other_photo"] = [members.identities[row] for row in others]
-    some = slice(None, None, max(len(rows) // _DISGUISED, 1))
+    some, few = (slice(None, None, max(len(rows) // most_, 1)) for most_ in (_DISGUISED, _IN_VIEWS))
+    for kind, shown in in_views(images[few], seed).items():
+        found[kind], people[kind] = detect.images(shown), who[few]
     for kind, disguise in disguised(images[some], strangers, seed).items():
         found[kind], people[kind] = detect.images(disguise), who[some]
     return found, people

@@ -1,18 +1,38 @@
 """Leaks that are planted on purpose, to see whether a filter catches them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 
+from pd.config.recognisers import resolution_of
 from pd.dataset.images import Mode, Pixels, from_tensor, to_tensor
 from pd.dataset.parquet_images import Images, blocks
 from pd.reid.augment import blur, jpeg, move, noise, tone
+from pd.reid.views import seen
 from pd.seeds import derive
 
 KINDS = ("member", "jittered", "round_trip", "other_photo")
 """Member images themselves; jittered copies; through an autoencoder and back; photos of members that the
 gallery does not hold."""
+
+
+VIEWS: Mapping[str, str] = {
+    **{f"{side}x{side}": f"{side}x{side}" for side in (8, 12, 16)},
+    "half hidden": "half hidden",
+    "masked": "masked",
+    "shifted contrast": "low contrast",
+    "shifted blur": "blurred",
+    "shifted noise": "noisy",
+}
+"""Further kinds: members as a recogniser that distils learns to see them -> the view of `pd.reid.views`."""
+
+
+def in_views(images: Pixels, seed: int) -> dict[str, Pixels]:
+    """Kind of VIEWS -> (N, H, W, C) uint8; without resolutions that these images do not exceed."""
+    side = min(images.shape[1:3])
+    kinds = {kind: view for kind, view in VIEWS.items() if (resolution_of(view) or 0) < side}
+    return {kind: seen(images, view, derive(seed, "view", view)) for kind, view in kinds.items()}
 
 
 _BYTES = 16 << 20  # of copies made at a time; as float32 they are four times as many, and more while it lasts

@@ -278,6 +278,24 @@ class People(Figures):
     attackers_learnt_from: Count = None
 
 
+class Strong(Figures):
+    """The set of attackers that `strong` stands for: see `pd.audit.attackers.strong`.
+
+    Attributes:
+        chosen: the set, the one that finds most first.
+        found: share of the planted leaks that each of all attackers finds.
+        together: that the set finds.
+        blur: of the samples and of what was planted, share of the side.
+        planted: how many leaks were planted.
+    """
+
+    chosen: Annotated[list[str], PUBLIC] = []
+    found: Annotated[dict[str, float], BY_NAME] = {}
+    together: Number = None
+    blur: Number = None
+    planted: Count = None
+
+
 class RealResult(Figures):
     """The scale of the arms' figures: the same of real images, and what the instruments can see."""
 
@@ -287,6 +305,8 @@ class RealResult(Figures):
     member: Annotated[RealReidentified | None, PUBLIC] = None
     round_trip: Annotated[RealReidentified | None, PUBLIC] = None
     planted: Annotated[dict[str, Estimate], BY_NAME] = {}
+    strong: Annotated[Strong | None, PUBLIC] = None
+    public: Count = None
     utility: Annotated[Utility | None, PUBLIC] = None
     fidelity: Annotated[Fidelity | None, PUBLIC] = None
     coverage: Coverage | NotMeasured | None = None

@@ -8,15 +8,18 @@ import numpy.typing as npt
 from pd.audit import copies, disclosure, reid_figures
 from pd.audit.attack import Attack, Attacked
 from pd.audit.attackers.base import Attacker
-from pd.audit.attackers.choose import choose_attackers
+from pd.audit.attackers.choose import ATTACKERS, STRONG, choose_attackers
+from pd.audit.attackers.distilled import Distilled
+from pd.audit.attackers.strong import choose, planted_like
 from pd.audit.closest import closest
 from pd.audit.disguises import disguised
 from pd.audit.estimate import Estimate, share
 from pd.audit.quality import Quality
-from pd.audit.results import VERSION, ArmResult, AuditResult, RealReidentified, RealResult
+from pd.audit.results import VERSION, ArmResult, AuditResult, RealReidentified, RealResult, Strong
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
 from pd.dataset.parquet_images import Images, rows_of
+from pd.dataset.people import People
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
@@ -40,6 +43,7 @@ def audit(
     kept: npt.NDArray[np.bool_] | None = None,
     shown: str | None = None,
     voted: Collection[str] = (),
+    public: People | None = None,
     attackers: Sequence[str | Attacker] | None = None,
 ) -> AuditResult:
     """Attack and measure each arm.
@@ -56,6 +60,7 @@ def audit(
         progress: called after each attack or measure.
         kept: (n,) bool, which of the arm `teacher`'s samples the filter keeps.
         voted: attackers of the families that voted in the filter: they are marked, and none of them is the headline.
+        public: other people, free for everybody, from whom attackers that distil learn in place of the calibration people.
         attackers: other ones than `settings.attackers`, by name, or of the caller's own.
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
@@ -79,7 +84,8 @@ def audit(
     count = _Count((len(chosen_attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
     quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
-    attacks, found = _attack(subjects, chosen_attackers, sets, count)
+    like = next(iter(arms.values())).images if STRONG in (settings.attackers if attackers is None else attackers) else None
+    attacks, found, strong = _attack(subjects, chosen_attackers, sets, count, public, like)
     results: dict[str, ArmResult] = {}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
@@ -123,6 +129,8 @@ def audit(
             n=subjects.counts(),
             member=RealReidentified(n=len(chosen), **member.given()),
             planted=disguises,
+            **({"strong": strong} if strong else {}),
+            **({"public": len(public)} if public else {}),
             **beside,
             **of_real,
         ),
@@ -145,15 +153,30 @@ def planted(subjects: Subjects, attacks: Mapping[str, Attack]) -> dict[str, Esti
 
 
 def _attack(
-    subjects: Subjects, attackers: Mapping[str, Attacker], sets: Mapping[str, Images], count: "_Count"
-) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]]]:
-    """The attacks, and what each saw of each set of images: set -> attacker -> verdict."""
+    subjects: Subjects,
+    attackers: Mapping[str, Attacker],
+    sets: Mapping[str, Images],
+    count: "_Count",
+    public: People | None,
+    like: Images | None,
+) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]], Strong | None]:
+    """The attacks, what each saw of each set of images (set -> attacker -> verdict), and the set that was chosen as strong.
+
+    Args:
+        subjects: the audit's people.
+        attackers: not fitted.
+        sets: images to attack.
+        count: of what is done.
+        public: from whom attackers that distil learn; None: from the calibration people.
+        like: samples as which planted leaks look, on which the strong set is chosen; None: all attackers are used.
+    """
     attacks: dict[str, Attack] = {}
     found: dict[str, dict[str, Attacked]] = {key: {} for key in sets}
     resampling = derive(subjects.seed, "audit", "bootstrap")
     for name, attacker in attackers.items():
         seed = derive(subjects.seed, "audit", "attacker", name)
-        attacker.fit(subjects.learning.images, subjects.learning.identities, seed=seed, steps=subjects.settings.attacker_steps)
+        teach = public if public is not None and isinstance(attacker, Distilled) else subjects.learning
+        attacker.fit(teach.images, list(teach.identities), seed=seed, steps=subjects.settings.attacker_steps)
         attacks[name] = Attack.by(
             attacker,
             subjects.members,
@@ -163,6 +186,15 @@ def _attack(
             seed=resampling,
         )
         count.one(f"{name} learns")
+    strong = None
+    if like is not None:
+        strong = choose(attacks, planted_like(like, subjects.members.images, derive(subjects.seed, "audit", "strong")))
+        asked = {*strong.chosen, *subjects.settings.attackers}
+        wanted = {name for name in attacks if name in asked or name not in ATTACKERS}
+        for name in [name for name in attacks if name not in wanted]:
+            attacks.pop(name)
+            for key in sets:
+                count.one(f"{name} on {key}: not in the strong set")
     bootstrap = subjects.settings.bootstrap
     attacks[copies.NAME] = copies.copies_attack(subjects.members, subjects.strangers, bootstrap=bootstrap, seed=resampling)
     count.one("galleries of copies")
@@ -170,7 +202,7 @@ def _attack(
         for key, images in sets.items():
             found[key][name] = attack(images)
             count.one(f"{name} on {key}")
-    return attacks, found
+    return attacks, found, strong
 
 
 class _Count:

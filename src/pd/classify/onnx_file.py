@@ -21,7 +21,7 @@ def write_onnx(module: nn.Module, shape: tuple[int, ...], file: Path) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of itself
         torch.onnx.export(
-            module.eval(),
+            module.cpu().eval(),
             (torch.zeros(1, *shape),),
             str(file),
             input_names=["images"],

@@ -92,12 +92,12 @@ def load_classifier(folder: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def predict(module: nn.Module, inputs: Inputs, *, multi_label: bool = False) -> npt.NDArray[np.float32]:
-    """Probabilities, (N, C) float32: of classes, or with `multi_label` of each label."""
+def predict(module: nn.Module, inputs: Inputs, *, multi_label: bool = False, batch: int = PREDICT) -> npt.NDArray[np.float32]:
+    """Probabilities, (N, C) float32: of classes, or with `multi_label` of each label; so many rows at a time."""
     device = next(module.parameters()).device
     found = []
-    for start in range(0, len(inputs), PREDICT):
-        rows = np.arange(start, min(start + PREDICT, len(inputs)))
+    for start in range(0, len(inputs), batch):
+        rows = np.arange(start, min(start + batch, len(inputs)))
         logits = module(tensor(inputs, rows).to(device)).float()
         found.append((logits.sigmoid() if multi_label else logits.softmax(1)).cpu().numpy())
     return np.concatenate(found)

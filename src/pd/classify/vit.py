@@ -99,7 +99,20 @@ def _tiny(settings: VitSettings, shape: tuple[int, ...], classes: int) -> Vit:
         class_token=False,
         global_pool="avg",
     )
+    with torch.no_grad():
+        vit.pos_embed.copy_(positions(side // settings.patch, settings.width))
     return Vit(vit, (0.5,) * channels, (0.5,) * channels, colours=False)
+
+
+def positions(side: int, width: int) -> Tensor:
+    """(1, side * side, width): where each patch is, by sines and cosines of row and column, as MAE begins with."""
+    each = width // 4
+    rates = 10000 ** (-torch.arange(each, dtype=torch.float64) / max(each, 1))
+    angles = torch.arange(side, dtype=torch.float64)[:, None] * rates
+    line = torch.cat([angles.sin(), angles.cos()], 1)  # of one coordinate
+    rows, columns = line[:, None].expand(side, side, -1), line[None].expand(side, side, -1)
+    found = torch.cat([rows, columns], 2).reshape(side * side, -1)
+    return torch.nn.functional.pad(found, [0, width - found.shape[1]])[None].float()
 
 
 def _named(settings: VitSettings, side: int, classes: int, weights: bool) -> Vit:

@@ -13,10 +13,12 @@ from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.load import load_settings, parse_settings
 from pd.config.model import ModelSettings
 from pd.config.people import CalibrationSettings, DataSettings, ReidSettings
+from pd.config.recognisers import AirdSettings, CrrcdSettings, G2dSettings, MethodSettings, SupconSettings
 from pd.config.release import Format, ReleaseSettings
+from pd.config.screen import ScreenSettings
 from pd.config.semi_vit import SemiVitSettings, VitSettings
 from pd.config.settings import ClusterSettings, Settings, TrackingSettings, digest_of, flatten, section_keys
-from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings
+from pd.config.sources import PRESET_DATA, ColumnSettings, DicomSettings, VideoSettings
 from pd.config.sweep import CONSTRAINT, FIGURES, Detectors, SweepSettings
 
 __all__ = [
@@ -24,30 +26,37 @@ __all__ = [
     "CONSTRAINT",
     "FIGURES",
     "PRESET_DATA",
+    "AirdSettings",
     "Arm",
     "AuditSettings",
     "CalibrationSettings",
     "ClusterSettings",
     "ColumnSettings",
     "CondenseSettings",
+    "CrrcdSettings",
     "DataSettings",
     "Detectors",
     "DicomSettings",
     "FilterSettings",
     "FormalSettings",
     "Format",
+    "G2dSettings",
     "GenerateSettings",
+    "MethodSettings",
     "ModelSettings",
     "Precision",
     "PublicSettings",
     "ReidSettings",
     "ReleaseSettings",
+    "ScreenSettings",
     "Section",
     "SemiVitSettings",
     "Settings",
+    "SupconSettings",
     "SweepSettings",
     "TrackingSettings",
     "Trained",
+    "VideoSettings",
     "VitSettings",
     "commented_yaml",
     "digest_of",

@@ -2,13 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pd.config.base import Gpus, Positive, Section
 from pd.config.semi_vit import SemiVitSettings
 
 ARMS = ("teacher", "early", "unfiltered", "random_drop", "kept", "filtered", "formal")
 Arm = Literal["teacher", "early", "unfiltered", "random_drop", "kept", "filtered", "formal"]
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class AuditSettings(Section):
@@ -25,12 +29,14 @@ class AuditSettings(Section):
         None,
         description="stranger rate of the attackers' thresholds; empty: 0.01 from 20 strangers on, else 0.05",
     )
-    attackers: tuple[str, ...] = Field(
+    attackers: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         ("imagenet", "thumbnails", "whitened", "gradients"),
         description="imagenet: a trained network that is not the filter's; thumbnails: correlation; whitened: pixels "
-        "whitened within persons; gradients: edges; local weights: open_clip:ARCHITECTURE/WEIGHTS, "
-        "torchvision:ARCHITECTURE/FILE, timm:ARCHITECTURE/FILE, network:FOLDER (as pd reid writes it), onnx:FILE; the worst "
-        "that had no vote in the filter is the headline",
+        "whitened within persons; gradients: edges; crrcd, aird, g2d: recognisers that see low resolution, shifts, hidden "
+        "parts (learned from the section `public`, if there is one); strong: those of all these that find most in leaks "
+        "planted to look like the samples; local weights: open_clip:ARCHITECTURE/WEIGHTS, torchvision:ARCHITECTURE/FILE, "
+        "timm:ARCHITECTURE/FILE, network:FOLDER (as pd reid writes it), onnx:FILE; the worst that had no vote in the filter is "
+        "the headline",
     )
     attacker_steps: Positive = Field(200, description="training steps of attacking networks")
     bootstrap: Positive = Field(1000, description="resamples behind each interval")

@@ -24,7 +24,7 @@ def _comment(section: BaseModel, depth: int, lines: list[str]) -> None:
             lines.append(f"{pad}{name}:")
             _comment(value, depth + 1, lines)
             continue
-        plain = section.model_dump(mode="json", include={name})[name]
+        plain = section.model_dump(mode="json", include={name}).get(name)
         # on one line, whatever it holds: what goes on in a second one is no part of the value any more
         style = '"' if isinstance(plain, str) and not plain.isprintable() else None
         text = yaml.safe_dump(plain, default_flow_style=True, default_style=style, width=float("inf"))

@@ -1,11 +1,12 @@
 """Settings of the private images, and of telling people apart."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pd.config.base import AnyPath, Family, Gpus, Positive, Precision, Section, Share, Workers
-from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader
+from pd.config.recognisers import Methods, MethodSettings, SupconSettings
+from pd.config.sources import ColumnSettings, DicomSettings, IdentityFrom, Preset, Reader, VideoSettings
 
 
 class DataSettings(Section):
@@ -14,7 +15,8 @@ class DataSettings(Section):
     reader: Reader = Field(
         "faces",
         description="faces: the bundled ORL faces; folder: one sub-folder per identity; manifest: CSV, JSON lines or Parquet; "
-        "huggingface: a saved data set or a hub id; dicom: a folder of DICOM files",
+        "huggingface: a saved data set or a hub id; dicom: a folder of DICOM files; "
+        "video: a folder of clips for each identity, or a manifest with path, start, end (extra [video])",
     )
     preset: Preset | None = Field(None, description="a known layout, read in place of `reader`: docs/formats.md lists them")
     path: AnyPath | None = Field(None, description="the folder, or the manifest file, here or at s3:// (not for `faces`)")
@@ -24,6 +26,10 @@ class DataSettings(Section):
     )
     revision: str | None = Field(None, description="huggingface: branch, tag or commit of a hub id")
     dicom: DicomSettings = DicomSettings()
+    video: VideoSettings = VideoSettings()
+    drop_flagged: bool = Field(
+        False, description="leave out clips that the section `screen` flags as forged; off: they are listed, and used"
+    )
     size: Annotated[int, Field(ge=16, le=1024, multiple_of=8)] = Field(32, description="side of the square images, pixels")
     mode: Literal["grey", "rgb"] = Field("grey", description="grey or rgb")
     resize: Literal["crop", "pad", "stretch"] = Field(
@@ -81,6 +87,10 @@ LAYOUT = frozenset({"workers", "gpus_per_worker", "checkpoint_every"})
 """What of `reid` says how the work is laid out, and makes no other network."""
 
 
+_OPTIONAL = frozenset({"method", "teacher"})
+"""Keys that change no byte of a run, nor its name, where they are absent."""
+
+
 class ReidSettings(Section):
     """The re-identification network that filters."""
 
@@ -90,7 +100,17 @@ class ReidSettings(Section):
     )
     weights: str | None = Field(None, description="pretrained tag or local safetensors file of the backbone")
     freeze: bool = Field(False, description="train only the projection on top of the backbone")
-    networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`)")
+    networks: Positive = Field(1, description="networks of different seeds, which vote (`filter.vote`); of each method")
+    method: Methods | None = Field(
+        None,
+        description="supcon (or empty) | crrcd: sees low resolution | aird: blur, noise, contrast, too | g2d: hidden parts; "
+        "or a list, whose networks vote; `{name: crrcd, views: [clear, 8x8]}` sets more: docs/recognise.md",
+    )
+    teacher: str | None = Field(
+        None,
+        description="who teaches crrcd, aird and g2d: a run's folder | open_clip:NAME/WEIGHTS | onnx:FILE; empty: a network "
+        "trained here first, on clear pictures",
+    )
     spaces: tuple[Family, ...] = Field(
         ("whitened", "imagenet", "altered"),
         description="spaces learned from calibration people, in which candidates are scored, too: whitened (thumbnails), "
@@ -111,3 +131,18 @@ class ReidSettings(Section):
         0.0, description="GPUs of each worker; where networks are trained side by side, of each network (0.25, say); 0: CPU"
     )
     calibration: CalibrationSettings = CalibrationSettings()
+
+    @property
+    def methods(self) -> tuple[MethodSettings, ...]:
+        """How the networks are trained: `networks` of each."""
+        return self.method or (SupconSettings(),)
+
+    @property
+    def voters(self) -> int:
+        """How many networks there are."""
+        return self.networks * len(self.methods)
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        held: dict[str, Any] = handler(self)
+        return {name: value for name, value in held.items() if value is not None or name not in _OPTIONAL}

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pd.config.base import AnyPath, Positive, Section
+from pd.config.mirrored import is_mirrored
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -32,6 +33,8 @@ class VitSettings(Section):
             raise ValueError(f"no network '{self.name}': tiny, or timm:ARCHITECTURE")
         if self.name == "tiny" and self.weights is not None:
             raise ValueError("weights are for timm:ARCHITECTURE; tiny learns from scratch")
+        if self.weights is not None and is_mirrored(self.weights):
+            raise ValueError("weights are read from a disk: copy them there")
         if self.name == "tiny" and self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         return self

@@ -17,6 +17,7 @@ from pd.config.labels import LabelsSettings
 from pd.config.model import ModelSettings
 from pd.config.people import DataSettings, ReidSettings
 from pd.config.release import ReleaseSettings
+from pd.config.screen import ScreenSettings
 from pd.config.sweep import SweepSettings
 from pd.errors import UserError
 
@@ -73,6 +74,7 @@ class Settings(Section):
     address: str | None = Field(None, description="Ray cluster address; empty: a cluster that is there, or one in this process")
     data: DataSettings = DataSettings()
     labels: LabelsSettings | None = Field(None, description="labels from votes, or mended columns; empty: the data's own")
+    screen: ScreenSettings | None = Field(None, description="clips of video screened for forgeries; empty: not")
     reid: ReidSettings = ReidSettings()
     teacher: ModelSettings = ModelSettings()
     generate: GenerateSettings = GenerateSettings()
@@ -126,6 +128,14 @@ class Settings(Section):
                 f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `formal` "
                 "counts: set labels.method: majority, or leave one of the sections out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _screened(self) -> Self:
+        if self.screen is not None and (self.data.reader != "video" or self.data.preset is not None):
+            raise ValueError("screen looks at clips of video: set data.reader: video, or leave the section out")
+        if self.data.drop_flagged and self.screen is None:
+            raise ValueError("data.drop_flagged leaves out what the section `screen` flags: add the section")
         return self
 
     @property

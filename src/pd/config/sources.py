@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from pd.config.base import Section
 
-Reader = Literal["faces", "folder", "manifest", "huggingface", "dicom"]
+Reader = Literal["faces", "folder", "manifest", "huggingface", "dicom", "video"]
 PRESETS = (
     "mimic_cxr",
     "chexpert",
@@ -87,3 +87,21 @@ class DicomSettings(Section):
         "refuse", description="files whose header says BurnedInAnnotation: YES (headers cannot tell where they say nothing)"
     )
     secondary: Literal["skip", "read"] = Field("skip", description="secondary captures, such as screenshots: skip | read")
+
+
+class VideoSettings(Section):
+    """How clips of video become pictures."""
+
+    rate: Annotated[float, Field(gt=0, le=60)] = Field(2.0, description="frames a second that are taken")
+    seconds: Annotated[float, Field(gt=0, le=3600)] = Field(
+        60.0, description="most that is read of a clip; a longer one is cut there, and counted"
+    )
+    face: Literal["crop", "centre"] = Field(
+        "crop",
+        description="crop: the face, by OpenCV's Haar cascade (extra [video]), else the centre; centre: always the centre",
+    )
+    margin: Annotated[float, Field(ge=0, le=2)] = Field(0.35, description="added around a face, as a share of its side")
+    thin: Annotated[float, Field(ge=0, le=255)] = Field(
+        2.0, description="a frame that differs from another of its clip by fewer grey levels is left out; 0: none is"
+    )
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="that read clips where there are many; 0: as many as fit")

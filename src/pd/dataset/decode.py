@@ -32,6 +32,9 @@ Reason = Literal[
     "no identity",
     "burned-in text",
     "too few images",
+    "not a video",
+    "no picture",
+    "too short",
 ]
 
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP", "TIFF")  # Pillow reads PGM as PPM

@@ -36,7 +36,9 @@ _SPLITS = ("member", "holdout")
 _PACKAGE = Path(__file__).parents[1]
 
 
-def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = silent) -> IngestReport:
+def ingest(
+    settings: DataSettings, seed: int, out: Path, progress: Progress = silent, source: Source | None = None
+) -> IngestReport:
     """Write `out/part-*.parquet`, columns id, image, identity, split, caption and the labels, and `out/_ingest.json` (names).
 
     Args:
@@ -44,18 +46,21 @@ def ingest(settings: DataSettings, seed: int, out: Path, progress: Progress = si
         seed: decides who is held out, unless the source has a `split` column.
         out: an empty folder; the caller makes it appear whole.
         progress: called after each image.
+        source: what is read, where it is open already.
 
     Raises:
         UserError: a bad image where `on_bad_image` is `stop` (the first is named, all are counted), a source that
             cannot be read, or too few people.
     """
     out.mkdir(parents=True, exist_ok=True)
+    if source is not None:
+        return _ingest(source, settings, seed, out, progress)
     with fetched(settings) as here:
-        return _ingest(here, seed, out, progress)
+        return _ingest(open_source(here), here, seed, out, progress)
 
 
-def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) -> IngestReport:
-    source = normal(open_source(settings))
+def _ingest(source: Source, settings: DataSettings, seed: int, out: Path, progress: Progress) -> IngestReport:
+    source = normal(source)
     with tempfile.TemporaryDirectory(prefix=".spool-", dir=out) as folder:
         spool = Path(folder, "spool.parquet")
         intake = _take_in(source, settings, spool, progress)
@@ -77,6 +82,7 @@ def _ingest(settings: DataSettings, seed: int, out: Path, progress: Progress) ->
         lone=sorted(name for name in splits if intake.images[name] == 1),
         ignored=source.ignored,
         left_out=source.left_out,
+        of_clips=source.of_clips,
         default_captions=default_captions,
         enlarged=intake.enlarged,
         shrunk=intake.shrunk,

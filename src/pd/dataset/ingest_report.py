@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pd.dataset.decode import SUFFIXES
 from pd.dataset.readers.source import BadRow, plain
@@ -21,6 +21,7 @@ class IngestReport:
         lone: people with one usable image; re-identification can learn them only from altered views of it.
         ignored: files that are no images by their name, by suffix.
         left_out: files that are not pictures of people by what they say of themselves, by kind.
+        of_clips: what was not taken of clips of video, by kind.
         default_captions: images without a caption of their own.
         enlarged: images smaller than `data.size`, which became up to twice as large.
         shrunk: images larger than `data.size`.
@@ -44,6 +45,7 @@ class IngestReport:
     split_drawn: bool
     labels: Sequence[str]
     alike: Sequence[Sequence[str]] = ()
+    of_clips: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
     def facts(self) -> dict[str, object]:
@@ -62,6 +64,7 @@ class IngestReport:
             "split_drawn": self.split_drawn,
             "labels": list(self.labels),
             "identities_alike": sum(map(len, self.alike)),
+            **({"of_clips": dict(self.of_clips)} if self.of_clips else {}),
         }
 
     def names(self) -> dict[str, object]:
@@ -100,6 +103,9 @@ class IngestReport:
         if self.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
             lines.append(f"left out, no pictures of people by their headers: {kinds}")
+        if self.of_clips:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.of_clips.items()) if count)
+            lines.append(f"not taken of clips: {kinds or 'nothing'}")
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:

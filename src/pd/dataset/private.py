@@ -23,6 +23,7 @@ Labels = Mapping[str, npt.NDArray[np.float64]]
 
 COLUMNS = ("id", "image", "identity", "split", "caption")
 MAX_CATEGORIES = 10
+CLIP = "clip_id"  # the column that names the clip of video that a picture comes from; it is no label
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,6 +163,8 @@ def labels_of(table: pa.Table, member: pa.ChunkedArray) -> dict[str, npt.NDArray
     """
     labels: dict[str, npt.NDArray[np.float64]] = {}
     for name in table.column_names:
+        if name == CLIP:
+            continue
         column = table[name]
         of_members = column.filter(member)
         kind = column.type

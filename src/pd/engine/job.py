@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pd
-from pd.config import Settings
+from pd.config import PublicSettings, Settings
 from pd.config.base import Section
 from pd.config.mirrored import is_mirrored
 
@@ -67,7 +67,8 @@ def settle(settings: Settings) -> Settings:
             "runs": runs,
             "data": data,
             **bases,
-            "reid": _below(home, settings.reid, "weights"),
+            "reid": _taught(home, _below(home, settings.reid, "weights")),
+            "public": settings.public and _public(home, settings.public),
             "audit": settings.audit.model_copy(update=audit),
             "tracking": settings.tracking.model_copy(update={"mlflow": mlflow}),
         }
@@ -77,6 +78,17 @@ def settle(settings: Settings) -> Settings:
 def _below(home: Path, section: Section, key: str) -> Section:
     """The section with a path that is there below `home` instead of what may be the name of something else."""
     return section.model_copy(update={key: _there(home, getattr(section, key))})
+
+
+def _taught(home: Path, reid: Section) -> Section:
+    """The section with its teacher's file or folder below `home`."""
+    teacher: str | None = getattr(reid, "teacher", None)
+    return reid if teacher is None else reid.model_copy(update={"teacher": _there(home, _weights(home, teacher))})
+
+
+def _public(home: Path, public: PublicSettings) -> PublicSettings:
+    """The section with its path below `home`, unless it is in a bucket."""
+    return public if is_mirrored(public.path) else public.model_copy(update={"path": home / public.path})
 
 
 def _there(home: Path, name: str | None) -> str | None:

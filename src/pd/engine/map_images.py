@@ -5,7 +5,7 @@ that rows are the same to the last bit for any number of them.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,13 @@ class Mapper:
     Attributes:
         work: a folder on storage that all nodes share, for shards; private.
         crew: the workers.
-        run: what is worked on: all machines must see it.
+        run: what is worked on: all machines must see it; None: nothing that is a run.
         reads: paths of the run that functions read, fetched by each worker where the run is in a bucket.
     """
 
     work: Path
     crew: Crew
-    run: Run
+    run: Run | None
     reads: tuple[Path, ...] = ()
 
     def __call__(self, function: RowFunction, name: str, progress: Progress = silent) -> pa.Table:
@@ -52,6 +52,24 @@ class Mapper:
             return map_here(function, name, progress, device=self._device())
         connect(self.crew.address, self.run)
         return map_rows(function, self.work / name, crew=self.crew, reads=self.reads, progress=progress)
+
+    def tables(self, function: RowFunction, name: str, rows: int, progress: Progress = silent) -> Iterator[pa.Table]:
+        """All rows in order, `rows` or so at a time, so that they are never held together.
+
+        Raises:
+            UserError: as `__call__`.
+        """
+        if function.pixel_bytes <= HERE_BYTES:
+            make = function.open(self._device())
+            for start in range(0, function.total, function.batch):
+                stop = min(start + function.batch, function.total)
+                yield make(range(start, stop))
+                progress(stop, function.total, {})
+            return
+        connect(self.crew.address, self.run)
+        out = self.work / name
+        for shard in _shards(function, out, self.crew, self.reads, progress, rows):
+            yield _read(out / f"{shard.name}.parquet")
 
     def done(self) -> None:
         """Remove the shards: what was made of them is written."""
@@ -79,10 +97,17 @@ def map_rows(
     Raises:
         UserError: workers do not fit, one raised it, or shards are missing in the end.
     """
-    shards = plan(function.total, SHARD_ROWS, function.batch)
+    return pa.concat_tables([_read(out / f"{shard.name}.parquet") for shard in _shards(function, out, crew, reads, progress)])
+
+
+def _shards(
+    function: RowFunction, out: Path, crew: Crew, reads: tuple[Path, ...], progress: Progress, rows: int = SHARD_ROWS
+) -> list[Shard]:
+    """Shards of a function, made by workers."""
+    shards = plan(function.total, rows, function.batch)
     arguments = {"function": function, "gpus": crew.gpus, "reads": tuple(path.absolute() for path in reads)}
     run_shards(_Maker, arguments, shards, asdict, crew=crew, out=out, inputs=function.key, progress=progress)
-    return pa.concat_tables([_read(out / f"{shard.name}.parquet") for shard in shards])
+    return shards
 
 
 def _read(file: Path) -> pa.Table:

@@ -186,10 +186,10 @@ def _reid(settings: Settings, images: Pixels, people: list[str], folder: Path) -
     train(1)
     trained = REID_STEPS * views / _seconds(lambda: train(REID_STEPS))
     network.cpu()
-    save_all([network] * how.networks, folder)
+    save_all([network] * how.voters, folder)
     named = [str(k) for k in range(len(images))]
     words = [""] * len(images)
-    build_gallery([network] * how.networks, PrivateDataset(named, images, people, ["member"] * len(images), words, {}), folder)
+    build_gallery([network] * how.voters, PrivateDataset(named, images, people, ["member"] * len(images), words, {}), folder)
     threads = torch.get_num_threads()
     gpu = torch.cuda.is_available() and settings.generate.gpus_per_worker > 0
     torch.set_num_threads(1)  # as a worker computes

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pd.classify.fine_tune import load_vit
 from pd.classify.inputs import Inputs
@@ -21,6 +22,8 @@ from pd.labels.result import Floats
 from pd.progress import Progress, silent
 from pd.training.loop import FACTS, fit_here
 from pd.training.task import Task
+
+PREDICT = 128  # rows of a forward: transformers of timm take large pictures
 
 Index = npt.NDArray[np.int64]
 Value = str | float | None
@@ -96,7 +99,7 @@ class Classifier:
 
     def told(self, inputs: Inputs) -> Floats:
         """(N, C) float64 probabilities."""
-        return predict(self.module, inputs).astype(np.float64)
+        return predict(self.module, inputs, batch=PREDICT).astype(np.float64)
 
     def given(self, told: Floats) -> npt.NDArray[np.bool_]:
         """(N,), whether the most probable class is sure enough to be given."""
@@ -150,7 +153,10 @@ def learn(
     out = fit(task, settings.training, work, progress)
     facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
     lowered = np.array(facts.get("sureness", [1.0] * len(known.classes)))
-    return Classifier(load_vit(out), settings.sure * lowered)
+    module = load_vit(out)
+    if settings.training.gpus_per_worker and torch.cuda.is_available():
+        module.cuda()
+    return Classifier(module, settings.sure * lowered)
 
 
 def check_network(settings: LabelsSettings, shape: tuple[int, ...], classes: int) -> None:

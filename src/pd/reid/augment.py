@@ -73,7 +73,7 @@ def view(drawn: Draws, images: Tensor) -> Tensor:
     moved = {name: drawn[name] for name in ("degrees", "scale", "shift", "mirror")}
     x = tone(move(images, **moved), brightness=drawn["brightness"], contrast=drawn["contrast"])
     x = low_resolution(blur(x, sigma=drawn["sigma"]), share=drawn["share"])
-    return jpeg(_add(x, drawn["noise"], drawn["white"]), quality=drawn["quality"])
+    return jpeg(add_noise(x, drawn["noise"], drawn["white"]), quality=drawn["quality"])
 
 
 def move(images: Tensor, *, degrees: Tensor, scale: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
@@ -128,10 +128,11 @@ def low_resolution(images: Tensor, *, share: Tensor) -> Tensor:
 
 def noise(images: Tensor, *, sigma: Tensor, generator: torch.Generator) -> Tensor:
     """White Gaussian noise of deviation `sigma` (N,) on the scale [-1, 1], clamped."""
-    return _add(images, sigma, torch.randn(images.shape, generator=generator))
+    return add_noise(images, sigma, torch.randn(images.shape, generator=generator))
 
 
-def _add(images: Tensor, sigma: Tensor, white: Tensor) -> Tensor:
+def add_noise(images: Tensor, sigma: Tensor, white: Tensor) -> Tensor:
+    """`sigma` (N,) times noise that was drawn, (N, C, H, W), clamped."""
     return (images + sigma.view(-1, 1, 1, 1) * white.to(images)).clamp(-1, 1)
 
 

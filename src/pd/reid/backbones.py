@@ -12,6 +12,9 @@ from pd.errors import UserError
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+GENERATIVE = ("generative", "reformed")
+"""Backbones that `reid.method: g2d` makes; they begin with an inpainting network's encoder."""
+
 
 def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
     """The named backbone and the number of its features.
@@ -25,6 +28,10 @@ def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
     """
     if name.startswith("open_clip:"):
         return _open_clip(name.removeprefix("open_clip:"), weights)
+    if name in GENERATIVE:
+        from pd.reid.methods.g2d import Generative, Reformed
+
+        return Reformed() if name == "reformed" else Generative(), Generative.features
     if name not in ("small", "resnet50"):
         raise UserError(f"no backbone '{name}'", where="reid.backbone", fix=_nearest(name))
     module, features = (Small(), Small.features) if name == "small" else _resnet50()

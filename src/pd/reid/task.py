@@ -14,7 +14,7 @@ from pd.config.people import LAYOUT
 from pd.config.training import TrainingSettings
 from pd.errors import UserError
 from pd.reid.augment import draw, view
-from pd.reid.loss import supervised_contrastive
+from pd.reid.methods.supcon import supervised_contrastive
 from pd.reid.network import build, save
 from pd.reid.rows import Rows
 from pd.training.ranks import share_of, shares
@@ -22,7 +22,13 @@ from pd.training.task import Batch, Facts, Ranks, Task
 
 WEIGHT_DECAY = 0.05
 WARMUP = 0.05
-NOT_TRAINED = {"calibration", "networks", "spaces"}  # keys of the settings that are no matter of one network's training
+NOT_TRAINED = {
+    "calibration",
+    "networks",
+    "spaces",
+    "method",
+    "teacher",
+}  # keys of the settings that are no matter of one network's training
 
 
 def training_settings(settings: ReidSettings) -> TrainingSettings:
@@ -62,15 +68,8 @@ class Contrast(Task):
     def __init__(
         self, rows: Rows, identities: Sequence[str], seed: int, identities_per_batch: int, images_per_identity: int
     ) -> None:
-        _, who = np.unique(np.asarray(identities, dtype=str), return_inverse=True)
-        self._people = [np.flatnonzero(who == k) for k in range(who.max() + 1 if len(who) else 0)]
-        if len(self._people) < 2:
-            raise UserError(
-                f"{len(self._people)} identities to learn from",
-                where="re-identification",
-                fix="give images of two people or more",
-            )
-        self._rows, self._who, self._seed = rows, who, seed
+        self._who, self._people = people_of(identities)
+        self._rows, self._seed = rows, seed
         self._identities, self._views = min(identities_per_batch, len(self._people)), images_per_identity
         self._begin()
 
@@ -110,7 +109,7 @@ class Contrast(Task):
 
     def _draw(self, pictures: bool = True) -> tuple[NDArray[np.int64], dict[str, Tensor]]:
         """Rows and augmentations of the next step's global batch."""
-        rows = _batch(self._people, self._chance, self._identities, self._views)
+        rows = batch_of(self._people, self._chance, self._identities, self._views)
         self._next += 1
         _, height, width, channels = self._rows.shape
         return rows, draw(len(rows), (channels, height, width), self._generator) if pictures else {}
@@ -176,7 +175,24 @@ def _rates(peak: float, steps: int) -> list[float]:
     return found
 
 
-def _batch(people: list[NDArray[np.int64]], chance: np.random.Generator, identities: int, views: int) -> NDArray[np.int64]:
+def people_of(identities: Sequence[str]) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
+    """Who is in each of N images, (N,) 0..K-1 in the order of names, and the images of each.
+
+    Raises:
+        UserError: fewer than two identities.
+    """
+    _, who = np.unique(np.asarray(identities, dtype=str), return_inverse=True)
+    people = [np.flatnonzero(who == k) for k in range(who.max() + 1 if len(who) else 0)]
+    if len(people) < 2:
+        raise UserError(
+            f"{len(people)} identities to learn from",
+            where="re-identification",
+            fix="give images of two people or more",
+        )
+    return who, people
+
+
+def batch_of(people: list[NDArray[np.int64]], chance: np.random.Generator, identities: int, views: int) -> NDArray[np.int64]:
     """Rows of one batch: each identity's images repeated in turn until there are `views` of them."""
     picked = chance.choice(len(people), identities, replace=False)
     rows = []

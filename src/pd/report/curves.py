@@ -1,6 +1,8 @@
 """The report's curves: what another threshold would do, what the filter buys, and how repetition breeds memory."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +21,8 @@ KINDS = {
     "other_photo": "other photos of members",
 }
 """Plain words for the kinds of planted leaks."""
+_LOOKS = ("member", "jittered", "round-trip", "other-photo", "teacher", "released", "other", "unfiltered")
+_VIEWS_TITLE = "Sensitivity to members at low resolution, half hidden and shifted, and specificity, over the filter's threshold"
 _STOPS = 60
 _APART = 0.012
 _FRACTIONS = (0.0, 1.0)
@@ -47,18 +51,34 @@ def curves_from_scores(candidates: Candidates, strangers: Scores, members: Score
     )
 
 
-def threshold_curves(curves: Curves | None, chosen: float | None, name: str = "thresholds") -> Chart | None:
+def view_curves(curves: Curves | None, chosen: float | None, name: str = "views") -> Chart | None:
+    """The same as `threshold_curves` for members at low resolution, half hidden and shifted; None without such."""
+    seen = {} if curves is None else {kind: values for kind, values in curves.sensitivity.items() if kind not in KINDS}
+    if curves is None or not seen:
+        return None
+    chart = threshold_curves(curves.model_copy(update={"sensitivity": {}, "kept": []}), chosen, name, seen)
+    return None if chart is None else replace(chart, title=_VIEWS_TITLE)
+
+
+def threshold_curves(
+    curves: Curves | None,
+    chosen: float | None,
+    name: str = "thresholds",
+    others: Mapping[str, list[float]] | None = None,
+) -> Chart | None:
     """Sensitivity by kind of leak, specificity and share kept over the threshold; None without curves.
 
     Args:
         curves: of a detector.
         chosen: the threshold in use.
         name: see `Chart`.
+        others: sensitivity to further kinds, which have no colour of their own.
     """
     if curves is None:
         return None
     at = curves.thresholds
-    series = [(f"caught: {KINDS.get(kind, kind)}", _kind(kind), values) for kind, values in curves.sensitivity.items()]
+    series = [(f"caught: {KINDS[kind]}", _kind(kind), values) for kind, values in curves.sensitivity.items() if kind in KINDS]
+    series += [(f"caught: {kind}", _LOOKS[k % len(_LOOKS)], values) for k, (kind, values) in enumerate((others or {}).items())]
     series += [("strangers let pass", "specificity", curves.specificity), ("candidates kept", "share", curves.kept)]
     lines = [Line(label, kind, list(zip(at, values, strict=True))) for label, kind, values in series if len(values) == len(at)]
     if len(at) < 2 or not lines:

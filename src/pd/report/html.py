@@ -108,11 +108,13 @@ def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
         "headline": words.headline(audit),
         "tiles": tiles(audit),
         "table": audit_table(audit),
+        "strong": words.strong(audit),
         "forest": forests.reidentification(audit),
         "tradeoff": curves.tradeoff(audit),
         "thresholds": curves.threshold_curves(
             measured(found.curves), found.threshold if found.chosen is None else found.chosen
         ),
+        "views": curves.view_curves(measured(found.curves), found.threshold if found.chosen is None else found.chosen),
         "near_copies": curves.threshold_curves(near_copy.curves, near_copy.chosen, "near-copies") if near_copy else None,
         "at_chosen": at_chosen(at_point),
         "other_photos": bool(at_point and "other_photo" in at_point.sensitivity),

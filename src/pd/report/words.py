@@ -130,3 +130,16 @@ def _entries(found: object) -> Iterator[tuple[str, object]]:
     if isinstance(found, Figures):
         found = {name: getattr(found, name) for name in found.model_fields_set}
     yield from sorted(found.items()) if isinstance(found, Mapping) else ()
+
+
+def strong(audit: AuditResult) -> str | None:
+    """How the attackers were chosen, where `audit.attackers` says strong."""
+    found = audit.real and audit.real.strong
+    if not found or found.together is None:
+        return None
+    each = ", ".join(f"{name} {percent(value, 0)}" for name, value in found.found.items())
+    return (
+        f"The attackers are those that find most of {found.planted:,} leaks planted among members to look like the samples "
+        f"(blurred by {percent(found.blur or 0)} of the side, small, noisy, half hidden): {', '.join(found.chosen)}, together "
+        f"{percent(found.together, 0)}. Each alone: {each}. The samples had no part in the choice."
+    )

@@ -1,6 +1,6 @@
 """Audit: sample and attack every arm, and write what leaks to `private/audit.json`; what of that is public, to `release/`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,23 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pd.audit.few_labels import few_labels
 from pd.audit.figures import NotMeasured
 from pd.audit.filter_figures import filter_figures
 from pd.audit.model_attacks import infer_membership
-from pd.audit.results import FewLabels
 from pd.audit.run import audit
 from pd.audit.samples import sample_model
-from pd.audit.subjects import Subjects, shared_of
+from pd.audit.subjects import shared_of
 from pd.config import Settings
 from pd.dataset.images import Mode, Pixels, to_arrays
 from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import BLOCK_BYTES, Images, held_bytes
-from pd.dataset.private import PrivateDataset
 from pd.dataset.real import real_images
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion.mapped import RoundTrips
-from pd.engine.fit import fit
 from pd.engine.map_images import Mapper
 from pd.engine.shadows import shadow_count, shadow_models
 from pd.engine.stream.make import Crew
@@ -37,6 +33,8 @@ from pd.report.public import public_audit
 from pd.report.words import excess_of
 from pd.stages.base import Facts
 from pd.stages.condense import parts_of
+from pd.stages.few_labels import worth_of_few
+from pd.stages.public import public_people
 from pd.store.atomic import write_folder, write_json
 from pd.store.context import Context
 from pd.store.files import digest_file
@@ -85,6 +83,7 @@ def execute(context: Context) -> Facts:
             _kept(run),
             shown="kept",
             voted=settings.filter.families,
+            public=public_people(settings, real),
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     shadows = shadow_models(context, real) if shadow_count(settings) else ()
@@ -97,24 +96,17 @@ def execute(context: Context) -> Facts:
         "shared": shared_of(real, settings.generate.prompt_k),
     }
     if settings.audit.utility == "semi_vit":
-        beside["few_labels"] = _few_labels(context, real, arms)
+        released = next((name for name in ("kept", "filtered") if name in arms), None)
+        beside["few_labels"] = (
+            worth_of_few(real, released, arms[released], settings, run.work / "few_labels", reporter)
+            if released is not None
+            else NotMeasured(why="neither `kept` nor `filtered` is in audit.arms")
+        )
     whole = figures.model_copy(update={"arms": asked, **beside})
     write_json(run.audit, whole.as_json())
     write_json(run.release_audit, public_audit(whole).as_json())
     map_rows.done()
     return {arm: round(excess.value, 4) for arm in whole.arms if (excess := excess_of(whole.arms[arm]))}
-
-
-def _few_labels(context: Context, real: PrivateDataset, arms: Mapping[str, SyntheticDataset]) -> FewLabels | NotMeasured:
-    """What the release is worth to a recipient with few labels: of the released data, else of the released student."""
-    settings = context.settings.audit
-    arm = next((name for name in ("kept", "filtered") if name in arms), None)
-    if arm is None:
-        return NotMeasured(why="neither `kept` nor `filtered` is in audit.arms")
-    with context.reporter.task("few labels") as progress:
-        subjects = Subjects(real, settings, context.settings.seed)
-        samples = arms[arm].first(settings.samples)
-        return few_labels(subjects, arm, samples, settings.few_labels, context.run.work / "few_labels", fit, progress)
 
 
 def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:

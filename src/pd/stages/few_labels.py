@@ -1,4 +1,4 @@
-"""Columns of which little is known: filled by Semi-ViT, and how right that is on people whom it did not learn from. Private."""
+"""Few labels: columns filled by Semi-ViT, and how right that is; what a release is worth to who has few labels. Private."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.estimate import Estimate, share
+from pd.audit.few_labels import few_labels
+from pd.audit.figures import NotMeasured
+from pd.audit.results import FewLabels
+from pd.audit.subjects import Subjects
 from pd.classify.inputs import shape
+from pd.config import Settings
 from pd.config.labels import LabelsSettings
 from pd.dataset.private import PrivateDataset
+from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.fit import fit
 from pd.errors import UserError
 from pd.labels.result import Floats
 from pd.labels.semi_vit import Classifier, Index, Known, Value, check_network, learn
-from pd.progress import Progress
+from pd.progress import Progress, Reporter
 from pd.stages.label_steps import held
 
 SHOWN = 12  # pictures of a gallery
@@ -193,6 +199,31 @@ def confusions(known: Known, rows: Index, told: Floats) -> list[Guess]:
         at = max(ats, key=lambda one: (float(told[one, taken]), -one))
         guess = Guess(int(rows[at]), known.name, classes[was], classes[taken], float(told[at, taken]), count=len(ats))
         found.append(guess)
+    return found
+
+
+def worth_of_few(
+    real: PrivateDataset, arm: str, samples: SyntheticDataset, settings: Settings, work: Path, reporter: Reporter
+) -> FewLabels | NotMeasured:
+    """What samples are worth to a recipient with few labels (`audit.utility: semi_vit`), told in a line, too.
+
+    Args:
+        real: members and hold-out people; the recipient's images are of the latter.
+        arm: name of the samples.
+        samples: the first `audit.samples` count.
+        settings: `audit` and `seed` count.
+        work: folder for the trainings, which resume there.
+        reporter: tells what is going on.
+    """
+    with reporter.task("few labels") as progress:
+        subjects = Subjects(real, settings.audit, settings.seed)
+        chosen = samples.first(settings.audit.samples)
+        found = few_labels(subjects, arm, chosen, settings.audit.few_labels, work, fit, progress)
+    if isinstance(found, NotMeasured):
+        reporter.say(f"  few labels: not measured: {found.why}")
+    else:
+        alone, both = found.curves["real"][0], found.curves["both"][0]
+        reporter.say(f"  few labels: with {found.sizes[0]} real ones AUC {alone.value:.2f}, with the release {both.value:.2f}")
     return found
 
 

@@ -30,6 +30,9 @@ from pd.filters.decide import foretell
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
+from pd.stages.few_labels import worth_of_few
+from pd.stages.public import public_people
+from pd.stages.reid import others_of
 from pd.store.atomic import disk_errors, write_json
 from pd.store.places import Place
 from pd.store.scratch import scratch
@@ -74,7 +77,8 @@ def _filtered(
     """Train the network in a folder that all nodes see, score the images there, and decide."""
     reid = folder / "reid"
     reporter.say("training the re-identification network on the members")
-    networks = recognisers(data.members(), settings, folder / "training", reporter)
+    others, _ = others_of(settings, data)
+    networks = recognisers(data.members(), settings, folder / "training", reporter, others)
     measured = prepare(data, networks, settings, reid)
     reporter.say(f"  on hold-out people: {measured.verification.words()}")
     if measured.verification.doubt:
@@ -128,7 +132,11 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
         data, report = _read(settings, here / "dataset", reporter)
         with reporter.task("audit") as progress:
-            figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress)
+            public = public_people(settings, data)
+            figures = audit(data, {"synthetic": samples}, None, settings.audit, settings.seed, progress, public=public)
+        if settings.audit.utility == "semi_vit":
+            few = worth_of_few(data, "synthetic", samples, settings, here / "few_labels", reporter)
+            figures = figures.model_copy(update={"few_labels": few})
     looked = Looked(
         size=settings.data.size,
         mode=settings.data.mode,

@@ -3,9 +3,14 @@
 from pathlib import Path
 
 from pd.config import Settings
+from pd.config.mirrored import is_mirrored
+from pd.dataset.clips import ClipFrames, list_clips
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readers.source import Source
+from pd.dataset.readers.video import CLIPS_A_SHARD, source_of_clips
 from pd.errors import UserError
+from pd.progress import Progress
 from pd.release.rare_words import RareWords
 from pd.release.real_names import RealNames
 from pd.release.sums import sign
@@ -19,11 +24,36 @@ def execute(context: Context) -> Facts:
     if context.settings.release.signing_key:
         sign(b"a key that does not sign is told now, not at the end", context.settings.release.signing_key)
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
-        report = ingest(data, context.seed("split"), folder, progress)
+        report = ingest(data, context.seed("split"), folder, progress, _clips(context, progress))
         _refuse_telling_name(context.settings, folder)
     for line in report.lines():
         context.reporter.say(f"  {line}")
     return report.facts()
+
+
+def _clips(context: Context, progress: Progress) -> Source | None:
+    """The frames of video, by workers where it is much; None for other readers, and for clips in a bucket.
+
+    Raises:
+        UserError: no clip, or a package is missing.
+    """
+    data, run = context.settings.data, context.run
+    if data.reader != "video" or data.preset is not None or data.path is None or is_mirrored(data.path):
+        return None
+    from pd.engine.map_images import Mapper
+    from pd.engine.stream.make import Crew
+
+    mapper = Mapper(run.work / "clips", Crew(data.video.workers, 0.0, context.settings.address, "data.video"), run)
+    listed = list_clips(data.path, data)
+    function = ClipFrames(listed.clips, data)
+    function.refuse_missing_packages()
+    dropped: tuple[str, ...] = ()
+    if data.drop_flagged:
+        from pd.stages.screen import screen_data
+
+        # The stage `screen`, which comes later, finds frames and trainings done.
+        dropped = screen_data(context, run.work / "screen" / "before").flagged
+    return source_of_clips(listed, data, lambda: mapper.tables(function, "frames", CLIPS_A_SHARD), dropped)
 
 
 def _refuse_telling_name(settings: Settings, folder: Path) -> None:

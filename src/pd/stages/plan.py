@@ -47,7 +47,7 @@ class Need:
 def plan(settings: Settings, rates: Rates) -> list[Need]:
     """Reckon what each stage of a run needs: its images over the rate at which they were worked on."""
     how, reid, cores = settings.generate, settings.reid, rates.cores
-    views = reid.networks * reid.steps * reid.identities_per_batch * reid.images_per_identity
+    views = reid.voters * reid.steps * reid.identities_per_batch * reid.images_per_identity
     candidates = how.candidates * rates.candidate_bytes
     gpu = rates.gpu and how.gpus_per_worker > 0
     audited = rates.gpu and settings.audit.gpus_per_worker > 0

@@ -37,6 +37,11 @@ class Run:
         return self.private / "labels"
 
     @property
+    def screen(self) -> Path:
+        """Which clips look forged: a table, a page with their frames, figures."""
+        return self.private / "screen"
+
+    @property
     def reid(self) -> Path:
         """The re-identification network, the member gallery and the thresholds."""
         return self.private / "reid"

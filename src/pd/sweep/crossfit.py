@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pd.audit.attackers.base import Attacker, Embedded, embedded, nearest, similarity
-from pd.audit.attackers.choose import attacker
+from pd.audit.attackers.choose import attacker, named
 from pd.audit.circles import Circles
 from pd.audit.estimate import multiplicities, number
 from pd.audit.reidentification import default_alpha
@@ -91,11 +91,12 @@ class CrossFit:
             raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
         people, parts = real.holdout_half("calibration", seed), parts_of(real, seed)
         one, two = (people.where([who in part for who in people.identities]) for part in parts)
+        names = named(settings.attackers)
         members, folds = real.members(), dict[str, list[Fold]]()
-        for name in settings.attackers:
+        for name in names:
             for at, (learns, judges) in enumerate(((one, two), (two, one))):
                 folds.setdefault(name, []).append(_fold(name, at, members, learns, judges, settings, resamples, seed))
-                progress(sum(map(len, folds.values())), 2 * len(settings.attackers), {"attacker": name})
+                progress(sum(map(len, folds.values())), 2 * len(names), {"attacker": name})
         return cls(folds)
 
     def look(self, images: Images) -> dict[str, list[View]]:

@@ -66,7 +66,7 @@ def choices(settings: Settings, *, full: bool) -> dict[str, list[Any]]:
         full: guidance and number of candidates too, which cached scores cannot tell of.
     """
     asked, made = settings.sweep, settings.generate
-    votes = asked.votes if settings.reid.networks > 1 else (settings.filter.vote,)
+    votes = asked.votes if settings.reid.voters > 1 else (settings.filter.vote,)
     return {
         "detectors": list(asked.detectors),
         "vote": list(dict.fromkeys(votes)),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,19 @@ class Attacker(Protocol):
         """(N, d) float32 rows of unit length for (N, H, W, C) uint8; an inner product is the likeness."""
 
 
+@runtime_checkable
+class Adapting(Protocol):
+    """An attacker that looks at a whole set before it embeds its pictures."""
+
+    def of_set(self, images: Images) -> Attacker:
+        """The same attacker, adapted to a set of one source: a gallery, or the samples of one arm."""
+
+
+def for_set(attacker: Attacker, images: Images) -> Attacker:
+    """Who embeds a set: the attacker itself, unless it adapts."""
+    return attacker.of_set(images) if isinstance(attacker, Adapting) else attacker
+
+
 @dataclass(frozen=True, eq=False)
 class Embedded:
     """Images as an attacker sees them, beside their mirror images."""
@@ -42,6 +55,7 @@ class Embedded:
     @classmethod
     def of(cls, attacker: Attacker, images: Images) -> "Embedded":
         """Embed (N, H, W, C) uint8, in memory or in files, and the same swapped left and right."""
+        attacker = for_set(attacker, images)
         plain, turned = [], []
         for _, block in blocks(images):
             plain.append(attacker.embed(block))
@@ -51,6 +65,7 @@ class Embedded:
 
 def embedded(attacker: Attacker, images: Images) -> Rows:
     """(N, d) unit rows of (N, H, W, C) uint8, in memory or in files."""
+    attacker = for_set(attacker, images)
     return np.concatenate([attacker.embed(block) for _, block in blocks(images)])
 
 

@@ -4,10 +4,12 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
+from typing import TypeVar
 
 import numpy as np
 
 from pd.audit.attackers.base import Attacker
+from pd.audit.attackers.distilled import Aird, Crrcd, Distilled, G2d
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
@@ -17,9 +19,12 @@ from pd.dataset.parquet_images import Images
 from pd.errors import UserError
 from pd.reid.spaces.whitening import Rows
 
-ATTACKERS: dict[str, type[Learned] | type[Thumbnails]] = {
-    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients)
+ATTACKERS: dict[str, type[Learned] | type[Thumbnails] | type[Distilled]] = {
+    kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients, Crrcd, Aird, G2d)
 }
+Given = TypeVar("Given", str, "str | Attacker")
+STRONG = "strong"
+"""Stands for all of these, of which those are kept that find most: `pd.audit.attackers.strong`."""
 LOCAL: dict[str, Callable[[str], Attacker]] = {
     "open_clip": open_clip_tower,
     "timm": timm_tower,
@@ -47,7 +52,7 @@ def attacker(name: str) -> Attacker:
         brought = {one.name: one for one in entry_points(group=GROUP)}
         if name in brought:
             return Brought(brought[name].load()())
-        names = [*ATTACKERS, *brought, *(f"{kind}:" for kind in LOCAL)]
+        names = [*ATTACKERS, STRONG, *brought, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
     return ATTACKERS[name]()
@@ -94,6 +99,11 @@ class Brought:
         return rows.astype(np.float32)
 
 
+def named(names: Sequence[Given]) -> list[Given | str]:
+    """The names, with those that `strong` stands for in its place; each once."""
+    return list(dict.fromkeys(one for name in names for one in (ATTACKERS if name == STRONG else [name])))
+
+
 def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
     """Fresh attackers by the names that figures show: no folders of this machine, numbered where two would be the same.
 
@@ -107,7 +117,7 @@ def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
     if not names:
         raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
     chosen: dict[str, Attacker] = {}
-    for one in (attacker(name) if isinstance(name, str) else Brought(name) for name in dict.fromkeys(names)):
+    for one in (attacker(name) if isinstance(name, str) else Brought(name) for name in named(names)):
         like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)
         chosen[f"{one.name} ({like + 1})" if like else one.name] = one
     return chosen

@@ -89,7 +89,8 @@ def _fetch_manifest(place: Place, name: str, folder: Path, settings: DataSetting
         root = folder.resolve()
         files = (row.data for row in source.rows() if isinstance(row, Row) and isinstance(row.data, Path))
         names = dict.fromkeys(file.relative_to(root).as_posix() for file in files)
-        _fetch_all(place, [one for one in names if one != name], folder, largest_file(settings))
+        most = largest_file(settings) if settings.reader != "video" else None
+        _fetch_all(place, [one for one in names if one != name], folder, most)
 
 
 def _fetch_all(place: Place, names: list[str], folder: Path, most: int | None) -> None:

@@ -14,6 +14,7 @@ from pd.dataset.readers.presets.chest import chexpert, mimic_cxr, nih_chestxray1
 from pd.dataset.readers.presets.general import fashion_mnist, imagefolder, webdataset
 from pd.dataset.readers.presets.people import celeba, lfw
 from pd.dataset.readers.source import Source
+from pd.dataset.readers.video import video
 from pd.errors import UserError
 
 PRESETS: Mapping[str, Callable[[DataSettings], Source]] = {
@@ -52,6 +53,8 @@ def open_source(settings: DataSettings) -> Source:
         return folder(settings.path, settings.identity_from)
     if settings.reader == "dicom":
         return dicom(settings.path, settings)
+    if settings.reader == "video":
+        return video(settings)
     if settings.reader == "huggingface":
         return huggingface(settings)
     return manifest(settings.path, settings.columns, settings.identity_from)

@@ -66,6 +66,7 @@ class Source:
         files: the files that decide what is read, apart from the images (fingerprints look at them).
         ignored: files that are no images by their name, counted by suffix.
         left_out: files that are not pictures of people by what they say of themselves, counted by kind.
+        of_clips: what was not taken of clips of video, counted by kind; filled as rows are read.
         notes: what whoever reads them should know.
     """
 
@@ -78,6 +79,7 @@ class Source:
     files: tuple[Path, ...] = ()
     ignored: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    of_clips: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -1,0 +1,76 @@
+"""Pictures of people by name, as they are: without members, a split, or a data set on disk. For public sets and recognisers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pd.config import DataSettings
+from pd.dataset.decoding import decoded_rows
+from pd.dataset.images import Pixels, to_arrays
+from pd.dataset.ingest_report import counted
+from pd.dataset.readers.bucket import fetched
+from pd.dataset.readers.choose import open_source
+from pd.dataset.readers.normal import normal
+from pd.dataset.readers.source import BadRow
+from pd.errors import UserError
+from pd.progress import Progress, silent
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Pictures with the people, or the things, in them.
+
+    Attributes:
+        images: (N, H, W, C) uint8.
+        identities: who is in each.
+        sources: value of the column `source` of each; empty where there is none.
+        digests: of the pictures as they were; equal for equal ones.
+    """
+
+    images: Pixels
+    identities: Sequence[str]
+    sources: Sequence[str]
+    digests: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+
+def read_people(settings: DataSettings, label: str | None = None, progress: Progress = silent) -> People:
+    """Read a folder, a manifest, or whatever `settings` name; copies of a picture count once.
+
+    Args:
+        settings: where the pictures are, and how they are brought to one size.
+        label: a column whose values are the names, in place of people.
+        progress: called after each picture.
+
+    Raises:
+        UserError: a bad image where `on_bad_image` is `stop`, no such column, no picture, a source that cannot be read.
+    """
+    with fetched(settings) as here:
+        source = normal(open_source(here))
+        if label is not None and label not in source.labels:
+            near = ", ".join(source.labels) or "none"
+            raise UserError(f"no column '{label}'", where=source.where, fix=f"its columns of labels: {near}")
+        pictures, names, sources, bad = [], [], [], []
+        digests: dict[bytes, None] = {}
+        for done, item in enumerate(decoded_rows(source.rows(), here), 1):
+            progress(done, source.total, {})
+            if isinstance(item, BadRow):
+                bad.append(item)
+                continue
+            name = item.row.identity if label is None else item.row.labels.get(label)
+            if item.digest in digests or name is None:
+                continue
+            digests[item.digest] = None
+            pictures.append(item.png)
+            names.append(str(name))
+            sources.append(str(item.row.labels.get("source", "")))
+    if bad and settings.on_bad_image == "stop":
+        fix = "mend it, or set data.on_bad_image to skip"
+        raise UserError(f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", where=source.where, fix=fix)
+    if not pictures:
+        raise UserError("no usable image", where=source.where)
+    images = np.concatenate([to_arrays(pictures[at : at + 1024], settings.mode) for at in range(0, len(pictures), 1024)])
+    return People(images, names, sources, list(digests))

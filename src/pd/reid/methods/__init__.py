@@ -1,0 +1,1 @@
+"""Ways to train a recogniser, a file each."""
