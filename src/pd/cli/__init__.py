@@ -22,4 +22,17 @@ from pd.cli import privacy
 from pd.cli.app import app
 from pd.cli.entry import main
 
-__all__ = ["app", "audits", "classifier", "condense", "doctor", "labels", "main", "privacy", "recognise", "runs", "screen", "stages"]
+__all__ = [
+    "app",
+    "audits",
+    "classifier",
+    "condense",
+    "doctor",
+    "labels",
+    "main",
+    "privacy",
+    "recognise",
+    "runs",
+    "screen",
+    "stages",
+]
