@@ -1,5 +1,7 @@
 """What each stage depends on."""
 
+from pathlib import Path
+
 import pytest
 
 from pd.config import parse_settings
@@ -11,3 +13,27 @@ from pd.stages.graph import BY_NAME
 def test_a_changed_filter_is_audited_again_even_where_it_drops_the_same(change: str) -> None:
     before, after = (_settings_of(BY_NAME["audit"], parse_settings({}, sets)) for sets in ((), (change,)))
     assert before != after
+
+
+def test_stages_that_nobody_asks_for_are_as_if_there_were_none() -> None:
+    plain = parse_settings({})
+    for stage, need in (("filter", "top_up"), ("audit", "early")):
+        assert need in BY_NAME[stage].needs
+        assert need not in BY_NAME[stage].needs_in(plain)
+        assert not BY_NAME[need].asked(plain)
+    asked = parse_settings({}, ["generate.per_prompt=10", "audit.arms=[teacher, early]"])
+    assert "top_up" in BY_NAME["filter"].needs_in(asked)
+    assert "early" in BY_NAME["audit"].needs_in(asked)
+
+
+@pytest.mark.parametrize(("sets", "stages"), [([], ["filter"]), (["generate.shares={glasses: 0.5}"], ["top_up", "filter"])])
+def test_pd_filter_makes_what_another_threshold_lacks_first(
+    sets: list[str], stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pd.cli.app import run_stage
+
+    ran: list[str] = []
+    monkeypatch.setattr("pd.pipeline.run_pipeline", lambda settings, reporter, only: ran.extend(only))
+    (tmp_path / "a.yaml").write_text("name: a\n")
+    run_stage("filter", tmp_path / "a.yaml", sets)
+    assert ran == stages

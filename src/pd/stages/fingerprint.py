@@ -75,6 +75,9 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
             "name": run.root.name,
             "data": settings.data.model_copy(update={"reader": "manifest", "path": (target / "images.parquet").absolute()}),
             "labels": None,  # votes name images of the source
+            "generate": settings.generate.model_copy(
+                update={"per_prompt": None, "shares": {}}
+            ),  # marks are not kept or dropped
             "teacher": settings.teacher.model_copy(update={"crop": None}),
             "student": settings.student.model_copy(update={"crop": None}),
         }
