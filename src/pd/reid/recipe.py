@@ -78,7 +78,7 @@ def make(
     hidden = tuple(view for view in method.views if view != "clear") or method.views
     inpainter = Inpainter(painted_of.rows, hidden, seed, painted_of.fingerprint, batch)
     begun = fit(inpainter)
-    tuning = distilled(method.model_copy(update={"reformer": False}), Start(begun, inpainter.key))
+    tuning = distilled(method.model_copy(update={"reformer": False, "relation": 0.0}), Start(begun, inpainter.key))
     tuned = fit(tuning)
     if not method.reformer:
         return tuned
