@@ -3,13 +3,15 @@
     python benchmarks/filter_protects.py --short --data lfw.parquet    # 100 members, one seed
     python benchmarks/filter_protects.py --data lfw.parquet            # 100 and 700 members, seeds 7, 8, 9; a night; resumes
     python benchmarks/filter_protects.py --last                        # print the stored figures without running
+    python benchmarks/filter_protects.py --figure                      # draw them to docs/figures/filter.svg
 
 For each number of members and seed: a teacher, trained until it leaks (excess 0.20; of 700 members 0.10), its candidates, those
 that the filter keeps, students of them at `--steps` and at three times as many, and a student of what is left when as many are
 dropped at random, at three times as many. All figures by the worst attacker whose family had no vote, with 95 % intervals over
 people. Then each family that votes is left out in turn, and judges what the others keep.
 
-The data are a Parquet file with `image`, `identity` and `caption`, of people with three pictures or more (of 700: two).
+The data are a Parquet file with `image`, `identity` and `caption`, and `smiling` for usefulness, of people with three
+pictures or more (of 700: two).
 """
 
 import argparse
@@ -36,12 +38,14 @@ from pd.store.run import Run
 HELD_OUT = 200  # people
 LEAKS = {100: 0.20, 700: 0.10}  # excess of the teacher that is asked for
 TEACHER_STEPS = (1200, 1800, 2700, 4050)  # tried in turn, until it is reached
+SHORT_STEPS = 2700  # of the teacher in the short form
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
-    parser.add_argument("--short", action="store_true", help="100 members and one seed; the teacher as it is after 1,200 steps")
+    parser.add_argument("--figure", action="store_true", help="draw the stored figures for the README")
+    parser.add_argument("--short", action="store_true", help="100 members and one seed; the teacher as it is after 2,700 steps")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "lfw.parquet")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "filter_protects", help="finished ones are kept")
     parser.add_argument("--members", type=int, nargs="+", default=[100, 700])
@@ -52,6 +56,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.last:
         print_last("filter_protects")
+        return
+    if arguments.figure:
+        _draw(json.loads((HERE / "results" / "filter_protects.json").read_text(encoding="utf-8"))["figures"]["members"])
         return
     if arguments.short:
         arguments.members, arguments.seeds = [100], arguments.seeds[:1]
@@ -67,7 +74,7 @@ def main() -> None:
 def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, Any]:
     """All figures of one teacher."""
     people = _people(arguments, members, seed)
-    for steps in TEACHER_STEPS[: 1 if arguments.short else None]:
+    for steps in (SHORT_STEPS,) if arguments.short else TEACHER_STEPS:
         name = f"lfw-{members}-{seed}-{steps}"
         short = _run(arguments, name, people, seed, steps, arguments.steps, ("teacher", "kept", "filtered"))
         if short["arms"]["teacher"]["reid"]["excess"]["value"] >= LEAKS.get(members, 0.10):
@@ -112,7 +119,8 @@ def _people(arguments: argparse.Namespace, members: int, seed: int) -> Path:
     out: Path = arguments.runs / f"people-{members}-{seed}.parquet"
     if out.exists():
         return out
-    table = pq.read_table(arguments.data, columns=["image", "identity", "caption"])
+    given = ["image", "identity", "caption", "smiling"]
+    table = pq.read_table(arguments.data, columns=[name for name in pq.read_schema(arguments.data).names if name in given])
     count = Counter(table["identity"].to_pylist())
     least = 3 if members <= 500 else 2
     fit = [name for name, images in count.items() if least <= images <= 12]
@@ -228,6 +236,42 @@ def _table(found: dict[str, dict[str, Any]]) -> Table:
             ]
             table.add_row(members, seed, *cells, f"{one['kept_share']:.2f}")
     return table
+
+
+_ARMS = {
+    "teacher": "teacher (never released)",
+    "random_drop": "student of as many candidates, dropped at random",
+    "kept": "released images",
+    "student": "released student",
+    "student_3x": "released student, trained three times as long",
+}
+
+
+def _draw(found: dict[str, dict[str, Any]]) -> None:
+    """Leak and usefulness of each arm side by side, a row of plots for each number of members."""
+    import matplotlib.figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "pd"  # the same bytes for the same figures
+    figure = matplotlib.figure.Figure(figsize=(9, 0.6 + 2.2 * len(found)), layout="constrained")
+    rows = figure.subplots(len(found), 2, squeeze=False, sharey=True)
+    for (members, seeds), (leak, use) in zip(found.items(), rows, strict=True):
+        for at, arm in enumerate(reversed(_ARMS)):
+            for step, one in enumerate(seeds.values()):
+                y = at + 0.15 * (step - (len(seeds) - 1) / 2)
+                colour = "tab:red" if arm in ("teacher", "random_drop") else "tab:blue"
+                excess, auc = one[arm], one["utility"].get(arm)
+                leak.plot([excess["low"], excess["high"]], [y, y], color=colour)
+                leak.plot(excess["value"], y, "o", color=colour, markersize=4)
+                if auc:
+                    use.plot([auc["low"], auc["high"]], [y, y], color=colour)
+                    use.plot(auc["value"], y, "o", color=colour, markersize=4)
+        leak.axvline(0, color="grey", linewidth=0.8)
+        leak.set_yticks(range(len(_ARMS)), reversed(_ARMS.values()))
+        leak.set_xlabel(f"excess re-identification, {members} members (0: nobody)")
+        use.set_xlabel("usefulness: AUC on real images")
+    out = HERE.parent / "docs" / "figures" / "filter.svg"
+    out.parent.mkdir(exist_ok=True)
+    figure.savefig(out, metadata={"Date": None})
 
 
 if __name__ == "__main__":
