@@ -94,7 +94,7 @@ def disturbed(root: Path, fault: Callable[[Cluster, Path], bool], faults: int = 
             if done >= 16 and len(struck) < faults and fault(made, log):
                 struck.append(done)
 
-        seconds, ended = run(lambda: make(world, root / "out", workers=0, progress=strike, foretell=logging_foretell(log)))
+        seconds, ended = run(lambda: make(world, root / "out", workers=0, progress=strike, preview=logging_foretell(log)))
         assert len(struck) == faults, "the fault did not strike"
         return judged(root / "out", expected, ended, faults, seconds, plain)
 

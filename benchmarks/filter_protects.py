@@ -164,7 +164,7 @@ def _run(
     file.write_text(json.dumps(settings.model_dump(mode="json")), encoding="utf-8")  # JSON is YAML
     done = subprocess.run([sys.executable, "-m", "pd.cli", "run", str(file)], check=False)
     if done.returncode:
-        sys.exit(f"{name}: pd run ended with {done.returncode}; the same command goes on")
+        sys.exit(f"{name}: pd run ended with {done.returncode}; the same command resumes")
     found: dict[str, Any] = json.loads(Run(settings.run_dir).audit.read_text(encoding="utf-8"))
     return found
 

@@ -9,7 +9,7 @@ For each number of members and seed: one teacher, at a constant learning rate, w
 all attacked; which of them `teacher.stop: generalises` would take; at the steps named by `--students`, its candidates, those
 that the filter keeps, students of them and of as many drawn at random, each at `--student-steps` of one training; shadow models
 for membership by likelihood ratio. Excess is by the worst attacker that had no vote; intervals are 95 %, over people. Whatever
-ended it, the same command goes on.
+ended it, the same command resumes.
 
 The data are a Parquet file with `image`, `identity`, and, where there are, `caption` and labels.
 """

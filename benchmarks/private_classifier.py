@@ -4,7 +4,7 @@
     python benchmarks/private_classifier.py --work WORK --reduced   one seed, 100 small teachers, 100 and 300 queries
     python benchmarks/private_classifier.py --work WORK             three seeds, 50 to 250 teachers, 500 to 2,000 queries: a day
 
-Each part is kept in WORK once it is done, so the same command goes on. Every arm is tuned by two tries (queries of the votes;
+Each part is kept in WORK once it is done, so the same command resumes. Every arm is tuned by two tries (queries of the votes;
 steps of DP-SGD) on test pictures 2,000 to 4,000; the figures are of pictures 4,000 to 10,000. Pictures 0 to 2,000 stand for
 public ones without labels. Arms whose name ends in `paper` have no guarantee: their generator learned against a network of all
 training pictures; the epsilon they are under is that of their votes.
@@ -235,7 +235,7 @@ def main() -> None:
     parser.add_argument("--epsilons", nargs="+", type=float, default=[10.0, 2.0])
     parser.add_argument("--teachers", type=int, help="instead of the form's")
     parser.add_argument("--seeds", type=int, help="instead of the form's")
-    parser.add_argument("--minutes", type=float, help="stop and store after so many; the same command goes on")
+    parser.add_argument("--minutes", type=float, help="stop and store after so many; the same command resumes")
     parser.add_argument("--no-curve", dest="curve", action="store_false")
     parser.add_argument("--last", action="store_true")
     args = parser.parse_args()

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import BadImage, decode, quiet
-from pd.dataset.foreign import list_images, part, read_images, read_texts
+from pd.dataset.external import list_images, part, read_images, read_texts
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(config: ConfigFile, set_: Overrides = None) -> None:
     """Run every stage that is not done yet, to `private/report.html` and `release/`.
 
-    The same command goes on after a crash or Ctrl-C, and does nothing when all is done.
+    The same command resumes after a crash or Ctrl-C, and does nothing when all is done.
 
     Example: `pd run configs/faces.yaml --set seed=8`
     """

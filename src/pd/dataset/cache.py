@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage
-from pd.dataset.foreign import Listing, read_images
+from pd.dataset.external import Listing, read_images
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.schema import IMAGE, image_schema

@@ -153,7 +153,7 @@ def _check_images(release: Path, real: RealImages | None, margin: Margin | None)
         judge("the images are plain PNG", odd, f"{count:,} images, no metadata"),
         judge(BYTES, same_bytes, compared) if real else Check(BYTES, None, without),
         judge(PIXELS, same_pixels, f"{compared}, mirrored too") if real else Check(PIXELS, None, without),
-        judge(REID, known, f"the likest one lies {highest:+.3f} from the threshold")
+        judge(REID, known, f"the most similar one lies {highest:+.3f} from the threshold")
         if margin
         else Check(REID, None, "not checked: no re-identification network was given"),
     ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pd.report.data import ReportData
-from pd.report.words import decimal, percent
+from pd.report.formatting import decimal, percent
 
 REASONS = {
     "reid": "re-identified as a member by the network",

@@ -8,7 +8,7 @@ import numpy as np
 from pd.classifier.examples import examples
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images
-from pd.dataset.foreign import list_images, read_texts
+from pd.dataset.external import list_images, read_texts
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released
@@ -29,7 +29,7 @@ def classifier_of_images(
         label: which label makes the classes.
         out: becomes the folder of the classifier. What was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         `classes`, `people`, `images`, `epsilon` and `delta`.

@@ -212,7 +212,7 @@ def worth_of_few(
         samples: the first `audit.samples` count.
         settings: `audit` and `seed` count.
         work: folder for the trainings, which resume there.
-        reporter: tells what is going on.
+        reporter: reports progress.
     """
     with reporter.task("few labels") as progress:
         subjects = Subjects(real, settings.audit, settings.seed)

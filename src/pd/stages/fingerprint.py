@@ -90,7 +90,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fin
     Args:
         settings: what `prepare` returned; its run has a teacher, candidates and a student.
         doses: as `prepare` had them.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         For each dose the share of samples with the mark.

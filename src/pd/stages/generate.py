@@ -8,7 +8,7 @@ from pd.engine.runtime import connect
 from pd.engine.stream.candidates import generate
 from pd.filters.calibration import find_thresholds, read_measurements
 from pd.filters.captions import prompts_of
-from pd.filters.decide import foretell
+from pd.filters.decide import preview
 from pd.stages.base import Facts
 from pd.store.context import Context
 
@@ -38,6 +38,6 @@ def execute(context: Context) -> Facts:
             out=run.generated,
             address=settings.address,
             progress=progress,
-            foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
+            preview=partial(preview, settings=settings.filter, thresholds=thresholds),
         )
     return {**facts, "prompts": len(prompts.texts), "captions_not_prompts": prompts.dropped_captions}

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.dataset.foreign import Listing
+from pd.dataset.external import Listing
 from pd.errors import UserError
 from pd.store.places import Place
 

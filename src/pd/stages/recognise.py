@@ -63,7 +63,7 @@ def recognise(
         out: becomes a folder with `model.safetensors`, `config.json`, `lineage.json`, `figures.json` and, where onnx is
             installed, `model.onnx`. A training that was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`; `data`, `reid`, `public` and `seed` count.
-        reporter: tells what is going on.
+        reporter: reports progress.
         label: a column of classes, in place of people.
         adapt: how far batch norm moves towards each set that is looked at (aird), 0 to 1.
 

@@ -88,7 +88,7 @@ def screen_listed(
         work: frames and trainings, kept for going on.
         out: becomes a folder with `clips.csv`, `screen.html` and `figures.json`.
         run: what is worked on, if it is a run.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Raises:
         UserError: clips that cannot be used for it.

@@ -24,14 +24,14 @@ from PIL import Image
 from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_foretell, make, make_world, table_of, written
 
 from pd.config import DataSettings, FilterSettings
-from pd.dataset.foreign import list_images
+from pd.dataset.external import list_images
 from pd.dataset.images import to_arrays
 from pd.diffusion.sampler import Sampler
 from pd.engine.stream.candidates import score_images, top_up
 from pd.engine.stream.shards import Shard, plan
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.decide import Thresholds, foretell
+from pd.filters.decide import Thresholds, preview
 from pd.filters.scorer import Scorer
 from pd.filters.top_up import BlockPrompts
 from pd.progress import silent
@@ -74,7 +74,7 @@ def one(world, tmp_path_factory):
         out,
         workers=1,
         progress=lambda done, total, info: seen.append((done, total, info)),
-        foretell=partial(foretell, settings=settings, thresholds=thresholds),
+        preview=partial(preview, settings=settings, thresholds=thresholds),
     )
     return SimpleNamespace(out=out, facts=facts, seen=seen)
 
@@ -254,7 +254,7 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
             killed.append(written(log)[-1][1])
             os.kill(killed[0], signal.SIGKILL)
 
-    facts = make(world, out, workers=2, progress=kill, foretell=logging_foretell(log))
+    facts = make(world, out, workers=2, progress=kill, preview=logging_foretell(log))
     assert killed
     assert facts["made"] == 44
     assert bytes_of(out) == bytes_of(one.out)

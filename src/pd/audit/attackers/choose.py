@@ -10,10 +10,10 @@ import numpy as np
 
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.distilled import Aird, Crrcd, Distilled, G2d
+from pd.audit.attackers.frozen_backbone import open_clip_tower, timm_tower, torchvision_tower
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
-from pd.audit.attackers.tower import open_clip_tower, timm_tower, torchvision_tower
 from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images
 from pd.errors import UserError
