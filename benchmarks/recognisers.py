@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--people", type=int, default=60, help="at most, of each half")
     parser.add_argument("--sets", nargs="+", default=["feret", "ar"])
+    parser.add_argument("--teacher", help="as reid.teacher: classes, say; by default supcon, trained first")
     parser.add_argument("--across", action="store_true", help="train on lfw, test on the others")
     parser.add_argument("--ladders", nargs="+", default=list(LADDERS))
     parser.add_argument("--last", action="store_true")
@@ -92,16 +93,16 @@ def run(asked: argparse.Namespace) -> None:
         for ladder in asked.ladders:
             rows = held[ladder].setdefault(name, {})
             for seed in range(asked.seeds):
-                for step, figures in climb(ladder, training, testing, seed, asked.steps):
+                for step, figures in climb(ladder, training, testing, seed, asked.steps, asked.teacher):
                     rows.setdefault(step, []).append(figures)
                     told = {view: round(figures[view].value, 3) for view in figures}
                     print(f"{time.time() - begin:6.0f} s  {name} {ladder} seed {seed} {step}: {told}", flush=True)
                 write(held, asked, time.time() - begin)
 
 
-def climb(ladder: str, training: People, testing: People, seed: int, steps: int):
+def climb(ladder: str, training: People, testing: People, seed: int, steps: int, teacher: str | None):
     """Step -> figures by view: the AUC of people who were not learned."""
-    settings = ReidSettings(steps=steps)
+    settings = ReidSettings(steps=steps, teacher=teacher)
     given = Pictures(Held(clear_of(training).images), clear_of(training).identities, "benchmark")
     with tempfile.TemporaryDirectory() as work:
         fit = partial(fit_here, settings=training_settings(settings), work=Path(work))
@@ -178,7 +179,7 @@ def write(held, asked: argparse.Namespace, seconds: float) -> None:
         "seeds": asked.seeds,
         "people": asked.people,
     }
-    found |= {"sets": asked.sets, "across": asked.across}
+    found |= {"sets": asked.sets, "across": asked.across, "teacher": asked.teacher or "supcon"}
     orders = {}
     for ladder, sets in held.items():
         told, holds = {}, []

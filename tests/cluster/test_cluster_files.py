@@ -233,7 +233,7 @@ def test_node_cert_makes_a_certificate_that_its_ca_signed_for_all_names(tmp_path
     assert subprocess.run([tool], check=False, capture_output=True).returncode == 2
 
 
-OWN_ARGUMENTS = ("sweep", "labels", "condense", "recognise", "screen")
+OWN_ARGUMENTS = ("sweep", "classifier", "labels", "condense", "recognise", "screen")
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -144,6 +145,13 @@ class PrivateDenoising(Task):
         return row_errors(predicted, latents.to(device), noise.to(device), times.to(device), **how)
 
 
+class Noised(Protocol):
+    """What takes private steps."""
+
+    def fill(self, module: nn.Module, step: int, ranks: Ranks) -> None:
+        """The step's noised mean gradient, where the optimiser reads it."""
+
+
 class NoisedGradient:
     """The gradient rule: clipped by person, summed over ranks, noised; nothing else reaches the optimiser.
 
@@ -151,7 +159,7 @@ class NoisedGradient:
         task: draws and losses.
     """
 
-    def __init__(self, task: PrivateDenoising) -> None:
+    def __init__(self, task: Noised) -> None:
         self._task = task
 
     def gradients(self, task: Task, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
@@ -205,7 +213,14 @@ def train_privately(
     components.unet.eval()
 
 
-def same_plan(work: Path, plan: Plan) -> None:
+class Planned(Protocol):
+    """What is paid for beforehand."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+
+
+def same_plan(work: Path, plan: Planned) -> None:
     """Refuse to go on under another plan: what was spent under the first would not be in the ledger."""
     path = work / "plan.json"
     now = json.loads(json.dumps(plan.to_json()))

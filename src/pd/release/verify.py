@@ -17,6 +17,7 @@ from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
 from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
+from pd.release.classifier import check_classifier
 from pd.release.files import check_files, factor_of, text_files
 from pd.release.formal import check_formal
 from pd.release.formats.choose import check_formats
@@ -81,6 +82,7 @@ def verify(
             *_check_texts(release, dataset, k, said),
             check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
             *check_formal(release),
+            *check_classifier(release / "classifier"),
         ]
     )
 
