@@ -105,8 +105,9 @@ def main() -> None:
     mean = {arm: float(np.mean([figures["auc"][kind][arm]["value"] for kind in KINDS])) for arm in ARMS}
     figures["mean_auc"] = mean
     figures["order_holds"] = mean["frames"] < mean["scratch"] < mean["naco"]
-    figures["throughput"] = throughput(given.data, 3 if given.long else 1)
     figures["form"] = {"long": given.long, **{name: getattr(size, name) for name in size.__dataclass_fields__}}
+    store("forgery", figures)
+    figures["throughput"] = throughput(given.data, 3 if given.long else 1)
     store("forgery", figures)
 
 
