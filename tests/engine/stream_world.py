@@ -77,7 +77,7 @@ def bytes_of(folder):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.parquet"))}
 
 
-def logging_foretell(log: Path):
+def logging_preview(log: Path):
     """A `preview` that adds a line to `log` for each shard that is written: its first id, and who wrote it."""
 
     def note(table):

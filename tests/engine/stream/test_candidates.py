@@ -21,7 +21,7 @@ import pytest
 import ray
 from bucket import BUCKET, s3_server
 from PIL import Image
-from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_foretell, make, make_world, table_of, written
+from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_preview, make, make_world, table_of, written
 
 from pd.config import DataSettings, FilterSettings
 from pd.dataset.external import list_images
@@ -254,7 +254,7 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
             killed.append(written(log)[-1][1])
             os.kill(killed[0], signal.SIGKILL)
 
-    facts = make(world, out, workers=2, progress=kill, preview=logging_foretell(log))
+    facts = make(world, out, workers=2, progress=kill, preview=logging_preview(log))
     assert killed
     assert facts["made"] == 44
     assert bytes_of(out) == bytes_of(one.out)
