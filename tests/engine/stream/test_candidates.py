@@ -53,6 +53,7 @@ def bucket():
 @pytest.fixture(scope="module", autouse=True)
 def cluster(bucket):
     """Four Ray CPUs, whatever the machine has, and workers that report their metrics soon."""
+    ray.shutdown()  # another file's tests may have left a cluster of their own to this process
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27, _system_config=METRICS)
     yield
     ray.shutdown()
