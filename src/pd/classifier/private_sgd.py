@@ -5,7 +5,6 @@ the expected number of people. All that a step draws follows from (key, step): a
 """
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,13 @@ from pd.config.classifier import ClassifierSettings
 from pd.config.training import TrainingSettings
 from pd.dp.noise import NoiseSource
 from pd.formal.clipped import ClippedSum, PersonGradients
-from pd.formal.private_training import NoisedGradient
+from pd.formal.private_training import PrivateTask
 from pd.seeds import derive
 from pd.training.ranks import Ranks
-from pd.training.task import Batch, Facts, Task
+from pd.training.task import Facts
 
 
-class PrivateClassifier(Task):
+class PrivateClassifier(PrivateTask):
     """A classifier whose gradients are clipped by person and noised.
 
     Args:
@@ -39,8 +38,6 @@ class PrivateClassifier(Task):
         seed: of weights and pictures of a person.
         key: names the training.
     """
-
-    watch = "no"
 
     def __init__(
         self, settings: ClassifierSettings, held: Examples, plan: Plan, source: NoiseSource, seed: int, key: str
@@ -55,18 +52,7 @@ class PrivateClassifier(Task):
     def build(self) -> nn.Module:
         return build(shape(self._inputs), self._classes, self.seed, self.settings.width)
 
-    def batch(self, step: int, rank: int, world: int) -> Batch:
-        """Nothing: the rule draws people itself, and none but it sees them."""
-        return {}
-
-    def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
-        raise NotImplementedError("private gradients come from the rule alone")
-
-    def gradient_rule(self, settings: TrainingSettings) -> NoisedGradient:
-        return NoisedGradient(self)
-
     def fill(self, module: nn.Module, step: int, ranks: Ranks) -> None:
-        """The step's noised mean gradient, where the optimiser reads it: the same whatever the number of ranks."""
         drawn = self._source.poisson_sample(self._people, self._rate, "people", step)
         draws = np.random.default_rng([self.seed, step]).random(len(drawn))
         count = np.diff(self._first)[drawn]
