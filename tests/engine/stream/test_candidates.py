@@ -27,7 +27,7 @@ from pd.config import DataSettings, FilterSettings
 from pd.dataset.external import list_images
 from pd.dataset.images import to_arrays
 from pd.diffusion.sampler import Sampler
-from pd.engine.stream.candidates import score_images, top_up
+from pd.engine.stream.candidates import generate, score_images
 from pd.engine.stream.shards import Shard, plan
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
@@ -333,10 +333,11 @@ def test_candidates_besides_are_the_same_whichever_others_are_made_and_whole_one
 
     def more(out, *indices):
         shards = [Shard(6 + k, prompts.start + 4 * k, prompts.start + 4 * k + 4) for k in indices]
-        return top_up(
+        facts = generate(
             teacher=world.teacher, reid=world.reid, gallery=world.reid, prompts=prompts, settings=SETTINGS, seed=SEED,
-            mode="grey", out=out, address=None, progress=silent, shards=shards,
+            mode="grey", out=out, address=None, progress=silent, besides=shards,
         )  # fmt: skip
+        return facts["made"]
 
     assert more(tmp_path / "a", 0, 3) == 8
     assert more(tmp_path / "a", 1) == 4

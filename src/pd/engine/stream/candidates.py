@@ -1,6 +1,6 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +33,7 @@ def generate(
     address: str | None,
     progress: Progress,
     preview: Preview | None = None,
+    besides: Sequence[Shard] | None = None,
 ) -> Mapping[str, Any]:
     """Sample and score `settings.candidates` candidates; shards that are finished and whole stay as they are.
 
@@ -48,15 +49,28 @@ def generate(
         address: the Ray cluster.
         progress: called as it goes.
         preview: what the filter would say, for progress alone; nothing that is written depends on it.
+        besides: these shards instead of the settings' candidates; other whole ones in `out` stay.
 
     Returns:
         `candidates`, how many were `made` now, `seconds` of work by phase, and the `bottleneck` among them.
     """
     from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
 
-    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
+    inputs = digest_of(
+        {
+            "teacher": digest_folder(teacher),
+            "scorer": scorer_digest(reid, gallery),
+            "prompts": prompts.digest(),
+            "seed": seed,
+            "mode": mode,
+            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
+        }
+    )
     arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "preview": preview}
-    shards = plan(settings.candidates, settings.shard_size, settings.batch)
+    if besides is None:
+        shards = plan(settings.candidates, settings.shard_size, settings.batch)
+    else:
+        shards = sorted({*besides, *whole_shards(out, inputs)}, key=lambda shard: shard.index)
     return make_shards(
         Generator,
         arguments,
@@ -69,57 +83,6 @@ def generate(
         inputs=inputs,
         address=address,
         progress=progress,
-    )
-
-
-def top_up(
-    *,
-    teacher: Path,
-    reid: Path,
-    gallery: Path,
-    prompts: Prompts,
-    settings: GenerateSettings,
-    seed: int,
-    mode: Mode,
-    out: Path,
-    address: str | None,
-    progress: Progress,
-    shards: list[Shard],
-) -> int:
-    """Make these shards as `generate` makes its own; how many candidates were made. Other whole ones in `out` stay."""
-    from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
-
-    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
-    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "preview": None}
-    facts = make_shards(
-        Generator,
-        arguments,
-        sorted({*shards, *whole_shards(out, inputs)}, key=lambda shard: shard.index),
-        asdict,
-        reid=reid,
-        gallery=gallery,
-        settings=settings,
-        out=out,
-        inputs=inputs,
-        address=address,
-        progress=progress,
-    )
-    return int(facts["made"])
-
-
-def _inputs(
-    teacher: Path, reid: Path, gallery: Path, prompts: Prompts, settings: GenerateSettings, seed: int, mode: Mode
-) -> str:
-    """Digest of all that candidates are made from."""
-    return digest_of(
-        {
-            "teacher": digest_folder(teacher),
-            "scorer": scorer_digest(reid, gallery),
-            "prompts": prompts.digest(),
-            "seed": seed,
-            "mode": mode,
-            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
-        }
     )
 
 
