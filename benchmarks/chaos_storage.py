@@ -17,7 +17,7 @@ from PIL import Image
 from stream_world import SETTINGS, SIZE, make, table_of
 
 from pd.config import DataSettings
-from pd.dataset.foreign import list_images
+from pd.dataset.external import list_images
 from pd.engine.stream.candidates import score_images
 from pd.errors import UserError
 from pd.progress import silent

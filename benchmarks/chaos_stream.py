@@ -18,7 +18,7 @@ import psutil
 import ray
 import torch
 from ray.cluster_utils import Cluster
-from stream_world import SEED, SETTINGS, bytes_of, logging_foretell, make, make_world, table_of, written
+from stream_world import SEED, SETTINGS, bytes_of, logging_preview, make, make_world, table_of, written
 
 from pd.engine.stream import watch as stream_watch
 from pd.engine.stream.generator import Generator
@@ -94,7 +94,7 @@ def disturbed(root: Path, fault: Callable[[Cluster, Path], bool], faults: int = 
             if done >= 16 and len(struck) < faults and fault(made, log):
                 struck.append(done)
 
-        seconds, ended = run(lambda: make(world, root / "out", workers=0, progress=strike, foretell=logging_foretell(log)))
+        seconds, ended = run(lambda: make(world, root / "out", workers=0, progress=strike, preview=logging_preview(log)))
         assert len(struck) == faults, "the fault did not strike"
         return judged(root / "out", expected, ended, faults, seconds, plain)
 

@@ -3,13 +3,15 @@
     python benchmarks/filter_protects.py --short --data lfw.parquet    # 100 members, one seed
     python benchmarks/filter_protects.py --data lfw.parquet            # 100 and 700 members, seeds 7, 8, 9; a night; resumes
     python benchmarks/filter_protects.py --last                        # print the stored figures without running
+    python benchmarks/filter_protects.py --figure                      # draw them to docs/figures/filter.svg
 
 For each number of members and seed: a teacher, trained until it leaks (excess 0.20; of 700 members 0.10), its candidates, those
 that the filter keeps, students of them at `--steps` and at three times as many, and a student of what is left when as many are
 dropped at random, at three times as many. All figures by the worst attacker whose family had no vote, with 95 % intervals over
 people. Then each family that votes is left out in turn, and judges what the others keep.
 
-The data are a Parquet file with `image`, `identity` and `caption`, of people with three pictures or more (of 700: two).
+The data are a Parquet file with `image`, `identity` and `caption`, and `smiling` for usefulness, of people with three
+pictures or more (of 700: two).
 """
 
 import argparse
@@ -36,22 +38,28 @@ from pd.store.run import Run
 HELD_OUT = 200  # people
 LEAKS = {100: 0.20, 700: 0.10}  # excess of the teacher that is asked for
 TEACHER_STEPS = (1200, 1800, 2700, 4050)  # tried in turn, until it is reached
+SHORT_STEPS = 2700  # of the teacher in the short form
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
-    parser.add_argument("--short", action="store_true", help="100 members and one seed; the teacher as it is after 1,200 steps")
+    parser.add_argument("--figure", action="store_true", help="draw the stored figures for the README")
+    parser.add_argument("--short", action="store_true", help="100 members and one seed; the teacher as it is after 2,700 steps")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data" / "lfw.parquet")
     parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "filter_protects", help="finished ones are kept")
     parser.add_argument("--members", type=int, nargs="+", default=[100, 700])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--steps", type=int, default=900, help="of the shorter student")
     parser.add_argument("--candidates", type=int, default=6144)
+    parser.add_argument("--no-random-drop", action="store_true", help="leave the third student out, for want of time")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     if arguments.last:
         print_last("filter_protects")
+        return
+    if arguments.figure:
+        _draw(json.loads((HERE / "results" / "filter_protects.json").read_text(encoding="utf-8"))["figures"]["members"])
         return
     if arguments.short:
         arguments.members, arguments.seeds = [100], arguments.seeds[:1]
@@ -67,7 +75,7 @@ def main() -> None:
 def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, Any]:
     """All figures of one teacher."""
     people = _people(arguments, members, seed)
-    for steps in TEACHER_STEPS[: 1 if arguments.short else None]:
+    for steps in (SHORT_STEPS,) if arguments.short else TEACHER_STEPS:
         name = f"lfw-{members}-{seed}-{steps}"
         short = _run(arguments, name, people, seed, steps, arguments.steps, ("teacher", "kept", "filtered"))
         if short["arms"]["teacher"]["reid"]["excess"]["value"] >= LEAKS.get(members, 0.10):
@@ -77,10 +85,12 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
         # All but the student's training is the same: the copy goes on from there.
         shutil.copytree(arguments.runs / name / "private", arguments.runs / long_name / "private")
     arms = ("teacher", "random_drop", "kept", "filtered")
+    if arguments.no_random_drop:
+        arms = ("teacher", "kept", "filtered")
     long = _run(arguments, long_name, people, seed, steps, 3 * arguments.steps, arms)
     excess = {
         "teacher": short["arms"]["teacher"],
-        "random_drop": long["arms"]["random_drop"],
+        **({} if arguments.no_random_drop else {"random_drop": long["arms"]["random_drop"]}),
         "kept": short["arms"]["kept"],
         "student": short["arms"]["filtered"],
         "student_3x": long["arms"]["filtered"],
@@ -89,7 +99,7 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
     return {
         **{arm: _ends(found["reid"]["excess"]) for arm, found in excess.items()},
         "kept_share": short["filter"]["kept"] / short["filter"]["candidates"],
-        "utility": {arm: found["utility"].get("auc") for arm, found in excess.items()},
+        "utility": {arm: (found.get("utility") or {}).get("auc") for arm, found in excess.items()},
         "recall": {arm: _ends(found["coverage"]["recall"]) for arm, found in excess.items() if "recall" in found["coverage"]},
         "best_match": {
             arm: {how: _ends(found["best_match"][how]["auc"]) for how in ("single", "averaged")}
@@ -112,7 +122,8 @@ def _people(arguments: argparse.Namespace, members: int, seed: int) -> Path:
     out: Path = arguments.runs / f"people-{members}-{seed}.parquet"
     if out.exists():
         return out
-    table = pq.read_table(arguments.data, columns=["image", "identity", "caption"])
+    given = ["image", "identity", "caption", "smiling"]
+    table = pq.read_table(arguments.data, columns=[name for name in pq.read_schema(arguments.data).names if name in given])
     count = Counter(table["identity"].to_pylist())
     least = 3 if members <= 500 else 2
     fit = [name for name, images in count.items() if least <= images <= 12]
@@ -223,11 +234,48 @@ def _table(found: dict[str, dict[str, Any]]) -> Table:
     for members, seeds in found.items():
         for seed, one in seeds.items():
             cells = [
-                f"{one[arm]['value']:.3f} ({one[arm]['low']:.3f} to {one[arm]['high']:.3f})"
+                f"{one[arm]['value']:.3f} ({one[arm]['low']:.3f} to {one[arm]['high']:.3f})" if arm in one else "not run"
                 for arm in ("teacher", "random_drop", "kept", "student", "student_3x")
             ]
             table.add_row(members, seed, *cells, f"{one['kept_share']:.2f}")
     return table
+
+
+_ARMS = {
+    "teacher": "teacher",
+    "random_drop": "student, as many dropped at random",
+    "kept": "images that the filter kept",
+    "student": "student",
+    "student_3x": "student, 3 x as many steps",
+}
+
+
+def _draw(found: dict[str, dict[str, Any]]) -> None:
+    """Two attacks on each arm side by side, a row of plots for each number of members."""
+    import matplotlib.figure
+
+    matplotlib.rcParams["svg.hashsalt"] = "pd"  # the same bytes for the same figures
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    figure = matplotlib.figure.Figure(figsize=(9, 0.4 + 2.2 * len(found)), layout="constrained")
+    rows = figure.subplots(len(found), 2, squeeze=False, sharey=True)
+    for (members, seeds), (leak, match) in zip(found.items(), rows, strict=True):
+        arms = [arm for arm in reversed(_ARMS) if any(arm in one for one in seeds.values())]
+        for at, arm in enumerate(arms):
+            for step, one in enumerate(seeds.values()):
+                y = at + 0.15 * (step - (len(seeds) - 1) / 2)
+                colour = "tab:red" if arm in ("teacher", "random_drop") else "tab:blue"
+                for axes, of in ((leak, one.get(arm)), (match, one["best_match"].get(arm, {}).get("averaged"))):
+                    if of:
+                        axes.plot([of["low"], of["high"]], [y, y], color=colour)
+                        axes.plot(of["value"], y, "o", color=colour, markersize=4)
+        leak.axvline(0, color="grey", linewidth=0.8)
+        match.axvline(0.5, color="grey", linewidth=0.8)
+        leak.set_yticks(range(len(arms)), [_ARMS[arm] for arm in arms])
+        leak.set_xlabel(f"excess re-identification, {members} members")
+        match.set_xlabel("best match: whose photos were used? (AUC)")
+    out = HERE.parent / "docs" / "figures" / "filter.svg"
+    out.parent.mkdir(exist_ok=True)
+    figure.savefig(out, metadata={"Date": None})
 
 
 if __name__ == "__main__":

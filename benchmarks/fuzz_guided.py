@@ -71,7 +71,7 @@ def _feed(reader: str, corpus: str, seconds: int) -> None:
 
         from pd.config import DataSettings, load_settings
         from pd.dataset.decode import BadImage, decode, load, quiet
-        from pd.dataset.foreign import list_images, read_images
+        from pd.dataset.external import list_images, read_images
         from pd.dataset.readers.manifest import manifest
         from pd.errors import UserError
         from pd.store.places import Place

@@ -6,7 +6,7 @@
 
 Candidates are pictures of the ORL faces, moved, mirrored, toned and made noisy as their id says, made by the workers as they
 go: 32 x 32 pixels, embedded, compared with the members by both detectors, encoded and written as Parquet. The driver is
-killed with SIGKILL when half of the shards are there, and the same command goes on. Then shards drawn by chance are made
+killed with SIGKILL when half of the shards are there, and the same command resumes. Then shards drawn by chance are made
 once more by one worker without interruption, and compared byte by byte. At last all cached scores are filtered anew.
 """
 

@@ -9,7 +9,7 @@ For each number of members and seed: one teacher, at a constant learning rate, w
 all attacked; which of them `teacher.stop: generalises` would take; at the steps named by `--students`, its candidates, those
 that the filter keeps, students of them and of as many drawn at random, each at `--student-steps` of one training; shadow models
 for membership by likelihood ratio. Excess is by the worst attacker that had no vote; intervals are 95 %, over people. Whatever
-ended it, the same command goes on.
+ended it, the same command resumes.
 
 The data are a Parquet file with `image`, `identity`, and, where there are, `caption` and labels.
 """
@@ -67,11 +67,14 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=200, help="people whom no model learns from")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--teacher-steps", type=int, nargs="+", default=[300, 600, 1200, 2400, 4800])
-    parser.add_argument("--students", type=int, nargs="+", help="teacher's steps whose candidates teach students; all")
+    parser.add_argument("--students", type=int, nargs="*", help="teacher's steps whose candidates teach students; default: all")
     parser.add_argument("--student-steps", type=int, nargs="+", default=[300, 900, 2700])
     parser.add_argument("--candidates", type=int, default=6144)
     parser.add_argument("--samples", type=int, default=2048)
     parser.add_argument("--shadows", type=int, nargs="+", default=[2, 4, 8, 16], help="numbers of shadow models")
+    parser.add_argument(
+        "--shadow-steps", type=float, nargs="+", default=[0.25, 1.0], help="their steps, as shares of the teacher's"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     if arguments.last:
@@ -80,6 +83,7 @@ def main() -> None:
     if arguments.short:
         arguments.members, arguments.seeds, arguments.samples, arguments.candidates = [100], arguments.seeds[:1], 1024, 2048
         arguments.teacher_steps, arguments.student_steps, arguments.shadows = [150, 300, 600, 1200], [300, 900], [2, 4]
+        arguments.shadow_steps = [0.25]
         arguments.students = arguments.teacher_steps[-1:]
     began, curves = time.time(), {}
     for members in arguments.members:
@@ -145,7 +149,7 @@ class Population:
             "teacher": model | {"steps": max(ask.teacher_steps), "schedule": "constant"},
             "generate": {"candidates": ask.candidates, "sampler_steps": 6, "guidance": 1.5},
             "student": model | {"steps": max(ask.student_steps), "schedule": "constant"},
-            "audit": {"samples": ask.samples, "shadows": max(ask.shadows), "shadow_steps": 0.25},
+            "audit": {"samples": ask.samples, "shadows": max(ask.shadows)},
         }
         return parse_settings(tree, [*ask.set, *more], where="--set")
 
@@ -177,7 +181,7 @@ class Population:
         """All arms of one teacher."""
         models = {"teacher": model}
         images: dict[str, SyntheticDataset] = {}
-        if steps in (self.asked.students or self.asked.teacher_steps):
+        if steps in (self.asked.teacher_steps if self.asked.students is None else self.asked.students):
             made, kept = self._distilled(steps, model)
             models |= made
             images["kept"] = kept
@@ -189,13 +193,14 @@ class Population:
             voted = self.base.filter.families
             result = audit(self.real, images, None, self.base.audit, self.seed, progress, voted=voted).arms
         found = {arm: figures_of(one) for arm, one in result.items()}
-        shadows = list(self._shadows())
-        for count in self.asked.shadows if steps == max(self.asked.teacher_steps) else self.asked.shadows[-1:]:
-            inferred = infer_membership(self.context, self.real, models, shadows=shadows[:count])
-            for arm, attacks in inferred.items():
-                loss, ratio = measured(attacks.loss), measured(attacks.likelihood_ratio)
-                found[arm]["loss"] = ends(loss and loss.auc)
-                found[arm].setdefault("likelihood_ratio", {})[str(count)] = ends(ratio and ratio.auc)
+        for share in self.asked.shadow_steps:
+            shadows = self._shadows(share)
+            for count in self.asked.shadows if steps == max(self.asked.teacher_steps) else self.asked.shadows[-1:]:
+                inferred = infer_membership(self.context, self.real, models, shadows=shadows[:count])
+                for arm, attacks in inferred.items():
+                    loss, ratio = measured(attacks.loss), measured(attacks.likelihood_ratio)
+                    found[arm]["loss"] = ends(loss and loss.auc)
+                    found[arm].setdefault("likelihood_ratio", {})[f"{count} of {share:g}"] = ends(ratio and ratio.auc)
         return found
 
     def _distilled(self, steps: int, teacher: Path) -> tuple[dict[str, Path], SyntheticDataset]:
@@ -221,11 +226,13 @@ class Population:
             models |= {f"{arm} {own}": by_step[own] for own in self.asked.student_steps}
         return models, kept
 
-    def _shadows(self) -> list[tuple[Path, set[str]]]:
-        """The shadow models, all at once: `shadow_models` keeps each until the next is asked for."""
+    def _shadows(self, share: float) -> list[tuple[Path, set[str]]]:
+        """The shadow models of so many steps, all at once: `shadow_models` keeps each until the next is asked for."""
         kept = []
-        for number, (model, whom) in enumerate(shadow_models(self.context, self.real)):
-            folder = self.asked.work / f"{self.name}-shadows" / str(number)
+        how = self.base.audit.model_copy(update={"shadow_steps": share})
+        context = Context(self.base.model_copy(update={"audit": how}), self.run, self.reporter)
+        for number, (model, whom) in enumerate(shadow_models(context, self.real)):
+            folder = self.asked.work / f"{self.name}-shadows" / f"{share:g}-{number}"
             if not folder.exists():
                 shutil.copytree(model, folder)
             kept.append((folder, whom))

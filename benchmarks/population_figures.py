@@ -61,7 +61,7 @@ def longest(arms: Json, arm: str) -> Json | None:
 
 def brief(figures: Json) -> Json:
     ratios = figures.get("likelihood_ratio") or {}
-    most = str(max(map(int, ratios))) if ratios else ""
+    most = max(ratios, key=lambda name: tuple(map(float, name.split(" of "))), default="")
     return {"excess": figures.get("excess"), "utility": figures.get("utility"), "likelihood_ratio": ratios.get(most)}
 
 

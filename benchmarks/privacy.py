@@ -4,7 +4,7 @@ The question behind the arms: is the filtered student safer than one that learne
 If it is not, the filter did nothing. Are the kept candidates, which are released too, as safe as it is? And does the filter
 decide alike whatever its seed?
 
-    python benchmarks/privacy.py            # three seeds; about 20 minutes each on two quiet cores, and 10 for the consistency
+    python benchmarks/privacy.py            # three seeds; about 30 minutes each on two quiet cores, and 10 for the consistency
     python benchmarks/privacy.py --last     # print the stored figures without running
     python benchmarks/privacy.py --again    # work the stored figures out by today's rules, without running
 """
@@ -18,10 +18,10 @@ from typing import Any
 
 from consistency import filter_consistency
 from harness import RESULTS, print_last, store
-from privacy_figures import figures, tables, worked_out_again
+from privacy_figures import ARMS, figures, tables, worked_out_again
 from rich.console import Console
 
-from pd.config import ARMS, load_settings
+from pd.config import load_settings
 from pd.store.run import Run
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _settings(arguments: argparse.Namespace, seed: int) -> list[str]:
-    common = [f"runs={arguments.runs}", f"audit.arms=[{', '.join(ARMS)}]", *arguments.set]
+    common = [f"runs={arguments.runs}", f"audit.arms=[{', '.join(ARMS)}]", "audit.shadows=auto", *arguments.set]
     return [*common, f"seed={seed}", f"name=seed{seed}"]
 
 

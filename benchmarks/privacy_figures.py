@@ -6,9 +6,12 @@ from typing import Any
 
 from rich.table import Table
 
-from pd.config import ARMS
+from pd.config import ARMS as ALL
 
 Json = dict[str, Any]
+
+ARMS = tuple(arm for arm in ALL if arm not in ("formal", "early"))
+"""Those that every stored audit has: `formal` needs a section of its own, `early` is newer."""
 
 RATIO, KAPPA = 0.2, 0.8
 """Asked for: the filtered student's excess as a share of the teacher's, at most; the voting filter's agreement, at least."""

@@ -119,7 +119,7 @@ def _measure(arguments: argparse.Namespace, n: int) -> dict[str, float]:
             from pd.engine.stream.generator import Generator
 
             out.mkdir()
-            maker = Generator(run.teacher, run.reid, run.reid, prompts, how, SEED, mode, out, inputs="", foretell=None)
+            maker = Generator(run.teacher, run.reid, run.reid, prompts, how, SEED, mode, out, inputs="", preview=None)
             for shard in plan(n, how.shard_size, how.batch):
                 maker({"index": shard.index, "start": shard.start, "stop": shard.stop})
     return {"seconds": time.perf_counter() - begin, **peak.mib}

@@ -27,8 +27,8 @@ from harness import print_last, store
 from rich.console import Console
 from rich.table import Table
 
-from pd.audit.circles import CIRCLES, Met
 from pd.audit.estimate import multiplicities
+from pd.audit.impostor_sets import CIRCLES, Met
 from pd.config import Settings, parse_settings
 from pd.dataset.schema import IMAGE, image_schema
 from pd.engine.sweep import RECORDS, run_grid

@@ -1,17 +1,18 @@
-"""Shared by all tests: a pipeline that has really run, and machines that share nothing but a bucket.
+"""Shared by all tests: a pipeline that has really run, and machines that share nothing but a bucket."""
 
-pytest-xdist deals out whole files, so only the worker that gets test_pipeline.py makes the first.
-"""
-
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from bucket import BUCKET, KINDS, Server, s3_server
-from terminal import ALL_ARMS, pd
+from smoke_run import made_once
 
 from pd.config.mirrored import mirrored
+
+os.environ |= {"RAY_worker_niceness": "0"}  # as pd has it: by Ray's own, its workers are left nothing beside other tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,12 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of configs/smoke.yaml with all arms. Tests must leave it as it is."""
-    runs = tmp_path_factory.mktemp("runs")
-    done = pd("run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", ALL_ARMS, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return runs / "smoke"
+def smoke(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of configs/smoke.yaml with all arms. Tests must leave it as it is.
+
+    It is made once for all workers of pytest-xdist, and once more when a source changes; each worker has a copy.
+    """
+    cache = getattr(pytestconfig, "cache", None)  # without it (`-p no:cacheprovider`) for this session alone
+    kept = Path(cache.mkdir("smoke")) if cache else tmp_path_factory.mktemp("kept")
+    copy = tmp_path_factory.mktemp("runs") / "smoke"
+    return Path(shutil.copytree(made_once(kept), copy))
 
 
 @pytest.fixture(scope="session", params=KINDS)

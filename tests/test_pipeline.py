@@ -48,7 +48,7 @@ def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -
 
 def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
-    done = pd("run", smoke / "private" / "settings.yaml", timeout=20)
+    done = pd("run", smoke / "private" / "settings.yaml", "--set", f"runs={smoke.parent}", timeout=20)
     assert done.returncode == 0
     assert "nothing to do" in done.stderr
     after = {path: path.stat().st_mtime_ns for path in before}

@@ -96,7 +96,7 @@ def test_it_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: P
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130, said
-    assert said.strip() == "pd: stopped; the same command goes on from what is finished"
+    assert said.strip() == "pd: stopped; the same command resumes from what is finished"
     assert not psutil.wait_procs(family, timeout=60)[1], "Ray outlives its driver"
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]
     assert not list(temporary.iterdir())

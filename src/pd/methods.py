@@ -13,6 +13,7 @@ import numpy as np
 from pd.training.task import Task
 
 if TYPE_CHECKING:
+    from pd.config import ClassifierSettings
     from pd.labels.votes import Votes
 
 
@@ -150,6 +151,46 @@ def _dance() -> Task:
         count=2,
         batch=4,
         width=8,
+    )
+
+
+def _generated() -> Task:
+    from pd.classifier.generated import GeneratorTask
+
+    return GeneratorTask(_of_classifier("generated"), (1, 8, 8), 3, None, 3, "tiny")
+
+
+def _vae() -> Task:
+    from pd.classifier.vae import VaeTask
+
+    return VaeTask(_of_classifier("vae"), (1, 8, 8), None, 3, "tiny")
+
+
+def _student(method: str) -> Task:
+    from pd.classifier.student import StudentTask
+    from pd.classify.inputs import Held
+
+    targets = np.eye(3, dtype=np.float32)[np.arange(12) % 3]
+    return StudentTask(_of_classifier(method), Held(_pictures(12, 8)), targets, None, None, 3, "tiny")
+
+
+def _private_sgd() -> Task:
+    from pd.classifier.examples import Examples
+    from pd.classifier.plan import Plan
+    from pd.classifier.private_sgd import PrivateClassifier
+    from pd.dp.ledger import Ledger
+    from pd.dp.noise import NoiseSource
+
+    held = Examples(_pictures(24, 8), np.arange(24) % 3, np.arange(0, 25, 2), ("a", "b", "c"))
+    plan = Plan(12, 2, 0, 0, None, None, 0.5, 0.5, 6, Ledger(), "sound")
+    return PrivateClassifier(_of_classifier("dp_sgd"), held, plan, NoiseSource.of_seed(3), 3, "tiny")
+
+
+def _of_classifier(method: str) -> "ClassifierSettings":
+    from pd.config import ClassifierSettings
+
+    return ClassifierSettings.model_validate(
+        {"label": "x", "method": method, "width": 8, "batch": 4, "latent": 4, "tangent": 1}
     )
 
 
@@ -293,4 +334,46 @@ METHODS: tuple[Method, ...] = (
         lambda: _condense("m3d"),
     ),
     Method("dance", "arXiv 2406.01063", "condense/dance.py", "condense", "condense.method", "accuracy", "excess", _dance),
+    Method("pate", "arXiv 1802.08908", "classifier/pate.py", "classifier", "classifier.method", "accuracy", "epsilon"),
+    Method(
+        "generated",
+        "arXiv 2409.02404, 1904.01186",
+        "classifier/generated.py",
+        "classifier",
+        "classifier.method",
+        "accuracy",
+        "epsilon",
+        _generated,
+    ),
+    Method("vae", "arXiv 2409.02404", "classifier/vae.py", "classifier", "classifier.method", "accuracy", "epsilon", _vae),
+    Method(
+        "vae_student",
+        "arXiv 2409.02404",
+        "classifier/student.py",
+        "classifier",
+        "classifier.method",
+        "accuracy",
+        "epsilon",
+        lambda: _student("vae"),
+    ),
+    Method(
+        "tangent_normal",
+        "arXiv 2409.02404, 1808.06088",
+        "classifier/tangent_normal.py",
+        "classifier",
+        "classifier.method",
+        "accuracy",
+        "epsilon",
+        lambda: _student("tangent_normal"),
+    ),
+    Method(
+        "private_sgd",
+        "arXiv 1607.00133",
+        "classifier/private_sgd.py",
+        "classifier",
+        "classifier.method",
+        "accuracy",
+        "epsilon",
+        _private_sgd,
+    ),
 )

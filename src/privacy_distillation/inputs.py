@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import BadImage, decode, quiet
-from pd.dataset.foreign import list_images, part, read_images, read_texts
+from pd.dataset.external import list_images, part, read_images, read_texts
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
@@ -79,10 +79,16 @@ def load_people(
             given = {"path": str(source), **({} if known else guess(str(source))), **given}
         else:
             table = home / "people.parquet"
-            _write(source, {"identity": identities, "split": splits, "caption": captions, **(labels or {})}, table)
+            if labels is not None and not isinstance(labels, Mapping):
+                raise UserError("labels have no names", where="labels", fix="write labels={'smiling': values}")
+            beside = {"identities": identities, "splits": splits, "captions": captions, **(labels or {})}
+            _write(source, beside, table)
             given = {"path": str(table), "reader": "manifest", **given}
         data = parse_settings({"seed": seed, "data": given}, where="load_people").data
-        ingest(data, derive(seed, "split"), home / "dataset")
+        try:
+            ingest(data, derive(seed, "split"), home / "dataset")
+        except UserError as error:
+            raise _of_the_call(error, home) from None
         found = PrivateDataset.open(home / "dataset")
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
@@ -131,11 +137,11 @@ def load_images(
         at = {name: row for row, name in enumerate(listed.names)}
         rows = np.array([at[name] for name in names], np.int64)
         return SyntheticDataset(names, pixels, [said[row] for row in rows], {key: told[rows] for key, told in numbers.items()})
-    images, columns = _unpack(source, {"prompt": prompts})
+    images, columns = _unpack(source, {"prompts": prompts})
     rows = _drawn(len(images), limit, seed)
     with quiet():
         pixels = np.stack([_decoded(images[int(row)], int(row), data) for row in rows])
-    asked = columns.get("prompt") or [""] * len(images)
+    asked = columns.get("prompts") or [""] * len(images)
     return SyntheticDataset([str(row) for row in rows], pixels, [str(asked[int(row)]) for row in rows], {})
 
 
@@ -146,12 +152,23 @@ def settings_of(given: Mapping[str, Any] | None, seed: int, where: str) -> Setti
         UserError: an unknown key, or a wrong value.
     """
     tree = {"seed": seed, "data": {"path": ".", "reader": "folder"}}
-    return parse_settings(tree, as_overrides(given), where=where)
+    try:
+        return parse_settings(tree, as_overrides(given), where=where)
+    except UserError as error:
+        raise UserError(error.what, where=where if error.where == "--set" else error.where, fix=error.fix) from None
 
 
 def as_overrides(given: Mapping[str, Any] | None) -> list[str]:
     """`{"teacher.steps": 200}` as `teacher.steps=200`, which settings take; JSON is YAML."""
     return [f"{key}={json.dumps(value)}" for key, value in (given or {}).items()]
+
+
+def _of_the_call(error: UserError, home: Path) -> UserError:
+    """An error about a temporary file as one about the images that were given."""
+    if not (error.where or "").startswith(str(home)):
+        return error
+    _, _, row = (error.where or "").partition(", row ")
+    return UserError(error.what, where=f"image {int(row) - 1}" if row.isdigit() else "load_people", fix=error.fix)
 
 
 def _drawn(count: int, limit: int | None, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -169,47 +186,67 @@ def _unpack(source: Any, columns: Mapping[str, Any]) -> tuple[Sequence[Any], dic
     """
     found: dict[str, Sequence[Any]] = {}
     names = getattr(source, "column_names", None)
-    images: Sequence[Any]
+    if isinstance(names, Mapping):
+        first = next(iter(names), "train")
+        raise UserError("this is a DatasetDict", fix=f"pick one of its splits, such as dataset['{first}']")
+    images: Any
     if names is not None:
         if _COLUMN not in names:
             raise UserError(
                 f"the Dataset has no column '{_COLUMN}'; it has {', '.join(names)}", fix="rename the column of images"
             )
         images = source[_COLUMN]
-    else:
+    elif isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, str | bytes)):
         images = source
+    else:
+        what = f"a {type(source).__name__} holds no images"
+        raise UserError(what, fix="give a path, an array, a list of PIL images or arrays, or a datasets.Dataset")
     for key, values in columns.items():
         if isinstance(values, str):
-            if names is None or values not in names:
-                raise UserError(f"no column '{values}'", where=key, fix="name a column of the Dataset, or give a list")
+            if names is None:
+                raise UserError(f"'{values}' names no column: the images are no Dataset", where=key, fix="give a list")
+            if values not in names:
+                raise UserError(
+                    f"no column '{values}'; it has {', '.join(names)}", where=key, fix="name one of them, or give a list"
+                )
             found[key] = source[values]
         elif values is not None:
             found[key] = values
     if not len(images):
         raise UserError("no image", fix="give at least one")
+    if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 4 and images.shape[3] not in (1, 3))):
+        known = "one image" if images.ndim == 2 else "channels do not come last"
+        raise UserError(f"an array of shape {images.shape}: {known}", fix="give (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
+    if isinstance(images[0], str | Path):
+        raise UserError("a list of paths", fix="give the folder, or open the files with PIL")
     for key, values in found.items():
         if len(values) != len(images):
             raise UserError(f"{len(values)} values for {len(images)} images", where=key, fix="give one for each image")
     return images, found
 
 
+_NAMES = {"identities": "identity", "splits": "split", "captions": "caption"}
+
+
 def _write(source: Any, columns: Mapping[str, Any], out: Path) -> None:
     """Images in memory as a table that the reader `manifest` reads."""
     images, found = _unpack(source, columns)
-    if "identity" not in found:
-        raise UserError("nobody says who is in each image", where="identities", fix="give a name for each image")
-    found["identity"] = [str(name) for name in found["identity"]]
-    schema: pa.Schema | None = None
+    if "identities" not in found:
+        names = getattr(source, "column_names", None)
+        fix = f"name the Dataset's column: {', '.join(names)}" if names else "give a name for each image"
+        raise UserError("nobody says who is in each image", where="identities", fix=fix)
+    for row, name in enumerate(found["identities"]):
+        if name is None or name != name or not str(name).strip():
+            raise UserError("no identity", where=f"identities, image {row}", fix="name the person, or leave the image out")
+    found["identities"] = [str(name) for name in found["identities"]]
     writer: pq.ParquetWriter | None = None
-    beside = pa.table({key: pa.array(list(values)) for key, values in found.items()})
+    beside = pa.table({_NAMES.get(key, key): pa.array(list(values)) for key, values in found.items()})
     try:
         for start in range(0, len(images), _CHUNK):
             stop = min(start + _CHUNK, len(images))
             encoded = [{"bytes": _encoded(images[row], row), "path": f"{row:08d}.png"} for row in range(start, stop)]
             table = beside.slice(start, stop - start).add_column(0, _COLUMN, pa.array(encoded, IMAGE))
-            if writer is None:
-                schema = table.schema
-                writer = pq.ParquetWriter(out, schema)
+            writer = writer or pq.ParquetWriter(out, table.schema)
             writer.write_table(table)
     finally:
         if writer is not None:
@@ -223,15 +260,21 @@ def _encoded(image: Any, row: int) -> bytes:
         UserError: neither a PIL image nor an array of bytes.
     """
     if isinstance(image, Image.Image):
+        if image.mode in ("F", "I"):
+            fix = "bring the pixels to 0 to 255 and convert them to L or RGB"
+            raise UserError(f"a PIL image of mode {image.mode}", where=f"image {row}", fix=fix)
         buffer = io.BytesIO()
-        image.convert("RGB" if image.mode not in ("L", "RGB") else image.mode).save(buffer, "PNG")
+        plain = image if image.mode in ("L", "RGB", "I;16") else image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        plain.save(buffer, "PNG")
         return buffer.getvalue()
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[:, :, None]
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
-        what = f"an array of {array.dtype}, shape {array.shape}"
-        raise UserError(what, where=f"image {row}", fix="give (H, W), (H, W, 1) or (H, W, 3) uint8")
+        fix = "give (H, W), (H, W, 1) or (H, W, 3) uint8"
+        if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
+            fix = "multiply by 255 and cast to uint8"
+        raise UserError(f"an array of {array.dtype}, shape {array.shape}", where=f"image {row}", fix=fix)
     return encode_png(array)
 
 

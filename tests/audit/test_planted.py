@@ -1,6 +1,6 @@
 import numpy as np
 
-from pd.audit.planted import jittered
+from pd.audit.planted import VIEWS, in_views, jittered
 from pd.dataset.private import PrivateDataset
 
 
@@ -17,3 +17,13 @@ def test_copies_stay_with_their_originals_and_differ(orl: PrivateDataset) -> Non
     assert np.mean(nearest == np.repeat(np.arange(len(images)), 3)) > 0.8
     assert (copies == jittered(images, 3, "grey", 1)).all()
     assert (copies != jittered(images, 3, "grey", 2)).any()
+
+
+def test_members_are_planted_in_the_views_that_their_size_allows() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1), dtype=np.uint8)
+    found = in_views(images, 3)
+    assert set(found) == set(VIEWS)
+    assert all(made.shape == images.shape and (made != images).any(axis=(1, 2, 3)).all() for made in found.values())
+    again = in_views(images, 3)
+    assert all((again[kind] == made).all() for kind, made in found.items())
+    assert "16x16" not in in_views(images[:, ::2, ::2], 3)

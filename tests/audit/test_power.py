@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from random_people import People, people
 
-from pd.audit.circles import Circles
 from pd.audit.estimate import share
+from pd.audit.impostor_sets import Circles
 from pd.audit.nearest import Nearest
 from pd.audit.power import LEAKED, Power, power
 from pd.audit.recognition import Recognised

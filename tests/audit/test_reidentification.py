@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from random_people import People, attack, people
 
-from pd.audit.circles import Circles
+from pd.audit.impostor_sets import Circles
 from pd.audit.reidentification import default_alpha
 
 

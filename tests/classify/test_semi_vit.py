@@ -253,3 +253,21 @@ def test_positions_tell_every_patch_apart():
     apart = (found[:, None] - found[None]).norm(dim=2) + 10 * torch.eye(49)
     assert apart.min() > 0.1
     torch.testing.assert_close(build_vit(TINY, (1, 8, 8), 2, 0).vit.pos_embed.detach(), positions(2, 16))
+
+
+@pytest.mark.parametrize("world", [2, 4])
+def test_the_mean_gradient_of_ranks_is_that_of_the_global_batch(world):
+    task = task_of(rows=100, settings=SMALL.model_copy(update={"threshold": 0.5}))
+    module = task.build()
+
+    def gradients(parts):
+        module.zero_grad()
+        for part in parts:
+            (task.loss(module, part, 5, Alone())["loss"] / len(parts)).backward()
+        return [value.grad.clone() for value in module.student.parameters() if value.grad is not None]
+
+    whole = gradients([task.batch(5, 0, 1)])
+    shared = gradients([task.batch(5, rank, world) for rank in range(world)])
+    assert len(whole) == len(shared) == len(list(module.student.parameters()))
+    for one, other in zip(whole, shared, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

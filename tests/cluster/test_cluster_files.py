@@ -233,7 +233,7 @@ def test_node_cert_makes_a_certificate_that_its_ca_signed_for_all_names(tmp_path
     assert subprocess.run([tool], check=False, capture_output=True).returncode == 2
 
 
-OWN_ARGUMENTS = ("sweep", "labels", "condense", "screen")
+OWN_ARGUMENTS = ("sweep", "classifier", "labels", "condense", "recognise", "screen")
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
@@ -264,7 +264,7 @@ def test_the_upload_takes_code_and_settings_and_nothing_else(tmp_path: Path) -> 
         "mine.yaml",
         *("people/a/1.png", "x/1.png", "mine.csv", "images.parquet", "release.tar", "runs/a/b.png", "data/1.png"),
         *(".env", ".ssh/id", "src/pd/.env", "src/1.png", "configs/people/1.png", "configs/mine.csv", "ray_jobs/1.png"),
-        *("people.yaml/1.png", "src/pd/__pycache__/x.pyc"),
+        *("people.yaml/1.png", "src/pd/__pycache__/x.pyc", "src/privacy_distillation/1.png"),
     ]:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("planted")

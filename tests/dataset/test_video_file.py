@@ -111,6 +111,22 @@ def test_of_a_file_cut_short_the_beginning_counts(tmp_path):
     assert 5 < len(row["frames"]) < 20
 
 
+def test_a_picture_that_changes_its_size_ends_the_clip(tmp_path):
+    one = encode(tmp_path / "one.mpg", numbered(25), codec="mpeg1video").read_bytes()
+    two = encode(tmp_path / "two.mpg", numbered(25, 64, 96), codec="mpeg1video").read_bytes()
+    (tmp_path / "both.mpg").write_bytes(one + two)
+    row = read_clip(Clip("a", tmp_path / "both.mpg"), DataSettings(size=16, video=VideoSettings(rate=10)))
+    assert row["reason"] is None
+    assert 5 < len(row["frames"]) < 15
+    assert "damaged after what was read" in row["notes"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (16, 4000), (4000, 16)])
+def test_sides_of_any_length(tmp_path, height, width):
+    row = read_clip(Clip("a", encode(tmp_path / "a.mkv", numbered(5, height, width))), DataSettings(size=16))
+    assert (row["reason"] == "too small") == (height == 2)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_damage_never_becomes_another_error(tmp_path, seed):
     chance = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ import torch
 from torch import distributed
 
 from pd.diffusion.data import TrainingData
-from pd.engine.training.handover import hand_over
+from pd.engine.training.dataset_reference import hand_over
 from pd.engine.training.job import Job
 
 

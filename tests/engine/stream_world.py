@@ -50,7 +50,7 @@ def make_world(root: Path) -> SimpleNamespace:
     return SimpleNamespace(teacher=root / "teacher", reid=root / "reid", prompts=prompts, members=members)
 
 
-def make(world, out, progress=silent, foretell=None, **changes):
+def make(world, out, progress=silent, preview=None, **changes):
     """Make candidates on the cluster that this process has joined; returns the stream's facts."""
     return generate(
         teacher=world.teacher,
@@ -63,7 +63,7 @@ def make(world, out, progress=silent, foretell=None, **changes):
         out=out,
         address=None,
         progress=progress,
-        foretell=foretell,
+        preview=preview,
     )
 
 
@@ -77,8 +77,8 @@ def bytes_of(folder):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.glob("*.parquet"))}
 
 
-def logging_foretell(log: Path):
-    """A `foretell` that adds a line to `log` for each shard that is written: its first id, and who wrote it."""
+def logging_preview(log: Path):
+    """A `preview` that adds a line to `log` for each shard that is written: its first id, and who wrote it."""
 
     def note(table):
         import os

@@ -37,6 +37,7 @@ def cluster():
     """Two Ray CPUs, and one thread here, as workers have."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    ray.shutdown()  # another file's tests may have left a cluster of their own to this process
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     yield
     ray.shutdown()
@@ -101,11 +102,19 @@ def test_only_what_is_missing_damaged_or_of_other_inputs_is_made_again(trips: Ro
     assert np.array_equal(to_arrays(again["image"])[::-1], to_arrays(map_here(trips)["image"]))
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its command line; nothing of one that ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def test_kill_9_of_a_worker_costs_its_shard(trips: RoundTrips, one: Path, tmp_path: Path) -> None:
     killed: list[int] = []
 
     def kill(done: int, total: int, info: object) -> None:
-        workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in " ".join(p.cmdline())]
+        workers = [p for p in psutil.Process().children(recursive=True) if "MapWorker" in command_of(p)]
         if done and not killed and workers:
             killed.append(workers[0].pid)
             os.kill(killed[0], signal.SIGKILL)

@@ -93,7 +93,7 @@ def submit(server: Server, patch: pytest.MonkeyPatch, *words: str) -> int:
         (JobStatus.SUCCEEDED, 0, 0, "submitted as raysubmit_1"),
         (JobStatus.FAILED, 2, 2, "submitted as raysubmit_1"),
         (JobStatus.FAILED, None, 1, "the job ended as FAILED: no machine"),
-        (JobStatus.STOPPED, None, 130, "stopped; the same command goes on from what is finished"),
+        (JobStatus.STOPPED, None, 130, "stopped; the same command resumes from what is finished"),
     ],
 )
 def test_it_ends_as_the_job_does(

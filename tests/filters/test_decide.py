@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 
 from pd.config import FilterSettings
-from pd.filters.decide import Thresholds, decide, foretell, margin, reasons_of
+from pd.filters.decide import Thresholds, decide, margin, preview, reasons_of
 
 T = Thresholds(reid=0.5, near_copy=0.8)
 REASONS = reasons_of(T)
@@ -48,8 +48,8 @@ def test_each_check_can_be_off():
 
 def test_a_shard_alone_is_foretold_without_its_duplicates_elsewhere():
     table = pa.table({"score": [0.9, 0.1, 0.1], "near_copy": [0.0, 0.9, 0.1], "pixels_sha": ["a", "b", "b"]})
-    assert foretell(table, FilterSettings(), T) == {"reid": 1, "near_copy": 1, "duplicate": 1}
-    assert foretell(table, FilterSettings(duplicate=False), T) == {"reid": 1, "near_copy": 1, "": 1}
+    assert preview(table, FilterSettings(), T) == {"reid": 1, "near_copy": 1, "duplicate": 1}
+    assert preview(table, FilterSettings(duplicate=False), T) == {"reid": 1, "near_copy": 1, "": 1}
 
 
 def test_a_likeness_that_is_no_number_drops():

@@ -7,7 +7,7 @@ from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.gallery import build_gallery, load_gallery
 from pd.filters.near_copy import POSES
-from pd.filters.scorer import Scorer, likest, scorer_digest
+from pd.filters.scorer import Scorer, most_similar, scorer_digest
 from pd.reid.embed import embed
 from pd.reid.network import build, load, save, save_all
 
@@ -114,10 +114,10 @@ def test_a_member_image_is_compared_with_all_but_itself(faces, folder):
     for place, row in enumerate(rows):
         image, others = members.images[row : row + 1], np.arange(len(members)) != row
         plain, turned = (embed(load(folder), image, mirror=mirror) for mirror in (False, True))
-        score, at = likest(whole.reid[0].where(others), plain, turned)
+        score, at = most_similar(whole.reid[0].where(others), plain, turned)
         assert scores.score[place] == pytest.approx(score[0], abs=1e-6)
         assert scores.nearest[place] == np.array(members.ids)[others][at[0]]
         plain, turned = (whole.detector.compare(describe(one)) for one in (image, mirrored(image)))
-        near_copy, _ = likest(whole.near_copy.where(np.repeat(others, len(POSES))), plain, turned)
+        near_copy, _ = most_similar(whole.near_copy.where(np.repeat(others, len(POSES))), plain, turned)
         assert scores.near_copy[place] == pytest.approx(near_copy[0], abs=1e-6)
         assert scores.score[place] < 0.9999

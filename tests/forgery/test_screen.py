@@ -2,14 +2,18 @@
 
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
+import typer
 import yaml
 from small_clips import encode, moving, world
 
+from pd.cli import app
 from pd.config import load_settings
 from pd.config.training import TrainingSettings
+from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.private import CLIP, PrivateDataset
 from pd.errors import UserError
 from pd.forgery.forgeries import forge
@@ -197,3 +201,19 @@ def test_auc_and_threshold_by_hand():
 def test_frames_of_the_screening_are_read_once(out):
     work = out.parent / ".screened.work"
     assert json.loads((work / "real" / footage.ENTRIES).read_text())["clips"][0]["frames"] == 19
+
+
+def test_footage_travels_as_the_names_of_its_files(out):
+    files = sorted((out.parent / ".screened.work" / "real").glob("*.parquet"))
+    held = footage.HeldLater(ParquetImages.open(files))
+    rows = np.arange(3)
+    before = held.take(rows)
+    data = pickle.dumps(held)
+    assert len(data) < 20_000
+    np.testing.assert_array_equal(pickle.loads(data).take(rows), before)
+
+
+@pytest.mark.parametrize("words", [["screen"], ["screen", "--real", "a"], ["screen", "a.yaml", "--real", "a", "--clips", "b"]])
+def test_the_command_says_what_is_missing(words):
+    with pytest.raises(UserError, match="name"):
+        typer.main.get_command(app)(words, standalone_mode=False)

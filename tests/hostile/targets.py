@@ -22,7 +22,7 @@ from rich.table import Table
 from pd.audit.results import AuditResult
 from pd.config import DataSettings, Settings, commented_yaml, flatten, load_settings, parse_settings
 from pd.dataset.decode import BadImage, decode, load, quiet
-from pd.dataset.foreign import list_images, read_images
+from pd.dataset.external import list_images, read_images
 from pd.dataset.images import encode_png, to_arrays
 from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.private import PrivateDataset

@@ -104,14 +104,90 @@ def test_attackers_of_ones_own_by_object_and_by_entry_point(people, monkeypatch)
     monkeypatch.setattr("pd.audit.attackers.choose.entry_points", lambda group: [point])
     named = pdl.audit(people, copies, attackers=["bright", "thumbnails"], settings=ATTACK, progress=False)
     assert named.to_frame().equals(mine.to_frame())
+    with pytest.raises(pdl.UserError, match="'bright' is no list"):
+        pdl.audit(people, copies, attackers="bright", settings=ATTACK, progress=False)
     with pytest.raises(pdl.UserError, match=r"unknown attacker 'brigth'.*bright"):
         pdl.audit(people, copies, attackers=["brigth"], settings=ATTACK, progress=False)
+
+
+PIXELS = np.zeros((4, 8, 8), np.uint8)
+
+
+class NoName(Bright):
+    name = ""
+
+
+class OtherFit(Bright):
+    def fit(self, images, identities):
+        pass
+
+
+class FewRows(Bright):
+    name = "few"
+
+    def embed(self, images):
+        return super().embed(images)[:3]
+
+
+class LongRows(Bright):
+    name = "long"
+
+    def embed(self, images):
+        return 2 * super().embed(images)
+
+
+@pytest.mark.parametrize(
+    ("attacker", "said"),
+    [
+        (NoName(), "it has no name"),
+        (Bright, "Bright()"),
+        (OtherFit(), "'fit' cannot be called"),
+        (FewRows(), "attacker 'few': embed gave float32 of shape (3, 16)"),
+        (LongRows(), "attacker 'long': embed gave rows that are not of unit length"),
+    ],
+)
+def test_an_attacker_that_does_not_fit_is_named(people, attacker, said):
+    with pytest.raises(pdl.UserError) as error:
+        pdl.audit(people, people.members().images[:60], attackers=[attacker], settings=ATTACK, progress=False)
+    assert said in str(error.value)
+
+
+def test_nothing_private_is_shown_by_accident(people):
+    assert repr(people) == "PrivateDataset(400 images of 20 members and 20 hold-out people)"
+    assert repr(pdl.load_images(PIXELS, size=16)) == "SyntheticDataset(4 images, 16 x 16, grey)"
 
 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: pdl.load_people(np.zeros((4, 8, 8), np.uint8)), "who is in each image"),
+        (lambda: pdl.load_people(PIXELS, identities=["a", None, "b", "c"]), "identities, image 1: no identity"),
+        (lambda: pdl.load_people(PIXELS, identities=["a", "b", float("nan"), "c"]), "identities, image 2: no identity"),
+        (lambda: pdl.load_people(PIXELS, identities=list("abcd"), labels=[1, 2, 3, 4]), "labels have no names"),
+        (
+            lambda: pdl.load_people(
+                np.arange(256, dtype=np.uint8).reshape(4, 8, 8), identities=list("abcd"), splits=["train"] * 4
+            ),
+            "image 0: unknown split 'train'",
+        ),
+        (
+            lambda: pdl.load_people(
+                np.arange(1024, dtype=np.int64).reshape(4, 16, 16).astype(np.uint8)
+                // np.arange(1, 5, dtype=np.uint8)[:, None, None],
+                identities=list("aaaa"),
+                size=16,
+            ),
+            "load_people: one identity only",
+        ),
+        (lambda: pdl.load_images(None), "NoneType holds no images"),
+        (lambda: pdl.load_images({"a": 1}), "dict holds no images"),
+        (lambda: pdl.load_images(["a.png", "b.png"]), "a list of paths"),
+        (lambda: pdl.load_images(PIXELS[0]), "one image"),
+        (lambda: pdl.load_images(np.zeros((2, 3, 8, 8), np.uint8)), "channels do not come last"),
+        (lambda: pdl.load_images(np.zeros((2, 8, 8), np.float32)), "multiply by 255"),
+        (lambda: pdl.load_images([Image.fromarray(np.full((8, 8), 0.5, np.float32))]), "a PIL image of mode F"),
+        (lambda: pdl.fit_filter(PIXELS, settings={"reid.stepz": 3}), "load_people"),
+        (lambda: pdl.audit(PIXELS, PIXELS), "load_people"),
+        (lambda: pdl.load_people(PIXELS), "who is in each image"),
         (lambda: pdl.load_people(np.zeros((4, 8, 8), np.uint8), identities=["a"]), "1 values for 4 images"),
         (lambda: pdl.load_people(np.zeros((4, 8, 8)), identities=list("abcd")), "uint8"),
         (lambda: pdl.load_people([], identities=[]), "no image"),

@@ -17,7 +17,7 @@ from pd.reid.methods.base import Seen, remaining
 from pd.reid.methods.crrcd import Crrcd, contrast, knowledge, others
 from pd.reid.network import build, load
 from pd.reid.pairs import auc_of_pairs
-from pd.reid.recipe import Pictures, make
+from pd.reid.recipe import Pictures, lineage, make
 from pd.reid.rows import Held
 from pd.reid.task import training_settings
 from pd.reid.views import seen
@@ -151,6 +151,16 @@ def test_what_cannot_be_distilled_is_refused(people, tmp_path) -> None:
         made(people, tmp_path, "crrcd", QUICK.model_copy(update={"teacher": str(tmp_path / "nobody")}))
     with pytest.raises(UserError, match="gave no embedding"):
         Distilled(Held(images), names, targets * np.nan, QUICK, METHODS["crrcd"], 3, "these")
+
+
+def test_a_teacher_may_learn_classes_first(people, tmp_path) -> None:
+    quick = QUICK.model_copy(update={"steps": 2, "teacher": "classes"})
+    made(people, tmp_path, "aird", quick)
+    made(people, tmp_path, "crrcd", quick)
+    assert len(list(tmp_path.iterdir())) == 3  # one teacher for both
+    assert lineage(quick.model_copy(update={"method": (METHODS["aird"],)}), "")["methods"][0]["teacher"] == {
+        "name": "trained on the same people, by cross-entropy"
+    }
 
 
 def test_a_teacher_may_come_from_outside(people, tmp_path) -> None:

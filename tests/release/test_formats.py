@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from pd.config import parse_settings
-from pd.dataset.foreign import list_images, read_texts
+from pd.dataset.external import list_images, read_texts
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.release.formats.choose import WRITERS, check_formats

@@ -19,8 +19,8 @@ from PIL import Image, PngImagePlugin
 from releases import edit_json, write_model
 from safetensors.numpy import load_file, save_file
 
-from pd.audit.cost import by_label
 from pd.audit.results import AuditResult
+from pd.audit.subgroup_drop_rates import by_label
 from pd.audit.subjects import shared_of
 from pd.config import FilterSettings, ModelSettings, Settings
 from pd.dataset.ingest import ingest

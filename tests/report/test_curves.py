@@ -8,7 +8,7 @@ from audits import every_attack
 
 from pd.audit.results import AuditResult, Curves, load
 from pd.errors import UserError
-from pd.report.curves import curves_from_scores, dose_response, threshold_curves, tradeoff
+from pd.report.curves import curves_from_scores, dose_response, threshold_curves, tradeoff, view_curves
 from pd.report.data import Candidates
 
 
@@ -40,6 +40,22 @@ def test_a_series_of_another_length_is_left_out_and_no_curve_is_none():
     found = threshold_curves(Curves(thresholds=[0.1, 0.2], specificity=[0.5, 1.0], kept=[0.5], sensitivity={"a": [1]}), None)
     assert [line.label for line in found.lines] == ["strangers let pass"]
     assert threshold_curves(None, 0.5) is None
+
+
+def test_views_have_a_chart_of_their_own():
+    found = Curves(
+        thresholds=[0.1, 0.2], specificity=[0.5, 1.0], sensitivity={"member": [1, 1], "8x8": [1, 0.5], "masked": [1, 0]}
+    )
+    assert [line.label for line in threshold_curves(found, None).lines] == [
+        "caught: members' own images",
+        "strangers let pass",
+    ]
+    views = view_curves(found, 0.15)
+    assert [line.label for line in views.lines] == ["caught: 8x8", "caught: masked", "strangers let pass"]
+    assert len({line.kind for line in views.lines}) == 3
+    assert "low resolution" in views.title
+    assert view_curves(found.model_copy(update={"sensitivity": {"member": [1, 1]}}), 0.1) is None
+    assert view_curves(None, 0.1) is None
 
 
 def test_tradeoff_stands_where_each_arm_learned(report_data):

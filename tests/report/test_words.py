@@ -3,7 +3,7 @@
 import pytest
 
 from pd.audit.results import AuditResult, Distance, RealReidentified
-from pd.report.words import decimal, duration, fidelity_label, flat, headline, in_hundred, percent
+from pd.report.formatting import decimal, duration, fidelity_label, flat, headline, in_hundred, percent
 
 
 def arm(value, low, high):

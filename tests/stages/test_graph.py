@@ -1,5 +1,7 @@
 """What each stage depends on."""
 
+from pathlib import Path
+
 import pytest
 
 import pd.cli  # noqa: F401  (defines all commands)
@@ -19,3 +21,27 @@ def test_each_stage_that_an_error_asks_for_is_a_command() -> None:
     """`pd NAME` first, it says."""
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert {stage.name for stage in STAGES} <= commands
+
+
+def test_stages_that_nobody_asks_for_are_as_if_there_were_none() -> None:
+    plain = parse_settings({})
+    for stage, need in (("filter", "top_up"), ("audit", "early")):
+        assert need in BY_NAME[stage].needs
+        assert need not in BY_NAME[stage].needs_in(plain)
+        assert not BY_NAME[need].asked(plain)
+    asked = parse_settings({}, ["generate.per_prompt=10", "audit.arms=[teacher, early]"])
+    assert "top_up" in BY_NAME["filter"].needs_in(asked)
+    assert "early" in BY_NAME["audit"].needs_in(asked)
+
+
+@pytest.mark.parametrize(("sets", "stages"), [([], ["filter"]), (["generate.shares={glasses: 0.5}"], ["top_up", "filter"])])
+def test_pd_filter_makes_what_another_threshold_lacks_first(
+    sets: list[str], stages: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pd.cli.app import run_stage
+
+    ran: list[str] = []
+    monkeypatch.setattr("pd.pipeline.run_pipeline", lambda settings, reporter, only: ran.extend(only))
+    (tmp_path / "a.yaml").write_text("name: a\n")
+    run_stage("filter", tmp_path / "a.yaml", sets)
+    assert ran == stages

@@ -15,7 +15,15 @@ from pd.stages.withdrawn import runs_with
 from pd.store.run import Run
 
 STAYS = ("private/dataset", "private/reid", "private/audit.json", "private/.stages/report.json", "release/README.md")
-GOES = ("private/teacher", "private/generated", "private/candidates", "private/samples/kept", "private/arms/unfiltered", "work")
+GOES = (
+    "private/teacher",
+    "private/generated",
+    "private/topped_up",
+    "private/candidates",
+    "private/samples/kept",
+    "private/arms/unfiltered",
+    "work",
+)
 
 
 @pytest.fixture
@@ -60,7 +68,7 @@ def test_a_run_that_is_not_finished_is_not_touched(run: Run) -> None:
 
 def test_a_purged_run_is_not_made_again_by_mistake(run: Run) -> None:
     purge(run, purgeable(run))
-    with pytest.raises(UserError, match="was purged of arms, candidates, generated, samples, teacher, work"):
+    with pytest.raises(UserError, match="was purged of arms, candidates, generated, samples, teacher, topped_up, work"):
         run_pipeline(parse_settings({"runs": str(run.root.parent), "name": "one"}), Reporter())
     assert not run.work.exists()
 

@@ -5,8 +5,8 @@ import numpy.typing as npt
 import pytest
 from random_people import People, attack, people
 
-from pd.audit.circles import Circles
 from pd.audit.estimate import multiplicities, number
+from pd.audit.impostor_sets import Circles
 from pd.audit.nearest import Nearest
 from pd.sweep.leak import Bars, View, leak
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit.attackers.base import Attacker, Embedded, embedded, similarity
-from pd.audit.circles import Circles
 from pd.audit.estimate import number
+from pd.audit.impostor_sets import Circles
 from pd.audit.nearest import Nearest, Similarity
 from pd.audit.power import Power, power
 from pd.audit.recognition import COPIES, HARDLY, Recognised, recognition
@@ -20,7 +20,7 @@ from pd.reid.spaces.whitening import Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Attacked:
+class AttackResult:
     """What an attack on a set of images found, and what it saw.
 
     Attributes:
@@ -119,7 +119,7 @@ class Attack:
             raise RuntimeError("this attacker has no rows")
         return self._embedded
 
-    def __call__(self, images: Images) -> Attacked:
+    def __call__(self, images: Images) -> AttackResult:
         """Excess re-identification of (N, H, W, C) uint8."""
         seen = self._look(images)
         to_holdout, met = self._circles.samples(seen.to_strangers, len(images))
@@ -132,7 +132,9 @@ class Attack:
             self._member,
             self._stranger,
         )
-        return Attacked(excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, seen.rows)
+        return AttackResult(
+            excess(compared, alpha=self._alpha, bootstrap=self._bootstrap, seed=self._seed), compared, seen.rows
+        )
 
     def passing(self, images: Images) -> npt.NDArray[np.bool_]:
         """(N,) which of (N, H, W, C) uint8 pass for a member."""

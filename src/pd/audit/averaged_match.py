@@ -2,8 +2,8 @@
 
 A generator that never shows a picture whole may show parts of it again and again; the mean of like samples has less of each
 one's own noise. Clusters of samples betray members where single samples do not (arXiv 2512.06062). Means are taken of the
-attacker's rows; how many fellows is not known beforehand, so 2, 4, 8 and 16 are tried and the likest of all counts. Strangers
-come closer to means, too: only the comparison of both tells anything.
+attacker's rows; how many fellows is not known beforehand, so 2, 4, 8 and 16 are tried and the most similar of all counts.
+Strangers come closer to means, too: only the comparison of both tells anything.
 """
 
 import numpy as np

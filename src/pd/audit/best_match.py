@@ -33,7 +33,7 @@ def best_match(
     seed: int,
     confidence: float = CONFIDENCE,
 ) -> Membership:
-    """How well the likeness of the likest sample tells members' pictures from strangers'.
+    """How well the likeness of the most similar sample tells members' pictures from strangers'.
 
     Args:
         samples: (N, d) float32, the attacker's unit rows of the samples.
@@ -51,7 +51,7 @@ def best_match(
 
 
 def closest(samples: Rows, pictures: Embedded) -> Floats:
-    """(M,) how much liker each picture, or its mirror image, is to the likest of (N, d) samples than to all on average."""
+    """(M,) how much each picture, or its mirror image, resembles the most similar of (N, d) samples more than all."""
     found, total = np.full(len(pictures.rows), -np.inf), np.zeros(len(pictures.rows))
     for at in range(0, len(samples), _BLOCK):
         likeness = similarity(samples[at : at + _BLOCK], pictures)

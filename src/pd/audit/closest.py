@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attack import Attacked
+from pd.audit.attack import AttackResult
 from pd.audit.extraction import nearest_pictures
 from pd.audit.nearest import Nearest
 from pd.audit.results import Closest
@@ -18,7 +18,7 @@ from pd.dataset.synthetic import SyntheticDataset
 PICTURES, PEOPLE = 8, 10
 
 
-def closest(subjects: Subjects, samples: SyntheticDataset, attacker: str, attacked: Attacked) -> Closest:
+def closest(subjects: Subjects, samples: SyntheticDataset, attacker: str, attacked: AttackResult) -> Closest:
     """The samples most like a member, and the people most at risk.
 
     Args:
@@ -45,7 +45,7 @@ def _pictures(samples: Sequence[str], members: Sequence[str], found: Nearest) ->
 def _people(
     who: Sequence[str], images: Sequence[str], found: Nearest, hits: npt.NDArray[np.bool_]
 ) -> list[tuple[str, int, float, str]]:
-    """Those for whom most samples pass; ties by the likest."""
+    """Those for whom most samples pass; ties by the most similar."""
     rows: dict[str, list[int]] = {}
     for row, image in enumerate(found.row):
         rows.setdefault(who[image], []).append(row)

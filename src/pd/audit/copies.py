@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.attack import Attack, Attacked, Looked
-from pd.audit.circles import Met
+from pd.audit.attack import Attack, AttackResult, Looked
 from pd.audit.extraction import FAR, LEAST, STRANGERS
+from pd.audit.impostor_sets import Met
 from pd.audit.nearest import Nearest
 from pd.audit.reidentification import Reidentification, excess
 from pd.dataset.parquet_images import Images
@@ -40,7 +40,7 @@ def copies_attack(members: PrivateDataset, strangers: PrivateDataset, *, bootstr
     return Attack(look, members, strangers, alpha=STRANGERS, bootstrap=bootstrap, seed=seed)
 
 
-def repeated(attacked: Attacked, *, bootstrap: int, seed: int) -> Reidentification:
+def repeated(attacked: AttackResult, *, bootstrap: int, seed: int) -> Reidentification:
     """Of the copies that an attack found, those that are LEAST or more of one picture, beyond what strangers give."""
     compared, found = attacked.compared, attacked.found
     again = _repeated(compared.to_member.row, found.hits)

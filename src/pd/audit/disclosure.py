@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pd.audit.attack import Attack, Attacked
+from pd.audit.attack import Attack, AttackResult
 from pd.audit.attributes import Targets, guess_halves, guess_label, of_half, of_label
 from pd.audit.averaged_match import averaged
 from pd.audit.best_match import best_match
@@ -21,7 +21,7 @@ from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
 
 
-def extraction(subjects: Subjects, samples: SyntheticDataset, copied: Attacked) -> Extraction:
+def extraction(subjects: Subjects, samples: SyntheticDataset, copied: AttackResult) -> Extraction:
     """What is generated over and over, and is a member's picture; where prompts have too few samples, copies alone.
 
     Args:
@@ -64,7 +64,7 @@ def _together(ways: Mapping[str, Reidentification], main: str) -> dict[str, Esti
     return {main: most.main, "control": most.control, "excess": of_all(ways)}
 
 
-def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: Attacked) -> Attributes:
+def attributes(subjects: Subjects, samples: SyntheticDataset, attack: Attack, attacked: AttackResult) -> Attributes:
     """What an attacker guesses of people whose pictures it has, but for one attribute.
 
     Args:
@@ -99,7 +99,7 @@ def _advantage(guessed: Guessed) -> float:
 
 
 def best_matches(
-    subjects: Subjects, attacks: Mapping[str, Attack], by_attacker: Mapping[str, Attacked], voted: Collection[str]
+    subjects: Subjects, attacks: Mapping[str, Attack], by_attacker: Mapping[str, AttackResult], voted: Collection[str]
 ) -> BestMatches:
     """Whether the samples alone tell which pictures were learned from: `single`, and `averaged` over each one's fellows.
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.circles import Circles, Met
 from pd.audit.cliques import cliques
 from pd.audit.estimate import Estimate, number
+from pd.audit.impostor_sets import Circles, Met
 from pd.audit.nearest import Nearest, Similarity, in_blocks
 from pd.audit.reidentification import Comparison, Reidentification, excess
 from pd.audit.tiles import Tiles, likeness, tiles

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pd.audit.cost import by_identity, by_label
 from pd.audit.disguises import disguised
 from pd.audit.figures import NotMeasured
 from pd.audit.planted import KINDS, VIEWS, in_views, jittered
 from pd.audit.results import AtPoint, ByIdentity, Consistency, Cost, FilterResult, NearCopy
 from pd.audit.run import RoundTrip
+from pd.audit.subgroup_drop_rates import by_identity, by_label
 from pd.audit.tripartite import Decisions, at_point, consistency, curves
 from pd.audit.tripartite import Scores as Likeness
 from pd.config import FilterSettings, Settings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.circles import CIRCLES, Met
+from pd.audit.impostor_sets import CIRCLES, Met
 from pd.audit.nearest import Nearest
 from pd.audit.recognition import Recognised
 from pd.audit.reidentification import Comparison, excess

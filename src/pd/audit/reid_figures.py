@@ -15,12 +15,12 @@ import numpy as np
 
 from pd.audit import copies
 from pd.audit.able import power_of, says_nothing
-from pd.audit.attack import Attack, Attacked
+from pd.audit.attack import Attack, AttackResult
 from pd.audit.estimate import CONFIDENCE, Estimate, from_draws
 from pd.audit.reidentification import Reidentification, excess_interval
 from pd.audit.results import AttackerRates, LessThan, Rates, Reidentified
 
-ByAttacker = Mapping[str, Attacked]
+ByAttacker = Mapping[str, AttackResult]
 
 
 def independent(by_attacker: Mapping[str, object], voted: Collection[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Excess re-identification: how much oftener a model's samples look like its members than like strangers.
+"""Excess re-identification: how much more often a model's samples look like its members than like strangers.
 
 Definitions: methods, *What the audit measures*. A threshold per gallery, because a maximum grows with gallery size.
 """
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.circles import Circles, Met
 from pd.audit.estimate import CONFIDENCE, Estimate, Floats, from_draws, multiplicities, number, of_people, share, students
+from pd.audit.impostor_sets import Circles, Met
 from pd.audit.nearest import Nearest, Similarity
 
 _LEAST_LIKE = 0.01  # of strangers; ours
@@ -27,8 +27,8 @@ class Reidentification:
         main: share of samples that pass for a member at the stranger rate alpha.
         control: share that pass for a hold-out person, who cannot have been learnt.
         excess: main less control.
-        like_holdout: share that look like any hold-out person. Unrelated samples do, too, somewhat oftener than `control`: that
-            this is most samples tells of a generator that has learned from the hold-out people.
+        like_holdout: share that look like any hold-out person. Unrelated samples do, too, somewhat more often than `control`:
+            that this is most samples tells of a generator that has learned from the hold-out people.
         unlike: share less like the hold-out people whom they meet than 99 in 100 strangers are; 0.01 of unrelated pictures of
             the same kind. Where it is most of them, the comparison says nothing.
         people_hit: how many members are the nearest match of a sample counted in `main`.
@@ -138,8 +138,8 @@ def excess(compared: Comparison, *, alpha: float, bootstrap: int, seed: int) -> 
     samples on top of it count what samples vary by several times: intervals were twice as wide as they need be. The
     galleries stay whole: to thin them would lower the main rate of a model that copies everybody.
 
-    Which hold-out people samples and strangers are compared with, `pd.audit.circles` says: else unrelated samples would pass
-    for hold-out people oftener than for members, and small leaks would hide.
+    Which hold-out people samples and strangers are compared with, `pd.audit.impostor_sets` says: else unrelated samples would
+    pass for hold-out people more often than for members, and small leaks would hide.
 
     Args:
         compared: samples and strangers with both galleries.

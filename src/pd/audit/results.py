@@ -220,9 +220,9 @@ class Closest(Figures):
     Attributes:
         attacker: the one that finds most in the released data.
         samples: how many of them the audit attacked.
-        by_attacker: (candidate, member image, likeness), the likest first.
+        by_attacker: (candidate, member image, likeness), the most similar first.
         by_pixels: the same by pixels; 1: the same picture, about 0: any other.
-        people: (who, samples that pass for them, the likest one's likeness, the member image it is like), most samples first.
+        people: (who, samples that pass for them, likeness of the most similar one, the member image it is like), most first.
     """
 
     attacker: str
@@ -433,7 +433,7 @@ class FewLabels(Figures):
 
 
 class Looked(Figures):
-    """How somebody's images were compared with the real ones: see `pd.stages.foreign`."""
+    """How somebody's images were compared with the real ones: see `pd.stages.external`."""
 
     size: int
     mode: str

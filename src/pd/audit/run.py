@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pd.audit import copies, disclosure, reid_figures
-from pd.audit.attack import Attack, Attacked
+from pd.audit.attack import Attack, AttackResult
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.choose import ATTACKERS, STRONG, choose_attackers
 from pd.audit.attackers.distilled import Distilled
@@ -159,7 +159,7 @@ def _attack(
     count: "_Count",
     public: People | None,
     like: Images | None,
-) -> tuple[dict[str, Attack], dict[str, dict[str, Attacked]], Strong | None]:
+) -> tuple[dict[str, Attack], dict[str, dict[str, AttackResult]], Strong | None]:
     """The attacks, what each saw of each set of images (set -> attacker -> verdict), and the set that was chosen as strong.
 
     Args:
@@ -171,7 +171,7 @@ def _attack(
         like: samples as which planted leaks look, on which the strong set is chosen; None: all attackers are used.
     """
     attacks: dict[str, Attack] = {}
-    found: dict[str, dict[str, Attacked]] = {key: {} for key in sets}
+    found: dict[str, dict[str, AttackResult]] = {key: {} for key in sets}
     resampling = derive(subjects.seed, "audit", "bootstrap")
     for name, attacker in attackers.items():
         seed = derive(subjects.seed, "audit", "attacker", name)

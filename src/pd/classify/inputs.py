@@ -7,6 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pd.dataset.cache import Cached
+from pd.dataset.parquet_images import Images, ParquetImages
+
 
 class Inputs(Protocol):
     """Inputs by row: images (N, H, W, C) uint8, or features (N, d) float32."""
@@ -33,6 +36,11 @@ class Held:
 
     def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
         return self._values[rows]
+
+
+def inputs_of(images: Images) -> Inputs:
+    """Images, in memory or in files, as classifiers take them."""
+    return Cached(images) if isinstance(images, ParquetImages) else Held(images)
 
 
 def tensor(inputs: Inputs, rows: npt.NDArray[np.int64]) -> Tensor:

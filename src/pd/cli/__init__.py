@@ -13,7 +13,7 @@ from pd.cli import stages
 from pd.cli import audits
 
 # isort: split
-from pd.cli import condense, labels, screen
+from pd.cli import classifier, condense, labels, recognise, screen
 
 # isort: split
 from pd.cli import privacy
@@ -22,4 +22,17 @@ from pd.cli import privacy
 from pd.cli.app import app
 from pd.cli.entry import main
 
-__all__ = ["app", "audits", "condense", "doctor", "labels", "main", "privacy", "runs", "screen", "stages"]
+__all__ = [
+    "app",
+    "audits",
+    "classifier",
+    "condense",
+    "doctor",
+    "labels",
+    "main",
+    "privacy",
+    "recognise",
+    "runs",
+    "screen",
+    "stages",
+]

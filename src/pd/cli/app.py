@@ -63,7 +63,10 @@ def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
 def run_stage(name: str, config: Path, overrides: list[str] | None) -> None:
     from pd.pipeline import run_pipeline
 
-    run_pipeline(settings_from(config, overrides), Reporter(), only=[name])
+    settings = settings_from(config, overrides)
+    # What is kept of each prompt is the filter's to say, and what is made besides follows from it.
+    before = ["top_up"] if name == "filter" and settings.generate.tops_up else []
+    run_pipeline(settings, Reporter(), only=[*before, name])
 
 
 def settings_from(config: Path, overrides: Sequence[str] | None) -> Settings:

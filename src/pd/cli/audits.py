@@ -44,7 +44,7 @@ def filter_(
         if config or not (real and synthetic and out):
             raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
         from pd.audit.results import AtPoint
-        from pd.stages.foreign import filter_folders
+        from pd.stages.external import filter_folders
         from pd.stages.summary import tested_table
 
         found = filter_folders(real, synthetic, out, set_ or (), Reporter())
@@ -91,7 +91,7 @@ def audit(
     if real or synthetic:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
-        from pd.stages.foreign import audit_folders
+        from pd.stages.external import audit_folders
         from pd.stages.limits import judge_limits, parse_limits
         from pd.stages.summary import arms_table, measures_table
 
@@ -152,7 +152,7 @@ def sweep(
 ) -> None:
     """Search the filter's thresholds, and choose under the rule in `sweep` of the settings.
 
-    Trials compare cached scores: nothing is generated or embedded again. The same command goes on after a crash.
+    Trials compare cached scores: nothing is generated or embedded again. The same command resumes after a crash.
     `RUN/private/sweep/chosen.yaml` goes into `pd run`. Exit code 2 where no trial keeps the constraints.
 
     Examples: `pd sweep runs/faces`;

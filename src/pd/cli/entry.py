@@ -72,7 +72,7 @@ def _run(words: list[str], debug: bool) -> int:
         )
         return 1
     if code == STOPPED:  # as Typer reports Ctrl-C
-        console.print("pd: stopped; the same command goes on from what is finished", soft_wrap=True)
+        console.print("pd: stopped; the same command resumes from what is finished", soft_wrap=True)
     return code or 0
 
 

@@ -23,13 +23,15 @@ app.add_typer(audit_epsilon, name="audit-epsilon")
 
 @app.command()
 def budget(
-    config: Annotated[Path | None, typer.Argument(help="settings file with a section `formal`", show_default=False)] = None,
+    config: Annotated[
+        Path | None, typer.Argument(help="settings file with a section `formal` or `classifier`", show_default=False)
+    ] = None,
     set_: Overrides = None,
     people: Annotated[int | None, typer.Option(help="members; else counted in the run's data set, or in the images")] = None,
     over: Annotated[list[Path] | None, typer.Option(help="runs whose spending on one data set is added up")] = None,
     json_: Annotated[bool, typer.Option("--json", help="print it as JSON")] = False,
 ) -> None:
-    """Say what the section `formal` costs and what can be expected of it, before any training.
+    """Say what the sections `formal` and `classifier` cost and what can be expected of them, before any training.
 
     With --over, what releases of these runs have spent together.
 

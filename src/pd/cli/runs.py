@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run(config: ConfigFile, set_: Overrides = None) -> None:
     """Run every stage that is not done yet, to `private/report.html` and `release/`.
 
-    The same command goes on after a crash or Ctrl-C, and does nothing when all is done.
+    The same command resumes after a crash or Ctrl-C, and does nothing when all is done.
 
     Example: `pd run configs/faces.yaml --set seed=8`
     """
@@ -149,12 +149,13 @@ def plan(
 
     Example: `pd plan configs/faces.yaml`
     """
+    settings, reporter = settings_from(config, set_), Reporter()
+    reporter.say("measuring on this machine, for a minute or two")  # what follows is slow to import
     from pd.engine.probe import measure
     from pd.stages.plan import as_json, needs_table
     from pd.stages.plan import plan as reckon
 
-    settings = settings_from(config, set_)
-    rates = measure(settings, Reporter())
+    rates = measure(settings, reporter)
     needs = reckon(settings, rates)
     if json_:
         typer.echo(json.dumps(as_json(settings, rates, needs), indent=2))

@@ -31,6 +31,15 @@ def teacher(config: ConfigFile, set_: Overrides = None) -> None:
 
 
 @app.command()
+def early(config: ConfigFile, set_: Overrides = None) -> None:
+    """Train the teacher again, stopped before it remembers people, as an arm of the audit (`early` in `audit.arms`).
+
+    Example: `pd early configs/faces.yaml --set 'audit.arms=[teacher, early, kept, filtered]'`
+    """
+    run_stage("early", config, set_)
+
+
+@app.command()
 def leaks(config: ConfigFile, set_: Overrides = None) -> None:
     """Train teachers that memorise calibration people, to see how strict the filter must be (`filter.calibration: leaks`).
 
@@ -73,15 +82,6 @@ def arms(config: ConfigFile, set_: Overrides = None) -> None:
     Example: `pd arms configs/faces.yaml --set 'audit.arms=[random_drop]'`
     """
     run_stage("arms", config, set_)
-
-
-@app.command()
-def early(config: ConfigFile, set_: Overrides = None) -> None:
-    """Train the teacher that stops before it memorises, an arm of the audit; it is not released.
-
-    Example: `pd early configs/faces.yaml --set 'audit.arms=[teacher, early, kept, filtered]'`
-    """
-    run_stage("early", config, set_)
 
 
 @app.command()

@@ -7,6 +7,7 @@ digests make equal results from equal data.
 from pd.config.audit import ARMS, Arm, AuditSettings
 from pd.config.base import Precision, Section, Trained
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.classifier import ClassifierSettings
 from pd.config.commented import commented_yaml
 from pd.config.condense import CondenseSettings
 from pd.config.formal import FormalSettings, PublicSettings
@@ -30,6 +31,7 @@ __all__ = [
     "Arm",
     "AuditSettings",
     "CalibrationSettings",
+    "ClassifierSettings",
     "ClusterSettings",
     "ColumnSettings",
     "CondenseSettings",

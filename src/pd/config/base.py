@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from pd.config.mirrored import as_written, check_slashes, mirrored
+from pd.config.mirrored import as_written, check_slashes, mirrored, on_disk
 
 
 def _anywhere(value: object) -> object:
@@ -17,6 +17,7 @@ def _anywhere(value: object) -> object:
 Positive = Annotated[int, Field(gt=0)]
 # On a disk, or at s3://: then the path is that of its mirror, and where settings are written it is the URL again.
 AnyPath = Annotated[Path, BeforeValidator(_anywhere), PlainSerializer(as_written, return_type=str, when_used="json")]
+DiskPath = Annotated[AnyPath, AfterValidator(on_disk)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 

@@ -61,7 +61,7 @@ class FilterSettings(Section):
     reid: bool = Field(True, description="re-identified as a member by the network")
     vote: Literal["any", "majority"] = Field("any", description="any | majority of `reid.networks` must recognise a member")
     near_copy: bool = Field(True, description="a member image under crop, flip, blur, noise or brightness")
-    near_copy_quantile: Share = Field(0.99, description="share of strangers' images that the near-copy detector passes")
+    near_copy_quantile: Share = Field(0.9, description="share of strangers' images that the near-copy detector passes")
     families: tuple[Family, ...] = Field(
         ("whitened", "imagenet", "altered"), description="spaces of `reid.spaces` that may drop a candidate, each by itself"
     )

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pd.config.base import AnyPath, Positive, Section
-from pd.config.mirrored import is_mirrored
+from pd.config.base import DiskPath, Positive, Section
 from pd.config.semi_vit import SemiVitSettings
 from pd.config.training import TrainingSettings
 
@@ -16,7 +15,7 @@ LEAST_OF_FEW = 0.7  # ours
 class LabelsSettings(Section):
     """Labels from the votes of several annotators, or mended columns of the data, before anything else reads labels."""
 
-    votes: AnyPath | None = Field(
+    votes: DiskPath | None = Field(
         None, description="CSV or Parquet on a disk with the columns image, annotator, label: one row a vote"
     )
     column: Annotated[str, Field(min_length=1)] = Field("label", description="name of the label that the votes are about")
@@ -51,13 +50,6 @@ class LabelsSettings(Section):
     def looks(self) -> bool:
         """Whether the method looks at the images."""
         return self.method not in ("majority", "dawid_skene")
-
-    @field_validator("votes")
-    @classmethod
-    def _on_a_disk(cls, value: AnyPath | None) -> AnyPath | None:
-        if value is not None and is_mirrored(value):
-            raise ValueError("votes are read from a disk: copy the table there")
-        return value
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

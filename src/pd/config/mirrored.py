@@ -95,6 +95,17 @@ def is_mirrored(path: Path) -> bool:
     return path.is_relative_to(mirror_home())
 
 
+def on_disk(path: Path) -> Path:
+    """The same path.
+
+    Raises:
+        ValueError: it is one of a bucket.
+    """
+    if is_mirrored(path):
+        raise ValueError("it is read from a disk: copy it there")
+    return path
+
+
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether a path lies in a folder that is there, or in what a bucket has below a prefix."""
     if is_mirrored(folder):

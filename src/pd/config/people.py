@@ -108,8 +108,8 @@ class ReidSettings(Section):
     )
     teacher: str | None = Field(
         None,
-        description="who teaches crrcd, aird and g2d: a run's folder | open_clip:NAME/WEIGHTS | onnx:FILE; empty: a network "
-        "trained here first, on clear pictures",
+        description="who teaches crrcd, aird and g2d: a run's folder | open_clip:NAME/WEIGHTS | onnx:FILE | classes: a network "
+        "trained here first by cross-entropy on clear pictures; empty: one trained here first as supcon",
     )
     spaces: tuple[Family, ...] = Field(
         ("whitened", "imagenet", "altered"),

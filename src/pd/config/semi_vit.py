@@ -4,8 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pd.config.base import AnyPath, Positive, Section
-from pd.config.mirrored import is_mirrored
+from pd.config.base import DiskPath, Positive, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -14,7 +13,7 @@ class VitSettings(Section):
     """A vision transformer."""
 
     name: str = Field("tiny", description="tiny: from scratch, of the sizes below; or timm:ARCHITECTURE, one of timm's")
-    weights: AnyPath | None = Field(
+    weights: DiskPath | None = Field(
         None, description="safetensors on a disk that a timm:ARCHITECTURE starts from; empty: random. Nothing is downloaded"
     )
     patch: Positive = Field(4, description="pixels of a patch's side (tiny); must divide data.size")
@@ -33,8 +32,6 @@ class VitSettings(Section):
             raise ValueError(f"no network '{self.name}': tiny, or timm:ARCHITECTURE")
         if self.name == "tiny" and self.weights is not None:
             raise ValueError("weights are for timm:ARCHITECTURE; tiny learns from scratch")
-        if self.weights is not None and is_mirrored(self.weights):
-            raise ValueError("weights are read from a disk: copy them there")
         if self.name == "tiny" and self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
         return self

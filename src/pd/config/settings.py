@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from pd.config.audit import AuditSettings
 from pd.config.base import AnyPath, Gpus, Section
 from pd.config.candidates import FilterSettings, GenerateSettings
+from pd.config.classifier import ClassifierSettings
 from pd.config.condense import CondenseSettings
 from pd.config.formal import FormalSettings, PublicSettings
 from pd.config.labels import LabelsSettings
@@ -84,6 +85,7 @@ class Settings(Section):
     public: PublicSettings | None = Field(None, description="public pictures; empty: none")
     formal: FormalSettings | None = Field(None, description="a model with an epsilon beside the filtered student; empty: none")
     condense: CondenseSettings | None = Field(None, description="the kept pictures condensed to a few a class; empty: not")
+    classifier: ClassifierSettings | None = Field(None, description="a classifier with an epsilon; empty: none")
     release: ReleaseSettings = ReleaseSettings()
     sweep: SweepSettings = SweepSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -123,9 +125,10 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _labels_of_others(self) -> Self:
-        if self.formal is not None and self.labels is not None and self.labels.method != "majority":
+        counted = "formal" if self.formal is not None else "classifier" if self.classifier is not None else None
+        if counted and self.labels is not None and self.labels.method != "majority":
             raise ValueError(
-                f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `formal` "
+                f"labels.method = {self.labels.method} makes each label from everybody's, which no epsilon of `{counted}` "
                 "counts: set labels.method: majority, or leave one of the sections out"
             )
         return self

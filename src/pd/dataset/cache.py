@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage
-from pd.dataset.foreign import Listing, read_images
+from pd.dataset.external import Listing, read_images
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.schema import IMAGE, image_schema
@@ -26,14 +26,14 @@ class Cached:
     """Rows of a `ParquetImages` as arrays: (n, H, W, C) uint8."""
 
     def __init__(self, images: ParquetImages) -> None:
-        self._images = images
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self.images)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Pixels:
         """(n, H, W, C) uint8."""
-        return self._images.take(rows)[:]
+        return self.images.take(rows)[:]
 
 
 def cached_images(

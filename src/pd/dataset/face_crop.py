@@ -22,6 +22,7 @@ Box = tuple[int, int, int, int]
 
 CASCADE = "haarcascade_frontalface_default.xml"
 _SIDE = 320  # longest side of what the detector looks at  # ours
+_LEAST = 24  # pixels a side of the cascade's smallest face
 _SMALLEST = 0.12  # of that side, a face  # ours
 _TRIES = 10  # frames without a face, after which the centre is taken  # ours
 _AGAIN_S = 1.0  # seconds between two looks where the face may have gone  # ours
@@ -46,7 +47,9 @@ def find_face(pixels: Pixels) -> Box | None:
     scale = max(1.0, max(height, width) / _SIDE)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (max(1, round(width / scale)), max(1, round(height / scale))), interpolation=cv2.INTER_AREA)
-    least = max(20, int(_SMALLEST * max(small.shape)))
+    if min(small.shape) < _LEAST:
+        return None
+    least = max(_LEAST, int(_SMALLEST * max(small.shape)))
     found = _detector().detectMultiScale(small, scaleFactor=1.1, minNeighbors=5, minSize=(least, least))
     if not len(found):
         return None

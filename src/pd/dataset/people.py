@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
+import numpy.typing as npt
 
 from pd.config import DataSettings
 from pd.dataset.decoding import decoded_rows
@@ -24,25 +26,40 @@ class People:
     Attributes:
         images: (N, H, W, C) uint8.
         identities: who is in each.
-        sources: value of the column `source` of each; empty where there is none.
+        beside: value of another column of each, in words; empty where there is none.
         digests: of the pictures as they were; equal for equal ones.
     """
 
     images: Pixels
     identities: Sequence[str]
-    sources: Sequence[str]
+    beside: Sequence[str]
     digests: Sequence[bytes]
 
     def __len__(self) -> int:
         return len(self.identities)
 
+    def fingerprint(self) -> str:
+        """16 hex digits that change with a picture, at the size that it has here, or with a name."""
+        whole = sha256(np.ascontiguousarray(self.images).tobytes())
+        whole.update("\0".join(self.identities).encode())
+        return whole.hexdigest()[:16]
 
-def read_people(settings: DataSettings, label: str | None = None, progress: Progress = silent) -> People:
+    def where(self, mask: npt.NDArray[np.bool_]) -> "People":
+        """The pictures where `mask`, (N,) bool, is true."""
+        rows = np.flatnonzero(mask).tolist()
+        beside, digests = [self.beside[row] for row in rows], [self.digests[row] for row in rows]
+        return People(self.images[rows], [self.identities[row] for row in rows], beside, digests)
+
+
+def read_people(
+    settings: DataSettings, label: str | None = None, beside: str = "source", progress: Progress = silent
+) -> People:
     """Read a folder, a manifest, or whatever `settings` name; copies of a picture count once.
 
     Args:
         settings: where the pictures are, and how they are brought to one size.
         label: a column whose values are the names, in place of people.
+        beside: a column that is kept beside.
         progress: called after each picture.
 
     Raises:
@@ -53,7 +70,7 @@ def read_people(settings: DataSettings, label: str | None = None, progress: Prog
         if label is not None and label not in source.labels:
             near = ", ".join(source.labels) or "none"
             raise UserError(f"no column '{label}'", where=source.where, fix=f"its columns of labels: {near}")
-        pictures, names, sources, bad = [], [], [], []
+        pictures, names, told, bad = [], [], [], []
         digests: dict[bytes, None] = {}
         for done, item in enumerate(decoded_rows(source.rows(), here), 1):
             progress(done, source.total, {})
@@ -66,11 +83,11 @@ def read_people(settings: DataSettings, label: str | None = None, progress: Prog
             digests[item.digest] = None
             pictures.append(item.png)
             names.append(str(name))
-            sources.append(str(item.row.labels.get("source", "")))
+            told.append(str(item.row.labels.get(beside, "")))
     if bad and settings.on_bad_image == "stop":
         fix = "mend it, or set data.on_bad_image to skip"
         raise UserError(f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", where=source.where, fix=fix)
     if not pictures:
         raise UserError("no usable image", where=source.where)
     images = np.concatenate([to_arrays(pictures[at : at + 1024], settings.mode) for at in range(0, len(pictures), 1024)])
-    return People(images, names, sources, list(digests))
+    return People(images, names, told, list(digests))

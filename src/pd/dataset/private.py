@@ -26,7 +26,7 @@ MAX_CATEGORIES = 10
 CLIP = "clip_id"  # the column that names the clip of video that a picture comes from; it is no label
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrivateDataset:
     """Real images with the people in them.
 
@@ -90,6 +90,14 @@ class PrivateDataset:
             labels=labels_of(further, pc.equal(table["split"], "member")),
             texts={name: further[name].to_pylist() for name in further.column_names if _is_text(further[name].type)},
         )
+
+    def __repr__(self) -> str:
+        """Counts alone: notebooks are saved with what they show."""
+        people = {
+            split: len({who for who, side in zip(self.identities, self.splits, strict=True) if side == split})
+            for split in ("member", "holdout")
+        }
+        return f"PrivateDataset({len(self)} images of {people['member']} members and {people['holdout']} hold-out people)"
 
     def __len__(self) -> int:
         return len(self.ids)

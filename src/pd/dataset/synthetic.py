@@ -20,7 +20,7 @@ GROUP_ROWS = 256  # read and written at once
 _LABEL = "label."
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SyntheticDataset:
     """Generated images.
 
@@ -62,6 +62,10 @@ class SyntheticDataset:
             if name.startswith(_LABEL)
         }
         return cls(table["id"].to_pylist(), images, table["prompt"].to_pylist(), floats)
+
+    def __repr__(self) -> str:
+        _, height, width, channels = self.images.shape
+        return f"SyntheticDataset({len(self)} images, {height} x {width}, {'grey' if channels == 1 else 'rgb'})"
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -188,6 +188,7 @@ def _decoded(
 
     most = int((stop - start) * MOST_FRAMES_A_SECOND) + _SPARE_FRAMES
     first: float | None = None
+    size: tuple[int, int] | None = None
     last, before, count, packets = -1.0, None, 0, 0
     if start > 0:
         try:
@@ -207,6 +208,10 @@ def _decoded(
             for frame in packet.decode():
                 count += 1
                 _check(frame.width, frame.height, max_pixels)
+                size = size or (frame.width, frame.height)
+                if (frame.width, frame.height) != size:  # another clip is stuck to this one, or damage
+                    told.broken = True
+                    return
                 stated = frame.time
                 second = (stated - origin) if stated is not None else count / float(stream.average_rate or _UNKNOWN_RATE)
                 if first is None:
@@ -234,6 +239,9 @@ def _decoded(
 
 def _pixels(frame: Any) -> tuple[Pixels, int]:
     """(H, W, 3) uint8 upright, and the degrees that it was turned."""
-    turned = round(frame.rotation / 90) % 4
-    picture: Pixels = frame.to_ndarray(format="rgb24")
+    try:
+        turned = round(frame.rotation / 90) % 4
+        picture: Pixels = frame.to_ndarray(format="rgb24")
+    except Exception as error:  # pixel formats that cannot be converted, matrices that turn by no angle
+        raise BadImage("unsupported", type(error).__name__) from None
     return np.ascontiguousarray(np.rot90(picture, turned)), turned * 90

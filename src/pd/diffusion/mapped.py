@@ -1,4 +1,7 @@
-"""What a diffusion model makes or says, image by image, as functions for the mapper: samples, round trips, losses."""
+"""What a diffusion model makes or says, image by image, as functions for the mapper: samples, round trips, losses.
+
+Models are imported where they are opened: diffusers takes ten seconds, and audits of other people's images do without.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +15,6 @@ from pd.dataset.images import Mode, Pixels, encode_png, from_tensor
 from pd.dataset.mapping import MakeRows, OfImages, columns
 from pd.dataset.parquet_images import Images, images_digest
 from pd.dataset.schema import IMAGE
-from pd.diffusion import autoencoder
-from pd.diffusion.export import load
-from pd.diffusion.row_losses import RowLosses
-from pd.diffusion.sampler import Sampler
 from pd.store.files import digest_folder
 
 _ROUND_TRIPS = 64  # images at a time
@@ -61,6 +60,8 @@ class Samples:
         return len(self.prompts) * self.size * self.size * (3 if self.mode == "rgb" else 1)
 
     def open(self, device: str) -> MakeRows:
+        from pd.diffusion.sampler import Sampler
+
         sampler = Sampler(self.model, mode=self.mode, batch=self.batch, device=device, precision=self.precision)
 
         def make(rows: range) -> pa.Table:
@@ -92,6 +93,9 @@ class RoundTrips(OfImages):
         return digest_of([digest_folder(self.model), images_digest(self.images), self.mode])
 
     def open(self, device: str) -> MakeRows:
+        from pd.diffusion import autoencoder
+        from pd.diffusion.export import load
+
         vae = load(self.model).vae.to(device)
 
         def make(rows: range) -> pa.Table:
@@ -127,6 +131,8 @@ class Losses(OfImages):
         return digest_of([digest_folder(self.model), images_digest(self.images), list(self.ids), list(self.texts), self.seed])
 
     def open(self, device: str) -> MakeRows:
+        from pd.diffusion.row_losses import RowLosses
+
         losses = RowLosses(self.model, seed=self.seed, batch=self.batch, device=device)
 
         def make(rows: range) -> pa.Table:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pd.config import Settings
-from pd.config.mirrored import as_written, is_mirrored
+from pd.config.mirrored import as_written
 from pd.doctor import machines
 from pd.doctor.bucket import signed
 from pd.doctor.certificates import certificates
@@ -17,6 +17,7 @@ from pd.doctor.node import Node, Questions, look_here
 from pd.engine.nodes import Answer, ask_every_node, gpus_of_ray, own_address
 from pd.engine.ray_start import knock, started_here
 from pd.engine.runtime import connect
+from pd.engine.shared_folder import in_bucket
 from pd.engine.submit import job_server
 from pd.engine.waiting import give_up_after
 from pd.errors import UserError
@@ -109,7 +110,7 @@ def questions(settings: Settings | None) -> Iterator[Questions]:
         asked = Questions(door=stack.enter_context(door(own_address())))
         if settings is None:
             yield asked
-        elif is_mirrored(settings.runs):
+        elif in_bucket(settings.runs):
             yield Questions(asked.door, None, stack.enter_context(signed(as_written(settings.runs))))
         else:
             yield Questions(asked.door, stack.enter_context(_sign(settings.runs)), None)

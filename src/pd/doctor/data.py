@@ -4,12 +4,13 @@ from collections import Counter
 from itertools import islice
 
 from pd.config import DataSettings
-from pd.config.mirrored import as_written, is_mirrored
+from pd.config.mirrored import as_written
 from pd.dataset.decoding import decoded_rows
 from pd.dataset.readers.choose import open_source
 from pd.dataset.readers.normal import normal
 from pd.dataset.readers.source import BadRow
 from pd.doctor.finding import Finding, ok, todo
+from pd.engine.shared_folder import in_bucket
 from pd.store.places import Place
 
 MOST = 64  # images that are decoded
@@ -23,7 +24,7 @@ def data(settings: DataSettings) -> list[Finding]:
     Raises:
         UserError: the source cannot be read.
     """
-    if settings.path is not None and is_mirrored(settings.path):
+    if settings.path is not None and in_bucket(settings.path):
         return [_remote(as_written(settings.path))]
     source = normal(open_source(settings))
     step = 1 if source.embedded else max(1, source.total // MOST)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from pd.config import Settings
-from pd.config.mirrored import as_written, is_mirrored
+from pd.config.mirrored import as_written
 from pd.doctor import cluster
 from pd.doctor.bucket import bucket
 from pd.doctor.data import data
@@ -11,6 +11,7 @@ from pd.doctor.finding import Finding, bounded
 from pd.doctor.licence import licences
 from pd.doctor.machines import this_machine
 from pd.doctor.storage import storage
+from pd.engine.shared_folder import in_bucket
 
 EACH_S = 60.0
 WHOLE_S = 300.0  # of the cluster's checks, which have bounds of their own
@@ -27,7 +28,7 @@ def examine(settings: Settings | None, address: str | None = None) -> Iterator[F
     checks: list[tuple[str, Callable[[], list[Finding]], float]] = [("machine", lambda: this_machine(settings), EACH_S)]
     if settings is not None:
         place = as_written(settings.runs)
-        if is_mirrored(settings.runs):
+        if in_bucket(settings.runs):
             checks.append(("bucket", lambda: bucket(place), EACH_S))
         else:
             checks.append(("runs", lambda: storage(settings.runs), EACH_S))

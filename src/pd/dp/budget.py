@@ -68,7 +68,8 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     from scipy.stats import norm
 
     def delta_of(mu: float) -> float:
-        return float(norm.cdf(-epsilon / mu + mu / 2) - math.exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2))
+        tail = math.exp(min(epsilon + float(norm.logcdf(-epsilon / mu - mu / 2)), 700.0))  # exp(epsilon) alone may overflow
+        return float(norm.cdf(-epsilon / mu + mu / 2)) - tail
 
     low, high = 1e-6, 100.0
     for _ in range(100):
@@ -115,11 +116,11 @@ def word(signal: float) -> str:
     return "useful" if signal >= PLENTY else "doubtful" if signal >= LITTLE else "out of reach"
 
 
-def check_delta(delta: float, people: int) -> None:
+def check_delta(delta: float, people: int, *, where: str = "formal.delta") -> None:
     """Refuse a delta with which publishing one person at random would be within the guarantee."""
     if not 0 < delta < 1 / people:
         raise UserError(
             f"delta {delta:g} is not below 1 / {people:,} people",
-            where="formal.delta",
+            where=where,
             fix=f"set {10 ** math.floor(math.log10(0.5 / people)):g} or less",
         )

@@ -12,8 +12,8 @@ from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_workers
 from pd.engine.shared_folder import storage
-from pd.engine.training.board import BoardReader
 from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up
+from pd.engine.training.progress_actor import BoardReader
 from pd.errors import UserError
 from pd.progress import Progress, silent
 from pd.store.atomic import disk_errors, keep_private

@@ -19,7 +19,7 @@ from pd.engine.sweep import climb
 from pd.engine.train_student import train_student
 from pd.filters.calibration import find_thresholds
 from pd.filters.captions import prompts_of
-from pd.filters.decide import foretell
+from pd.filters.decide import preview
 from pd.filters.prompts import Prompts
 from pd.progress import silent
 from pd.seeds import derive
@@ -185,7 +185,7 @@ def _pool(context: Context, judge: Judge, guidance: float, candidates: int, work
             out=out,
             address=settings.address,
             progress=progress,
-            foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
+            preview=partial(preview, settings=settings.filter, thresholds=thresholds),
         )
     files = tuple(sorted(out.glob("*.parquet")))
     members = real.members()

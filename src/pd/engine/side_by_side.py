@@ -171,7 +171,7 @@ def _explained(error: Exception) -> BaseException:
     if isinstance(error, OutOfMemoryError | WorkerCrashedError):
         return UserError(
             "workers died again and again",
-            fix="look for a machine short of memory; the same command goes on with those that are not done",
+            fix="look for a machine short of memory; the same command resumes those that are not done",
         )
     return error
 

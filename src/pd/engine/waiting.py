@@ -73,7 +73,7 @@ class Silence:
             raise GaveUpError(
                 f"waited for {self._what} for {silent / 60:.0f} minutes, and none of the cluster's {machines} machines answers",
                 where=f"cluster.silence_minutes = {bound / 60:g}",
-                fix=f"usually {DRIVER.format(address=_address())}; the same command goes on from what is finished",
+                fix=f"usually {DRIVER.format(address=_address())}; the same command resumes from what is finished",
             )
         self._due = silent + bound / 4
         if silent < self._word:

@@ -24,7 +24,7 @@ from pd.filters.families import ALTERED, among_members, taught_by_others
 from pd.filters.gallery import MemberGallery, load_gallery, member_rows
 from pd.filters.near_copy import POSES
 from pd.filters.scored_rows import ScoredRows, further_of, rows_by_network
-from pd.filters.scorer import likest
+from pd.filters.scorer import most_similar
 from pd.reid.calibrate import Verification, calibrate, verification
 from pd.reid.gallery import Gallery
 from pd.reid.pairs import pairs_of
@@ -142,7 +142,7 @@ def _near_copy_among_members(
     assert isinstance(found.near_copy, Gallery)  # in parts only where a stream has spread it
     others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]
     plain, turned = (found.detector.compare(describe(one)) for one in (images, mirrored(images)))
-    return likest(others, plain, turned)[0]
+    return most_similar(others, plain, turned)[0]
 
 
 def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

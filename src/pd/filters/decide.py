@@ -18,8 +18,8 @@ REASONS = ("prompt", "reid", "near_copy", *get_args(Family), "duplicate")
 """Why a candidate is dropped, in the order in which reasons are given: the first that applies is written."""
 
 
-Foretell = Callable[[pa.Table], dict[str, int]]
-"""Says of scored images how often each reason would be given, '' for those kept: `foretell` with its settings bound."""
+Preview = Callable[[pa.Table], dict[str, int]]
+"""Says of scored images how often each reason would be given, '' for those kept: `preview` with its settings bound."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def margin(
     return np.sort(margins, axis=1)[:, -votes]
 
 
-def foretell(table: pa.Table, settings: FilterSettings, thresholds: Thresholds) -> dict[str, int]:
+def preview(table: pa.Table, settings: FilterSettings, thresholds: Thresholds) -> dict[str, int]:
     """Reasons and how often they would be given to scored images by themselves: for who watches while others are made.
 
     Only repetitions among these images are seen, and prompts are taken to be fit.

@@ -95,13 +95,13 @@ class Scorer:
             nobody |= {ALTERED: none[:, 0]} if self._members.altered else {}
             return Scores(none[:, 0], [], none[:, 0], [], none[:, : len(self._networks) - 1], none.astype(np.int8), nobody)
         (score, member), *others = (
-            likest(gallery, embed(network, images), embed(network, images, mirror=True), own)
+            most_similar(gallery, embed(network, images), embed(network, images, mirror=True), own)
             for network, gallery in zip(self._networks, self._members.reid, strict=True)
         )
         further = np.stack([like for like, _ in others], axis=1) if others else np.zeros((len(images), 0), np.float32)
         described, compare = describe(images), self._members.detector.compare
         turned = compare(describe(mirrored(images)))
-        near_copy, pose = likest(self._members.near_copy, compare(described), turned, own, len(POSES))
+        near_copy, pose = most_similar(self._members.near_copy, compare(described), turned, own, len(POSES))
         families = {
             space.kind: nearest_row(gallery, space.embed(images), own, EACH)[0]
             for space, gallery in zip(self._members.spaces, self._members.families, strict=True)
@@ -131,7 +131,7 @@ def _joined(parts: list[Any]) -> Any:
     return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else [one for part in parts for one in part]
 
 
-def likest(
+def most_similar(
     gallery: Gallery | ShardedGallery,
     plain: NDArray[np.float32],
     turned: NDArray[np.float32],

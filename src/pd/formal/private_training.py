@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -66,7 +67,27 @@ class How:
     workers: int = 0
 
 
-class PrivateDenoising(Task):
+class PrivateTask(Task):
+    """A task whose gradients come from `fill` alone: clipped by person, summed over ranks, noised."""
+
+    watch = "no"
+
+    def batch(self, step: int, rank: int, world: int) -> Batch:
+        """Nothing: the rule draws people itself, and none but it sees them."""
+        return {}
+
+    def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
+        raise NotImplementedError("private gradients come from the rule alone")
+
+    def gradient_rule(self, settings: TrainingSettings) -> "NoisedGradient":
+        return NoisedGradient(self)
+
+    def fill(self, module: nn.Module, step: int, ranks: Ranks) -> None:
+        """The step's noised mean gradient, where the optimiser reads it: the same whatever the number of ranks."""
+        raise NotImplementedError
+
+
+class PrivateDenoising(PrivateTask):
     """The objective on people, and the noised sum of a step.
 
     Args:
@@ -78,7 +99,7 @@ class PrivateDenoising(Task):
         source: of people and noise.
     """
 
-    key, watch = "private", "no"
+    key = "private"
 
     def __init__(self, components: Components, people: People, text: Tensor, plan: Plan, how: How, source: NoiseSource) -> None:
         self._unet: nn.Module = components.unet
@@ -88,16 +109,6 @@ class PrivateDenoising(Task):
 
     def build(self) -> nn.Module:
         return copy.deepcopy(self._unet)
-
-    def batch(self, step: int, rank: int, world: int) -> Batch:
-        """Nothing: the rule draws people itself, and none but it sees them."""
-        return {}
-
-    def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
-        raise NotImplementedError("private gradients come from the rule alone")
-
-    def gradient_rule(self, settings: TrainingSettings) -> "NoisedGradient":
-        return NoisedGradient(self)
 
     def export(self, module: nn.Module, folder: Path) -> Facts:
         save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / _WEIGHTS)
@@ -130,7 +141,6 @@ class PrivateDenoising(Task):
         return total.noised(self._plan.noise, self._source, step)
 
     def fill(self, module: nn.Module, step: int, ranks: Ranks) -> None:
-        """The step's noised mean gradient, where the optimiser reads it."""
         self.noised_sum(module, step, ranks).fill(module, self._plan.expected)
 
     def losses(self, module: nn.Module, rows: Tensor, noise: Tensor, times: Tensor, drop: Tensor | None = None) -> Tensor:
@@ -151,7 +161,7 @@ class NoisedGradient:
         task: draws and losses.
     """
 
-    def __init__(self, task: PrivateDenoising) -> None:
+    def __init__(self, task: PrivateTask) -> None:
         self._task = task
 
     def gradients(self, task: Task, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
@@ -205,7 +215,14 @@ def train_privately(
     components.unet.eval()
 
 
-def same_plan(work: Path, plan: Plan) -> None:
+class Planned(Protocol):
+    """What is paid for beforehand."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it."""
+
+
+def same_plan(work: Path, plan: Planned) -> None:
     """Refuse to go on under another plan: what was spent under the first would not be in the ledger."""
     path = work / "plan.json"
     now = json.loads(json.dumps(plan.to_json()))

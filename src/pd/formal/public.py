@@ -1,18 +1,21 @@
 """Public pictures: read, encoded, and checked once against the private set."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from pd.config import DataSettings, Settings
 from pd.dataset.decode import BadImage, decode
 from pd.dataset.images import Pixels
 from pd.dataset.private import PrivateDataset
-from pd.diffusion.autoencoder import encode
 from pd.errors import UserError
-from pd.formal.warm_up import Latents
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL  # slow to import, and who only checks public pictures does without
+
+    from pd.formal.warm_up import Latents
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".webp", ".tif", ".tiff"}
 _NEAR = 0.99  # correlation of 8 x 8 thumbnails from which a picture passes for a copy; ours
@@ -52,12 +55,15 @@ def refuse_private(public: Pixels, private: Pixels) -> None:
         )
 
 
-def public_latents(settings: Settings, vae: AutoencoderKL, captions: list[str], private: PrivateDataset) -> Latents:
+def public_latents(settings: Settings, vae: "AutoencoderKL", captions: list[str], private: PrivateDataset) -> "Latents":
     """Latents of the section `public`, all under one of the captions where theirs is there, else under the first.
 
     Raises:
         UserError: there is no such section or picture, or private ones are among them.
     """
+    from pd.diffusion.autoencoder import encode
+    from pd.formal.warm_up import Latents
+
     if settings.public is None:
         raise UserError("there is no section `public`", where="formal.public", fix="add one, with a path")
     if settings.public.reader != "folder":

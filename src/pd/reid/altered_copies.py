@@ -156,7 +156,7 @@ class AlteredCopies:
     Args:
         axes: window -> (_GRID², k) float32, what its points are projected on.
         rows: window -> (M, k) float32, unit rows of the gallery's pictures; zero where a window shows nothing.
-        levels: window -> (1,) float32, the likeness that a picture has to the likest of others by that window.
+        levels: window -> (1,) float32, the likeness that a picture has to the most similar of others by that window.
         quick: tries few poses, a tenth: for a stream of candidates.
     """
 
@@ -209,7 +209,7 @@ class AlteredCopies:
         return type(self), (self.axes, self.rows, self.levels, self.quick)
 
     def score(self, images: NDArray[np.uint8], own: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """(N,) float32, likeness to the likest gallery picture.
+        """(N,) float32, likeness to the most similar gallery picture.
 
         Args:
             images: (N, H, W, C) uint8.
@@ -235,7 +235,7 @@ class AlteredCopies:
         return found
 
     def _likest_others(self, images: NDArray[np.uint8], step: int) -> dict[str, NDArray[np.float32]]:
-        """By window, the median over each step-th gallery picture of its likeness to the likest other one."""
+        """By window, the median over each step-th gallery picture of its likeness to the most similar other one."""
         if len(self.rows[WINDOWS[0].name]) < _ENOUGH:
             return self.levels
         parts: dict[str, list[NDArray[np.float32]]] = {window.name: [] for window, _ in self._windows}

@@ -65,8 +65,15 @@ class Small(nn.Module):
         centred = images - images.mean((1, 2, 3), keepdim=True)
         x = centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 0.02)
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
-        features: Tensor = F.adaptive_avg_pool2d(F.relu(self.norm(x)), 4).flatten(1)
-        return features
+        return four_by_four(F.relu(self.norm(x))).flatten(1)
+
+
+def four_by_four(maps: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 4, 4), means over cells. In an export to ONNX, which lacks most cells, as two products."""
+    if not torch.onnx.is_in_onnx_export():
+        return F.adaptive_avg_pool2d(maps, 4)
+    down, across = (F.adaptive_avg_pool1d(torch.eye(int(side))[None], 4)[0] for side in maps.shape[2:])
+    return down.T @ maps @ across
 
 
 class Resized(nn.Module):

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pd.config import ReidSettings
-from pd.config.recognisers import G2dSettings, MethodSettings, SupconSettings
+from pd.config.recognisers import CrrcdSettings, G2dSettings, MethodSettings, SupconSettings
 from pd.reid.distil import Distilled, Start
 from pd.reid.methods.g2d import Inpainter
 from pd.reid.rows import Rows
 from pd.reid.task import Recogniser
-from pd.reid.teachers import open_teacher, origin, trained
+from pd.reid.teachers import CLASSES, open_teacher, origin, trained
 from pd.training.task import Task
 
 Fit = Callable[[Task], Path]
@@ -62,7 +64,12 @@ def make(
     if isinstance(method, SupconSettings):
         return fit(Recogniser(people.rows, people.identities, settings, seed, people.fingerprint))
     plain = seed if teacher_seed is None else teacher_seed
-    if settings.teacher is not None:
+    if settings.teacher == CLASSES:
+        clear = CrrcdSettings(views=("clear",), knowledge=0.0, weight=0.0)  # cross-entropy, and nobody's embeddings
+        nobody = np.zeros((people.rows.shape[0], 1), np.float32)
+        first = Distilled(people.rows, people.identities, nobody, settings, clear, plain, people.fingerprint)
+        teacher = trained(fit(first), "own")
+    elif settings.teacher is not None:
         teacher = open_teacher(settings.teacher)
     else:
         teacher = trained(fit(Recogniser(people.rows, people.identities, settings, plain, people.fingerprint)), "own")
@@ -78,7 +85,7 @@ def make(
     hidden = tuple(view for view in method.views if view != "clear") or method.views
     inpainter = Inpainter(painted_of.rows, hidden, seed, painted_of.fingerprint, batch)
     begun = fit(inpainter)
-    tuning = distilled(method.model_copy(update={"reformer": False}), Start(begun, inpainter.key))
+    tuning = distilled(method.model_copy(update={"reformer": False, "relation": 0.0}), Start(begun, inpainter.key))
     tuned = fit(tuning)
     if not method.reformer:
         return tuned

@@ -25,7 +25,9 @@ CONTENTS = "contents.json"
 """Says what is in a release, where that is not both student and kept candidates."""
 CONDENSED = "condensed set"
 MOST_PARTS = 8  # a side of a condensed picture
-_FORMAL = re.compile(r"formal/(claim|ledger|lineage)\.json")
+_FORMAL = re.compile(
+    r"formal/(claim|ledger|lineage)\.json|classifier/((claim|ledger|lineage|config)\.json|README\.md|model\.(safetensors|onnx))"
+)
 _NEEDED = ("README.md", "audit.json", "model/model_index.json", "model/lineage.json")
 _PICKLED_NAMES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
 _PICKLED_STARTS = re.compile(rb"\x80[\x02-\x05]|PK\x03\x04|PK\x05\x06|\x1f\x8b|\x93NUMPY|\x89HDF")
@@ -42,7 +44,8 @@ def entries(release: Path) -> list[Path]:
 
 
 def _allowed(name: str) -> bool:
-    """Whether a file of this name belongs in a release; `formal/` has the same files as the release itself, and its ledger."""
+    """Whether a file of this name belongs in a release; `formal/` has the same files as the release itself, and its ledger;
+    `classifier/` a ledger, too."""
     plain = name.removeprefix("formal/")
     both = plain == name or plain.startswith(("model/", "data/")) or plain == "README.md"
     return bool((both and _ALLOWED.fullmatch(plain)) or _FORMAL.fullmatch(name))

@@ -39,6 +39,22 @@ def write_claim(
     Returns:
         what the ledger says.
     """
+    found = write_ledger(folder, ledger, delta, people=people, sound=sound, accepted=accepted, reproducible=reproducible)
+    digest = digest_file(folder / "ledger.json")
+    lines: dict[str, dict[str, Any]] = {}
+    for part in sorted({path.parent.name for path in (folder / "model").rglob("*.safetensors")}):
+        learned = PUBLIC if part == "vae" else LEDGER if sound else PAPER
+        lines[part] = {"sha256": weights_sha256(folder / "model" / part), "trained_on": learned}
+        if learned == LEDGER:
+            lines[part]["ledger"] = digest
+    write_json(folder / "lineage.json", lines)
+    return found
+
+
+def write_ledger(
+    folder: Path, ledger: Ledger, delta: float, *, people: int, sound: bool, accepted: bool, reproducible: bool
+) -> Epsilon:
+    """Write `ledger.json` and `claim.json`; arguments as for `write_claim`."""
     found = ledger.epsilon(delta)
     ledger.save(folder / "ledger.json")
     claim = {
@@ -54,14 +70,6 @@ def write_claim(
         "reproducible": reproducible,
     }
     write_json(folder / "claim.json", claim)
-    digest = digest_file(folder / "ledger.json")
-    lines: dict[str, dict[str, Any]] = {}
-    for part in sorted({path.parent.name for path in (folder / "model").rglob("*.safetensors")}):
-        learned = PUBLIC if part == "vae" else LEDGER if sound else PAPER
-        lines[part] = {"sha256": weights_sha256(folder / "model" / part), "trained_on": learned}
-        if learned == LEDGER:
-            lines[part]["ledger"] = digest
-    write_json(folder / "lineage.json", lines)
     return found
 
 
@@ -72,23 +80,34 @@ def check_formal(release: Path) -> list[Check]:
         return []
     try:
         claim, lines = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("claim.json", "lineage.json"))
+    except (OSError, ValueError):
+        return [Check(EPSILON, False, "formal/ has no readable claim, ledger and lineage")]
+    first = check_claim(folder, EPSILON, "dp_sad's published accounting is no guarantee")
+    return [first, _check_covered(folder, claim, lines)] if isinstance(claim, dict) else [first]
+
+
+def check_claim(folder: Path, name: str, published: str) -> Check:
+    """Whether the epsilon of `claim.json` follows from `ledger.json`.
+
+    Args:
+        folder: that both are in.
+        name: of the check.
+        published: what is said of a release without a guarantee.
+    """
+    try:
+        claim = json.loads((folder / "claim.json").read_text(encoding="utf-8"))
         ledger = Ledger.load(folder / "ledger.json")
         delta, told = float(claim["delta"]), claim["epsilon"]
     except (OSError, ValueError, KeyError, TypeError, UserError):
-        return [Check(EPSILON, False, "formal/ has no readable claim, ledger and lineage")]
-    return [_check_epsilon(claim, ledger, delta, told), _check_covered(folder, claim, lines)]
-
-
-def _check_epsilon(claim: dict[str, Any], ledger: Ledger, delta: float, told: Any) -> Check:
+        return Check(name, False, f"{folder.name}/ has no readable claim and ledger")
     try:
         found = ledger.epsilon(delta)
     except UserError as error:
         missing = "dp-accounting" in error.what
-        return Check(EPSILON, None if missing else False, f"not checked: {error.what}" if missing else error.what)
+        return Check(name, None if missing else False, f"not checked: {error.what}" if missing else error.what)
     if claim.get("guarantee") is not True:
         accepted = claim.get("no_guarantee_accepted") is True
-        detail = "dp_sad's published accounting is no guarantee"
-        return Check(EPSILON, accepted, f"{detail}; released because a setting accepts that" if accepted else detail)
+        return Check(name, accepted, f"{published}; released because a setting accepts that" if accepted else published)
     faults = []
     if not ledger.entries:
         faults.append("the ledger is empty")
@@ -101,7 +120,7 @@ def _check_epsilon(claim: dict[str, Any], ledger: Ledger, delta: float, told: An
     people = claim.get("people")
     if not isinstance(people, int) or not 0 < delta < 1 / max(people, 1):
         faults.append("delta is not below 1 / people")
-    return judge(EPSILON, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}")
+    return judge(name, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}")
 
 
 def _check_covered(folder: Path, claim: dict[str, Any], lines: Any) -> Check:

@@ -17,6 +17,7 @@ from pd.dataset.images import Mode, Pixels
 from pd.dataset.private import PrivateDataset
 from pd.release import labels, rare_words
 from pd.release.checks import Check, VerifyReport, judge
+from pd.release.classifier import check_classifier
 from pd.release.files import check_files, factor_of, text_files
 from pd.release.formal import check_formal
 from pd.release.formats.choose import check_formats
@@ -81,6 +82,7 @@ def verify(
             *_check_texts(release, dataset, k, said),
             check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
             *check_formal(release),
+            *check_classifier(release / "classifier"),
         ]
     )
 
@@ -151,7 +153,7 @@ def _check_images(release: Path, real: RealImages | None, margin: Margin | None)
         judge("the images are plain PNG", odd, f"{count:,} images, no metadata"),
         judge(BYTES, same_bytes, compared) if real else Check(BYTES, None, without),
         judge(PIXELS, same_pixels, f"{compared}, mirrored too") if real else Check(PIXELS, None, without),
-        judge(REID, known, f"the likest one lies {highest:+.3f} from the threshold")
+        judge(REID, known, f"the most similar one lies {highest:+.3f} from the threshold")
         if margin
         else Check(REID, None, "not checked: no re-identification network was given"),
     ]

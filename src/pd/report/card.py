@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from pd.audit.results import AuditResult
-from pd.report import words
+from pd.report import formatting
 from pd.report.html import environment
 from pd.report.labels import made_by
 from pd.report.table import Cell, audit_table
@@ -64,7 +64,7 @@ def write_card(
         .render(
             front=yaml.safe_dump(_front(base, kept, released), sort_keys=False, allow_unicode=True).strip(),
             name=_plain(name),
-            headline=words.headline(audit),
+            headline=formatting.headline(audit),
             verdict=verdict(audit),
             table=_table(audit),
             filter=_filter(audit),

@@ -9,9 +9,9 @@ from pd.audit.estimate import Estimate
 from pd.audit.figures import measured
 from pd.audit.results import ArmResult, AuditResult
 from pd.report.forests import arms_of, kept_share, kind_of
+from pd.report.formatting import ARMS, excess_of, usefulness
 from pd.report.html import environment
 from pd.report.plots import Forest, interval
-from pd.report.words import ARMS, excess_of, usefulness
 from pd.store.atomic import write_bytes
 
 LEAKS: Mapping[str, tuple[str, str]] = {

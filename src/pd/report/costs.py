@@ -6,9 +6,9 @@ from pd.audit.figures import measured
 from pd.audit.results import AtPoint, AuditResult
 from pd.report.curves import KINDS
 from pd.report.forests import SHORT, arms_of
+from pd.report.formatting import decimal
 from pd.report.plots import interval
 from pd.report.steps import REASONS
-from pd.report.words import decimal
 
 
 class Drop(TypedDict):

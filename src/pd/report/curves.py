@@ -11,8 +11,8 @@ from pd.audit.results import AuditResult, Curves
 from pd.report.data import Candidates, Scores
 from pd.report.figures import ticks
 from pd.report.forests import SHORT, arms_of, kept_share, kind_of
+from pd.report.formatting import decimal, excess, percent
 from pd.report.plots import Chart, Line, Mark, Stop, interval
-from pd.report.words import decimal, excess, percent
 
 KINDS = {
     "member": "members' own images",

@@ -8,7 +8,7 @@ from pd.audit.estimate import Estimate
 from pd.audit.figures import NotMeasured, measured, why_not
 from pd.audit.judged import Finding, State, Told
 from pd.audit.results import ArmResult, AuditResult
-from pd.report.words import decimal, excess_of, in_hundred
+from pd.report.formatting import decimal, excess_of, in_hundred
 
 STATES: Mapping[State, str] = {
     "leak": "leak found",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pd.audit.estimate import Estimate
 from pd.audit.figures import measured
 from pd.audit.results import AuditResult
+from pd.report.formatting import ARMS, excess
 from pd.report.plots import Forest, Interval, interval
-from pd.report.words import ARMS, excess
 
 SHORT = {
     "teacher": "Teacher",

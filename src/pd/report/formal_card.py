@@ -55,7 +55,7 @@ def write_formal_card(
         "",
         *(_promise(formal, ledger, epsilon, people) if sound else _none()),
         "",
-        f"**Lower bound.** {_bound(bound)}",
+        f"**Lower bound.** {bound_in_words(bound)}",
         "",
         "## What is covered",
         "",
@@ -78,7 +78,7 @@ def write_formal_card(
         "`ledger.json` lists every use of private data; `claim.json` says what follows. `pd verify` computes epsilon from the "
         "ledger with dp-accounting and compares. The ledger:",
         "",
-        *[f"- {entry.what}: `{_short(entry.event)}`" for entry in ledger.entries],
+        *[f"- {entry.what}: `{event_in_words(entry.event)}`" for entry in ledger.entries],
         "",
     ]
     write_bytes(out, "\n".join(text).encode())
@@ -112,7 +112,8 @@ def _none() -> list[str]:
     ]
 
 
-def _bound(bound: LowerBound | None) -> str:
+def bound_in_words(bound: LowerBound | None) -> str:
+    """What canaries showed, for a card."""
     if bound is None:
         return "An attack that would put a lower bound beside epsilon was not measured."
     return (
@@ -128,5 +129,6 @@ def _public(formal: FormalSettings) -> str:
     return ", ".join(parts)
 
 
-def _short(event: object) -> str:
+def event_in_words(event: object) -> str:
+    """An event of a ledger, for a card."""
     return str(event).replace("'", "").replace("{", "(").replace("}", ")")

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pd.audit.estimate import Estimate
 from pd.audit.results import ArmResult, Power
-from pd.report.words import decimal, excess_of, in_hundred
+from pd.report.formatting import decimal, excess_of, in_hundred
 
 Outcome = Literal["leak", "cannot tell", "clear"]
 """`leak`: the interval lies above the limit; `clear`: below it; `cannot tell`: it holds the limit, or says nothing."""
 
 _WORSE: tuple[Outcome, ...] = ("leak", "cannot tell", "clear")
-_MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little oftener than the stranger rate says
+_MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little more often than the stranger rate says
 _TIMES = 50  # as many people and samples: more is no advice
 _NORMAL = 1.96
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pd.audit.figures import measured, why_not
 from pd.audit.results import AuditResult, Closest, FilterResult
 from pd.config import Settings
-from pd.report import curves, forests, words
+from pd.report import curves, forests, formatting
 from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
@@ -84,7 +84,7 @@ def environment(autoescape: bool = True) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"percent": words.percent, "decimal": words.decimal, "duration": words.duration}
+    found.filters |= {"percent": formatting.percent, "decimal": formatting.decimal, "duration": formatting.duration}
     found.globals |= {"ticks": ticks, "steps_path": steps_path}
     return found
 
@@ -105,10 +105,10 @@ def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
         "run": run,
         "verdict": verdict(audit),
         "states": STATES,
-        "headline": words.headline(audit),
+        "headline": formatting.headline(audit),
         "tiles": tiles(audit),
         "table": audit_table(audit),
-        "strong": words.strong(audit),
+        "strong": formatting.strong(audit),
         "forest": forests.reidentification(audit),
         "tradeoff": curves.tradeoff(audit),
         "thresholds": curves.threshold_curves(
@@ -133,7 +133,7 @@ def _shared(run: str, audit: AuditResult) -> dict[str, Any]:
 
 def _few_synthetic(audit: AuditResult) -> str:
     found = measured(audit.few_labels)
-    return words.decimal(found.synthetic.value) if found else ""
+    return formatting.decimal(found.synthetic.value) if found else ""
 
 
 def _counted(data: ReportData) -> AuditResult:
@@ -154,7 +154,7 @@ def _private(data: ReportData) -> dict[str, Any]:
         "data": data,
         "steps": steps(data),
         "sheets": [
-            (arm, words.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
+            (arm, formatting.ARMS.get(arm, arm), len(data.samples.get(arm, ())), _sheet(data, arm))
             for arm in ("teacher", "filtered", "kept", "condensed")
         ],
         "dangers": _dangers(data, closest),
@@ -268,7 +268,7 @@ def _person(data: ReportData, one: Risk) -> dict[str, Any]:
         "taken": one.taken,
         "kept": one.kept,
         "closest": "none" if one.closest is None else f"{one.closest:.4f}",
-        "rate": None if rate is None else words.percent(rate.value),
+        "rate": None if rate is None else formatting.percent(rate.value),
     }
 
 
@@ -278,4 +278,4 @@ def _instruments(audit: AuditResult) -> dict[str, str]:
     if audit.real:
         told = audit.real.model_fields_set - {"utility", "fidelity"}
         shown["real"] = {name: getattr(audit.real, name) for name in told}
-    return words.flat({**shown, "images": audit.images})
+    return formatting.flat({**shown, "images": audit.images})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pd.audit.estimate import Estimate
-from pd.report.words import decimal, percent
+from pd.report.formatting import decimal, percent
 
 FORMS: Mapping[str, Callable[..., str]] = {"percent": percent, "decimal": decimal}
 

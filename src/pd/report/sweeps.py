@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pd.report.figures import ticks
+from pd.report.formatting import is_number, percent
 from pd.report.plots import Chart, Line, Mark
-from pd.report.words import is_number, percent
 
 
 def sweep_chart(sweep: Mapping[str, Any] | None) -> Chart | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pd.audit.estimate import Estimate
 from pd.audit.figures import WITHHELD, NotMeasured, measured, why_not
 from pd.audit.results import ArmResult, AuditResult, Distance, Membership, RealResult
-from pd.report.words import ARMS, decimal, fidelity_label, percent, usefulness
+from pd.report.formatting import ARMS, decimal, fidelity_label, percent, usefulness
 
 Entry = ArmResult | RealResult
 OfArm = Callable[[ArmResult], "Cell"]

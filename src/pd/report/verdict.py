@@ -9,7 +9,7 @@ from pd.audit.judged import Finding, State, Verdict
 from pd.audit.results import ArmResult, AuditResult
 from pd.report.curves import KINDS
 from pd.report.findings import findings_of, released_in, worst
-from pd.report.words import decimal, excess, excess_of, in_hundred, usefulness
+from pd.report.formatting import decimal, excess, excess_of, in_hundred, usefulness
 
 
 def verdict(audit: AuditResult) -> Verdict:

@@ -29,8 +29,8 @@ from pd.engine.stream.make import Crew
 from pd.errors import UserError
 from pd.filters.captions import prompts_of
 from pd.reid.network import network_folders
+from pd.report.formatting import excess_of
 from pd.report.public import public_audit
-from pd.report.words import excess_of
 from pd.stages.base import Facts
 from pd.stages.condense import parts_of
 from pd.stages.few_labels import worth_of_few

@@ -4,6 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from pd.classifier.plan import answers_right, teachers_needed
+from pd.classifier.plan import make_plan as make_classifier_plan
 from pd.config import ModelSettings, Settings
 from pd.config.mirrored import mirrored_run
 from pd.dp.budget import prospects
@@ -13,21 +15,24 @@ from pd.formal.plan import make_plan
 from pd.store.run import Run
 
 Rows = dict[str, float | int | str]
+_CLASSES = 10  # that prospects are told for, before any label is read
 
 
 def budget_of(settings: Settings, people: int) -> Rows:
-    """Cost and prospects of the section `formal`.
+    """Cost and prospects of the sections `formal` and `classifier`.
 
     Args:
         settings: of a run.
         people: members.
 
     Raises:
-        UserError: there is no such section, or the budget cannot be kept.
+        UserError: there is neither section, or the budget cannot be kept.
     """
     formal = settings.formal
+    if formal is None and settings.classifier is None:
+        raise UserError("there is no section `formal` or `classifier`", where="settings", fix="add one: formal: {epsilon: 10}")
     if formal is None:
-        raise UserError("there is no section `formal`", where="settings", fix="add one: formal: {epsilon: 10}")
+        return classifier_budget(settings, people)
     plan = make_plan(formal, people)
     weights, outputs = _numbers(formal.model, settings)
     expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs)
@@ -48,7 +53,40 @@ def budget_of(settings: Settings, people: int) -> Rows:
     }
     if expected.word == "out of reach":
         rows["why"] = f"noise that hides one of {people:,} people hides the others too; about 300 would be needed above"
+    if settings.classifier is not None:
+        rows |= {f"classifier: {name}": value for name, value in classifier_budget(settings, people).items()}
     return rows
+
+
+def classifier_budget(settings: Settings, people: int) -> Rows:
+    """Cost and prospects of the section `classifier`, for so many classes as are usual: ten.
+
+    Raises:
+        UserError: the budget cannot be kept.
+    """
+    how = settings.classifier
+    assert how is not None
+    planned = make_classifier_plan(how, people)
+    ledger, found = planned.ledger, planned.ledger.epsilon(how.delta)
+    rows: Rows = {"people": people, "method": how.method}
+    if planned.sigma is not None:
+        right = answers_right(planned.teachers, planned.sigma, _CLASSES)
+        rows |= {
+            "teachers": planned.teachers,
+            "people a teacher": people // planned.teachers,
+            "queries": planned.queries,
+            "answers at most": planned.answers,
+            "noise on each count, votes": planned.sigma,
+            f"answers right if all teachers agree, {_CLASSES} classes": right,
+            f"teachers for 9 of 10 right, {_CLASSES} classes": teachers_needed(planned.sigma, _CLASSES),
+        }
+    rows |= {"noise multiplier of gradients": planned.sgd_noise} if planned.sgd_noise is not None else {}
+    if how.baseline == "card":
+        other = make_classifier_plan(how.model_copy(update={"method": "dp_sgd", "accounting": "sound"}), people)
+        ledger = ledger.and_(other.ledger)
+        rows["epsilon with the baseline that the card names"] = ledger.epsilon(how.delta).value
+    sound = planned.reading == "sound"
+    return rows | {"epsilon": found.value if sound else "no guarantee (accounting: paper)", "delta": how.delta}
 
 
 def count_people(settings: Settings) -> int:
@@ -82,14 +120,17 @@ def spent_by(runs: Sequence[Path]) -> Rows:
     rows: Rows = {}
     for path in runs:
         root = mirrored_run(path)
-        file = Run(root).ledger
+        files = [file for file in (Run(root).ledger, Run(root).classifier_ledger) if file.exists()]
         try:
-            tree = json.loads(file.read_text(encoding="utf-8"))
-            ledgers = [Ledger.from_json(model["ledger"]) for model in tree["models"]]
-            held, own = str(tree["dataset"]), float(tree["delta"])
+            trees = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+            ledgers = [Ledger.from_json(model["ledger"]) for tree in trees for model in tree["models"]]
+            held, own = str(trees[-1]["dataset"]), max(float(tree["delta"]) for tree in trees)
             ledger = ledgers[0]
+            if len({tree["dataset"] for tree in trees}) > 1:
+                raise ValueError
         except (OSError, ValueError, KeyError, TypeError, IndexError):
-            raise UserError("no ledger in this run", where=str(path), fix="`pd formal` writes one") from None
+            fix = "`pd formal` and `pd classifier` write one"
+            raise UserError("no ledger in this run, or of different data", where=str(path), fix=fix) from None
         if dataset is not None and held != dataset:
             raise UserError(
                 "these runs are on different data sets: their spending does not add up",

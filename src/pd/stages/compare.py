@@ -15,7 +15,7 @@ from pd.config.mirrored import mirrored_run
 from pd.errors import UserError
 from pd.progress import printable
 from pd.report.compare import MEASURES, Compared, compare
-from pd.report.words import decimal, in_hundred
+from pd.report.formatting import decimal, in_hundred
 from pd.stages.bucket import fetch_audit
 from pd.store.run import Run
 

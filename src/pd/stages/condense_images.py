@@ -7,7 +7,7 @@ import numpy as np
 
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images
-from pd.dataset.foreign import list_images, read_texts
+from pd.dataset.external import list_images, read_texts
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.progress import Reporter
@@ -26,7 +26,7 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
         label: which label makes the classes; several, joined by commas.
         out: becomes a folder with `data/` (Parquet) and `sheet.png`. A training that was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         `classes`, and how many pictures there were (`from`) and are (`pictures`).

@@ -13,7 +13,7 @@ from pd.audit.few_labels import few_labels
 from pd.audit.figures import NotMeasured
 from pd.audit.results import FewLabels
 from pd.audit.subjects import Subjects
-from pd.classify.inputs import shape
+from pd.classify.inputs import inputs_of, shape
 from pd.config import Settings
 from pd.config.labels import LabelsSettings
 from pd.dataset.private import PrivateDataset
@@ -23,7 +23,6 @@ from pd.errors import UserError
 from pd.labels.result import Floats
 from pd.labels.semi_vit import Classifier, Index, Known, Value, check_network, learn
 from pd.progress import Progress, Reporter
-from pd.stages.label_steps import held
 
 SHOWN = 12  # pictures of a gallery
 WHERE = "labels.columns"
@@ -115,7 +114,7 @@ def fill_column(
         raise UserError(f"column '{name}' has no gap", where=WHERE, fix="leave it out: all of it is known")
     own = known.only(member)
     own.check(f"{WHERE}, members")
-    images, members = held(real.images), held(real.members().images)
+    images, members = inputs_of(real.images), inputs_of(real.members().images)
     check_network(settings, shape(images), len(known.classes))
     told = np.zeros((len(gaps), len(known.classes)))
     given = np.zeros(len(gaps), bool)
@@ -213,7 +212,7 @@ def worth_of_few(
         samples: the first `audit.samples` count.
         settings: `audit` and `seed` count.
         work: folder for the trainings, which resume there.
-        reporter: tells what is going on.
+        reporter: reports progress.
     """
     with reporter.task("few labels") as progress:
         subjects = Subjects(real, settings.audit, settings.seed)

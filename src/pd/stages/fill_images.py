@@ -18,7 +18,7 @@ from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images
-from pd.dataset.foreign import list_images, read_values
+from pd.dataset.external import list_images, read_values
 from pd.dataset.images import encode_png
 from pd.engine.fit import fit
 from pd.errors import UserError
@@ -73,7 +73,7 @@ def fill_images(
         out: becomes a folder with `labels.parquet` (image, COLUMN, probability, known), `figures.json`, `unsure.json`,
             `unsure.png`, `confused.png` and `model/` (safetensors, ONNX). A training that was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Raises:
         UserError: images or labels that cannot be used.

@@ -75,6 +75,9 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
             "name": run.root.name,
             "data": settings.data.model_copy(update={"reader": "manifest", "path": (target / "images.parquet").absolute()}),
             "labels": None,  # votes name images of the source
+            "generate": settings.generate.model_copy(
+                update={"per_prompt": None, "shares": {}}
+            ),  # marks are not kept or dropped
             "teacher": settings.teacher.model_copy(update={"crop": None}),
             "student": settings.student.model_copy(update={"crop": None}),
         }
@@ -87,7 +90,7 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fin
     Args:
         settings: what `prepare` returned; its run has a teacher, candidates and a student.
         doses: as `prepare` had them.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         For each dose the share of samples with the mark.

@@ -1,8 +1,6 @@
 """Formal: train the model with an epsilon, and write `release/formal` with its ledger, claim and card."""
 
-import json
 import shutil
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +14,6 @@ from pd.diffusion.components import Components, build
 from pd.diffusion.sampler import Sampler
 from pd.dp.budget import prospects
 from pd.dp.canaries import LowerBound
-from pd.dp.ledger import Ledger
 from pd.engine.fit import fit
 from pd.errors import UserError
 from pd.filters.captions import captions_of
@@ -30,10 +27,10 @@ from pd.release.formal import write_claim
 from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
 from pd.stages.base import Facts
-from pd.store.atomic import write_folder, write_json
+from pd.stages.spending import enter
+from pd.store.atomic import write_folder
 from pd.store.context import Context
 from pd.store.files import digest_folder
-from pd.store.run import Run
 from pd.training.loop import fit_here
 
 
@@ -117,7 +114,7 @@ def _write(
             reproducible=formal.reproducible,
         )
         write_formal_card(folder / "README.md", settings.name, formal, plan.ledger, found, plan.people, weights, bound)
-    _enter(run, plan.ledger, formal.delta)
+    enter(run.ledger, digest_folder(run.dataset), weights_sha256(run.formal / "model" / "unet"), plan.ledger, formal.delta)
     facts: dict[str, object] = {"epsilon": found.value, "delta": formal.delta, "people": plan.people, "noise": plan.noise}
     facts["lower bound"] = "not measured" if bound is None else bound.epsilon
     return facts if sound else {**facts, "epsilon": "no guarantee"}
@@ -137,16 +134,3 @@ def _samples(model, settings: Settings, captions: list[str], seed: int, progress
         made.append(sampler.sample(rows, [prompts[i] for i in rows], seed, how.sampler_steps, how.guidance))
         progress(rows[-1] + 1, formal.samples, {})
     return SyntheticDataset([f"formal-{i:09d}" for i in range(formal.samples)], np.concatenate(made), prompts, {})
-
-
-def _enter(run: Run, ledger: Ledger, delta: float) -> None:
-    """Add a model's spending to the run's: an earlier model may have been given away, and what it spent stays spent.
-
-    The model's weights name it, so that a stage that is done again after a crash, with the same key, is not counted twice.
-    """
-    dataset = digest_folder(run.dataset)
-    held: dict[str, Any] = json.loads(run.ledger.read_text(encoding="utf-8")) if run.ledger.exists() else {}
-    spent = held.get("models", []) if held.get("dataset") == dataset else []
-    name = weights_sha256(run.formal / "model" / "unet")
-    spent = [model for model in spent if model["weights"] != name] + [{"weights": name, "ledger": ledger.to_json()}]
-    write_json(run.ledger, {"dataset": dataset, "delta": delta, "models": spent})

@@ -247,6 +247,14 @@ STAGES = (
         asked=lambda settings: settings.formal is not None,
     ),
     Stage(
+        name="classifier",
+        doing="training the classifier with a guarantee, through the privacy ledger",
+        needs=("ingest", "labels"),
+        keys=("classifier", "public", "data.size", "data.mode", "data.uncertain", "data.unmentioned", "generate.prompt_k"),
+        outputs=lambda run, settings: [run.classifier, run.classifier_ledger, run.classifier_audit],
+        asked=lambda settings: settings.classifier is not None,
+    ),
+    Stage(
         name="condense",
         doing="condensing the kept candidates",
         needs=("reid", "filter"),
@@ -289,7 +297,10 @@ STAGES = (
     Stage(
         name="report",
         doing="writing the reports, the card and the digests of the release",
-        needs=("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "audit", "release", "formats"),
+        needs=(
+            *("ingest", "labels", "reid", "teacher", "generate", "filter", "student", "arms", "classifier"),
+            *("audit", "release", "formats"),
+        ),
         keys=("name", "generate", "release"),
         outputs=lambda run, settings: [
             run.report,
@@ -303,7 +314,10 @@ STAGES = (
     Stage(
         name="verify",
         doing="proving that the release is clean",
-        needs=("ingest", "labels", "reid", "teacher", "filter", "student", "formal", "audit", "release", "formats", "report"),
+        needs=(
+            *("ingest", "labels", "reid", "teacher", "filter", "student", "formal", "classifier"),
+            *("audit", "release", "formats", "report"),
+        ),
         keys=("generate.prompt_k",),
         outputs=lambda run, settings: [],
         source=_released,

@@ -1,5 +1,6 @@
 """Ingest: read the private images, set bad ones aside or stop, split identities into members and hold-out."""
 
+import shutil
 from pathlib import Path
 
 from pd.config import Settings
@@ -10,49 +11,55 @@ from pd.dataset.readers.source import Source
 from pd.dataset.readers.video import CLIPS_A_SHARD, source_of_clips
 from pd.engine.shared_folder import in_bucket
 from pd.errors import UserError
-from pd.progress import Progress
 from pd.release.rare_words import RareWords
 from pd.release.real_names import RealNames
 from pd.release.sums import sign
 from pd.stages.base import Facts
 from pd.store.atomic import write_folder
 from pd.store.context import Context
+from pd.store.mirror import remove
 
 
 def execute(context: Context) -> Facts:
     run, data = context.run, context.settings.data
     if context.settings.release.signing_key:
         sign(b"a key that does not sign is told now, not at the end", context.settings.release.signing_key)
+    shards = run.work / "clips"
+    source = _clips(context, shards)
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
-        report = ingest(data, context.seed("split"), folder, progress, _clips(context, progress))
+        report = ingest(data, context.seed("split"), folder, progress, source)
         _refuse_telling_name(context.settings, folder)
+    shutil.rmtree(shards, ignore_errors=True)
+    remove(shards)
     for line in report.lines():
         context.reporter.say(f"  {line}")
     return report.facts()
 
 
-def _clips(context: Context, progress: Progress) -> Source | None:
+def _clips(context: Context, shards: Path) -> Source | None:
     """The frames of video, by workers where it is much; None for other readers, and for clips in a bucket.
 
     Raises:
         UserError: no clip, or a package is missing.
     """
     data, run = context.settings.data, context.run
-    if data.reader != "video" or data.preset is not None or data.path is None or in_bucket(data.path):
+    if data.reader != "video" or data.preset is not None or data.path is None:
         return None
-    from pd.engine.map_images import Mapper
-    from pd.engine.stream.make import Crew
-
-    mapper = Mapper(run.work / "clips", Crew(data.video.workers, 0.0, context.settings.address, "data.video"), run)
-    listed = list_clips(data.path, data)
-    function = ClipFrames(listed.clips, data)
-    function.refuse_missing_packages()
     dropped: tuple[str, ...] = ()
     if data.drop_flagged:
         from pd.stages.screen import screen_data
 
         # The stage `screen`, which comes later, finds frames and trainings done.
         dropped = screen_data(context, run.work / "screen" / "before").flagged
+    if in_bucket(data.path):
+        return None
+    from pd.engine.map_images import Mapper
+    from pd.engine.stream.make import Crew
+
+    mapper = Mapper(shards, Crew(data.video.workers, 0.0, context.settings.address, "data.video"), run)
+    listed = list_clips(data.path, data)
+    function = ClipFrames(listed.clips, data)
+    function.refuse_missing_packages()
     return source_of_clips(listed, data, lambda: mapper.tables(function, "frames", CLIPS_A_SHARD), dropped)
 
 

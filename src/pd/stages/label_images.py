@@ -13,7 +13,7 @@ from pd.classify.inputs import Inputs
 from pd.config import DataSettings, parse_settings
 from pd.config.labels import LabelsSettings
 from pd.dataset.cache import cached_images
-from pd.dataset.foreign import list_images
+from pd.dataset.external import list_images
 from pd.errors import UserError
 from pd.labels.annotators import annotators, write_annotators
 from pd.labels.fit import label
@@ -58,7 +58,7 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
         out: becomes a folder with `labels.parquet` (image, label, probability), `annotators.csv`, `figures.json`, and the
             networks where there are some. A training that was stopped resumes from `.OUT.work` beside it.
         overrides: settings as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Raises:
         UserError: votes or images that cannot be used.

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pd.classify.inputs import Held, Inputs
+from pd.classify.inputs import inputs_of
 from pd.config.labels import LabelsSettings
-from pd.dataset.cache import Cached
 from pd.dataset.names import source_names
-from pd.dataset.parquet_images import Images, ParquetImages
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.labels.columns import Mended, check_columns, mended
@@ -18,11 +16,6 @@ from pd.labels.result import Floats, Labelled
 from pd.labels.votes import Votes, read_votes
 from pd.progress import Progress
 from pd.store.context import Context
-
-
-def held(images: Images) -> Inputs:
-    """Images as classifiers take them."""
-    return Cached(images) if isinstance(images, ParquetImages) else Held(images)
 
 
 def votes_of(context: Context, real: PrivateDataset, settings: LabelsSettings) -> Votes:
@@ -56,8 +49,8 @@ def by_votes(
     own = votes.of_images(members)
     if not len(own):
         raise UserError("no vote is for a member", where=str(settings.votes), fix="members' images need votes, too")
-    images = held(real.images) if settings.looks else None
-    of_members = held(real.members().images) if settings.looks else None
+    images = inputs_of(real.images) if settings.looks else None
+    of_members = inputs_of(real.members().images) if settings.looks else None
     first = label(own, of_members, settings, work, seed=seed, digest=f"{digest} members", progress=progress)
     found = label(votes, images, settings, work, seed=seed, digest=digest, progress=progress)
     probabilities = found.probabilities.copy()
@@ -80,9 +73,15 @@ def by_columns(
     check_columns(noisy[members], settings.columns)
     check_columns(noisy, settings.columns)
     first = mended(
-        noisy[members], held(real.members().images), settings, work, seed=seed, digest=f"{digest} members", progress=progress
+        noisy[members],
+        inputs_of(real.members().images),
+        settings,
+        work,
+        seed=seed,
+        digest=f"{digest} members",
+        progress=progress,
     )
-    found = mended(noisy, held(real.images), settings, work, seed=seed, digest=digest, progress=progress)
+    found = mended(noisy, inputs_of(real.images), settings, work, seed=seed, digest=digest, progress=progress)
     present = found.present.copy()
     present[members] = first.present
     return noisy, replace(found, present=present)

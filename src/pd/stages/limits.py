@@ -8,8 +8,8 @@ from pd.audit.estimate import Estimate
 from pd.audit.figures import measured, why_not
 from pd.audit.results import ArmResult
 from pd.errors import LeakError, UndecidedError, UserError
+from pd.report.formatting import excess_of
 from pd.report.gate import Outcome, against, doubts, limit_words, verdict_words, worst_of
-from pd.report.words import excess_of
 
 Of = Callable[[ArmResult], tuple[Estimate | None, str]]
 

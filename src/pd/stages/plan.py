@@ -72,6 +72,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         ),
         Need("filter", "core", how.candidates, None, 1, None, None, 2 * candidates, "the scores are there: minutes at most"),
         _trained("student", settings.student, rates.student, rates),
+        *([_classifier(settings)] if settings.classifier else []),
         *([_condense(settings)] if settings.condense else []),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
         *([_shadows(settings, rates)] if shadow_count(settings) else []),
@@ -127,6 +128,21 @@ def _condense(settings: Settings) -> Need:
     how = settings.condense
     why = "as many trainings as there are classes among the kept; `pd condense` shows the first one's pace"
     return Need("condense", "core", how.training.steps * how.batch, None, 1, None, None, 0.0, why)
+
+
+def _classifier(settings: Settings) -> Need:
+    """Of the images that all trainings look at; networks of this size are not probed."""
+    how = settings.classifier
+    assert how is not None
+    images = how.sgd_steps * how.sgd_batch if how.method == "dp_sgd" or how.baseline != "off" else 0
+    times = 2 if how.canaries else 1
+    if how.method != "dp_sgd":
+        turns = how.rounds if how.generates and how.against == "student" and how.accounting == "sound" else 1
+        of_generator = (turns + 1) * how.generator.steps if how.generates else 0
+        images += how.batch * (how.teachers * how.teacher.steps + turns * how.student.steps + of_generator)
+    images = times * images + how.shadows * how.student.steps * how.batch
+    why = f"{how.teachers} teachers and what follows them; `pd classifier` shows the first one's pace"
+    return Need("classifier", "core", images, None, 1, None, None, 0.0, why)
 
 
 def _leaks(settings: Settings, rates: Rates) -> Need:

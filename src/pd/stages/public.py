@@ -36,7 +36,7 @@ def public_data(settings: Settings) -> DataSettings:
     return DataSettings.model_validate({**kept, **public})
 
 
-def refuse_same(found: People, real: PrivateDataset) -> None:
+def refuse_same(found: People, real: PrivateDataset | People) -> None:
     """Refuse public people who are private ones, by name, by the picture, or nearly.
 
     Raises:

@@ -8,8 +8,8 @@ from pathlib import Path
 from pd.audit.results import AuditResult, load
 from pd.config import Settings
 from pd.release.files import CONDENSED
+from pd.report.formatting import excess
 from pd.report.verdict import state_of, verdict
-from pd.report.words import excess
 from pd.stages.base import Facts
 from pd.store.atomic import disk_errors, write_folder, write_json
 from pd.store.context import Context

@@ -10,6 +10,7 @@ from pd.config import ScreenSettings, Settings
 from pd.dataset.clips import Clips, list_clips
 from pd.engine.fit import fit
 from pd.engine.map_images import Mapper
+from pd.engine.shared_folder import in_bucket
 from pd.engine.stream.make import Crew
 from pd.errors import UserError
 from pd.forgery.page import Row, write_found
@@ -53,8 +54,9 @@ def screen_data(context: Context, out: Path) -> Found:
     settings, run = context.settings, context.run
     how, path = settings.screen, settings.data.path
     assert how is not None
-    if path is None or "://" in str(settings.model_dump(mode="json")["data"]["path"]):
-        raise UserError("clips are screened on a disk", where="data.path", fix="name a folder or manifest of this machine")
+    if path is None or in_bucket(path):
+        what = "no clips are named" if path is None else "clips in a bucket are not screened"
+        raise UserError(what, where="data.path", fix="name a folder or manifest of this machine")
     asked = list_clips(path, settings.data)
     real = list_clips(how.real, settings.data) if how.real is not None else asked
     forged = list_clips(how.forged, needs_identity=False) if how.forged is not None else None
@@ -86,7 +88,7 @@ def screen_listed(
         work: frames and trainings, kept for going on.
         out: becomes a folder with `clips.csv`, `screen.html` and `figures.json`.
         run: what is worked on, if it is a run.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Raises:
         UserError: clips that cannot be used for it.

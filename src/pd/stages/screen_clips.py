@@ -22,7 +22,7 @@ def screen_clips(
         clips: what is screened.
         out: becomes a folder with `clips.csv`, `screen.html`, `figures.json`. What was stopped goes on from `.OUT.work`.
         overrides: settings as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Raises:
         UserError: clips that cannot be used for it.

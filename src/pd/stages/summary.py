@@ -9,8 +9,8 @@ from pd.progress import shown
 from pd.report.costs import at_chosen
 from pd.report.findings import released_in
 from pd.report.forests import arms_of
+from pd.report.formatting import usefulness
 from pd.report.verdict import verdict
-from pd.report.words import usefulness
 from pd.stages.bucket import fetch_audit
 from pd.store.run import Run
 

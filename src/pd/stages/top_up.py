@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from pd.dataset.real import real_words
-from pd.engine.machines import machines
-from pd.engine.runtime import connect
-from pd.engine.stream.candidates import top_up
 from pd.engine.stream.shards import Shard, plan
 from pd.filters.apply import kept_of
 from pd.filters.captions import prompts_of
@@ -20,6 +17,7 @@ from pd.filters.prompts import Prompts
 from pd.filters.top_up import ROUNDS, BlockPrompts, Wanted, counted, within
 from pd.stages.base import Facts
 from pd.stages.filter import decided_by
+from pd.stages.generate import sample
 from pd.store.atomic import write_json
 from pd.store.context import Context
 from pd.store.run import Run
@@ -74,22 +72,4 @@ def files_of(run: Run, shards: list[Shard]) -> list[Path]:
 
 def _make(context: Context, prompts: Prompts, shards: list[Shard]) -> int:
     """Make those that are not there; how many candidates."""
-    run, settings = context.run, context.settings
-    connect(settings.address, run)
-    with (
-        context.reporter.task("more candidates") as progress,
-        machines(settings.cluster, settings.generate.workers, settings.generate.gpus_per_worker, progress),
-    ):
-        return top_up(
-            teacher=run.teacher,
-            reid=run.reid,
-            gallery=run.reid,
-            prompts=prompts,
-            settings=settings.generate,
-            seed=context.seed("generate"),
-            mode=settings.data.mode,
-            out=run.topped_up,
-            address=settings.address,
-            progress=progress,
-            shards=shards,
-        )
+    return int(sample(context, prompts, context.run.topped_up, "more candidates", besides=shards)["made"])

@@ -16,6 +16,7 @@ from pd.dataset.private import PrivateDataset
 from pd.dataset.real import with_labels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
+from pd.release.classifier import check_classifier
 from pd.release.verify import Check, VerifyReport, verify
 from pd.stages.base import Facts
 from pd.stages.bucket import fetch_proof, fetch_release
@@ -28,7 +29,8 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     """Check a release folder.
 
     Args:
-        release: the folder, here or in a run at `s3://`.
+        release: the folder, here or in a run at `s3://`; or that of a classifier alone, which is
+            compared with no image.
         against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
             images are scored as the filter scored them, and weights are compared with the teacher's.
         k: member identities that must share a caption.
@@ -40,6 +42,8 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     fetch_release(release)
     if not release.is_dir():
         raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
+    if (release / "claim.json").is_file() and (release / "config.json").is_file():
+        return VerifyReport(check_classifier(release))
     if not any((release / name).exists() for name in ("model", "data", "audit.json")):
         raise UserError(
             "no release in this folder", where=str(release), fix="name a release folder, such as runs/faces/release"

@@ -46,7 +46,7 @@ def lease(root: Path) -> Iterator[Callable[[], None]]:
             raise UserError(
                 "another pd is working in this run, or was killed a moment ago",
                 where=str(place),
-                fix=f"wait for it, or stop it; {LIFE_S:.0f} seconds after its end the same command goes on",
+                fix=f"wait for it, or stop it; {LIFE_S:.0f} seconds after its end the same command resumes",
             )
         over, stolen, renewed = threading.Event(), threading.Event(), [time.monotonic()]
         thread = threading.Thread(target=_renew, args=(place, own, over, stolen, renewed), name="lease", daemon=True)

@@ -169,6 +169,21 @@ class Run:
         return self.release / "formal"
 
     @property
+    def classifier(self) -> Path:
+        """The released classifier: weights, ledger, claim, lineage, card."""
+        return self.release / "classifier"
+
+    @property
+    def classifier_audit(self) -> Path:
+        """What the classifier gets right of hold-out people, and what attacks find of it. Private."""
+        return self.private / "classifier.json"
+
+    @property
+    def classifier_ledger(self) -> Path:
+        """What classifiers have spent of this data set's privacy, as `ledger` says it of models. Private."""
+        return self.private / "ledger-classifier.json"
+
+    @property
     def condensed(self) -> Path:
         """A few pictures a class from the kept candidates, Parquet and a sheet. Private until the audit has cleared them."""
         return self.private / "condensed"

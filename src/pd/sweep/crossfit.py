@@ -10,8 +10,8 @@ import numpy as np
 
 from pd.audit.attackers.base import Attacker, Embedded, embedded, nearest, similarity
 from pd.audit.attackers.choose import attacker, named
-from pd.audit.circles import Circles
 from pd.audit.estimate import multiplicities, number
+from pd.audit.impostor_sets import Circles
 from pd.audit.reidentification import default_alpha
 from pd.config import AuditSettings
 from pd.dataset.parquet_images import Images

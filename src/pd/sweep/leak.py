@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pd.audit.circles import Met
 from pd.audit.estimate import Estimate, Floats
+from pd.audit.impostor_sets import Met
 from pd.audit.reidentification import excess_interval, first_held_back
 
 Ints = npt.NDArray[np.int64]
@@ -60,7 +60,7 @@ class View:
     Attributes:
         main: (N,) int32, the cell against the member gallery: group * (bars + 1) + level.
         control: (N,) int32, the same against the hold-out people whom it meets, by the bars of the circle in which these stand
-            (`pd.audit.circles`): (circle * groups + group) * (bars + 1) + level.
+            (`pd.audit.impostor_sets`): (circle * groups + group) * (bars + 1) + level.
         main_bars: (1, 1 + R) int64, the threshold of each resample as a level: a sample passes where its level is larger.
         control_bars: (C, 1 + R), the same of each circle.
         members: (1 + R, A) float32, how often each of A members is drawn; ones first.

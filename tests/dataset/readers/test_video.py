@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
 from small_clips import encode, moving, world
 
 from pd.config import DataSettings, VideoSettings
@@ -91,7 +92,14 @@ def test_a_clip_that_changes_changes_the_fingerprint(clips):
     assert fingerprint(settings(clips)) != before
 
 
-def test_shards_by_workers_are_the_same_rows(clips, tmp_path, monkeypatch):
+@pytest.fixture
+def ray_ends():
+    """Other files' tests start a Ray of their own in this process."""
+    yield
+    ray.shutdown()
+
+
+def test_shards_by_workers_are_the_same_rows(clips, tmp_path, monkeypatch, ray_ends):
     from pd.dataset.clips import ClipFrames
     from pd.engine import map_images
     from pd.engine.stream.make import Crew

@@ -21,17 +21,17 @@ import pytest
 import ray
 from bucket import BUCKET, s3_server
 from PIL import Image
-from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_foretell, make, make_world, table_of, written
+from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_preview, make, make_world, table_of, written
 
 from pd.config import DataSettings, FilterSettings
-from pd.dataset.foreign import list_images
+from pd.dataset.external import list_images
 from pd.dataset.images import to_arrays
 from pd.diffusion.sampler import Sampler
-from pd.engine.stream.candidates import score_images, top_up
+from pd.engine.stream.candidates import generate, score_images
 from pd.engine.stream.shards import Shard, plan
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
-from pd.filters.decide import Thresholds, foretell
+from pd.filters.decide import Thresholds, preview
 from pd.filters.scorer import Scorer
 from pd.filters.top_up import BlockPrompts
 from pd.progress import silent
@@ -53,6 +53,7 @@ def bucket():
 @pytest.fixture(scope="module", autouse=True)
 def cluster(bucket):
     """Four Ray CPUs, whatever the machine has, and workers that report their metrics soon."""
+    ray.shutdown()  # another file's tests may have left a cluster of their own to this process
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**27, _system_config=METRICS)
     yield
     ray.shutdown()
@@ -74,7 +75,7 @@ def one(world, tmp_path_factory):
         out,
         workers=1,
         progress=lambda done, total, info: seen.append((done, total, info)),
-        foretell=partial(foretell, settings=settings, thresholds=thresholds),
+        preview=partial(preview, settings=settings, thresholds=thresholds),
     )
     return SimpleNamespace(out=out, facts=facts, seen=seen)
 
@@ -254,7 +255,7 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
             killed.append(written(log)[-1][1])
             os.kill(killed[0], signal.SIGKILL)
 
-    facts = make(world, out, workers=2, progress=kill, foretell=logging_foretell(log))
+    facts = make(world, out, workers=2, progress=kill, preview=logging_preview(log))
     assert killed
     assert facts["made"] == 44
     assert bytes_of(out) == bytes_of(one.out)
@@ -332,10 +333,11 @@ def test_candidates_besides_are_the_same_whichever_others_are_made_and_whole_one
 
     def more(out, *indices):
         shards = [Shard(6 + k, prompts.start + 4 * k, prompts.start + 4 * k + 4) for k in indices]
-        return top_up(
+        facts = generate(
             teacher=world.teacher, reid=world.reid, gallery=world.reid, prompts=prompts, settings=SETTINGS, seed=SEED,
-            mode="grey", out=out, address=None, progress=silent, shards=shards,
+            mode="grey", out=out, address=None, progress=silent, besides=shards,
         )  # fmt: skip
+        return facts["made"]
 
     assert more(tmp_path / "a", 0, 3) == 8
     assert more(tmp_path / "a", 1) == 4

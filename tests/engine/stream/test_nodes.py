@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from stream_world import SEED, SETTINGS, bytes_of, logging_foretell, make, make_world, written
+from stream_world import SEED, SETTINGS, bytes_of, logging_preview, make, make_world, written
 from two_nodes import STORE, two_nodes
 
 from pd.engine.stream import watch as stream_watch
@@ -46,7 +46,7 @@ def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
         if done >= 16 and len(nodes) == 2:
             cluster.remove_node(nodes.pop(written(log)[-1][2]), allow_graceful=False)
 
-    make(world, tmp_path / "one", workers=2, progress=remove_one, foretell=logging_foretell(log))
+    make(world, tmp_path / "one", workers=2, progress=remove_one, preview=logging_preview(log))
     assert len(nodes) == 1
     assert bytes_of(tmp_path / "one") == expected
     times = Counter(first for first, _, _ in written(log))
@@ -59,9 +59,9 @@ def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
             cluster.remove_node(nodes.popitem()[1], allow_graceful=False)
 
     with pytest.raises(UserError, match="room for 0"):
-        make(world, tmp_path / "two", progress=remove_the_other, foretell=logging_foretell(log))
+        make(world, tmp_path / "two", progress=remove_the_other, preview=logging_preview(log))
     cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    make(world, tmp_path / "two", foretell=logging_foretell(log))
+    make(world, tmp_path / "two", preview=logging_preview(log))
     assert bytes_of(tmp_path / "two") == expected
     times = Counter(first for first, _, _ in written(log))
     assert times.total() - len(times) <= 1

@@ -22,9 +22,9 @@ from pd.diffusion.tensor_table import read_arrays
 from pd.diffusion.variants import Variants
 from pd.engine.runtime import connect
 from pd.engine.training import encode as train_encode
-from pd.engine.training import ground as train_ground
+from pd.engine.training import prepare_model as train_ground
+from pd.engine.training.dataset_reference import hand_over, receive
 from pd.engine.training.encode import encode_on_ray, missing, shard_rows
-from pd.engine.training.handover import hand_over, receive
 from pd.engine.training.inputs import prepare
 from pd.engine.training.job import Job
 from pd.engine.training.progress import ProgressWriter

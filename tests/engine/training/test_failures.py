@@ -19,7 +19,7 @@ def test_workers_that_die_or_hang_too_often_are_one_clear_error(tmp_path: Path) 
     for lost in (died, WorkerHealthCheckTimeoutError("no answer for minutes")):
         found = explained(WorkerGroupError("two failed", {0: others, 1: lost}), tmp_path)
         assert isinstance(found, UserError)
-        assert "goes on from the last checkpoint" in str(found)
+        assert "resumes from the last checkpoint" in str(found)
     assert isinstance(explained(RayActorError(), tmp_path), UserError)  # Ray Train's own controller
 
 

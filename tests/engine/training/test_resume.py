@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,12 @@ def wait_for_second_checkpoint(folder: Path, alive: Callable[[], bool]) -> None:
 
 def ray_train_workers(driver: int) -> list[psutil.Process]:
     below = psutil.Process(driver).children(recursive=True)
-    return [process for process in below if "RayTrainWorker" in " ".join(process.cmdline())]
+    found = []
+    for process in below:
+        with suppress(psutil.Error):  # one that ended meanwhile
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 @pytest.mark.slow

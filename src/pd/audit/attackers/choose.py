@@ -1,17 +1,23 @@
 """Attackers by the names that settings use."""
 
 import difflib
+import inspect
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import TypeVar
 
+import numpy as np
+
 from pd.audit.attackers.base import Attacker
 from pd.audit.attackers.distilled import Aird, Crrcd, Distilled, G2d
+from pd.audit.attackers.frozen_backbone import open_clip_tower, timm_tower, torchvision_tower
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
-from pd.audit.attackers.tower import open_clip_tower, timm_tower, torchvision_tower
+from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images
 from pd.errors import UserError
+from pd.reid.spaces.whitening import Rows
 
 ATTACKERS: dict[str, type[Learned] | type[Thumbnails] | type[Distilled]] = {
     kind.name: kind for kind in (ImageNet, Thumbnails, Whitened, Gradients, Crrcd, Aird, G2d)
@@ -45,12 +51,52 @@ def attacker(name: str) -> Attacker:
     if name not in ATTACKERS:
         brought = {one.name: one for one in entry_points(group=GROUP)}
         if name in brought:
-            made: Attacker = brought[name].load()()
-            return made
+            return Brought(brought[name].load()())
         names = [*ATTACKERS, STRONG, *brought, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
     return ATTACKERS[name]()
+
+
+class Brought:
+    """An attacker of somebody else's, checked.
+
+    Args:
+        made: has `name`, `fit` and `embed`, as `pd.audit.attackers.base.Attacker` says.
+
+    Raises:
+        UserError: it lacks one of them, or they cannot be called so; from `embed`: it gave no unit rows.
+    """
+
+    def __init__(self, made: Attacker) -> None:
+        self._made = made
+        self.name = str(getattr(made, "name", "") or "")
+        if isinstance(made, type):
+            raise UserError(f"{made.__name__} is a class", where="audit.attackers", fix=f"make one: {made.__name__}()")
+        where = f"attacker '{self.name or type(made).__name__}'"
+        for part, arguments in (("fit", ((0, 0), {"seed": 0, "steps": 0})), ("embed", ((0,), {}))):
+            try:
+                inspect.signature(getattr(made, part)).bind(*arguments[0], **arguments[1])
+            except (AttributeError, TypeError):
+                fix = "define name, fit(images, identities, *, seed, steps) and embed(images)"
+                raise UserError(f"'{part}' cannot be called", where=where, fix=fix) from None
+        if not self.name:
+            raise UserError("it has no name", where=where, fix="give it an attribute `name`")
+
+    def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
+        """As the attacker does."""
+        self._made.fit(images, identities, seed=seed, steps=steps)
+
+    def embed(self, images: Pixels) -> Rows:
+        """As the attacker does, checked."""
+        rows = np.asarray(self._made.embed(images))
+        if rows.ndim != 2 or len(rows) != len(images) or rows.dtype.kind != "f":
+            what = f"embed gave {rows.dtype} of shape {rows.shape} for {len(images)} images"
+            raise UserError(what, where=f"attacker '{self.name}'", fix="give (N, d) float32")
+        if not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
+            what = "embed gave rows that are not of unit length, or not finite"
+            raise UserError(what, where=f"attacker '{self.name}'", fix="divide each row by its norm")
+        return rows.astype(np.float32)
 
 
 def named(names: Sequence[Given]) -> list[Given | str]:
@@ -61,15 +107,17 @@ def named(names: Sequence[Given]) -> list[Given | str]:
 def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
     """Fresh attackers by the names that figures show: no folders of this machine, numbered where two would be the same.
 
-    Attackers that were made elsewhere stay as they are.
+    Attackers of others are checked: before the work that they can be called, and then what they give.
 
     Raises:
         UserError: there are none, or what `attacker` refuses.
     """
+    if isinstance(names, str):
+        raise UserError(f"'{names}' is no list", where="audit.attackers", fix=f"write [{names}]")
     if not names:
         raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
     chosen: dict[str, Attacker] = {}
-    for one in (attacker(name) if isinstance(name, str) else name for name in named(names)):
+    for one in (attacker(name) if isinstance(name, str) else Brought(name) for name in named(names)):
         like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)
         chosen[f"{one.name} ({like + 1})" if like else one.name] = one
     return chosen

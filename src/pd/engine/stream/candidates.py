@@ -1,18 +1,18 @@
 """Candidates from the teacher, scored, in shards: any number of workers, any number of crashes, the same rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pd.config import DataSettings, GenerateSettings, digest_of
-from pd.dataset.foreign import Listing, fingerprint
+from pd.dataset.external import Listing, fingerprint
 from pd.dataset.images import Mode
 from pd.engine.stream.gallery_holders import held_gallery
 from pd.engine.stream.make import Crew, run_shards
 from pd.engine.stream.shards import Shard, bad_images, plan, whole_shards
-from pd.filters.decide import Foretell
+from pd.filters.decide import Preview
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import scorer_digest
 from pd.progress import Progress
@@ -32,7 +32,8 @@ def generate(
     out: Path,
     address: str | None,
     progress: Progress,
-    foretell: Foretell | None = None,
+    preview: Preview | None = None,
+    besides: Sequence[Shard] | None = None,
 ) -> Mapping[str, Any]:
     """Sample and score `settings.candidates` candidates; shards that are finished and whole stay as they are.
 
@@ -47,16 +48,29 @@ def generate(
         out: the folder for shards, columns as `pd.filters.table.SCORED`.
         address: the Ray cluster.
         progress: called as it goes.
-        foretell: what the filter would say, for progress alone; nothing that is written depends on it.
+        preview: what the filter would say, for progress alone; nothing that is written depends on it.
+        besides: these shards instead of the settings' candidates; other whole ones in `out` stay.
 
     Returns:
         `candidates`, how many were `made` now, `seconds` of work by phase, and the `bottleneck` among them.
     """
     from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
 
-    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
-    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": foretell}
-    shards = plan(settings.candidates, settings.shard_size, settings.batch)
+    inputs = digest_of(
+        {
+            "teacher": digest_folder(teacher),
+            "scorer": scorer_digest(reid, gallery),
+            "prompts": prompts.digest(),
+            "seed": seed,
+            "mode": mode,
+            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
+        }
+    )
+    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "preview": preview}
+    if besides is None:
+        shards = plan(settings.candidates, settings.shard_size, settings.batch)
+    else:
+        shards = sorted({*besides, *whole_shards(out, inputs)}, key=lambda shard: shard.index)
     return make_shards(
         Generator,
         arguments,
@@ -73,57 +87,6 @@ def generate(
     )
 
 
-def top_up(
-    *,
-    teacher: Path,
-    reid: Path,
-    gallery: Path,
-    prompts: Prompts,
-    settings: GenerateSettings,
-    seed: int,
-    mode: Mode,
-    out: Path,
-    address: str | None,
-    progress: Progress,
-    shards: list[Shard],
-) -> int:
-    """Make these shards as `generate` makes its own; how many candidates were made. Other whole ones in `out` stay."""
-    from pd.engine.stream.generator import Generator  # diffusers is slow to import, and scoring does without
-
-    inputs = _inputs(teacher, reid, gallery, prompts, settings, seed, mode)
-    arguments = {"teacher": teacher.absolute(), "prompts": prompts, "seed": seed, "mode": mode, "foretell": None}
-    facts = make_shards(
-        Generator,
-        arguments,
-        sorted({*shards, *whole_shards(out, inputs)}, key=lambda shard: shard.index),
-        asdict,
-        reid=reid,
-        gallery=gallery,
-        settings=settings,
-        out=out,
-        inputs=inputs,
-        address=address,
-        progress=progress,
-    )
-    return int(facts["made"])
-
-
-def _inputs(
-    teacher: Path, reid: Path, gallery: Path, prompts: Prompts, settings: GenerateSettings, seed: int, mode: Mode
-) -> str:
-    """Digest of all that candidates are made from."""
-    return digest_of(
-        {
-            "teacher": digest_folder(teacher),
-            "scorer": scorer_digest(reid, gallery),
-            "prompts": prompts.digest(),
-            "seed": seed,
-            "mode": mode,
-            "sampling": settings.model_dump(include={"sampler_steps", "guidance", "precision", "batch"}),
-        }
-    )
-
-
 def score_images(
     *,
     source: Place,
@@ -135,13 +98,13 @@ def score_images(
     out: Path,
     address: str | None,
     progress: Progress,
-    foretell: Foretell | None = None,
+    preview: Preview | None = None,
 ) -> Mapping[str, Any]:
     """Score other people's images, as `generate` scores candidates; the id of each is its name.
 
     Args:
         source: a folder of images, of Parquet files or of tar shards, or one such file; every node must reach it.
-        images: as `pd.dataset.foreign.list_images` lists them.
+        images: as `pd.dataset.external.list_images` lists them.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder.
         data: size and mode to bring images to, and whether a bad image stops (`on_bad_image`).
@@ -149,7 +112,7 @@ def score_images(
         out: the folder for shards, columns as `pd.filters.table.SCORED`.
         address: the Ray cluster.
         progress: called as it goes.
-        foretell: as for `generate`.
+        preview: as for `generate`.
 
     Returns:
         As `generate`, and `bad`: a line for each image that was set aside.
@@ -157,7 +120,7 @@ def score_images(
     Raises:
         UserError: a bad image where `data.on_bad_image` is `stop`.
     """
-    from pd.engine.stream.examiner import Examiner
+    from pd.engine.stream.image_scorer import ImageScorer
 
     inputs = digest_of(
         {
@@ -172,9 +135,9 @@ def score_images(
     def row_of(shard: Shard) -> dict[str, Any]:
         return {**asdict(shard), **vars(images.take(range(shard.start, shard.stop)))}
 
-    arguments = {"source": source, "data": data, "foretell": foretell}
+    arguments = {"source": source, "data": data, "preview": preview}
     facts = make_shards(
-        Examiner,
+        ImageScorer,
         arguments,
         shards,
         row_of,

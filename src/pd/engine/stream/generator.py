@@ -11,7 +11,7 @@ from pd.dataset.images import Mode
 from pd.diffusion.sampler import Sampler
 from pd.engine.stream.shards import Shard, write_shard
 from pd.engine.stream.work import Stopwatch, done_row, use_device
-from pd.filters.decide import Foretell
+from pd.filters.decide import Preview
 from pd.filters.prompts import Prompts
 from pd.filters.scorer import OpensGallery, Scorer
 from pd.filters.table import scored_table
@@ -31,7 +31,7 @@ class Generator:
         mode: grey or rgb.
         out: the folder for shards, on storage that all nodes share.
         inputs: digest of all that rows are made from.
-        foretell: what the filter would say of a shard, for who watches.
+        preview: what the filter would say of a shard, for who watches.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Generator:
         mode: Mode,
         out: Path,
         inputs: str,
-        foretell: Foretell | None,
+        preview: Preview | None,
     ) -> None:
         device = use_device(settings.gpus_per_worker)
         self.sampler = Sampler(teacher, mode=mode, batch=settings.batch, device=device, precision=settings.precision)
         self.scorer = Scorer(reid, gallery, device)
         self.prompts, self.settings, self.seed = prompts, settings, seed
-        self.out, self.inputs, self.foretell = out, inputs, foretell
+        self.out, self.inputs, self.preview = out, inputs, preview
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         shard, watch = Shard.of(row), Stopwatch()
         parts = [self._make(ids, watch) for ids in shard.micro_batches(self.settings.batch)]
         table = pa.concat_tables(parts)
         mark = write_shard(self.out, shard, table, self.inputs, watch.seconds)
-        return done_row(mark, self.foretell(table) if self.foretell else {})
+        return done_row(mark, self.preview(table) if self.preview else {})
 
     def _make(self, ids: range, watch: Stopwatch) -> pa.Table:
         asked = [self.prompts.prompt_of(sample, self.seed) for sample in ids]

@@ -100,7 +100,7 @@ def _not_made(left: int, asked: int, lost: int, out: Path, section: str) -> User
             f"workers died or hung while they made shards; {left} of {asked} are missing",
             where=str(out),
             fix=f"look for a node short of memory, or storage that hangs; set {section}.workers or generate.batch lower; "
-            "the same command goes on",
+            "the same command resumes",
         )
     return UserError(
         f"{left} of {asked} shards did not arrive",

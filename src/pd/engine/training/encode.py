@@ -18,7 +18,7 @@ from pd.diffusion.latents import shard_path
 from pd.engine.runtime import unwrap
 from pd.engine.stream.layout import plan_layout
 from pd.engine.stream.shards import Shard, plan
-from pd.engine.training.handover import receive, receive_images
+from pd.engine.training.dataset_reference import receive, receive_images
 from pd.engine.training.job import Job
 from pd.engine.training.progress import ProgressWriter
 from pd.errors import UserError
@@ -115,7 +115,7 @@ class Encoder:
 
     def __init__(self, job: Job) -> None:
         from pd.engine.stream.work import use_device
-        from pd.engine.training.ground import rebuild
+        from pd.engine.training.prepare_model import rebuild
 
         self._job, self._images = job, receive_images(job.inputs)
         self._vae = rebuild(job).vae.to(use_device(job.settings.gpus_per_worker))
@@ -132,7 +132,7 @@ class Encoder:
 def _lay_ground(job: Job) -> None:
     import torch
 
-    from pd.engine.training.ground import lay_ground
+    from pd.engine.training.prepare_model import lay_ground
     from pd.store.atomic import keep_private
 
     keep_private()

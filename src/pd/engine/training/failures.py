@@ -37,7 +37,7 @@ def explained(error: BaseException, folder: Path) -> BaseException:
         return UserError(
             "workers died or hung again and again while they trained",
             fix="look for a machine short of memory, or storage that hangs; set micro_batch lower; "
-            "the same command goes on from the last checkpoint",
+            "the same command resumes from the last checkpoint",
         )
     return error
 

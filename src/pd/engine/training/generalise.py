@@ -6,7 +6,6 @@ Looked at are members and calibration people, whom the audit never measures. Ran
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ from pd.audit.membership import loss_scores
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
-from pd.engine.training.handover import hand_over, receive
+from pd.engine.training.dataset_reference import hand_over, receive
 from pd.errors import UserError
 from pd.seeds import derive
 from pd.store.kept import at_hand, keep_json
@@ -121,7 +120,7 @@ def looks_in(folder: Path) -> list[Look]:
     return [_read(file) for file in sorted(at_hand(folder).glob("step_*.json"))]
 
 
-def taken(looks: list[Look]) -> dict[str, Any]:
+def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
     """Facts: `stopped_at`, the step whose model is taken; `gap` and `widening`: [step, value, low, high] of each checkpoint."""
 
     def rows(name: str) -> list[list[float]]:

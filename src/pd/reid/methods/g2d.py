@@ -1,7 +1,7 @@
 """G2D: from generative to discriminative, for masked and half-hidden people (arXiv 2405.16761).
 
 1. An inpainting network learns, from *other* people than those who are to be recognised, to show a picture whole of which a
-   part is hidden: min |D(E(x hidden)) - x|_1. `Inpainter` trains E and D.
+   part is hidden: min |D(E(x hidden)) - x|_1, pictures at mean 0 and deviation 1. `Inpainter` trains E and D.
 2. The encoder E is fine-tuned by cross-entropy on hidden pictures, so that these give descriptors that know classes.
 3. A reformer, a CNN on the frozen encoder, learns the *relations* that a recogniser T finds between the whole pictures,
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from pd.config import digest_of
 from pd.config.recognisers import G2dSettings, Views
+from pd.reid.backbones import four_by_four
 from pd.reid.methods.aird import RELATION, relation
 from pd.reid.methods.base import Classes, Seen
 from pd.reid.rows import Rows
@@ -56,6 +57,14 @@ class G2d(nn.Module):
         return {"loss": loss, **{name: value.detach() for name, value in found.items()}}
 
 
+def plain(images: Tensor) -> Tensor:
+    """(N, 3, H, W) at mean 0 and deviation 1 each, so that light carries nothing; larger ones than 64 averaged down to 64."""
+    if max(images.shape[2:]) > 64:
+        images = F.interpolate(images, size=(64, 64), mode="area")
+    centred = images - images.mean((1, 2, 3), keepdim=True)
+    return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 0.02)
+
+
 class Encoder(nn.Module):
     """(N, 3, H, W) in [-1, 1] -> (N, 128, H/8, W/8); larger pictures than 64 are averaged down to 64."""
 
@@ -70,9 +79,7 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        if max(images.shape[2:]) > 64:
-            images = F.interpolate(images, size=(64, 64), mode="area")
-        maps: Tensor = self.layers(images)
+        maps: Tensor = self.layers(plain(images))
         return maps
 
 
@@ -87,7 +94,7 @@ class Generative(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, 2048)."""
-        return F.adaptive_avg_pool2d(self.encoder(images), 4).flatten(1)
+        return four_by_four(self.encoder(images)).flatten(1)
 
 
 class Reformed(Generative):
@@ -102,12 +109,10 @@ class Reformed(Generative):
         self.mix = nn.Sequential(nn.BatchNorm2d(256), nn.ReLU(), nn.Conv2d(256, 128, 3, 1, 1, bias=False), nn.BatchNorm2d(128))
 
     def forward(self, images: Tensor) -> Tensor:
-        if max(images.shape[2:]) > 64:
-            images = F.interpolate(images, size=(64, 64), mode="area")
-        middle = self.encoder.layers[:12](images)
+        middle = self.encoder.layers[:12](plain(images))
         last = self.encoder.layers[12:](middle)
         maps = F.relu(self.mix(torch.cat([last, self.fine(middle)], 1)) + last)
-        return F.adaptive_avg_pool2d(maps, 4).flatten(1)
+        return four_by_four(maps).flatten(1)
 
     def train(self, mode: bool = True) -> "Reformed":
         super().train(mode)
@@ -125,7 +130,7 @@ class _Painter(nn.Module):
         for before, after in ((128, 64), (64, 32), (32, 16)):
             layers += [nn.Upsample(scale_factor=2.0), nn.Conv2d(before, after, 3, 1, 1, bias=False)]
             layers += [nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
-        self.decoder = nn.Sequential(*layers, nn.Conv2d(16, 3, 3, 1, 1), nn.Tanh())
+        self.decoder = nn.Sequential(*layers, nn.Conv2d(16, 3, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         painted: Tensor = self.decoder(self.encoder(images))
@@ -167,7 +172,7 @@ class Inpainter(Task):
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
         whole = batch["pictures"].float().div_(127.5).sub_(1.0)
         painted = module(see(dict(batch), whole).expand(-1, 3, -1, -1))
-        target = F.interpolate(whole.expand(-1, 3, -1, -1), size=tuple(painted.shape[2:]), mode="area")
+        target = plain(whole.expand(-1, 3, -1, -1))
         # Ranks' parts may differ by a picture: each weighs as many as it has.
         weight = len(whole) * ranks.world / self._batch
         return {"loss": F.l1_loss(painted, target) * weight}

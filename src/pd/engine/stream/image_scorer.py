@@ -10,27 +10,27 @@ import pyarrow as pa
 
 from pd.config import DataSettings, GenerateSettings
 from pd.dataset.decode import quiet
-from pd.dataset.foreign import Listing, part, read_images
+from pd.dataset.external import Listing, part, read_images
 from pd.engine.stream.shards import Shard, write_shard
 from pd.engine.stream.work import Stopwatch, done_row, use_device
-from pd.filters.decide import Foretell
+from pd.filters.decide import Preview
 from pd.filters.scorer import OpensGallery, Scorer
 from pd.filters.table import scored_table
 from pd.store.places import Place
 
 
-class Examiner:
+class ImageScorer:
     """Decodes, scores and writes a shard of other people's images.
 
     Args:
-        source: as for `pd.dataset.foreign.list_images`.
+        source: as for `pd.dataset.external.list_images`.
         reid: the re-identification network's folder.
         gallery: the member gallery's folder, or what opens it where it lies.
         data: size and mode to bring images to, and what to do with bad ones.
         settings: batch, GPUs.
         out: the folder for shards, on storage that all nodes share.
         inputs: digest of all that rows are made from.
-        foretell: what the filter would say of a shard, for who watches.
+        preview: what the filter would say of a shard, for who watches.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Examiner:
         settings: GenerateSettings,
         out: Path,
         inputs: str,
-        foretell: Foretell | None,
+        preview: Preview | None,
     ) -> None:
         self.scorer = Scorer(reid, gallery, use_device(settings.gpus_per_worker))
         self.source, self.data, self.batch = source, data, settings.batch
-        self.out, self.inputs, self.foretell = out, inputs, foretell
+        self.out, self.inputs, self.preview = out, inputs, preview
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         shard, watch = Shard.of(row), Stopwatch()
@@ -64,4 +64,4 @@ class Examiner:
                 parts.append(scored_table(good, pixels, scores))
         table = pa.concat_tables(parts)
         mark = write_shard(self.out, shard, table, self.inputs, watch.seconds, bad)
-        return done_row(mark, self.foretell(table) if self.foretell else {})
+        return done_row(mark, self.preview(table) if self.preview else {})

@@ -24,12 +24,12 @@ from pd.diffusion.order import share
 from pd.diffusion.tokenizer import tokenize
 from pd.diffusion.variants import Variants
 from pd.engine.runtime import connect, rank_rows
+from pd.engine.training import batch_loader as train_feed
 from pd.engine.training import encode as train_encode
-from pd.engine.training import feed as train_feed
-from pd.engine.training import ground as train_ground
+from pd.engine.training import prepare_model as train_ground
 from pd.engine.training import stream as train_stream
-from pd.engine.training.feed import Feed, Reader
-from pd.engine.training.handover import hand_over
+from pd.engine.training.batch_loader import Feed, Reader
+from pd.engine.training.dataset_reference import hand_over
 from pd.engine.training.inputs import prepare
 from pd.engine.training.job import Job, name_of
 from pd.engine.training.progress import ProgressWriter

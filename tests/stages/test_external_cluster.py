@@ -11,7 +11,7 @@ from pd.audit.results import AtPoint
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.reid.calibrate import Verification
-from pd.stages import foreign
+from pd.stages import external
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def test_what_workers_share_lies_beside_the_decisions(people: Path, tmp_path: Pa
         asked.append(folder)
         raise UserError("1 of 2 machines do not see this folder", where=str(folder), fix=fix)
 
-    monkeypatch.setattr(foreign, "connect", lambda address: None)
-    monkeypatch.setattr(foreign, "check_shared", refuse)
+    monkeypatch.setattr(external, "connect", lambda address: None)
+    monkeypatch.setattr(external, "check_shared", refuse)
     out = tmp_path / "share" / "decisions"
     with pytest.raises(UserError, match="name an --out on storage that all of them mount"):
-        foreign.filter_folders(str(people), str(people), out, (), Reporter())
+        external.filter_folders(str(people), str(people), out, (), Reporter())
     assert [folder.parent for folder in asked] == [tmp_path / "share"]
     assert list((tmp_path / "share").iterdir()) == []  # it is gone with the error
 
@@ -51,12 +51,12 @@ def test_workers_use_nothing_else_of_this_machine(people: Path, tmp_path: Path, 
         verification=Verification(auc=1.0, rank1=1.0, images=8, identities=4, same_pairs=4, other_pairs=24)
     )
     for name in ("connect", "check_shared", "prepare", "find_thresholds"):
-        monkeypatch.setattr(foreign, name, lambda *_: measured)
-    monkeypatch.setattr(foreign, "unkept", lambda *_: [])
-    monkeypatch.setattr(foreign, "score_images", score)
-    monkeypatch.setattr(foreign, "apply_filter", lambda *_, **__: {})
-    monkeypatch.setattr(foreign, "at_work", lambda *_: AtPoint())
+        monkeypatch.setattr(external, name, lambda *_: measured)
+    monkeypatch.setattr(external, "unkept", lambda *_: [])
+    monkeypatch.setattr(external, "score_images", score)
+    monkeypatch.setattr(external, "apply_filter", lambda *_, **__: {})
+    monkeypatch.setattr(external, "at_work", lambda *_: AtPoint())
     (tmp_path / "decisions").mkdir()
-    foreign.filter_folders(str(people), str(people), tmp_path / "decisions", (), Reporter())
+    external.filter_folders(str(people), str(people), tmp_path / "decisions", (), Reporter())
     for name in ("reid", "gallery", "out"):
         assert used[name].parent.parent == tmp_path

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage
-from pd.dataset.foreign import fingerprint, list_images, read_images, read_texts
+from pd.dataset.external import fingerprint, list_images, read_images, read_texts
 from pd.errors import UserError
 from pd.store.places import Place
 

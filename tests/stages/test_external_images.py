@@ -8,7 +8,7 @@ from PIL import Image
 from small_people import QUICK, manifest_of, reporter, small_people
 
 from pd.dataset.synthetic import SyntheticDataset
-from pd.stages.foreign import audit_folders
+from pd.stages.external import audit_folders
 
 
 def test_what_the_size_and_the_mode_take_away_is_said_and_kept(tmp_path: Path) -> None:

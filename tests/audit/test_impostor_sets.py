@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from random_people import People, attack, people
 
-from pd.audit.circles import CIRCLES, Circles
+from pd.audit.impostor_sets import CIRCLES, Circles
 
 
 def test_no_pair_of_people_meets_twice_and_all_meet_as_many() -> None:

@@ -13,7 +13,7 @@ from pd.audit.results import AuditResult, FilterResult, Looked
 from pd.audit.run import audit
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import quiet
-from pd.dataset.foreign import Found, Listing, list_images, part, read_images, read_texts
+from pd.dataset.external import Found, Listing, list_images, part, read_images, read_texts
 from pd.dataset.ingest import ingest
 from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
@@ -26,7 +26,7 @@ from pd.engine.stream.candidates import score_images
 from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.calibration import find_thresholds, unkept
-from pd.filters.decide import foretell
+from pd.filters.decide import preview
 from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
@@ -49,7 +49,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more, and
             of `_figures.json`, what is returned (readers of Parquet pass over names that begin so).
         overrides: settings, as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         `candidates`, `kept`, `threshold`, `dropped`, and `at_chosen`: how the filter does on planted copies of members'
@@ -98,7 +98,7 @@ def _filtered(
             out=folder / "scored",
             address=settings.address,
             progress=progress,
-            foretell=partial(foretell, settings=settings.filter, thresholds=thresholds),
+            preview=partial(preview, settings=settings.filter, thresholds=thresholds),
         )
     for line in facts["bad"]:
         reporter.say(f"  set aside: {line}")
@@ -119,7 +119,7 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
         synthetic: as for `filter_folders`; `audit.samples` of the images, drawn by seed, are attacked.
         out: a file for the figures, JSON.
         overrides: settings, as `key=value`.
-        reporter: tells what is going on.
+        reporter: reports progress.
 
     Returns:
         As `release/audit.json`, with the one arm `synthetic`, and in `images` how these were compared: `size`, `mode`, how

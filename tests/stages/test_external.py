@@ -18,7 +18,7 @@ from pd.dataset.splits import holdout_identities
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.seeds import derive
-from pd.stages.foreign import filter_folders
+from pd.stages.external import filter_folders
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pd.audit.cost import by_identity, by_label, gini
+from pd.audit.subgroup_drop_rates import by_identity, by_label, gini
 
 
 def test_drop_rates_by_label() -> None:

@@ -1,0 +1,56 @@
+"""Classifier: train the one with an epsilon, attack it, and write `release/classifier` with its ledger, claim and card."""
+
+from dataclasses import asdict
+from typing import Any
+
+from pd.classifier.examples import examples
+from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
+from pd.release.lineage import weights_sha256
+from pd.stages.base import Facts
+from pd.stages.classifier_audit import audited, usefulness
+from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released, values_of
+from pd.stages.spending import enter
+from pd.store.atomic import write_json
+from pd.store.context import Context
+from pd.store.files import digest_folder
+
+
+def execute(context: Context) -> Facts:
+    run, settings = context.run, context.settings
+    how = settings.classifier
+    assert how is not None
+    real = real_words(run, settings)
+    members = real.members()
+    images = PrivateDataset.member_images(run.dataset)
+    seed = context.seed("classifier")
+    values = values_of(members, how.label)
+    held = examples(images, values, members.identities, how, settings.generate.prompt_k, seed)
+    public = public_queries(settings, images, real.identities)
+    plan = prepared(how, held, seed, context.reporter)
+    dataset = digest_folder(run.dataset)
+    work = run.work / "classifier"
+    found = made(how, plan, held, public, work, seed, dataset, context.reporter)
+    useful = usefulness(context, found.folder, held.classes)
+    beside = usefulness(context, found.baseline[0], held.classes) if found.baseline else None
+    epsilon = released(run.classifier, settings.name, found, held, useful.compared(beside))
+    audit: dict[str, Any] = {"utility": useful.to_json()}
+    if beside is not None:
+        audit["dp_sgd"] = beside.to_json()
+    if how.shadows:
+        audit["membership"] = audited(context, found, held.classes)
+    if found.bound is not None:
+        audit["lower_bound"] = asdict(found.bound)
+    write_json(run.classifier_audit, audit)
+    ledger = plan.ledger if found.baseline is None else plan.ledger.and_(found.baseline[1].ledger)
+    enter(run.classifier_ledger, dataset, weights_sha256(run.classifier), ledger, how.delta)
+    cleared(work)
+    return {
+        "classes": len(held.classes),
+        "people": held.people,
+        "queries": plan.queries,
+        "delta": how.delta,
+        "epsilon": epsilon.value if plan.reading == "sound" else "no guarantee",
+        "accuracy, hold-out people": useful.accuracy.value,
+        "lower bound": "not measured" if found.bound is None else found.bound.epsilon,
+    }

@@ -1,0 +1,73 @@
+"""`pd classifier --images`: a private classifier of anybody's labelled images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pd.classifier.examples import examples
+from pd.config import parse_settings
+from pd.dataset.cache import cached_images
+from pd.dataset.external import list_images, read_texts
+from pd.errors import UserError
+from pd.progress import Reporter
+from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released
+from pd.stages.condense_images import FOLDER
+from pd.stages.people_of import people_of
+from pd.store.atomic import disk_errors
+from pd.store.places import Place
+
+
+def classifier_of_images(
+    images: str, label: str, out: Path, overrides: Sequence[str], reporter: Reporter
+) -> dict[str, float | int | str]:
+    """Train a private classifier of the images of a place.
+
+    Args:
+        images: a folder with a sub-folder a class (`label`: `folder`), each picture a person; or Parquet with a column
+            `label.LABEL` of numbers and, where people have several images, a column `identity`.
+        label: which label makes the classes.
+        out: becomes the folder of the classifier. What was stopped resumes from `.OUT.work`.
+        overrides: settings as `key=value`.
+        reporter: reports progress.
+
+    Returns:
+        `classes`, `people`, `images`, `epsilon` and `delta`.
+
+    Raises:
+        UserError: images, labels or settings that cannot be used.
+    """
+    settings = parse_settings({"classifier": {"label": label}}, overrides, where="pd classifier")
+    how = settings.classifier
+    assert how is not None
+    if out.exists() and not (out / "claim.json").is_file():
+        raise UserError("holds other things than a classifier", where=str(out), fix="name a new folder")
+    work = out.absolute().parent / f".{out.name}.work"
+    place = Place.parse(images)
+    listed = list_images(place)
+    _, labels = read_texts(place, listed)
+    words: dict[str, list[str | float | None]] = {
+        name: [None if value != value else value for value in values.tolist()] for name, values in labels.items()
+    }
+    if not labels:
+        words[FOLDER] = [name.rpartition("/")[0] for name in listed.names]
+    if label not in words:
+        fix = f"name one of: {', '.join(sorted(words)[:10])}"
+        raise UserError(f"the images have no label '{label}'", where="pd classifier --label", fix=fix)
+    people = people_of(place, listed)
+    if people is None:
+        reporter.say("  no column identity: each image counts as a person of its own")
+    at = {name: number for number, name in enumerate(listed.names)}
+    with disk_errors(out):
+        with reporter.task("images") as progress:
+            held, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
+        rows = [at[name] for name in names]
+        who = [people[row] if people else names[place] for place, row in enumerate(rows)]
+        given = examples(held.images, [words[label][row] for row in rows], who, how, settings.generate.prompt_k, settings.seed)
+        public = public_queries(settings, held.images, who)
+        plan = prepared(how, given, settings.seed, reporter)
+        found = made(how, plan, given, public, work / "classifier", settings.seed, digest, reporter)
+        epsilon = released(out, out.name, found, given, None)
+        cleared(work)
+    told = epsilon.value if np.isfinite(epsilon.value) else "no guarantee"
+    return {"classes": len(given.classes), "people": given.people, "images": len(names), "epsilon": told, "delta": how.delta}
