@@ -1,7 +1,11 @@
 """Batch norm over the global batch of all ranks, on any device. (torch's SyncBatchNorm refuses tensors on the CPU.)"""
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pd.errors import UserError
@@ -12,8 +16,9 @@ class GlobalBatchNorm(_BatchNorm):
     """As `nn.BatchNorm1d`, `2d` and `3d`; in training mode mean and variance are those of all ranks' rows together.
 
     Each rank's mean and sum of squared deviations are gathered and put together as Chan, Golub and LeVeque do ("Algorithms for
-    computing the sample variance", The American Statistician 37, 1983, eq. 2.1), which cancels no digits. The gathering is
-    differentiable, so gradients averaged over ranks are those of one process with the whole batch.
+    computing the sample variance", The American Statistician 37, 1983, eq. 2.1), which cancels no digits. The
+    backward pass sums over ranks what flows through both, so gradients averaged over ranks are those of one process with the
+    whole batch.
 
     Args:
         norm: whose settings, weights and statistics are taken over (shared, not copied).
@@ -37,24 +42,9 @@ class GlobalBatchNorm(_BatchNorm):
             return super().forward(input)
         self._check_input_dim(input)
         values = input if input.dtype == torch.float64 else input.float()
-        axes = [0, *range(2, input.ndim)]
-        shape = [1, -1] + [1] * (input.ndim - 2)
-        count = values.numel() // values.shape[1]
-        own = values.mean(axes)
-        deviations = (values - own.view(shape)).square().sum(axes)
-        counted = torch.full((1,), float(count), device=values.device, dtype=values.dtype)
-        every = self._ranks.gather(torch.cat([counted, own, deviations])[None])
-        counts, means, sums = every[:, :1], every[:, 1 : 1 + self.num_features], every[:, 1 + self.num_features :]
-        total = counts.sum()
-        mean = (counts * means).sum(0) / total
-        squares = sums.sum(0) + (counts * (means - mean).square()).sum(0)
-        self._track(mean.detach(), squares.detach(), total)
-        scale = torch.rsqrt(squares / total + self.eps)
-        if self.affine:
-            scale = scale * self.weight
-        normed = (values - mean.view(shape)) * scale.view(shape)
-        if self.affine:
-            normed = normed + self.bias.view(shape)
+        weight, bias = (self.weight, self.bias) if self.affine else (values.new_ones(self.num_features), None)
+        normed, mean, squares, total = _Normed.apply(values, weight, bias, self.eps, self._ranks)
+        self._track(mean, squares, total)
         return normed.to(input.dtype)
 
     @torch.no_grad()
@@ -66,6 +56,41 @@ class GlobalBatchNorm(_BatchNorm):
         share = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_((squares / (total - 1)).to(self.running_var.dtype), share)
+
+
+class _Normed(torch.autograd.Function):
+    """Batch norm over all ranks' rows by torch's own kernels: two passes over the values, and three in the backward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None, eps: float, ranks: Ranks
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        own, variance = torch.ops.aten.batch_norm_update_stats(values, None, None, 0.0)
+        count = values.numel() // values.shape[1]
+        every = ranks.gather(torch.cat([own.new_full((1,), count), own, variance * count])[None])
+        counts, means, sums = every[:, :1], every[:, 1 : 1 + len(own)], every[:, 1 + len(own) :]
+        total = counts.sum()
+        mean = (counts * means).sum(0) / total
+        squares = sums.sum(0) + (counts * (means - mean).square()).sum(0)
+        normed = F.batch_norm(values, mean, squares / total, weight, bias, False, 0.0, eps)
+        ctx.save_for_backward(values, weight, mean, squares / total, total)
+        ctx.eps, ctx.ranks, ctx.biased = eps, ranks, bias is not None
+        ctx.mark_non_differentiable(mean, squares, total)
+        return normed, mean, squares, total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, gradient: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
+        values, weight, mean, variance, total = ctx.saved_tensors
+        # As if mean and variance were constants; then what flows through them, summed over ranks.
+        direct, to_weight, to_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient.contiguous(), values, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        sums = torch.stack([to_weight, to_bias])
+        ctx.ranks.sum_([sums])
+        by_weight, by_bias = sums * (weight * torch.rsqrt(variance + ctx.eps) / total)
+        direct -= F.batch_norm(values, mean, variance, by_weight, by_bias, False, 0.0, ctx.eps)
+        return direct, to_weight, to_bias if ctx.biased else None, None, None
 
 
 def over_ranks(module: nn.Module, ranks: Ranks) -> nn.Module:
