@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from harness import HERE, print_last, store
+from harness import HERE, machine, print_last, store
 from rich.console import Console
 from rich.table import Table
 
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=HERE.parent / "runs" / "filter_protects", help="finished ones are kept")
     parser.add_argument("--members", type=int, nargs="+", default=[100, 700])
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--teacher-steps", type=int, default=SHORT_STEPS, help="of the short form's teacher")
     parser.add_argument("--steps", type=int, default=900, help="of the shorter student")
     parser.add_argument("--candidates", type=int, default=6144)
     parser.add_argument("--no-random-drop", action="store_true", help="leave the third student out, for want of time")
@@ -59,11 +60,11 @@ def main() -> None:
         print_last("filter_protects")
         return
     if arguments.figure:
-        _draw(json.loads((HERE / "results" / "filter_protects.json").read_text(encoding="utf-8"))["figures"]["members"])
+        _draw(_stored())
         return
     if arguments.short:
         arguments.members, arguments.seeds = [100], arguments.seeds[:1]
-    found: dict[str, dict[str, Any]] = {}
+    found = _stored()
     for members in arguments.members:
         for seed in arguments.seeds:
             found.setdefault(str(members), {})[str(seed)] = _one(arguments, members, seed)
@@ -72,10 +73,19 @@ def main() -> None:
     store("filter_protects", figures)
 
 
+def _stored() -> dict[str, dict[str, Any]]:
+    """Members -> seed -> figures of earlier runs, which stay beside those of the seeds that are run."""
+    file = HERE / "results" / "filter_protects.json"
+    found: dict[str, dict[str, Any]] = (
+        json.loads(file.read_text(encoding="utf-8"))["figures"]["members"] if file.exists() else {}
+    )
+    return found
+
+
 def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, Any]:
     """All figures of one teacher."""
     people = _people(arguments, members, seed)
-    for steps in (SHORT_STEPS,) if arguments.short else TEACHER_STEPS:
+    for steps in (arguments.teacher_steps,) if arguments.short else TEACHER_STEPS:
         name = f"lfw-{members}-{seed}-{steps}"
         short = _run(arguments, name, people, seed, steps, arguments.steps, ("teacher", "kept", "filtered"))
         if short["arms"]["teacher"]["reid"]["excess"]["value"] >= LEAKS.get(members, 0.10):
@@ -113,6 +123,7 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
             for arm, found in excess.items()
         },
         "left_out": _left_out(settings),
+        "commit": machine()["commit"],
         "steps": {"teacher": steps, "student": arguments.steps, "student_3x": 3 * arguments.steps},
     }
 
