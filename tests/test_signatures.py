@@ -89,7 +89,6 @@ EDGES: dict[str, str] = {
         (
             "engine/train_student:train_student",
             "engine/training/train:train_model",
-            "engine/training/generalise:taken",
             "engine/training/watch:Watch.facts",
             "filters/apply:apply_filter",
             "pipeline:StageState.facts",
