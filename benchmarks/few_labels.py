@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--cars", default="../shared/data/cars.parquet")
     parser.add_argument("--xrays", default="", help="a Parquet file as `nih.parquet`; empty: left out")
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, of one thread each")
@@ -221,7 +221,7 @@ def measure(cell: Cell, until: float) -> float | None:
 
 
 def settings_of(cell: Cell) -> tuple[SemiVitSettings, TrainingSettings]:
-    network = VitSettings(patch=4 if cell.of == "fashion" else 8, width=64, depth=4, heads=2)
+    network = VitSettings(patch=7 if cell.of == "fashion" else 8, width=64, depth=4, heads=2)
     ablated: dict[str, Any] = {"no_ema": {"teacher_decay": 0.0}, "plain_mixup": {"mixup": "plain"}}.get(cell.arm, {})
     settings = SemiVitSettings(network=network, batch=16).model_copy(update=ablated)
     return settings, TrainingSettings(steps=cell.steps, learning_rate=2e-3, weight_decay=0.05, checkpoint_every=100)

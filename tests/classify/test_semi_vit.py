@@ -150,6 +150,12 @@ def test_it_learns_and_is_read_back(tmp_path):
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
+def test_a_loss_that_rises_when_unlabelled_images_join_is_no_divergence(tmp_path):
+    settings = SMALL.model_copy(update={"weight": 1000.0})
+    task, training = task_of(rows=40, steps=120, settings=settings), TRAINING.model_copy(update={"steps": 120})
+    fit_here(task, training, tmp_path, ranks=Alone(torch.device("cpu")))
+
+
 def test_a_stream_goes_through_all_rows_again_and_again():
     rows = np.concatenate([stream_rows(3, step, 7, 5) for step in range(14)])
     assert (np.bincount(rows) == 10).all()

@@ -64,6 +64,7 @@ class SemiVitTask(FineTuneTask):
     """
 
     kind = "semi_vit"
+    watch = "no"  # the loss rises when the unlabelled images join, by up to `weight` times theirs
 
     def __init__(
         self,
