@@ -162,7 +162,7 @@ def _settings(
         "teacher": model | {"steps": teacher},
         "generate": {"candidates": arguments.candidates, "sampler_steps": 6, "guidance": 1.5},
         "student": model | {"steps": student},
-        "audit": {"samples": 2048, **({"arms": list(arms)} if arms else {})},
+        "audit": {"samples": 2048, "shadows": 0, **({"arms": list(arms)} if arms else {})},
         "release": {"accept_leak": True},  # what leaks is what is measured; nobody is given these folders
     }
     return parse_settings(tree, arguments.set, where="--set")
