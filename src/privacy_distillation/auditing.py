@@ -11,7 +11,7 @@ from pd.audit.estimate import Estimate
 from pd.audit.run import audit as attack_arms
 from pd.report.gate import verdict_words
 from pd.stages.limits import MEASURES
-from privacy_distillation.inputs import as_images, as_people, reporter, settings_of
+from privacy_distillation.inputs import as_images, as_people, drawn, reporter, settings_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,6 +113,7 @@ def audit(
     data = as_people(real)
     chosen = settings_of(settings, seed, "audit")
     samples = as_images(synthetic, data, limit=chosen.audit.samples, seed=seed)
+    samples = samples.take(drawn(len(samples), chosen.audit.samples, seed))
     with reporter(progress).task("audit") as told:
         figures = attack_arms(data, {ARM: samples}, None, chosen.audit, seed, told, attackers=attackers)
-    return AuditResult(figures, verdict_words(figures.arms[ARM], split_drawn=False).words)
+    return AuditResult(figures, verdict_words(figures.arms[ARM], split_drawn=data.split_drawn).words)

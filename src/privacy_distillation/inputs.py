@@ -6,6 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ def load_people(
             given = {"path": str(table), "reader": "manifest", **given}
         data = parse_settings({"seed": seed, "data": given}, where="load_people").data
         try:
-            ingest(data, derive(seed, "split"), home / "dataset")
+            report = ingest(data, derive(seed, "split"), home / "dataset")
         except UserError as error:
             raise _of_the_call(error, home) from None
-        found = PrivateDataset.open(home / "dataset")
+        found = replace(PrivateDataset.open(home / "dataset"), split_drawn=report.split_drawn)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
@@ -130,7 +131,7 @@ def load_images(
             raise UserError("prompts are for images in memory", where="load_images", fix="write them beside the images")
         place = Place.parse(str(source))
         listed = list_images(place)
-        listed = listed.take(_drawn(len(listed), limit, seed))
+        listed = listed.take(drawn(len(listed), limit, seed))
         with quiet():
             names, pixels, _ = part(read_images(place, listed, data), data)
         said, numbers = read_texts(place, listed)
@@ -138,7 +139,7 @@ def load_images(
         rows = np.array([at[name] for name in names], np.int64)
         return SyntheticDataset(names, pixels, [said[row] for row in rows], {key: told[rows] for key, told in numbers.items()})
     images, columns = _unpack(source, {"prompts": prompts})
-    rows = _drawn(len(images), limit, seed)
+    rows = drawn(len(images), limit, seed)
     with quiet():
         pixels = np.stack([_decoded(images[int(row)], int(row), data) for row in rows])
     asked = columns.get("prompts") or [""] * len(images)
@@ -171,7 +172,7 @@ def _of_the_call(error: UserError, home: Path) -> UserError:
     return UserError(error.what, where=f"image {int(row) - 1}" if row.isdigit() else "load_people", fix=error.fix)
 
 
-def _drawn(count: int, limit: int | None, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def drawn(count: int, limit: int | None, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """All rows, or `limit` of them in order."""
     if limit is None or limit >= count:
         return np.arange(count, dtype=np.int64)

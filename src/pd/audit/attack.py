@@ -77,7 +77,7 @@ class Attack:
         self._embedded = galleries
         self._member, self._stranger = number(members.identities), number(strangers.identities)
         self._alpha, self._bootstrap, self._seed = alpha, bootstrap, seed
-        self._power: dict[tuple[int, int], dict[str, Power]] = {}
+        self._power: dict[tuple[int, int, int], dict[str, Power]] = {}
         self._circles = Circles.of(self._stranger, seed)
         self._seen = look(strangers.images)
         self._stranger_to_member = self._nearest(self._seen, len(self._stranger)).score
@@ -156,10 +156,10 @@ class Attack:
             seed=self._seed,
         )
 
-    def power(self, samples: int, seed: int) -> dict[str, Power]:
-        """How large a leak it would have seen in so many samples, by kind of picture."""
-        if (samples, seed) not in self._power:
-            self._power[samples, seed] = {
+    def power(self, samples: int, seed: int, looks: int = 1) -> dict[str, Power]:
+        """How large a leak it would have seen in so many samples, by kind of picture, as one of so many attackers."""
+        if (samples, seed, looks) not in self._power:
+            self._power[samples, seed, looks] = {
                 kind: power(
                     found,
                     self._stranger_to_others,
@@ -168,11 +168,12 @@ class Attack:
                     samples=samples,
                     alpha=self._alpha,
                     seed=seed,
+                    looks=looks,
                 )
                 for kind, found in self.recognises.items()
                 if kind == COPIES or found.share.value >= HARDLY
             }
-        return self._power[samples, seed]
+        return self._power[samples, seed, looks]
 
     def _nearest(self, seen: Looked, count: int) -> Nearest:
         return Nearest.in_blocks(seen.to_members, count, len(self._member))

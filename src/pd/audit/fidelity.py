@@ -83,6 +83,9 @@ def _frechet(real: Features, synthetic: Features, whose: tuple[Codes, ...], seed
     counts = [int(codes.max()) + 1 for codes in whose]
     groups = max(min(_GROUPS, *(count // 2 for count in counts)), 2)
     of_real, of_synthetic = (rng.permutation(count)[codes] % groups for count, codes in zip(counts, whose, strict=True))
+    if min(int((of != group).sum()) for of in (of_real, of_synthetic) for group in range(groups)) < 2:
+        # Of so few people one holds nearly all pictures: groups are of pictures then.
+        of_real, of_synthetic = (rng.permutation(len(rows)) % groups for rows in (real, synthetic))
     values = np.array([frechet(real[of_real != group], synthetic[of_synthetic != group]) for group in range(groups)])
     error = float(np.sqrt((groups - 1) / groups * np.square(values - values.mean()).sum()))
     value, reach = frechet(real, synthetic), float(stats.t.ppf((1 + CONFIDENCE) / 2, groups - 1)) * error

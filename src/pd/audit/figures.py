@@ -110,7 +110,9 @@ def _shown(value: object, mark: Public, keys: tuple[Keys, ...], labels: Collecti
     if isinstance(value, str):
         return _name(" ".join(value.split())[:_LONGEST])
     if isinstance(value, list):
-        return [one for one in value if not isinstance(one, str) or one in labels]
+        rule = keys[0] if keys else "label"
+        shown = (one for one in value if not isinstance(one, str) or _allowed(one, rule, labels))
+        return [_name(one) if isinstance(one, str) else one for one in shown]
     if value is None or isinstance(value, int | float | Estimate):
         return value
     raise TypeError(f"no rule says how to release {type(value).__name__}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pd.audit.estimate import CONFIDENCE
 from pd.audit.membership import Variant, likelihood_ratio, loss_scores, membership
 from pd.audit.results import LikelihoodRatio, Membership, ModelAttacks
 from pd.config import Settings
@@ -37,7 +38,10 @@ def infer_membership(
         arm -> what was found, with shadows by their likelihood ratio, too.
     """
     settings = context.settings
-    looked_at = _draw(real, settings.audit.samples, context.seed("audit", "membership"))
+    # Calibration people are no control of a checkpoint that was chosen because it does not tell members from them.
+    chosen = settings.teacher.stop == "generalises" or "early" in settings.audit.arms
+    unseen = set(real.holdout_half("audit", settings.seed).ids) if chosen else None
+    looked_at = _draw(real, settings.audit.samples, context.seed("audit", "membership"), unseen)
     texts = known_captions(real, settings)
     captions = [texts[image] for image in looked_at.ids]
     inside = np.array([split == "member" for split in looked_at.splits])
@@ -48,7 +52,7 @@ def infer_membership(
         losses = Losses(model.absolute(), looked_at.images, looked_at.ids, captions, noise)
         return loss_scores(array_of(map_rows(losses, f"losses-{losses.key}", progress), "loss"))
 
-    def attack(scores: npt.NDArray[np.float64]) -> Membership:
+    def attack(scores: npt.NDArray[np.float64], confidence: float) -> Membership:
         return membership(
             scores[inside],
             scores[~inside],
@@ -56,24 +60,27 @@ def infer_membership(
             list(names[~inside]),
             bootstrap=settings.audit.bootstrap,
             seed=context.seed("audit", "membership", "bootstrap"),
+            confidence=confidence,
         )
 
-    found, scores = {}, {}
+    scores = {}
     for arm, model in models.items():
         with context.reporter.task(f"{arm} losses") as progress:
             scores[arm] = scores_of(model, progress)
-        found[arm] = ModelAttacks(loss=attack(scores[arm]))
     losses, learned = [], []
     for model, people in shadows:
         with context.reporter.task("shadow losses") as progress:
             losses.append(-scores_of(model, progress))
         learned.append(np.isin(names, sorted(people)))
+    # Of two attacks the surer is told, so that each has half of what an interval may miss.
+    confidence = 1 - (1 - CONFIDENCE) / (2 if losses else 1)
+    found = {arm: ModelAttacks(loss=attack(scores[arm], confidence)) for arm in models}
     if losses:
         for arm in models:
             # A student learned from no real image: what shadows do with images that they learned tells nothing of it.
             variant: Variant = "online" if arm == "teacher" else "offline"
             ratio = likelihood_ratio(-scores[arm], np.array(losses), np.array(learned), variant)
-            by_ratio = LikelihoodRatio(**attack(ratio).given(), shadows=len(losses), variant=variant)
+            by_ratio = LikelihoodRatio(**attack(ratio, confidence).given(), shadows=len(losses), variant=variant)
             found[arm] = found[arm].model_copy(update={"likelihood_ratio": by_ratio})
     return found
 
@@ -93,11 +100,13 @@ def known_captions(real: PrivateDataset, settings: Settings) -> dict[str, str]:
     return texts
 
 
-def _draw(real: PrivateDataset, most: int, seed: int) -> PrivateDataset:
-    """At most so many images of members, and of hold-out people."""
+def _draw(real: PrivateDataset, most: int, seed: int, unseen: set[str] | None) -> PrivateDataset:
+    """At most so many images of members, and of hold-out people; of these only `unseen` ids, where they are given."""
     chosen = np.zeros(len(real), dtype=bool)
     draw = np.random.default_rng(seed)
     for split in ("member", "holdout"):
-        rows = np.flatnonzero(np.array(real.splits) == split)
+        named = zip(real.splits, real.ids, strict=True)
+        fit = [there == split and (split == "member" or unseen is None or name in unseen) for there, name in named]
+        rows = np.flatnonzero(fit)
         chosen[draw.permutation(rows)[:most]] = True
     return real.where(chosen)

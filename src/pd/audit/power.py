@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
+from pd.audit.estimate import CONFIDENCE
 from pd.audit.impostor_sets import CIRCLES, Met
 from pd.audit.nearest import Nearest
 from pd.audit.recognition import Recognised
@@ -51,6 +53,7 @@ def power(
     samples: int,
     alpha: float,
     seed: int,
+    looks: int = 1,
 ) -> Power:
     """Plant leaks of known size in simulated audits and count how often they are found, by the very estimator and interval.
 
@@ -65,7 +68,10 @@ def power(
         samples: of the audit.
         alpha: share of strangers that may pass.
         seed: of planting and resampling.
+        looks: attackers of which the worst is told, so that each may miss so many times less. So few resamples have no such
+            tail: the interval is made longer as a normal distribution's would be.
     """
+    longer = float(stats.norm.ppf(1 - (1 - CONFIDENCE) / looks / 2) / stats.norm.ppf((1 + CONFIDENCE) / 2))
     n = min(samples, _SAMPLES)
     people = int(members.max()) + 1
     audits = [
@@ -76,8 +82,8 @@ def power(
     def seen(share: float) -> bool:
         missed = 0
         for number, one in enumerate(audits):
-            found = excess(one.with_leak(share), alpha=alpha, bootstrap=_RESAMPLES, seed=seed + number)
-            missed += found.excess.low <= 0
+            found = excess(one.with_leak(share), alpha=alpha, bootstrap=_RESAMPLES, seed=seed + number).excess
+            missed += found.value - longer * (found.value - found.low) <= 0
             if missed > (1 - POWER) * _AUDITS:
                 return False
         return True

@@ -112,7 +112,9 @@ class Quality:
         if n not in self._floors:
             if self._others is None:
                 self._others = self._encoder.whole(others.images)
-            self._floors[n] = self._fidelity(self._others[:n], list(others.identities[:n]))
+            # Drawn by picture: the first n would be those of few people, who differ from the members by more.
+            drawn = np.random.default_rng(self._seed("floor")).permutation(len(others))[:n]
+            self._floors[n] = self._fidelity(self._others[drawn], [others.identities[row] for row in drawn])
         return self._floors[n]
 
     def _fidelity(self, features: Features, people: list[str] | None = None) -> Fidelity | None:

@@ -43,8 +43,9 @@ def figures_with_power(
     by_attacker: ByAttacker, attacks: Mapping[str, Attack], *, alpha: float, seed: int, voted: Collection[str] = ()
 ) -> Reidentified:
     """The same, with what each attacker could have seen, and with `says_nothing` where the samples are like nothing real."""
+    looks = len(independent(by_attacker, voted))
     could = {
-        name: (attacks[name].recognises, attacks[name].power(attacked.found.excess.n, seed))
+        name: (attacks[name].recognises, attacks[name].power(attacked.found.excess.n, seed, looks))
         for name, attacked in by_attacker.items()
     }
     everybody = {

@@ -289,7 +289,7 @@ class Strong(Figures):
         planted: how many leaks were planted.
     """
 
-    chosen: Annotated[list[str], PUBLIC] = []
+    chosen: Annotated[list[str], BY_NAME] = []
     found: Annotated[dict[str, float], BY_NAME] = {}
     together: Number = None
     blur: Number = None

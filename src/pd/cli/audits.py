@@ -208,7 +208,9 @@ def compare(
 def verify(
     release: Annotated[Path, typer.Argument(help="a release folder, here or at s3://")],
     against: Annotated[Path | None, typer.Option(help="the run's private/dataset, to look for real images")] = None,
-    k: Annotated[int, typer.Option(min=1, help="people who must share a caption, a label or a word")] = 3,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="people who must share a caption, a label or a word; else as the run says, or 3")
+    ] = None,
     signer: Annotated[Path | None, typer.Option(help="SSH public key that must have signed SHA256SUMS")] = None,
 ) -> None:
     """Prove that a release is clean, or exit with code 3.
@@ -241,7 +243,7 @@ def push(
     to: Annotated[str, typer.Option(help="owner/name on the Hugging Face hub")],
     kind: Annotated[str, typer.Option(help="of the repository there: model or dataset")] = "dataset",
     against: Annotated[Path | None, typer.Option(help="the run, where the release does not lie in it")] = None,
-    k: Annotated[int, typer.Option(min=1, help="people who must share a caption")] = 3,
+    k: Annotated[int | None, typer.Option(min=1, help="people who must share a caption; else as the run says, or 3")] = None,
     private: Annotated[bool, typer.Option("--private/--public", help="of a repository that is made")] = True,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:

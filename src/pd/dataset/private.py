@@ -38,6 +38,7 @@ class PrivateDataset:
         captions: what the image shows, in words.
         labels: name -> (N,) float64, NaN where missing; values that hold-out people alone have make no label.
         texts: name -> N values of each column of text, whether labels were made of it or not; None where missing.
+        split_drawn: nobody said who is a member, so that it was drawn by lot. False where that is not known.
     """
 
     ids: list[str]
@@ -47,6 +48,7 @@ class PrivateDataset:
     captions: list[str]
     labels: Labels
     texts: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    split_drawn: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> "PrivateDataset":
@@ -116,6 +118,7 @@ class PrivateDataset:
             captions=[self.captions[i] for i in index],
             labels={name: values[index] for name, values in self.labels.items()},
             texts={name: [values[int(i)] for i in index] for name, values in self.texts.items()},
+            split_drawn=self.split_drawn,
         )
 
     def members(self) -> "PrivateDataset":

@@ -8,6 +8,7 @@ from typing import Any
 from pd.audit.estimate import Estimate
 from pd.audit.figures import measured
 from pd.audit.results import ArmResult, AuditResult
+from pd.report.findings import best_match
 from pd.report.forests import arms_of, kept_share, kind_of
 from pd.report.formatting import ARMS, excess_of, usefulness
 from pd.report.html import environment
@@ -19,6 +20,7 @@ LEAKS: Mapping[str, tuple[str, str]] = {
     "copies": ("Copies", "percent"),
     "extracted": ("Extracted", "percent"),
     "membership": ("Membership (AUC)", "decimal"),
+    "best_match": ("Named by best match", "percent"),
     "attribute": ("Attribute, worst", "decimal"),
     "hidden_half": ("Half-hidden pictures", "decimal"),
 }
@@ -119,9 +121,10 @@ def _leaks(entry: ArmResult) -> dict[str, Estimate | None]:
     copies = extracted.copies if extracted else None
     return {
         # As for re-identification, the attack that finds most is told.
-        "membership": max(aucs, key=lambda auc: auc.value, default=None),
+        "membership": max(aucs, key=lambda auc: auc.low, default=None),
         "extracted": extracted.excess if extracted else None,
         "copies": copies.excess if copies else None,
+        "best_match": best_match(entry).figure if entry.best_match else None,
         "attribute": worst.advantage if worst else None,
         "hidden_half": half.advantage if half else None,
     }

@@ -78,7 +78,7 @@ Asks = Callable[[ArmResult], _Attack]
 def findings_of(audit: AuditResult) -> Iterator[Finding]:
     """Attack by attack, those that were not made too."""
     for attack, question, asks in _QUESTIONS:
-        if asks is not _best_match or any(arm in audit.arms and audit.arms[arm].best_match for arm in released_in(audit)):
+        if asks is not best_match or any(arm in audit.arms and audit.arms[arm].best_match for arm in released_in(audit)):
             yield _finding(audit, attack, question, asks)
     yield _fingerprints(audit)
 
@@ -123,11 +123,11 @@ def _membership(arm: ArmResult) -> _Attack:
     few = known is not None and known.shadows is not None and known.shadows < _ENOUGH_SHADOWS
     weak = (_FEW_SHADOWS if few else "") if known and known.auc else _LOSS_ALONE
     why = why_not(arm.membership) or why_not(loss)
-    figure = max(aucs, key=lambda auc: auc.value, default=None)
+    figure = max(aucs, key=_low, default=None)
     return _Attack(figure, _auc, why, 0.5, weak=weak)
 
 
-def _best_match(arm: ArmResult) -> _Attack:
+def best_match(arm: ArmResult) -> _Attack:
     """By single samples or by means of their fellows, what is surer; by the pictures named at one false name in a hundred.
 
     An AUC above 0.5 by itself is no picture told apart: a generator that drew nothing but the members' mean face has that, too.
@@ -172,7 +172,7 @@ _QUESTIONS: tuple[tuple[str, str, Asks], ...] = (
     ("Re-identification", "Do its pictures look like a person of the private data?", _reid),
     ("Extraction", "Does it show a training image again?", _extraction),
     ("Membership inference", "Can it be told that a picture was used in training?", _membership),
-    ("Best match", "Can it be told from its pictures alone whose pictures were used?", _best_match),
+    ("Best match", "Can it be told from its pictures alone whose pictures were used?", best_match),
     ("Attribute disclosure", "Does it betray a hidden attribute of a person?", _attribute),
     ("Completing half-hidden pictures", "Can half of a person's picture be guessed from the other half?", _hidden_half),
 )
@@ -181,18 +181,18 @@ _OF_MODELS = (_membership,)  # cannot be asked of data alone
 
 def _finding(audit: AuditResult, attack: str, question: str, asks: Asks) -> Finding:
     """One attack on what is released."""
-    told = [
+    each = [
         Told(who, None, "not asked: that takes a model")
         if asks in _OF_MODELS and arm in IMAGES
-        else _told(who, audit.arms.get(arm), asks)
+        else told(who, audit.arms.get(arm), asks)
         for arm, who in released_in(audit).items()
     ]
     teacher = asks(audit.arms["teacher"]) if "teacher" in audit.arms else None
     words = teacher.words(teacher.figure.value) if teacher and teacher.figure else ""
-    return Finding(attack, question, worst(one.state for one in told), told, words)
+    return Finding(attack, question, worst(one.state for one in each), each, words)
 
 
-def _told(who: str, arm: ArmResult | None, asks: Asks) -> Told:
+def told(who: str, arm: ArmResult | None, asks: Asks) -> Told:
     if arm is None:
         return Told(who, "unknown", "not audited")
     how = asks(arm)
@@ -222,8 +222,8 @@ def _fingerprints(audit: AuditResult) -> Finding:
     attack, question = "Fingerprints", "Is a mark that was planted in training images drawn again?"
     planted = audit.fingerprints
     if planted is None or isinstance(planted, NotMeasured):
-        told = Told("student", "unknown", "not measured", why_not(planted))
-        return Finding(attack, question, worst([told.state]), [told], "")
+        one = Told("student", "unknown", "not measured", why_not(planted))
+        return Finding(attack, question, worst([one.state]), [one], "")
     first: dict[str, str] = {}
     nowhere = planted.control
     # A mark is sometimes seen where none is: as often as one that was planted nowhere.
@@ -235,8 +235,8 @@ def _fingerprints(audit: AuditResult) -> Finding:
         seen = [dose for dose, figure in zip(planted.doses, found, strict=True) if figure.low > chance]
         most = max(planted.doses, default=0)
         first[who] = f"drawn again from {min(seen)} copies on" if seen else f"never, planted up to {most} times"
-    told = Told("student", "clear" if first["student"].startswith("never") else "trace", first["student"])
-    return Finding(attack, question, worst([told.state]), [told], first["teacher"])
+    one = Told("student", "clear" if first["student"].startswith("never") else "trace", first["student"])
+    return Finding(attack, question, worst([one.state]), [one], first["teacher"])
 
 
 def _low(figure: Estimate | None) -> float:

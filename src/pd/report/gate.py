@@ -6,6 +6,7 @@ from typing import Literal
 
 from pd.audit.estimate import Estimate
 from pd.audit.results import ArmResult, Power
+from pd.report.findings import best_match, told
 from pd.report.formatting import decimal, excess_of, in_hundred
 
 Outcome = Literal["leak", "cannot tell", "clear"]
@@ -143,17 +144,22 @@ def verdict_words(arm: ArmResult, *, split_drawn: bool) -> Judged:
             leaks.append(f"{in_hundred(figure.value)} in 100 {words} ({ends})")
         else:
             clear.append(figure.high)
+    matched = told("data", arm, best_match) if arm.best_match else None
+    named = matched is not None and matched.state == "leak"
     other = doubts(arm, split_drawn=split_drawn)
-    told = " ".join(one.words for one in other)
-    outcome = worst_of([one.outcome for one in other] + (["leak"] if leaks else []))
+    doubted = " ".join(one.words for one in other)
+    outcome = worst_of([one.outcome for one in other] + (["leak"] if leaks or named else []))
     power = _power(arm).words or ""
     if outcome == "leak":
         found = f"Of these pictures, {'; '.join(leaks)}. " if leaks else ""
+        if matched and named:
+            found += f"They tell whose pictures were used: by their best matches {matched.answer} ({matched.sure}). "
         return Judged(
-            "leak", f"leak. {found}{told + ' ' if told else ''}Do not share them; `pd filter` drops what gives people away."
+            "leak",
+            f"leak. {found}{doubted + ' ' if doubted else ''}Do not share them; `pd filter` drops what gives people away.",
         )
     if outcome == "cannot tell":
-        return Judged("cannot tell", f"cannot tell. {told}")
+        return Judged("cannot tell", f"cannot tell. {doubted}")
     most = f" With 95 % confidence at most {in_hundred(max(0.0, *clear))} in 100 pictures give somebody away." if clear else ""
     return Judged("clear", f"no leak is shown.{most} {power}".rstrip())
 

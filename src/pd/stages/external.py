@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pd.audit.filter_figures import at_work
 from pd.audit.results import AuditResult, FilterResult, Looked
@@ -57,8 +59,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
     """
     settings, source = _settings(real, overrides), Place.parse(synthetic)
     images = list_images(source)
-    ours = out.is_dir() and all(path.suffix == ".parquet" or path.name == _FIGURES for path in out.iterdir())
-    if out.exists() and not ours:
+    if out.exists() and not (out.is_dir() and all(map(_decisions, out.iterdir()))):
         raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +70,16 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
         with scratch(".pd-filter-", out.absolute().parent) as beside:
             check_shared(beside, "name an --out on storage that all of them mount at the same path")
             return _filtered(data, images, source, beside, out, settings, reporter)
+
+
+def _decisions(path: Path) -> bool:
+    """Whether this is a file that `pd filter` wrote: anything else is not written over."""
+    if path.suffix != ".parquet":
+        return path.name == _FIGURES
+    try:
+        return {"keep", "reason", "score"} <= set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowInvalid):
+        return False
 
 
 def _filtered(

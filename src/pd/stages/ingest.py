@@ -71,7 +71,7 @@ def _refuse_telling_name(settings: Settings, folder: Path) -> None:
     """
     real, k = PrivateDataset.read_words(folder), settings.generate.prompt_k
     telling = RealNames(real.identities).in_text(f'"{settings.name}"')
-    if telling or RareWords(real, k, [settings.data.caption]).in_texts([settings.name]):
+    if telling or RareWords(real, k, [settings.data.generic]).in_texts([settings.name]):
         of_whom = (
             "is the name of a person of the data" if telling else f"holds a word of the data that fewer than {k} members share"
         )

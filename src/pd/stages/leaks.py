@@ -159,7 +159,7 @@ def _measure(context: Context, part: Part, number: int) -> Measured:
 def _samples(context: Context, seen: PrivateDataset, number: int) -> Pixels:
     """Samples of a teacher that saw these people, and nobody else, too often."""
     run, settings = context.run, context.settings
-    k, default = settings.generate.prompt_k, settings.data.caption
+    k, default = settings.generate.prompt_k, settings.data.generic
     captions = generalise(seen.captions, seen.identities, seen.labels, k, default)
     model = settings.teacher.model_copy(update={"steps": steps_of(settings), "samples_every": 0, "stop": "steps"})
     work = run.work / "leaks"

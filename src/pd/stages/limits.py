@@ -8,6 +8,7 @@ from pd.audit.estimate import Estimate
 from pd.audit.figures import measured, why_not
 from pd.audit.results import ArmResult
 from pd.errors import LeakError, UndecidedError, UserError
+from pd.report.findings import best_match
 from pd.report.formatting import excess_of
 from pd.report.gate import Outcome, against, doubts, limit_words, verdict_words, worst_of
 
@@ -27,6 +28,7 @@ MEASURES: Mapping[str, Of] = {
         why_not(arm.extraction),
     ),
     "hidden_half": _hidden_half,
+    "best_match": lambda arm: (best_match(arm).figure, "too few pictures or samples"),
 }
 """What may be limited -> an arm's figure, and why there is none. `pd audit --help` says what they are."""
 
@@ -70,11 +72,12 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
         name, _, value = text.partition("=")
         _named(name)
         try:
-            limits[name] = float(value)
+            limit = float(value)
         except ValueError:
-            limits[name] = math.nan
-        if not math.isfinite(limits[name]):
+            limit = math.nan
+        if not math.isfinite(limit):
             raise UserError(f"'{text}' has no number", where="--fail-above", fix=f"write {name}=0.02")
+        limits[name] = min(limit, limits.get(name, math.inf))  # the strictest of those given
     return limits
 
 
@@ -85,16 +88,15 @@ def judge_limits(arm: ArmResult, limits: Mapping[str, float], *, split_drawn: bo
         arm: of an audit.
         limits: measure -> limit; `MEASURE_low` asks only that no leak above it is shown.
         split_drawn: nobody said who was a member, so that it was drawn by lot.
-
-    Raises:
-        UserError: a figure was not measured.
     """
     lines, outcomes = [f"Verdict: {verdict_words(arm, split_drawn=split_drawn).words}"], list[Outcome]()
     for name, limit in limits.items():
         of, low_only = _named(name)
         figure, why = of(arm)
         if figure is None:
-            raise UserError(f"{name} was not measured: {why}", where="--fail-above", fix=f"leave {name} out")
+            outcomes.append("cannot tell")
+            lines.append(f"limit {name} = {limit:g}: cannot tell; it was not measured: {why}. Leave {name} out.")
+            continue
         outcome = against(figure, limit)
         if low_only and outcome == "cannot tell":
             outcome = "clear"

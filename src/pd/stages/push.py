@@ -16,7 +16,7 @@ Kind = Literal["model", "dataset"]
 
 
 def push_release(
-    release: Path, to: str, kind: Kind, against: Path | None, k: int, *, private: bool, agree: Callable[[str], bool]
+    release: Path, to: str, kind: Kind, against: Path | None, k: int | None, *, private: bool, agree: Callable[[str], bool]
 ) -> str | None:
     """Upload a release as it was proven.
 
@@ -25,7 +25,7 @@ def push_release(
         to: owner/name on the hub.
         kind: of the repository there.
         against: the run, or its `private/dataset`; None: the run that the release lies in.
-        k: member identities that must share a caption.
+        k: member identities that must share a caption; None: as the run says.
         private: whether the repository is, if it is made.
         agree: asks, and says whether to go on.
 

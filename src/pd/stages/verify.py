@@ -24,8 +24,10 @@ from pd.stages.release import words_of
 from pd.store.context import Context
 from pd.store.run import Run
 
+_K = 3  # `generate.prompt_k` by default
 
-def check_release(release: Path, against: Path | None, k: int = 3, signer: Path | None = None) -> VerifyReport:
+
+def check_release(release: Path, against: Path | None, k: int | None = None, signer: Path | None = None) -> VerifyReport:
     """Check a release folder.
 
     Args:
@@ -33,7 +35,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
             compared with no image.
         against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
             images are scored as the filter scored them, and weights are compared with the teacher's.
-        k: member identities that must share a caption.
+        k: member identities that must share a caption; None: as the run says, else 3.
         signer: the SSH public key that must have signed the release; None: it need not be signed.
 
     Raises:
@@ -51,7 +53,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
     if signer is not None and not signer.is_file():
         raise UserError("no such key", where=str(signer), fix="name an SSH public key, such as key.pub")
     if against is None:
-        return verify(release, k=k, signer=signer)
+        return verify(release, k=k or _K, signer=signer)
     against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
     root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
     run = Run(root)
@@ -60,6 +62,7 @@ def check_release(release: Path, against: Path | None, k: int = 3, signer: Path 
         against = against / "private" / "dataset"
     private = against.parent
     said = _said(private / "settings.yaml")
+    k = k or _k(private / "settings.yaml")
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
         return verify(release, against, k=k, said=said, signer=signer, read=_real)
@@ -101,9 +104,18 @@ def _real(dataset: Path) -> PrivateDataset:
 def _said(file: Path) -> tuple[str, ...]:
     """What a run's own settings say of any image; nothing where they cannot be read."""
     try:
-        return (str(yaml.safe_load(file.read_text(encoding="utf-8"))["data"]["caption"]),)
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
+        return (str(data["subject"] if data["caption"] == "report" else data["caption"]),)
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return ()
+
+
+def _k(file: Path) -> int:
+    """How many members must share a prompt by a run's own settings."""
+    try:
+        return int(yaml.safe_load(file.read_text(encoding="utf-8"))["generate"]["prompt_k"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return _K
 
 
 def checks_table(checks: Sequence[Check]) -> Table:

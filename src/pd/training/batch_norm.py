@@ -45,7 +45,8 @@ class GlobalBatchNorm(_BatchNorm):
         weight, bias = (self.weight, self.bias) if self.affine else (values.new_ones(self.num_features), None)
         normed, mean, squares, total = _Normed.apply(values, weight, bias, self.eps, self._ranks)
         self._track(mean, squares, total)
-        return normed.to(input.dtype)
+        found: Tensor = normed.to(input.dtype)
+        return found
 
     @torch.no_grad()
     def _track(self, mean: Tensor, squares: Tensor, total: Tensor) -> None:
@@ -79,7 +80,7 @@ class _Normed(torch.autograd.Function):
         return normed, mean, squares, total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None, None]:
         values, weight, mean, variance, total = ctx.saved_tensors
         # As if mean and variance were constants; then what flows through them, summed over ranks.
