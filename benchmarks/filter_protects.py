@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=900, help="of the shorter student")
     parser.add_argument("--candidates", type=int, default=6144)
     parser.add_argument("--no-random-drop", action="store_true", help="leave the third student out, for want of time")
+    parser.add_argument("--one-length", action="store_true", help="leave the students of three times the steps out, too")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     if arguments.last:
@@ -90,21 +91,9 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
         short = _run(arguments, name, people, seed, steps, arguments.steps, ("teacher", "kept", "filtered"))
         if short["arms"]["teacher"]["reid"]["excess"]["value"] >= LEAKS.get(members, 0.10):
             break
-    long_name = f"{name}-3x"
-    if not (arguments.runs / long_name).exists():
-        # All but the student's training is the same: the copy goes on from there.
-        shutil.copytree(arguments.runs / name / "private", arguments.runs / long_name / "private")
-    arms = ("teacher", "random_drop", "kept", "filtered")
-    if arguments.no_random_drop:
-        arms = ("teacher", "kept", "filtered")
-    long = _run(arguments, long_name, people, seed, steps, 3 * arguments.steps, arms)
-    excess = {
-        "teacher": short["arms"]["teacher"],
-        **({} if arguments.no_random_drop else {"random_drop": long["arms"]["random_drop"]}),
-        "kept": short["arms"]["kept"],
-        "student": short["arms"]["filtered"],
-        "student_3x": long["arms"]["filtered"],
-    }
+    excess = {arm: short["arms"][name] for arm, name in (("teacher", "teacher"), ("kept", "kept"), ("student", "filtered"))}
+    if not arguments.one_length:
+        excess |= _longer(arguments, name, people, seed, steps)
     settings = _settings(arguments, name, people, seed, steps, arguments.steps, ())
     return {
         **{arm: _ends(found["reid"]["excess"]) for arm, found in excess.items()},
@@ -126,6 +115,18 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
         "commit": machine()["commit"],
         "steps": {"teacher": steps, "student": arguments.steps, "student_3x": 3 * arguments.steps},
     }
+
+
+def _longer(arguments: argparse.Namespace, name: str, people: Path, seed: int, steps: int) -> dict[str, Any]:
+    """The students of three times as many steps: of what was kept, and of as many drawn at random."""
+    long_name = f"{name}-3x"
+    if not (arguments.runs / long_name).exists():
+        # All but the student's training is the same: the copy goes on from there.
+        shutil.copytree(arguments.runs / name / "private", arguments.runs / long_name / "private")
+    chance = () if arguments.no_random_drop else ("random_drop",)
+    arms = ("teacher", *chance, "kept", "filtered")
+    found = _run(arguments, long_name, people, seed, steps, 3 * arguments.steps, arms)["arms"]
+    return {**{arm: found[arm] for arm in chance}, "student_3x": found["filtered"]}
 
 
 def _people(arguments: argparse.Namespace, members: int, seed: int) -> Path:
@@ -233,7 +234,7 @@ def _figures(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "members": found,
         "kept_high": max(one["kept"]["high"] for one in every),
         "student_high": max(one["student"]["high"] for one in every),
-        "student_3x_high": max(one["student_3x"]["high"] for one in every),
+        "student_3x_high": max((one["student_3x"]["high"] for one in every if "student_3x" in one), default=None),
         "kept_share": min(one["kept_share"] for one in every),
     }
 

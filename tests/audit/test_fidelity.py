@@ -66,3 +66,12 @@ def test_subsets_and_groups_are_of_whole_people() -> None:
         one, two = getattr(alone, key), getattr(together, key)
         assert two.high - two.low > 1.5 * (one.high - one.low)
     assert alone.fid.value == together.fid.value
+
+
+@pytest.mark.parametrize(("real", "fake"), [([1, 9], [1] * 8), ([5, 5], [8, 1]), ([9, 1], [1, 9])])
+def test_two_people_of_unequal_shares_have_an_interval(real: list[int], fake: list[int]) -> None:
+    """A group of people may be all pictures but one; then groups are of pictures."""
+    names = [[f"p{who}" for who, count in enumerate(counts) for _ in range(count)] for counts in (real, fake)]
+    found = fidelity(features(sum(real)), features(sum(fake), seed=1), seed=0, real_people=names[0], people=names[1]).fid
+    assert np.isfinite([found.low, found.high]).all()
+    assert found.low <= found.value <= found.high

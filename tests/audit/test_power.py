@@ -36,14 +36,14 @@ def measured(rng: np.random.Generator, samples: int, each: int) -> tuple[Power, 
     return could(members, holdout, again(members), samples), members, holdout
 
 
-def could(members: People, holdout: People, scores: np.ndarray, samples: int) -> Power:
+def could(members: People, holdout: People, scores: np.ndarray, samples: int, looks: int = 1) -> Power:
     """Of an attacker to whom pictures of members are so like the gallery."""
     strangers = (holdout.rows @ members.rows.T).max(axis=1)
     pictures = Recognised(share(np.ones(len(scores), bool)), scores, strangers)
     who = np.array([int(name) for name in holdout.names])
     others = Circles.of(who, 0).strangers(lambda rows: holdout.rows[rows] @ holdout.rows.T)
     seen = np.array([int(name) for name in members.names])
-    return power(pictures, others, seen, who, samples=samples, alpha=ALPHA, seed=3)
+    return power(pictures, others, seen, who, samples=samples, alpha=ALPHA, seed=3, looks=looks)
 
 
 def again(members: People) -> np.ndarray:
@@ -93,3 +93,11 @@ def test_an_attacker_who_recognises_nobody_is_blind() -> None:
     said = could(members, holdout, strangers, 200)
     assert said.detectable is None
     assert said.planted is None
+
+
+def test_of_several_attackers_each_sees_less() -> None:
+    rng = np.random.default_rng(5)
+    members, holdout = people(rng, 20, 10), people(rng, 20, 10)
+    alone, one_of_five = (could(members, holdout, again(members), 400, looks).planted for looks in (1, 5))
+    assert alone is not None
+    assert one_of_five is None or one_of_five > alone

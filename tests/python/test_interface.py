@@ -10,6 +10,7 @@ import privacy_distillation as pdl
 from pd.config import parse_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.errors import UserError
 
 QUICK = {"reid.steps": 20, "filter.families": [], "reid.spaces": []}
 ATTACK = {"audit.bootstrap": 50, "audit.attacker_steps": 5, "audit.samples": 60}
@@ -78,6 +79,30 @@ def test_an_audit_finds_copies_and_shows_them(people, tmp_path):
     assert Image.open(tmp_path / "plot.png").size[0] > 300
     leaking.save(tmp_path / "audit.json")
     assert (tmp_path / "audit.json").stat().st_size > 1000
+
+
+def test_images_are_drawn_from_all_of_them(people, monkeypatch):
+    seen = {}
+
+    def attack(data, arms, *others, **more):
+        seen.update(arms)
+        raise UserError("enough")
+
+    monkeypatch.setattr("privacy_distillation.auditing.attack_arms", attack)
+    images = pdl.load_images(people.images[:60], size=16)
+    with pytest.raises(UserError, match="enough"):
+        pdl.audit(people, images, settings={"audit.samples": 20}, progress=False)
+    (samples,) = seen.values()
+    assert len(samples) == 20
+    assert not np.array_equal(samples.images[:], images.images[:20])
+
+
+def test_people_whose_split_was_drawn_are_known_as_such(faces):
+    images, identities, splits = faces
+    drawn = pdl.load_people(images, identities=identities, size=16)
+    assert drawn.split_drawn
+    assert drawn.members().split_drawn
+    assert not pdl.load_people(images, identities=identities, splits=splits, size=16).split_drawn
 
 
 class Bright:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFilter
@@ -76,13 +77,19 @@ def test_copies_of_members_are_dropped_and_strangers_stay(people: Path, members:
         assert told in done.stdout
 
 
-@pytest.mark.parametrize(("there", "said"), [("_figures.json", "no image in this folder"), ("notes.txt", "other things")])
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [("_figures.json", "no image in this folder"), ("notes.txt", "other things"), ("mine.parquet", "other things")],
+)
 def test_only_a_folder_of_decisions_is_written_over(there: str, said: str, people: Path, tmp_path: Path) -> None:
     out, real = tmp_path / "out", tmp_path / "real"
     out.mkdir()
     real.mkdir()
-    (out / "part-00000.parquet").touch()
-    (out / there).touch()
+    pq.write_table(pa.table({"score": [0.5], "keep": [True], "reason": [""]}), out / "part-00000.parquet")
+    if there == "mine.parquet":
+        pq.write_table(pa.table({"image": [b"x"]}), out / there)
+    else:
+        (out / there).touch()
     with pytest.raises(UserError, match=said):
         filter_folders(str(real), str(people), out, (), Reporter())
 

@@ -5,7 +5,7 @@ import pytest
 from small_people import QUICK, small_people
 
 from pd.audit.estimate import Estimate
-from pd.audit.results import ArmResult, Extraction
+from pd.audit.results import ArmResult, BestMatch, BestMatches, Extraction
 from pd.cli.audits import audit
 from pd.errors import LeakError, UserError
 from pd.report.gate import against, would_tell
@@ -101,11 +101,27 @@ def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Pa
     assert capsys.readouterr().out.startswith("Verdict: leak.")
 
 
-def test_what_was_not_measured_keeps_no_limit() -> None:
-    unmeasured = arm(0.0).model_copy(update={"extraction": Extraction(why="too few samples of each prompt")})
-    with pytest.raises(UserError, match="extraction was not measured: too few samples of each prompt") as caught:
-        judge_limits(unmeasured, {"extraction": 0.02})
-    assert caught.value.exit_code == 2
+def test_what_was_not_measured_cannot_tell_and_hides_no_leak() -> None:
+    unmeasured = {"extraction": Extraction(why="too few samples of each prompt")}
+    gate = judge_limits(arm(0.0).model_copy(update=unmeasured), {"extraction": 0.02})
+    assert gate.outcome == "cannot tell"
+    assert "it was not measured: too few samples of each prompt" in gate.lines[-1]
+    gate = judge_limits(arm(0.5).model_copy(update=unmeasured), {"extraction": 0.02, "excess": 0.03})
+    assert gate.outcome == "leak"
+
+
+def test_of_two_limits_for_one_figure_the_stricter_counts() -> None:
+    assert parse_limits(["excess=0.01", "excess=0.5"]) == parse_limits(["excess=0.5", "excess=0.01"]) == {"excess": 0.01}
+
+
+def test_best_matches_that_name_members_are_a_leak_without_any_limit() -> None:
+    named = Estimate(0.3, 0.2, 0.41, 100)
+    match = BestMatch(auc=Estimate(0.8, 0.7, 0.9, 100), tpr_at_1=named)
+    found = arm(0.0).model_copy(update={"best_match": BestMatches(single=match)})
+    gate = judge_limits(found, {})
+    assert gate.lines[0].startswith("Verdict: leak.")
+    assert "30 in 100 members' pictures named" in gate.lines[0]
+    assert judge_limits(found, {"best_match": 0.05}).outcome == "leak"
 
 
 @pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])
