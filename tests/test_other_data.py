@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from terminal import pd
+from terminal import SHORT_AUDIT, pd
 
 from pd.config import DataSettings
 from pd.dataset.readers.choose import open_source
@@ -36,6 +36,7 @@ def test_the_same_command_on_another_data_set(tmp_path: Path) -> None:
         f"data.path={tmp_path / 'people.csv'}",
         "data.mode=rgb",
         *debugged,
+        *SHORT_AUDIT,
     ]
     done = pd("run", "configs/smoke.yaml", *(word for item in words for word in ("--set", item)), timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -8,11 +8,13 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from terminal import ALL_ARMS, PD, ROOT, pd
+import ray
+from terminal import ALL_ARMS, PD, ROOT, SHORT_AUDIT, pd, pd_here
 
 from pd.audit.planted import VIEWS
 from pd.dataset.schema import IMAGE
@@ -30,9 +32,18 @@ def run(smoke: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def again(run: Path, *sets: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_this_file() -> Iterator[None]:
+    """The first command in this process that joins Ray starts it, for all of them."""
+    yield
+    ray.shutdown()
+
+
+def again(
+    run: Path, *sets: str, how: Callable[..., subprocess.CompletedProcess[str]] = pd_here
+) -> subprocess.CompletedProcess[str]:
     words = [word for item in (f"runs={run.parent}", ALL_ARMS, *sets) for word in ("--set", item)]
-    return pd("run", "configs/smoke.yaml", *words, timeout=timeout)
+    return how("run", "configs/smoke.yaml", *words)
 
 
 def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -> None:
@@ -48,7 +59,7 @@ def test_the_candidates_have_the_columns_that_users_were_promised(smoke: Path) -
 
 def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*") if path.is_file() and path.name != "settings.yaml"}
-    done = pd("run", smoke / "private" / "settings.yaml", "--set", f"runs={smoke.parent}", timeout=20)
+    done = pd_here("run", smoke / "private" / "settings.yaml", "--set", f"runs={smoke.parent}")
     assert done.returncode == 0
     assert "nothing to do" in done.stderr
     after = {path: path.stat().st_mtime_ns for path in before}
@@ -56,7 +67,7 @@ def test_a_second_run_does_nothing_and_says_so(smoke: Path) -> None:
 
 
 def test_status_shows_every_stage(smoke: Path) -> None:
-    done = pd("status", smoke)
+    done = pd_here("status", smoke)
     assert done.returncode == 0
     rows = [line.split("│")[1].strip() for line in done.stdout.splitlines() if "│ done " in line]
     assert rows == [stage.name for stage in STAGES if stage.name in rows]  # in the order of the method
@@ -176,7 +187,7 @@ def test_datasets_shows_the_kept_images(smoke: Path, tmp_path: Path) -> None:
 
 def test_the_release_is_clean_and_a_planted_real_image_is_found(run: Path) -> None:
     release, dataset = run / "release", run / "private" / "dataset"
-    clean = pd("verify", release, "--against", dataset)
+    clean = pd_here("verify", release, "--against", dataset)
     assert clean.returncode == 0, clean.stdout
     real = pq.read_table(dataset)["image"][0].as_py()["bytes"]
     shard = sorted((release / "data").glob("*.parquet"))[0]
@@ -186,7 +197,7 @@ def test_the_release_is_clean_and_a_planted_real_image_is_found(run: Path) -> No
     import pyarrow as pa
 
     pq.write_table(table.set_column(1, table.schema.field("image"), pa.array(images, IMAGE)), shard)
-    planted = pd("verify", release, "--against", dataset)
+    planted = pd_here("verify", release, "--against", dataset)
     assert planted.returncode == 3
     assert "not clean" in planted.stderr
     assert "LEAK" in planted.stdout
@@ -216,7 +227,7 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_says_why(run: Path) -> 
 
 
 def test_one_stage_alone_says_which_of_its_needs_are_not_of_these_settings(run: Path) -> None:
-    done = pd(
+    done = pd_here(
         "report",
         "configs/smoke.yaml",
         *(w for item in (f"runs={run.parent}", ALL_ARMS, "audit.samples=32") for w in ("--set", item)),
@@ -246,7 +257,7 @@ def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
     audit = (run / "release" / "audit.json").read_bytes()
     shutil.rmtree(run / "private" / "generated")
     shutil.rmtree(run / "release" / "model")
-    done = again(run)
+    done = again(run, how=pd)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "private/generated is gone" in done.stderr
     assert digest_folder(run / "release" / "model") == model
@@ -255,7 +266,8 @@ def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
 
 def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(smoke: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    words = ["run", "configs/smoke.yaml", "--set", f"runs={runs}"]
+    words = ["run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", "audit.arms=[kept, filtered]"]
+    words += [word for item in SHORT_AUDIT for word in ("--set", item)]  # the release is what is compared
     for artefact in ("private/reid", "private/teacher", "private/candidates"):
         process = subprocess.Popen(
             [str(PD), *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -282,7 +294,7 @@ def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> No
     shutil.rmtree(run / "private" / "generated")
     words = [word for item in (f"runs={run.parent}", "generate.workers=1") for word in ("--set", item)]
     for stage in ("generate", "filter"):
-        done = pd(stage, "configs/smoke.yaml", *words)
+        done = pd_here(stage, "configs/smoke.yaml", *words)
         assert done.returncode == 0, done.stderr[-2000:]
     assert decisions(run) == decisions(smoke)
 
@@ -290,7 +302,7 @@ def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> No
 def test_a_sweep_ends_in_settings_that_pd_run_takes_as_they_are(run: Path) -> None:
     sets = ["sweep.trials=12", "sweep.steps=4", "sweep.rungs=2", "sweep.guidance=[1.5]", "audit.attackers=[thumbnails]"]
     sets += ["sweep.constraints=[kept >= 0.1]", "sweep.resamples=20"]
-    done = pd("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
+    done = pd_here("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
     assert done.returncode == 0, done.stderr[-3000:]
     said = " ".join(done.stderr.split())
     assert "attackers learned from 5 calibration people with 5 others as strangers" in said
@@ -305,18 +317,18 @@ def test_a_sweep_ends_in_settings_that_pd_run_takes_as_they_are(run: Path) -> No
     decided = pq.read_table(run / "private" / "candidates", columns=["keep"])["keep"].to_pylist()
     assert table["kept"][0].as_py() == sum(decided) / len(decided)
     # What full trials tried is not done over; the figures are the same.
-    again = pd("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
+    again = pd_here("sweep", run, "--full", "2", *(word for item in sets for word in ("--set", item)))
     assert again.returncode == 0, again.stderr[-3000:]
     assert pq.read_table(run / "private" / "sweep" / "trials.parquet").equals(table)
     chosen = run / "private" / "sweep" / "chosen.yaml"
-    filtered = pd("filter", chosen, "--set", "generate.guidance=1.0", "--set", f"generate.candidates={len(decided)}")
+    filtered = pd_here("filter", chosen, "--set", "generate.guidance=1.0", "--set", f"generate.candidates={len(decided)}")
     assert filtered.returncode == 0, filtered.stderr[-3000:]
 
 
 @pytest.mark.exhaustive
 def test_a_sweep_whose_constraints_no_trial_keeps_says_so(run: Path) -> None:
     sets = ["sweep.trials=3", "audit.attackers=[thumbnails]", "sweep.constraints=[kept > 1]", "sweep.resamples=20"]
-    done = pd("sweep", run, *(word for item in sets for word in ("--set", item)))
+    done = pd_here("sweep", run, *(word for item in sets for word in ("--set", item)))
     assert done.returncode == 2
     assert "no trial keeps the constraints" in done.stderr
     assert (run / "private" / "sweep" / "chosen.yaml").exists()

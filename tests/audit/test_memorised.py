@@ -15,7 +15,7 @@ from pd.engine.training.train import train_model
 SEED = 7
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_student_that_memorised_a_picture_is_caught(orl: PrivateDataset, tmp_path: Path) -> None:
     members, strangers = orl.members(), orl.holdout()
     learned = TrainingData(np.repeat(members.images[5:6], 4, axis=0), ["a photo of a face"] * 4)

@@ -172,7 +172,7 @@ def test_the_number_of_workers_changes_nothing(world, one, halves, tmp_path, wor
 def test_the_batch_changes_no_decision(world, one, halves, tmp_path, batch):
     """True of this teacher, whose convolutions are small. A larger one's sums follow the batch: see the sampler."""
     out = tmp_path / "generated"
-    make(world, out, batch=batch, workers=2)
+    make(world, out, batch=batch, workers=1)
     ours, others = table_of(one.out), table_of(out)
     assert others["id"].equals(ours["id"])
     assert np.abs(to_arrays(others["image"]).astype(int) - to_arrays(ours["image"])).max() <= 1

@@ -1,0 +1,46 @@
+"""A row function that loads no network, for tests of who makes rows, and when."""
+
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pd.config import digest_of
+from pd.dataset.images import encode_png
+from pd.dataset.mapping import MakeRows
+from pd.dataset.parquet_images import Images, held_bytes, images_digest
+from pd.dataset.schema import IMAGE
+
+
+@dataclass(frozen=True, eq=False)
+class Inverted:
+    """Images with black for white, as encoded images in the column `image`.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        seconds: that a batch takes at least.
+    """
+
+    images: Images
+    seconds: float = 0.0
+    batch: int = 64
+
+    @property
+    def key(self) -> str:
+        return digest_of([images_digest(self.images)])
+
+    @property
+    def total(self) -> int:
+        return len(self.images)
+
+    @property
+    def pixel_bytes(self) -> int:
+        return held_bytes(self.images)
+
+    def open(self, device: str) -> MakeRows:
+        def make(rows: range) -> pa.Table:
+            time.sleep(self.seconds)
+            structs = [{"bytes": encode_png(255 - image), "path": None} for image in self.images[rows.start : rows.stop]]
+            return pa.table({"image": pa.array(structs, IMAGE)})
+
+        return make
