@@ -99,7 +99,7 @@ def _one(arguments: argparse.Namespace, members: int, seed: int) -> dict[str, An
         **{arm: _ends(found["reid"]["excess"]) for arm, found in excess.items()},
         "kept_share": short["filter"]["kept"] / short["filter"]["candidates"],
         "utility": {arm: (found.get("utility") or {}).get("auc") for arm, found in excess.items()},
-        "recall": {arm: _ends(found["coverage"]["recall"]) for arm, found in excess.items() if "recall" in found["coverage"]},
+        "coverage": {arm: _ends(found["coverage"]["images"]) for arm, found in excess.items()},
         "best_match": {
             arm: {how: _ends(found["best_match"][how]["auc"]) for how in ("single", "averaged")}
             for arm, found in excess.items()

@@ -104,7 +104,19 @@ def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, m
                 for path in person.iterdir():
                     (folder / f"{person.name}-{path.name}").write_bytes(path.read_bytes())
         out = tmp_path / f"{kind}.json"
-        done = pd("audit", "--real", people, "--synthetic", folder, "--out", out, "--fail-above", "excess=0.2", "--set", "audit.bootstrap=200")
+        done = pd(
+            "audit",
+            "--real",
+            people,
+            "--synthetic",
+            folder,
+            "--out",
+            out,
+            "--fail-above",
+            "excess=0.2",
+            "--set",
+            "audit.bootstrap=200",
+        )
         assert done.returncode == (3 if kind == "members" else 4), done.stderr[-2000:]
         assert "Verdict: " + ("leak" if kind == "members" else "cannot tell") in " ".join(done.stdout.split())
         assert "copies of" in done.stdout
