@@ -33,7 +33,7 @@ def execute(context: Context) -> Facts:
     blocks = BlockPrompts.after(prompts, -(-how.candidates // how.batch) * how.batch, how.batch)
     used, sides, made = Counter[int](), dict[str, float](), 0
     run.topped_up.mkdir(parents=True, exist_ok=True)
-    for _ in range(ROUNDS + 1):
+    for left in reversed(range(ROUNDS + 1)):  # the last looks only at what is kept
         shards = shards_of(blocks, used, len(base))
         texts, keep = kept_of(files_of(run, shards), thresholds, filters, prompts.texts)
         kept, asked = counted(prompts, texts, keep), counted(prompts, texts, np.ones(len(texts), dtype=bool))
@@ -41,7 +41,7 @@ def execute(context: Context) -> Facts:
         more = wanted.blocks(prompts, kept, asked, sides, how.batch)
         room = (how.at_most - how.candidates) // how.batch - sum(used.values())
         given = within(more, max(room, 0))
-        if not given.any():
+        if not left or not given.any():
             break
         used.update({prompt: int(count) for prompt, count in enumerate(given)})
         made += _make(context, blocks, shards_of(blocks, used, len(base)))
