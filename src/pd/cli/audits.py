@@ -65,7 +65,8 @@ def audit(
     fail_above: Annotated[
         list[str] | None,
         typer.Option(
-            help="a limit: excess, copies, extraction, best_match or hidden_half, as excess=0.03 (with --real). Exit code 0: clear, the "
+            help="a limit: excess, copies, extraction, best_match or hidden_half, as excess=0.03 (with --real). "
+            "Exit code 0: clear, the "
             "interval lies below; 3: leak, above; 4: it cannot tell",
             metavar="MEASURE=LIMIT",
         ),
