@@ -49,6 +49,23 @@ def test_order_of_classes_changes_nothing(bright_and_dark, tmp_path):
     assert (pictures_in(forth)[0] == pictures_in(back[::-1])[0]).all()
 
 
+@pytest.mark.parametrize("changed", [{"steps": 7}, {"ema": 0.5}, {"precision": "bf16"}])
+def test_another_training_is_another_key(bright_and_dark, changed):
+    other = TINY.model_copy(update={"training": TINY.training.model_copy(update=changed)})
+    first, second = ({task.key for task in tasks_of(bright_and_dark, how, 1)} for how in (TINY, other))
+    assert not first & second
+    layout = TINY.model_copy(update={"training": TINY.training.model_copy(update={"checkpoint_every": 3, "workers": 2})})
+    assert {task.key for task in tasks_of(bright_and_dark, layout, 1)} == first
+
+
+def test_another_number_of_steps_is_another_expert(bright_and_dark):
+    first, second = (
+        experts_of(bright_and_dark, TINY.model_copy(update={"method": "dance", "expert_steps": steps}), 1)[0].key
+        for steps in (3, 4)
+    )
+    assert first != second
+
+
 def test_evaluation_tells_classes_apart(bright_and_dark, tmp_path):
     data = bright_and_dark
     rows = at_random(data.labels, 3, 1)

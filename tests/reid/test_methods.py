@@ -141,6 +141,23 @@ def test_g2d_learns_its_encoder_from_other_people(people, tmp_path) -> None:
     assert load(taught).name == "reformed"
 
 
+def test_another_number_of_steps_is_another_inpainting(people, tmp_path) -> None:
+    def trained(**changed) -> set[str]:
+        quick = QUICK.model_copy(update={"steps": 2, **changed})
+        keys = set()
+
+        def fit(task):
+            keys.add(task.key)
+            return fit_here(task, training_settings(quick), tmp_path)
+
+        make(G2dSettings(), quick, Pictures(Held(people[0][:20]), people[1][:20], "ours"), 3, fit)
+        return keys
+
+    first = trained()
+    assert len(first) == 4  # the teacher, the encoder, its tuning, the reformer
+    assert not first & trained(steps=3)
+
+
 def test_what_cannot_be_distilled_is_refused(people, tmp_path) -> None:
     images, names = people
     targets = np.zeros((60, 8), np.float32)

@@ -146,14 +146,15 @@ class Inpainter(Task):
         seed: new weights, batches and what is hidden follow from it.
         fingerprint: of the pixels.
         batch: pictures a step.
+        digest: of how it is trained, for `key`.
     """
 
     watch = "lost"
 
-    def __init__(self, rows: Rows, views: Views, seed: int, fingerprint: str, batch: int) -> None:
+    def __init__(self, rows: Rows, views: Views, seed: int, fingerprint: str, batch: int, digest: str = "") -> None:
         self._rows, self._views, self._seed, self._batch = rows, tuple(views), seed, batch
         held = {"inpainting": list(views), "pixels": fingerprint, "seed": seed, "batch": batch, "shape": list(rows.shape)}
-        self.key = digest_of(held)
+        self.key = digest_of({**held, "training": digest})
 
     def build(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
