@@ -1,6 +1,7 @@
 """`pd recognise`: a network, how well it sees by view, and one line for people who cannot be used."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +73,20 @@ def test_onnx_gives_what_the_network_gives(sets, tmp_path) -> None:
     images = np.random.default_rng(0).integers(0, 255, (5, 16, 16, 1), dtype=np.uint8)
     ours, theirs = (attacker(f"{kind}:{tmp_path / 'out'}{file}") for kind, file in (("network", ""), ("onnx", "/model.onnx")))
     assert np.abs(ours.embed(images) - theirs.embed(images)).max() < 1e-4
+
+
+def test_a_network_that_cannot_be_exported_is_kept_all_the_same(sets, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("onnx")
+
+    def fails(network, given, file, **named):
+        Path(file).write_bytes(b"half of it")
+        raise RuntimeError("no such operator\nsecond line")
+
+    monkeypatch.setattr("torch.onnx.export", fails)
+    found = run(sets, tmp_path / "out", "reid.method=supcon")
+    assert (found.onnx, found.why) == (False, "it cannot be exported: RuntimeError (no such operator)")
+    assert not (tmp_path / "out" / "model.onnx").exists()
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_classes_instead_of_people(tmp_path) -> None:

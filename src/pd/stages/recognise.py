@@ -45,11 +45,13 @@ class Recognised:
         figures: view -> `auc`, `rank1` and `tpr` (at a false positive rate of 1e-3); with classes `accuracy` alone.
         people: who was learned, and who was looked for.
         onnx: whether the network was written as ONNX, too.
+        why: it was not; empty where it was.
     """
 
     figures: dict[str, dict[str, Estimate]]
     people: tuple[int, int]
     onnx: bool
+    why: str = ""
 
 
 def recognise(
@@ -96,10 +98,10 @@ def recognise(
             if (folder / CLASSES).is_file() and label is not None:
                 (aside / CLASSES).write_bytes((folder / CLASSES).read_bytes())
                 write_json(aside / "classes.json", sorted(set(ours.identities)))
-            onnx = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
+            why = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
             write_json(aside / "lineage.json", lineage(settings.reid, others))
             write_json(aside / FIGURES, {view: {k: vars(e) for k, e in found.items()} for view, found in figures.items()})
-    return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), onnx)
+    return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), not why, why)
 
 
 def check_people(ours: People, theirs: People, settings: Settings, label: str | None, adapt: float) -> None:
