@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pd.condense.evaluate import at_random, evaluate
 from pd.condense.make import Classes, expert_training, experts_of, pictures_in, tasks_of, training_of
@@ -9,6 +10,7 @@ from pd.condense.task import whole
 from pd.config import CondenseSettings
 from pd.errors import UserError
 from pd.training.loop import fit_here
+from pd.training.ranks import Alone
 
 TINY = CondenseSettings(
     labels=("x",), per_class=2, factor=2, batch=8, width=8, experts=1, expert_steps=3, sheets_every=2, learning_rate=5.0
@@ -64,6 +66,15 @@ def test_another_number_of_steps_is_another_expert(bright_and_dark):
         for steps in (3, 4)
     )
     assert first != second
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_dance_trains_on_a_gpu(bright_and_dark, tmp_path):
+    settings = TINY.model_copy(update={"method": "dance"})
+    experts = experts_of(bright_and_dark, settings, 1)
+    folders = [fit_here(expert, expert_training(settings), tmp_path) for expert in experts]
+    task = tasks_of(bright_and_dark, settings, 1, experts, folders)[0]
+    fit_here(task, training_of(settings), tmp_path, ranks=Alone(torch.device("cuda")))
 
 
 def test_evaluation_tells_classes_apart(bright_and_dark, tmp_path):
