@@ -21,6 +21,7 @@ from pd.reid.recipe import Pictures, lineage, make
 from pd.reid.rows import Held
 from pd.reid.task import training_settings
 from pd.reid.views import seen
+from pd.training.divergence import LossWatch
 from pd.training.loop import fit_here
 
 QUICK = ReidSettings(steps=40, identities_per_batch=8, dim=32, learning_rate=3e-3)
@@ -156,6 +157,14 @@ def test_another_number_of_steps_is_another_inpainting(people, tmp_path) -> None
     first = trained()
     assert len(first) == 4  # the teacher, the encoder, its tuning, the reformer
     assert not first & trained(steps=3)
+
+
+def test_losses_that_go_to_zero_and_up_again_a_little_are_no_divergence(people) -> None:
+    task = Distilled(Held(people[0]), people[1], np.ones((60, 8), np.float32), QUICK, METHODS["crrcd"], 3, "these")
+    losses = LossWatch(to_zero=task.watch == "to_zero")
+    for loss in [5.0] * 20 + [0.001] * 200 + [0.1] * 100:
+        losses.add(loss)
+    assert not losses.diverged
 
 
 def test_what_cannot_be_distilled_is_refused(people, tmp_path) -> None:

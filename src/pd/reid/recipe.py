@@ -84,7 +84,9 @@ def make(
     painted_of = others or people
     batch = settings.identities_per_batch * settings.images_per_identity
     hidden = tuple(view for view in method.views if view != "clear") or method.views
-    inpainter = Inpainter(painted_of.rows, hidden, seed, painted_of.fingerprint, batch, training_digest(training_settings(settings)))
+    inpainter = Inpainter(
+        painted_of.rows, hidden, seed, painted_of.fingerprint, batch, training_digest(training_settings(settings))
+    )
     begun = fit(inpainter)
     tuning = distilled(method.model_copy(update={"reformer": False, "relation": 0.0}), Start(begun, inpainter.key))
     tuned = fit(tuning)
