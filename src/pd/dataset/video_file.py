@@ -239,7 +239,7 @@ def _decoded(
 
 
 def _enter(container: Any, stream: Any, start: float, origin: float) -> None:
-    """Go to where the file can be entered before `start`. Streams that list no such places are searched, further and further back.
+    """Go to where the file can be entered before `start`; a stream that lists no such places is searched, ever further back.
 
     Raises:
         av.FFmpegError, OverflowError, ValueError: the file cannot be entered there.
