@@ -42,8 +42,8 @@ def moving(person=0, seconds=2.0, fps=25.0, width=160, height=120, side=72, seed
     return np.stack(made)
 
 
-def encode(path, frames, fps=25, times=None, codec="mpeg4", sound=False):
-    """Write frames, (T, H, W, 3) uint8, as a video; `times` in seconds, for a variable rate."""
+def encode(path, frames, fps=25, times=None, codec="mpeg4", sound=False, gop=None):
+    """Write frames, (T, H, W, 3) uint8, as a video; `times` in seconds, for a variable rate; a whole picture every `gop`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
@@ -51,6 +51,8 @@ def encode(path, frames, fps=25, times=None, codec="mpeg4", sound=False):
         if stream is not None:
             stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
             stream.bit_rate = 4_000_000
+            if gop is not None:
+                stream.codec_context.gop_size = gop
             stream.codec_context.time_base = Fraction(1, 1000) if times else Fraction(1, int(fps))
             for index, pixels in enumerate(frames):
                 frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")

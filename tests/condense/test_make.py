@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from pd.condense.evaluate import at_random, evaluate
 from pd.condense.make import Classes, expert_training, experts_of, pictures_in, tasks_of, training_of
@@ -9,6 +10,7 @@ from pd.condense.task import whole
 from pd.config import CondenseSettings
 from pd.errors import UserError
 from pd.training.loop import fit_here
+from pd.training.ranks import Alone
 
 TINY = CondenseSettings(
     labels=("x",), per_class=2, factor=2, batch=8, width=8, experts=1, expert_steps=3, sheets_every=2, learning_rate=5.0
@@ -47,6 +49,32 @@ def test_order_of_classes_changes_nothing(bright_and_dark, tmp_path):
     forth = [fit_here(task, training_of(TINY), tmp_path / "a") for task in tasks]
     back = [fit_here(task, training_of(TINY), tmp_path / "b") for task in tasks_of(bright_and_dark, TINY, 1)[::-1]]
     assert (pictures_in(forth)[0] == pictures_in(back[::-1])[0]).all()
+
+
+@pytest.mark.parametrize("changed", [{"steps": 7}, {"ema": 0.5}, {"precision": "bf16"}])
+def test_another_training_is_another_key(bright_and_dark, changed):
+    other = TINY.model_copy(update={"training": TINY.training.model_copy(update=changed)})
+    first, second = ({task.key for task in tasks_of(bright_and_dark, how, 1)} for how in (TINY, other))
+    assert not first & second
+    layout = TINY.model_copy(update={"training": TINY.training.model_copy(update={"checkpoint_every": 3, "workers": 2})})
+    assert {task.key for task in tasks_of(bright_and_dark, layout, 1)} == first
+
+
+def test_another_number_of_steps_is_another_expert(bright_and_dark):
+    first, second = (
+        experts_of(bright_and_dark, TINY.model_copy(update={"method": "dance", "expert_steps": steps}), 1)[0].key
+        for steps in (3, 4)
+    )
+    assert first != second
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_dance_trains_on_a_gpu(bright_and_dark, tmp_path):
+    settings = TINY.model_copy(update={"method": "dance"})
+    experts = experts_of(bright_and_dark, settings, 1)
+    folders = [fit_here(expert, expert_training(settings), tmp_path) for expert in experts]
+    task = tasks_of(bright_and_dark, settings, 1, experts, folders)[0]
+    fit_here(task, training_of(settings), tmp_path, ranks=Alone(torch.device("cuda")))
 
 
 def test_evaluation_tells_classes_apart(bright_and_dark, tmp_path):

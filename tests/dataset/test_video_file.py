@@ -2,6 +2,7 @@
 
 import os
 
+import av
 import numpy as np
 import pytest
 from small_clips import encode, moving, turn
@@ -45,6 +46,32 @@ def test_a_part_is_read_from_its_start_to_its_end(tmp_path):
     found = list(frames_of(path, **HOW, start=1.0, end=1.5))
     np.testing.assert_allclose([frame.second for frame in found], [1.0, 1.1, 1.2, 1.3, 1.4])
     assert [number(frame) for frame in found] == [25, 27, 30, 32, 35]
+
+
+@pytest.mark.parametrize(("codec", "gop"), [("libx264", 250), ("libx264", 25), ("mpeg2video", 250)])
+@pytest.mark.parametrize("start", [0.6, 1.8, 8.0])
+def test_a_part_of_a_transport_stream_without_a_list_of_entries(tmp_path, codec, gop, start):
+    if codec not in av.codecs_available:
+        pytest.skip(f"no {codec}")
+    whole = np.concatenate([numbered(50)] * 6)  # 12 seconds
+    path = encode(tmp_path / "a.ts", whole, codec=codec, gop=gop)
+    found = list(frames_of(path, **HOW, start=start, end=start + 0.3))
+    np.testing.assert_allclose([frame.second for frame in found], start + np.arange(3) / 10)
+    np.testing.assert_allclose([number(frame) for frame in found], [(start * 25 + n * 2.5) % 50 for n in range(3)], atol=1.01)
+
+
+def test_a_part_that_is_longer_than_what_is_read_says_that_it_is_cut(tmp_path):
+    path = encode(tmp_path / "a.mp4", numbered(50))
+
+    def cut(seconds, end):
+        told = Reading()
+        list(frames_of(path, rate=10.0, seconds=seconds, max_pixels=10**6, start=0.5, end=end, reading=told))
+        return told.cut
+
+    assert cut(0.5, 1.5)
+    assert not cut(1.0, 1.5)
+    assert not cut(0.5, 1.05)  # not by a whole step
+    assert not cut(1.5, 100.0)  # the file ends before
 
 
 def test_a_phone_held_upright_is_turned(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -108,6 +109,20 @@ def test_the_same_command_goes_on_and_decodes_nothing_again(real, asked, out, mo
     monkeypatch.setattr("pd.dataset.clips.read_clip", never)
     screen_clips(real, None, asked, out, SETS, Reporter())
     assert (out / "clips.csv").read_bytes() == before
+
+
+def test_another_number_of_steps_trains_again(real, asked, out, tmp_path):
+    work = shutil.copytree(out.parent / ".screened.work", tmp_path / ".again.work") / "trainings"
+
+    def trained(*more):
+        screen_clips(real, None, asked, tmp_path / "again", [*SETS, *more], Reporter())
+        return len(list(work.iterdir()))
+
+    heads = 5  # one for all kinds, and one without each
+    assert len(list(work.iterdir())) == 1 + heads
+    assert trained("screen.head.steps=21") == 1 + 2 * heads
+    assert trained("screen.training.steps=13") == 2 + 3 * heads
+    assert trained("screen.training.checkpoint_every=6", "screen.training.steps=13") == 2 + 3 * heads
 
 
 def test_given_forgeries_are_kinds_of_their_own(real, asked, tmp_path):

@@ -21,6 +21,7 @@ from pd.reid.recipe import Pictures, lineage, make
 from pd.reid.rows import Held
 from pd.reid.task import training_settings
 from pd.reid.views import seen
+from pd.training.divergence import LossWatch
 from pd.training.loop import fit_here
 
 QUICK = ReidSettings(steps=40, identities_per_batch=8, dim=32, learning_rate=3e-3)
@@ -139,6 +140,31 @@ def test_g2d_learns_its_encoder_from_other_people(people, tmp_path) -> None:
     first, second = (load(folder).state_dict() for folder in (alone, taught))
     assert any(not torch.equal(first[name], value) for name, value in second.items() if "encoder" in name)
     assert load(taught).name == "reformed"
+
+
+def test_another_number_of_steps_is_another_inpainting(people, tmp_path) -> None:
+    def trained(**changed) -> set[str]:
+        quick = QUICK.model_copy(update={"steps": 2, **changed})
+        keys = set()
+
+        def fit(task):
+            keys.add(task.key)
+            return fit_here(task, training_settings(quick), tmp_path)
+
+        make(G2dSettings(), quick, Pictures(Held(people[0][:20]), people[1][:20], "ours"), 3, fit)
+        return keys
+
+    first = trained()
+    assert len(first) == 4  # the teacher, the encoder, its tuning, the reformer
+    assert not first & trained(steps=3)
+
+
+def test_losses_that_go_to_zero_and_up_again_a_little_are_no_divergence(people) -> None:
+    task = Distilled(Held(people[0]), people[1], np.ones((60, 8), np.float32), QUICK, METHODS["crrcd"], 3, "these")
+    losses = LossWatch(to_zero=task.watch == "to_zero")
+    for loss in [5.0] * 20 + [0.001] * 200 + [0.1] * 100:
+        losses.add(loss)
+    assert not losses.diverged
 
 
 def test_what_cannot_be_distilled_is_refused(people, tmp_path) -> None:

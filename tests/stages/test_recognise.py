@@ -1,6 +1,7 @@
 """`pd recognise`: a network, how well it sees by view, and one line for people who cannot be used."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ from typer.testing import CliRunner
 from pd.audit.attackers.choose import attacker
 from pd.audit.verification import verification
 from pd.cli import app
-from pd.config import Settings
+from pd.config import DataSettings, Settings
 from pd.dataset.images import encode_png
-from pd.dataset.people import People
+from pd.dataset.people import People, read_people
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.public import public_people
-from pd.stages.recognise import read_figures, recognise
+from pd.stages.recognise import _test_data, read_figures, recognise
 
 QUICK = ["reid.steps=4", "reid.identities_per_batch=4", "data.size=16", "reid.dim=16"]
 
@@ -74,6 +75,20 @@ def test_onnx_gives_what_the_network_gives(sets, tmp_path) -> None:
     assert np.abs(ours.embed(images) - theirs.embed(images)).max() < 1e-4
 
 
+def test_a_network_that_cannot_be_exported_is_kept_all_the_same(sets, tmp_path, monkeypatch) -> None:
+    pytest.importorskip("onnx")
+
+    def fails(network, given, file, **named):
+        Path(file).write_bytes(b"half of it")
+        raise RuntimeError("no such operator\nsecond line")
+
+    monkeypatch.setattr("torch.onnx.export", fails)
+    found = run(sets, tmp_path / "out", "reid.method=supcon")
+    assert (found.onnx, found.why) == (False, "it cannot be exported: RuntimeError (no such operator)")
+    assert not (tmp_path / "out" / "model.onnx").exists()
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
 def test_classes_instead_of_people(tmp_path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -101,12 +116,56 @@ def test_classes_instead_of_people(tmp_path) -> None:
         (["reid.identities_per_batch=16"], {}, "5 people to learn from, and a batch takes 16"),
         (["reid.method={name: crrcd, views: [24x24]}"], {}, "'24x24' is above the pictures' 16x16"),
         (["reid.method=[crrcd, aird]"], {}, "several methods are named"),
+        ([], {"label": "kind", "adapt": 0.3}, "--adapt is for people"),
     ],
 )
 def test_what_cannot_be_is_one_line_before_the_work(sets, tmp_path, more, named, says) -> None:
     with pytest.raises(UserError, match=says):
         run(sets, tmp_path / "out", *more, **named)
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / ".out.work").exists()
+
+
+def table(path, rows):
+    """A Parquet of pictures, each with further columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    drawn = [encode_png(image[..., None]) for _, _, image in pictures(len(rows), 1, len(rows))]
+    pq.write_table(
+        pa.Table.from_pylist([{"image": {"bytes": png, "path": None}, **row} for png, row in zip(drawn, rows, strict=True)]),
+        path,
+    )
+    return DataSettings(reader="manifest", path=path, size=16)
+
+
+def test_classes_need_no_people_and_blanks_are_no_class(tmp_path) -> None:
+    words = read_people(table(tmp_path / "a.parquet", [{"model": one} for one in ("x", "", None, " y ", "x")]), "model")
+    assert (words.identities, words.left_out) == (["x", "y", "x"], 2)
+    gaps = read_people(table(tmp_path / "b.parquet", [{"model": one} for one in (1.0, float("nan"), None, 2.5, 2.0)]), "model")
+    whole = read_people(table(tmp_path / "c.parquet", [{"model": one} for one in (1, 2, 2)]), "model")
+    assert (gaps.identities, gaps.left_out) == (["1", "2.5", "2"], 2)
+    assert (whole.identities, whole.left_out) == (["1", "2", "2"], 0)
+    with pytest.raises(UserError, match="no column 'identity'"):
+        read_people(table(tmp_path / "d.parquet", [{"model": 1}]))
+
+
+def test_how_the_test_pictures_are_read(sets, tmp_path) -> None:
+    guessed = DataSettings(preset="imagefolder", path=tmp_path)
+    assert _test_data(guessed, str(sets[1]), []).preset is None
+    given = DataSettings(reader="dicom", path=tmp_path, size=64)
+    found = _test_data(given, str(sets[1]), ["data.reader=dicom"])
+    assert (found.reader, found.size, found.path) == ("dicom", 64, sets[1])
+    assert _test_data(given, str(sets[1]), ["data.size=64"]).reader == "folder"
+    assert _test_data(guessed, str(sets[1]), ["data.preset=imagefolder"]).preset == "imagefolder"
+
+
+def test_one_picture_of_each_person_is_refused_before_the_work(sets, tmp_path) -> None:
+    for person, _, image in pictures(5, 1, 8):
+        (tmp_path / "lone" / f"q{person}").mkdir(parents=True)
+        Image.fromarray(image).save(tmp_path / "lone" / f"q{person}" / "0.png")
+    with pytest.raises(UserError, match="--test: there is one picture of each person"):
+        run((sets[0], tmp_path / "lone"), tmp_path / "out")
     assert not (tmp_path / ".out.work").exists()
 
 

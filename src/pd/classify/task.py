@@ -29,7 +29,7 @@ class ClassifierTask(Task):
         batch: rows a step.
         width: of the network; None: its default.
         multi_label: columns are labels of their own.
-        digest: of the inputs' content, for `key`.
+        digest: of the inputs' content, and of how it is trained, for `key`.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def recognise(
     for view, figures in found.figures.items():
         table.add_row(view, *(f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in figures.values()))
     Console().print(table)
-    kinds = "safetensors and ONNX" if found.onnx else "safetensors (onnx is not installed: no model.onnx)"
+    kinds = "safetensors and ONNX" if found.onnx else f"safetensors (no model.onnx: {found.why})"
     what = "people" if label is None else "classes"
     Console().print(
         f"learned {found.people[0]} {what}, looked for {found.people[1]}; {kinds}: {shown(str(out))}", soft_wrap=True

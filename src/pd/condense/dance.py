@@ -57,7 +57,8 @@ class DanceTask(CondenseTask):
         first, last = self._pair(self._chosen(step))
         share = float(torch.rand((), generator=torch.Generator().manual_seed(derive(self.seed, "middle", step))))
         module = build("convnet", self.classes, self.channels, self.side, self.width, 0).requires_grad_(False)
-        module.load_state_dict({name: share * value + (1 - share) * last[name] for name, value in first.state_dict().items()})
+        begun = first.state_dict()  # on the device that the network was used on last; the last weights stay where they are
+        module.load_state_dict({name: share * value.cpu() + (1 - share) * last[name].cpu() for name, value in begun.items()})
         return module
 
     def extra(self, module: Pictures, change: augment.Change, step: int) -> Tensor | None:

@@ -16,6 +16,7 @@ from pd.config import digest_of
 from pd.config.training import TrainingSettings
 from pd.dataset.images import Pixels
 from pd.seeds import derive
+from pd.training.digest import training_digest
 from pd.training.loop import fit_here
 
 BATCH = 128
@@ -75,7 +76,7 @@ def evaluate(
     """
     learned = unpack(pictures, factor)
     settings = TrainingSettings(steps=steps, learning_rate=1e-3, weight_decay=5e-4, checkpoint_every=10**6)
-    digest = digest_of([digest_of_array(learned), steps])
+    digest = digest_of([digest_of_array(learned), training_digest(settings)])
     found = []
     for run in range(runs):
         task = LearnerTask(

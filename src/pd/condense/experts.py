@@ -34,7 +34,7 @@ class LearnerTask(Task):
         width: see there.
         batch: pictures a step; the global one divides among the ranks.
         seed: of weights, batches and changes.
-        digest: of the pictures, for `key`.
+        digest: of the pictures and of how it is trained, for `key`.
     """
 
     def __init__(

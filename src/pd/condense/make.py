@@ -22,6 +22,7 @@ from pd.config.training import TrainingSettings
 from pd.dataset.images import Pixels
 from pd.errors import UserError
 from pd.seeds import derive
+from pd.training.digest import training_digest
 
 RATES = {"dm": 0.3, "m3d": 10.0, "dance": 0.1}
 """Learning rates of pictures in [0, 1], at ten stored pictures a class; in proportion to their number. Ours."""
@@ -93,7 +94,7 @@ def experts_of(data: Classes, settings: CondenseSettings, seed: int) -> list[Lea
             width=settings.width,
             batch=min(128, len(data.labels)),
             seed=derive(seed, "expert", number),
-            digest=digest_of([digest, digest_of_array(data.labels)]),
+            digest=digest_of([digest, digest_of_array(data.labels), training_digest(expert_training(settings))]),
         )
         for number in range(settings.experts)
     ]
@@ -129,20 +130,17 @@ def tasks_of(
             "batch": settings.batch,
             "width": settings.width,
             "seed": seed,
-            "digest": digest_of([digest_of_array(images), training_of(settings).model_dump(mode="json", include=_TRAINED)]),
+            "digest": digest_of([digest_of_array(images), training_digest(training_of(settings))]),
             "show_every": settings.sheets_every,
         }
         if settings.method == "dance":
             pairs: list[Expert] = [(task.seed, folder) for task, folder in zip(experts, folders, strict=True)]
-            key = digest_of([*(task.key for task in experts), settings.expert_steps])
+            key = digest_of([task.key for task in experts])
             halves: dict[str, Any] = {"middle": settings.middle, "calibration": settings.calibration}
             made.append(DanceTask(Held(images), experts=pairs, expert_key=key, **halves, **common))
         else:
             made.append({"dm": DmTask, "m3d": M3dTask}[settings.method](Held(images), **common))
     return made
-
-
-_TRAINED = {"steps", "optimiser", "learning_rate", "momentum", "weight_decay", "schedule", "warmup", "clip_norm", "precision"}
 
 
 def pictures_in(folders: Sequence[Path]) -> tuple[Pixels, npt.NDArray[np.int64]]:

@@ -51,7 +51,7 @@ class CondenseTask(Task):
         batch: real pictures a step.
         width: of the networks.
         seed: everything follows from it.
-        digest: of the content of the inputs, for `key`.
+        digest: of the content of the inputs and of how it is trained, for `key`.
         show_every: steps between two sheets of the pictures under the training's folder; 0: none.
 
     Raises:

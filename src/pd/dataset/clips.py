@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pd.config import DataSettings, digest_of
+from pd.config import ColumnSettings, DataSettings, digest_of
 from pd.dataset.decode import BadImage, Reason, finish
 from pd.dataset.decoding import MOST_ENLARGED
 from pd.dataset.face_crop import crops, cut, require_detector
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.mapping import MakeRows
+from pd.dataset.parquet_rows import holds_text
+from pd.dataset.readers.columns import plain_type
 from pd.dataset.readers.identity import identity_of
 from pd.dataset.readers.manifest import manifest
 from pd.dataset.readers.source import BadRow, Row, plain, utf8
@@ -143,15 +145,50 @@ def _in_folder(path: Path, settings: DataSettings, needs_identity: bool) -> Clip
 def _in_manifest(path: Path, settings: DataSettings, needs_identity: bool) -> Clips:
     how = settings.identity_from
     named = settings.columns.identity or "identity"
-    alone = how is None and not needs_identity and named not in open_table(path).schema.names
-    source = manifest(path, settings.columns, ".*" if alone else how)
-    clips = [_clip(row, alone) for row in source.rows()]
+    table = open_table(path).schema
+    alone = how is None and not needs_identity and named not in table.names
+    source = manifest(path, _with_seconds(settings.columns, table, str(path)), ".*" if alone else how)
+    rows = list(source.rows())
+    _refuse_words_for_seconds(rows, source.where)
+    clips = [_clip(row, alone) for row in rows]
     labels = {name: kind for name, kind in source.labels.items() if name not in _SECONDS}
     files = (path, *(clip.file for clip in clips if clip.file is not None))
     return Clips(source.where, tuple(clips), labels, source.has_split, files)
 
 
 _SECONDS = ("start", "end")
+
+
+def _with_seconds(columns: ColumnSettings, table: pa.Schema, where: str) -> ColumnSettings:
+    """The columns with those of seconds among the labels, where the settings name labels.
+
+    Raises:
+        UserError: such a column holds neither numbers nor text.
+    """
+    there = [name for name in _SECONDS if name in table.names]
+    for name in there:
+        kind = plain_type(table.field(name).type)
+        number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)
+        if not (number or holds_text(kind)):
+            raise _no_seconds(name, where)
+    return columns if columns.labels is None else columns.model_copy(update={"labels": (*columns.labels, *there)})
+
+
+def _refuse_words_for_seconds(rows: Iterable[Row | BadRow], where: str) -> None:
+    """Raises UserError where a column of seconds says something, and nowhere a number."""
+    said: dict[str, set[bool]] = defaultdict(set)
+    for row in rows:
+        for name in _SECONDS if isinstance(row, Row) else ():
+            second = _second(row.labels.get(name))
+            if not math.isnan(second):
+                said[name].add(math.isinf(second))
+    for name, none in said.items():
+        if none == {True}:
+            raise _no_seconds(name, where)
+
+
+def _no_seconds(name: str, where: str) -> UserError:
+    return UserError(f"column '{name}' is no number of seconds", where=where, fix="write seconds: 65.5, not 00:01:05")
 
 
 def _clip(row: Row | BadRow, alone: bool) -> Clip:

@@ -5,6 +5,7 @@ brings along; it sees faces from the front. Of several the largest counts.
 """
 
 import importlib.util
+import math
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,11 @@ CASCADE = "haarcascade_frontalface_default.xml"
 _SIDE = 320  # longest side of what the detector looks at  # ours
 _LEAST = 24  # pixels a side of the cascade's smallest face
 _SMALLEST = 0.12  # of that side, a face  # ours
-_TRIES = 10  # frames without a face, after which the centre is taken  # ours
+_TRIES = 10  # frames that are waited for a face at least, before the centre is taken  # ours
+_PATIENCE_S = 5.0  # seconds that are waited at least  # ours
+_WAITING_BYTES = 512 << 20  # of frames that wait, at most  # ours
+_LOOK_S = 0.08  # seconds between two looks for the first face  # ours
+_ROUNDING = 1e-6  # seconds
 _AGAIN_S = 1.0  # seconds between two looks where the face may have gone  # ours
 _MOVED = 0.3  # of the square's side; the square follows a face that has moved further  # ours
 
@@ -60,23 +65,27 @@ def find_face(pixels: Pixels) -> Box | None:
 def crops(frames: Iterable[Frame], settings: VideoSettings) -> Iterator[tuple[Frame, Box | None]]:
     """Each frame with the square of its face; None: the clip shows none, and the centre counts.
 
-    Frames wait until a face is found, ten at most.
+    Frames wait until a face is found, ten of them or five seconds, or as many as 512 MiB hold.
     """
     if settings.face == "centre":
         yield from ((frame, None) for frame in frames)
         return
     waiting: list[Frame] = []
+    patience = max(_TRIES, round(_PATIENCE_S * settings.rate))
     square: Box | None = None
-    looked, given_up = 0.0, False
+    looked, given_up = -math.inf, False
     for frame in frames:
         if given_up:
             yield frame, None
             continue
         if square is None:
             waiting.append(frame)
-            if not frame.held and (face := find_face(frame.pixels)):
-                square, looked = _square(face, frame.pixels, settings.margin), frame.second
-            given_up = square is None and len(waiting) >= _TRIES
+            if not frame.held and frame.second - looked > _LOOK_S - _ROUNDING:
+                looked = frame.second
+                if face := find_face(frame.pixels):
+                    square = _square(face, frame.pixels, settings.margin)
+            full = len(waiting) >= patience or len(waiting) * frame.pixels.nbytes >= _WAITING_BYTES
+            given_up = square is None and full
             if square is not None or given_up:
                 yield from ((held, square) for held in waiting)
                 waiting.clear()

@@ -1,6 +1,6 @@
 """Pictures of people by name, as they are: without members, a split, or a data set on disk. For public sets and recognisers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -13,8 +13,10 @@ from pd.dataset.images import Pixels, to_arrays
 from pd.dataset.ingest_report import counted
 from pd.dataset.readers.bucket import fetched
 from pd.dataset.readers.choose import open_source
+from pd.dataset.readers.identity import EACH
+from pd.dataset.readers.manifest import text_of
 from pd.dataset.readers.normal import normal
-from pd.dataset.readers.source import BadRow
+from pd.dataset.readers.source import BadRow, Row
 from pd.errors import UserError
 from pd.progress import Progress, silent
 
@@ -28,12 +30,14 @@ class People:
         identities: who is in each.
         beside: value of another column of each, in words; empty where there is none.
         digests: of the pictures as they were; equal for equal ones.
+        left_out: rows without a value of the column that names.
     """
 
     images: Pixels
     identities: Sequence[str]
     beside: Sequence[str]
     digests: Sequence[bytes]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -58,13 +62,17 @@ def read_people(
 
     Args:
         settings: where the pictures are, and how they are brought to one size.
-        label: a column whose values are the names, in place of people.
+        label: a column whose values are the names, in place of people, whom nothing need name then; numbers are written alike
+            (1.0 as 1), and rows without a value are left out.
         beside: a column that is kept beside.
         progress: called after each picture.
 
     Raises:
         UserError: a bad image where `on_bad_image` is `stop`, no such column, no picture, a source that cannot be read.
     """
+    if label is not None:
+        settings = settings.model_copy(update={"identity_from": EACH})
+    unnamed: list[str] = []
     with fetched(settings) as here:
         source = normal(open_source(here))
         if label is not None and label not in source.labels:
@@ -72,22 +80,31 @@ def read_people(
             raise UserError(f"no column '{label}'", where=source.where, fix=f"its columns of labels: {near}")
         pictures, names, told, bad = [], [], [], []
         digests: dict[bytes, None] = {}
-        for done, item in enumerate(decoded_rows(source.rows(), here), 1):
+        rows = source.rows() if label is None else _with(label, source.rows(), unnamed)
+        for done, item in enumerate(decoded_rows(rows, here), 1):
             progress(done, source.total, {})
             if isinstance(item, BadRow):
                 bad.append(item)
                 continue
-            name = item.row.identity if label is None else item.row.labels.get(label)
-            if item.digest in digests or name is None:
+            if item.digest in digests:
                 continue
             digests[item.digest] = None
             pictures.append(item.png)
-            names.append(str(name))
-            told.append(str(item.row.labels.get(beside, "")))
+            names.append(item.row.identity if label is None else text_of(item.row.labels[label]))
+            told.append(text_of(item.row.labels.get(beside)))
     if bad and settings.on_bad_image == "stop":
         fix = "mend it, or set data.on_bad_image to skip"
         raise UserError(f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", where=source.where, fix=fix)
     if not pictures:
         raise UserError("no usable image", where=source.where)
     images = np.concatenate([to_arrays(pictures[at : at + 1024], settings.mode) for at in range(0, len(pictures), 1024)])
-    return People(images, names, told, list(digests))
+    return People(images, names, told, list(digests), len(unnamed))
+
+
+def _with(label: str, rows: Iterable[Row | BadRow], without: list[str]) -> Iterator[Row | BadRow]:
+    """The rows that have a value of the label; those that have none go to `without`."""
+    for row in rows:
+        if isinstance(row, Row) and not text_of(row.labels.get(label)):
+            without.append(row.name)
+        else:
+            yield row

@@ -25,6 +25,7 @@ MOST_BYTES = 64 << 30  # of a file; it is read as it is needed  # ours
 MOST_FRAMES_A_SECOND = 240  # decoded of a second; cameras for slow motion reach it  # ours
 _SPARE_FRAMES = 3000  # decoded before `start`, back to the frame that the file can be entered at  # ours
 _PACKETS_A_FRAME = 50  # that give no frame, before a file is given up  # ours
+_BACK_S = 4.0  # seconds that a file is entered before `start`, where it cannot be there; then twice as many  # ours
 _ROUNDING = 1e-6  # seconds
 _UNKNOWN_RATE = 25.0  # frames a second where a file states no times
 
@@ -109,7 +110,7 @@ def frames_of(
     rotated = 0
     gap = step
     with _opened(path, max_pixels, told) as (container, stream):
-        told.cut = end is None and told.seconds > stop + step
+        told.cut = min(told.seconds, end if end is not None else math.inf) > stop + step
         ends = _decoded(container, stream, start, stop, max_pixels, told)
         while True:
             second, frame = next(ends, (math.inf, None))
@@ -190,13 +191,13 @@ def _decoded(
     first: float | None = None
     size: tuple[int, int] | None = None
     last, before, count, packets = -1.0, None, 0, 0
+    origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     if start > 0:
         try:
-            container.seek(int(start * 1e6))
+            _enter(container, stream, start, origin)
             first = 0.0
         except (av.FFmpegError, OverflowError, ValueError):
             raise BadImage("too short", f"no second {start:g}") from None
-    origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
     try:
         for packet in container.demux(stream):
             packets += 1
@@ -235,6 +236,36 @@ def _decoded(
         told.broken = True
     if before is not None and not told.cut and told.seconds and start < told.seconds:
         yield start, before[1]
+
+
+def _enter(container: Any, stream: Any, start: float, origin: float) -> None:
+    """Go to where the file can be entered before `start`; a stream that lists no such places is searched, ever further back.
+
+    Raises:
+        av.FFmpegError, OverflowError, ValueError: the file cannot be entered there.
+    """
+    back = 0.0
+    while back < start:
+        at = int((start - back + origin) * 1e6)
+        container.seek(at)
+        if _first_second(container, stream) - origin <= start + _ROUNDING:
+            container.seek(at)
+            return
+        back = max(2 * back, _BACK_S)
+    container.seek(0)  # before the first frame: packets may be stored earlier than they are shown
+
+
+def _first_second(container: Any, stream: Any) -> float:
+    """Of the first frame that can be decoded from here; infinity where none can, the least number where it states none."""
+    try:
+        for number, packet in enumerate(container.demux(stream)):
+            for frame in packet.decode():
+                return frame.time if frame.time is not None else -math.inf
+            if number >= _SPARE_FRAMES:
+                break
+    except Exception:  # whatever FFmpeg says of damage: further back there may be less
+        return math.inf
+    return math.inf
 
 
 def _pixels(frame: Any) -> tuple[Pixels, int]:

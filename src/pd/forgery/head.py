@@ -10,6 +10,7 @@ import torch
 
 from pd.classify.inputs import Held
 from pd.classify.task import ClassifierTask, digest_of_array, load_classifier, predict
+from pd.config import digest_of
 from pd.config.training import TrainingSettings
 from pd.dataset.images import Pixels
 from pd.forgery.network import ClipNet
@@ -58,13 +59,14 @@ def features_of(net: ClipNet, window: int, clips: Iterable[Pixels], most: int) -
     return Features(found.astype(np.float32), np.array(of, np.int64), np.array(at, np.int64), number)
 
 
-def head_task(real: Sequence[Features], forged: Sequence[Features], seed: int) -> ClassifierTask:
+def head_task(real: Sequence[Features], forged: Sequence[Features], seed: int, digest: str = "") -> ClassifierTask:
     """The MLP that tells features of forged windows from real ones; both sides count alike.
 
     Args:
         real: of natural clips.
         forged: of forged ones, each kind by itself; kinds count alike, too.
         seed: of the head.
+        digest: of how it is trained.
     """
     most = max(len(part.rows) for part in forged)
     made = np.concatenate([_repeated(part.rows, most) for part in forged])
@@ -72,7 +74,8 @@ def head_task(real: Sequence[Features], forged: Sequence[Features], seed: int) -
     rows = np.concatenate([natural, made])
     targets = np.zeros((len(rows), 2), np.float32)
     targets[: len(natural), 0] = targets[len(natural) :, 1] = 1
-    return ClassifierTask(Held(rows), targets, seed=seed, batch=min(64, len(rows)), width=WIDTH, digest=digest_of_array(rows))
+    whole = digest_of([digest_of_array(rows), digest])
+    return ClassifierTask(Held(rows), targets, seed=seed, batch=min(64, len(rows)), width=WIDTH, digest=whole)
 
 
 def scores_of(head: Path, features: Features) -> tuple[Floats, npt.NDArray[np.float32]]:

@@ -52,6 +52,7 @@ class NacoTask(Task):
         width, dim, layers: of the network.
         spm: weight of the spatial prediction; 0: left out.
         tcm: weight of the temporal contrast; 0: left out.
+        digest: of how it is trained, for `key`.
     """
 
     watch = "no"
@@ -68,11 +69,12 @@ class NacoTask(Task):
         layers: int = 2,
         spm: float = 1.0,
         tcm: float = 1.0,
+        digest: str = "",
     ) -> None:
         self.footage, self.window, self.size, self.seed = footage, window, batch, seed
         self.network = {"width": width, "dim": dim, "layers": layers}
         self.spm, self.tcm = spm, tcm
-        self.key = digest_of(["naco", footage.digest, window, batch, seed, self.network, spm, tcm])
+        self.key = digest_of(["naco", footage.digest, window, batch, seed, self.network, spm, tcm, digest])
 
     def build(self) -> nn.Module:
         return build_clip_net(**self.network, seed=derive(self.seed, "weights"))

@@ -25,6 +25,7 @@ from pd.forgery.naco import NacoTask, load_naco
 from pd.forgery.network import ClipNet
 from pd.forgery.windows import Footage
 from pd.seeds import derive
+from pd.training.digest import training_digest
 
 MIN_PEOPLE = 4  # of the real clips: two to learn from, two to measure by
 HELD_SHARE = 0.3  # of the people, to measure by  # ours
@@ -130,6 +131,7 @@ def screen(
         layers=settings.layers,
         spm=settings.spm,
         tcm=settings.tcm,
+        digest=training_digest(settings.training),
     )
     naco = fit(task, settings.training)
     net, window = load_naco(naco)
@@ -142,13 +144,14 @@ def screen(
     given = _given(forged, kinds, settings.window, seen)
     learned = {**{kind: part for kind, (part, _) in made.items()}, **given}
     measured = {**{kind: part for kind, (_, part) in made.items()}, **given}
-    final = fit(head_task([natural], list(learned.values()), derive(seed, "head")), settings.head)
+    told = training_digest(settings.head)
+    final = fit(head_task([natural], list(learned.values()), derive(seed, "head"), told), settings.head)
     real_scores = scores_of(final, natural_held)[0]
     threshold = threshold_at(real_scores, settings.false_alarms)
     expected = []
     for kind, part in measured.items():
         others = [rows for name, rows in learned.items() if name != kind]
-        head = fit(head_task([natural], others, derive(seed, "head", kind)), settings.head)
+        head = fit(head_task([natural], others, derive(seed, "head", kind), told), settings.head)
         known, scores = scores_of(head, natural_held)[0], scores_of(head, part)[0]
         missed = float(np.mean(scores <= threshold_at(known, settings.false_alarms)))
         expected.append(Expected(kind, kind in made, len(scores), auc(known, scores), missed, tuple(scores.tolist())))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pd.errors import UserError
+from pd.reid.resize import area, bicubic
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -61,7 +62,7 @@ class Small(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1] -> (N, 2048)."""
         if max(images.shape[2:]) > 64:
-            images = F.interpolate(images, size=(64, 64), mode="area")
+            images = area(images, (64, 64))
         centred = images - images.mean((1, 2, 3), keepdim=True)
         x = centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 0.02)
         x = self.blocks(self.stem(x.contiguous(memory_format=torch.channels_last)))
@@ -69,11 +70,8 @@ class Small(nn.Module):
 
 
 def four_by_four(maps: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, 4, 4), means over cells. In an export to ONNX, which lacks most cells, as two products."""
-    if not torch.onnx.is_in_onnx_export():
-        return F.adaptive_avg_pool2d(maps, 4)
-    down, across = (F.adaptive_avg_pool1d(torch.eye(int(side))[None], 4)[0] for side in maps.shape[2:])
-    return down.T @ maps @ across
+    """(N, C, H, W) -> (N, C, 4, 4), means over cells."""
+    return area(maps, (4, 4))
 
 
 class Resized(nn.Module):
@@ -91,7 +89,7 @@ class Resized(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) in [-1, 1], any size -> the network's features."""
         if tuple(images.shape[2:]) != self.size:
-            images = F.interpolate(images, size=self.size, mode="bicubic", antialias=True).clamp(-1, 1)
+            images = bicubic(images, self.size).clamp(-1, 1)
         features: Tensor = self.network(((images + 1) / 2 - self.mean) / self.std)
         return features
 

@@ -68,8 +68,6 @@ class Distilled(Task):
         UserError: fewer than two identities, or a resolution above the pictures'.
     """
 
-    watch = "lost"
-
     def __init__(
         self,
         rows: Rows,

@@ -70,25 +70,38 @@ class OnnxNetwork:
         return unit(found)
 
 
-def write_onnx(network: nn.Module, side: int, file: Path) -> bool:
-    """Write a network as ONNX: `images` (N, 3, side, side) float32 in [-1, 1] -> `rows` (N, d). False where onnx is missing."""
+def write_onnx(network: nn.Module, side: int, file: Path) -> str:
+    """Write a network as ONNX: `images` (N, 3, side, side) float32 in [-1, 1] -> `rows` (N, d).
+
+    Returns:
+        Why there is no file; empty: there is one.
+    """
     import warnings
 
     try:
         import_module("onnx")
     except ImportError:
-        return False
+        return "onnx is not installed"
     names: dict[str, Any] = {"input_names": ["images"], "output_names": ["rows"]}
     free = {"images": {0: "n"}, "rows": {0: "n"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's age, and of sizes that are constants here
-        torch.onnx.export(
-            network.eval().cpu(),
-            (torch.zeros(2, 3, side, side),),
-            str(file),
-            dynamo=False,
-            opset_version=_OPSET,
-            dynamic_axes=free,
-            **names,
-        )
-    return True
+        try:
+            torch.onnx.export(
+                network.eval().cpu(),
+                (torch.zeros(2, 3, side, side),),
+                str(file),
+                dynamo=False,
+                opset_version=_OPSET,
+                dynamic_axes=free,
+                **names,
+            )
+        except Exception as error:  # the exporter has an exception for each kind of fault, and no common one
+            file.unlink(missing_ok=True)
+            return f"it cannot be exported: {_first_line(error)}"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip().partition("\n")[0].strip()
+    return f"{type(error).__name__} ({said[:160]})" if said else type(error).__name__

@@ -11,8 +11,9 @@ from pd.config.recognisers import CrrcdSettings, G2dSettings, MethodSettings, Su
 from pd.reid.distil import Distilled, Start
 from pd.reid.methods.g2d import Inpainter
 from pd.reid.rows import Rows
-from pd.reid.task import Recogniser
+from pd.reid.task import Recogniser, training_settings
 from pd.reid.teachers import CLASSES, open_teacher, origin, trained
+from pd.training.digest import training_digest
 from pd.training.task import Task
 
 Fit = Callable[[Task], Path]
@@ -83,7 +84,9 @@ def make(
     painted_of = others or people
     batch = settings.identities_per_batch * settings.images_per_identity
     hidden = tuple(view for view in method.views if view != "clear") or method.views
-    inpainter = Inpainter(painted_of.rows, hidden, seed, painted_of.fingerprint, batch)
+    inpainter = Inpainter(
+        painted_of.rows, hidden, seed, painted_of.fingerprint, batch, training_digest(training_settings(settings))
+    )
     begun = fit(inpainter)
     tuning = distilled(method.model_copy(update={"reformer": False, "relation": 0.0}), Start(begun, inpainter.key))
     tuned = fit(tuning)

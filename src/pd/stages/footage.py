@@ -68,7 +68,13 @@ class HeldLater:
 
 def clip_settings(settings: ScreenSettings, given: DataSettings) -> DataSettings:
     """How clips are read for the screening, which looks at more frames a second than a run learns from."""
-    video = VideoSettings(rate=settings.rate, seconds=settings.seconds, face=given.video.face, workers=settings.workers)
+    video = VideoSettings(
+        rate=settings.rate,
+        seconds=settings.seconds,
+        face=given.video.face,
+        margin=given.video.margin,
+        workers=settings.workers,
+    )
     return given.model_copy(
         update={"reader": "video", "preset": None, "size": settings.size, "mode": "rgb", "resize": "crop", "video": video}
     )

@@ -1,6 +1,7 @@
 """`pd recognise`: a recogniser for whoever only wants that, and how well it sees, by resolution, occlusion and shift."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,11 +46,13 @@ class Recognised:
         figures: view -> `auc`, `rank1` and `tpr` (at a false positive rate of 1e-3); with classes `accuracy` alone.
         people: who was learned, and who was looked for.
         onnx: whether the network was written as ONNX, too.
+        why: it was not; empty where it was.
     """
 
     figures: dict[str, dict[str, Estimate]]
     people: tuple[int, int]
     onnx: bool
+    why: str = ""
 
 
 def recognise(
@@ -79,7 +82,9 @@ def recognise(
         raise UserError("one recogniser is trained, and several methods are named", where="reid.method", fix="name one")
     if out.exists() and not (out / FIGURES).is_file():
         raise UserError("holds other things than a recogniser", where=str(out), fix="name a new folder")
-    ours, theirs = _read(settings, test, label, reporter)
+    if adapt and label is not None:
+        raise UserError("--adapt is for people, and --label names classes", where="pd recognise", fix="leave one of them out")
+    ours, theirs = _read(settings, _test_data(settings.data, test, overrides), label, reporter)
     check_people(ours, theirs, settings, label, adapt)
     work = out.absolute().parent / f".{out.name}.work"
     with disk_errors(out):
@@ -96,10 +101,10 @@ def recognise(
             if (folder / CLASSES).is_file() and label is not None:
                 (aside / CLASSES).write_bytes((folder / CLASSES).read_bytes())
                 write_json(aside / "classes.json", sorted(set(ours.identities)))
-            onnx = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
+            why = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
             write_json(aside / "lineage.json", lineage(settings.reid, others))
             write_json(aside / FIGURES, {view: {k: vars(e) for k, e in found.items()} for view, found in figures.items()})
-    return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), onnx)
+    return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), not why, why)
 
 
 def check_people(ours: People, theirs: People, settings: Settings, label: str | None, adapt: float) -> None:
@@ -118,6 +123,12 @@ def check_people(ours: People, theirs: People, settings: Settings, label: str | 
         )
     if len(looked) < 2:
         raise UserError(f"{len(looked)} {what} to look for", where="--test", fix="give two or more")
+    if label is None and max(Counter(theirs.identities).values()) < 2:
+        raise UserError(
+            "there is one picture of each person, and nobody to find again",
+            where="--test",
+            fix="give two or more pictures of each person",
+        )
     same = len(set(ours.digests) & set(theirs.digests))
     if same:
         raise UserError(f"{same} pictures are in both sets", where="--test", fix="take them out: they would flatter")
@@ -134,17 +145,30 @@ def check_people(ours: People, theirs: People, settings: Settings, label: str | 
 
 
 def _settings(train: str, overrides: Sequence[str]) -> Settings:
-    named = {override.partition("=")[0].strip() for override in overrides}
-    data = {"path": train} | ({} if {"data.reader", "data.preset"} & named else guess(train))
+    data = {"path": train} | ({} if _reader_given(overrides) else guess(train))
     return parse_settings({"data": data, "reid": {"method": "crrcd"}}, overrides, where="pd recognise")
 
 
-def _read(settings: Settings, test: str, label: str | None, reporter: Reporter) -> tuple[People, People]:
-    other = DataSettings.model_validate({**settings.data.model_dump(exclude={"path", "reader"}), "path": test, **guess(test)})
+def _reader_given(overrides: Sequence[str]) -> bool:
+    return bool({"data.reader", "data.preset"} & {override.partition("=")[0].strip() for override in overrides})
+
+
+def _test_data(data: DataSettings, test: str, overrides: Sequence[str]) -> DataSettings:
+    """How the test pictures are read: as the training ones, but by a guess of their own where nobody says how."""
+    if _reader_given(overrides):
+        return DataSettings.model_validate({**data.model_dump(), "path": test})
+    return DataSettings.model_validate({**data.model_dump(exclude={"reader", "preset"}), "path": test, **guess(test)})
+
+
+def _read(settings: Settings, other: DataSettings, label: str | None, reporter: Reporter) -> tuple[People, People]:
     with reporter.task("training pictures") as progress:
         ours = read_people(settings.data, label, progress=progress)
     with reporter.task("test pictures") as progress:
-        return ours, read_people(other, label, progress=progress)
+        theirs = read_people(other, label, progress=progress)
+    for where, people in (("--train", ours), ("--test", theirs)):
+        if people.left_out:
+            reporter.say(f"  {where}: {people.left_out} rows without a '{label}' are left out")
+    return ours, theirs
 
 
 def _trained(ours: People, settings: Settings, work: Path, reporter: Reporter) -> tuple[Path, str]:

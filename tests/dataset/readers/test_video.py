@@ -61,6 +61,23 @@ def test_a_manifest_names_parts_of_clips(clips, tmp_path):
     assert found[-1].reason == "unsupported"
 
 
+def test_named_labels_leave_the_seconds(clips):
+    (clips / "named.csv").write_text("path,identity,start,end,colour,size\np00/clip0.mp4,ann,0.25,0.5,red,3\n")
+    found = list_clips(clips / "named.csv", settings(clips, columns={"labels": ["colour"]}))
+    assert (found.clips[0].start, found.clips[0].end) == (0.25, 0.5)
+    assert list(found.labels) == ["colour"]
+    assert found.clips[0].labels == {"colour": "red"}
+
+
+@pytest.mark.parametrize("how", [{}, {"columns": {"labels": ["colour"]}}])
+@pytest.mark.parametrize("second", ["00:00:05", "00:00:05.5", "2026-01-01", "true", "soon"])
+def test_seconds_that_are_no_numbers_are_refused(clips, second, how):
+    (clips / "clock.csv").write_text(f"path,identity,start,end,colour\np00/clip0.mp4,ann,{second},,red\n")
+    with pytest.raises(UserError, match="column 'start' is no number of seconds") as error:
+        list_clips(clips / "clock.csv", settings(clips, **how))
+    assert "write seconds: 65.5, not 00:01:05" in str(error.value)
+
+
 def test_seconds_of_two_people_are_refused(clips):
     (clips / "two.csv").write_text("path,identity,start,end\np00/clip0.mp4,ann,0,0.6\np00/clip0.mp4,bob,0.5,1\n")
     with pytest.raises(UserError, match="two people"):

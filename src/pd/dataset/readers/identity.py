@@ -2,6 +2,9 @@
 
 import re
 
+EACH = r"(?s:.*)"
+"""In place of a pattern: every picture is of a person of its own."""
+
 _LONGEST = 4096  # characters of a path that are looked at, as a file system allows
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pd.config import ColumnSettings
 from pd.dataset.parquet_rows import holds_text
 from pd.dataset.readers.columns import LONGEST, Columns, find_columns, findings_in, plain_type, text_columns
-from pd.dataset.readers.identity import identity_of
+from pd.dataset.readers.identity import EACH, identity_of
 from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.dataset.readers.table import Table, open_table
 from pd.errors import UserError
@@ -118,7 +118,9 @@ class _Rows:
             key = file.relative_to(self._root).as_posix()
         elif self._read is not None:
             key = str(name)
-        if self._identity_from is not None:
+        if self._identity_from == EACH:
+            identity = label
+        elif self._identity_from is not None:
             identity = identity_of(key or str(name or ""), self._identity_from)
         else:
             identity = text_of(record[columns.identity]) if columns.identity is not None else ""

@@ -24,6 +24,7 @@ from pd.config.recognisers import G2dSettings, Views
 from pd.reid.backbones import four_by_four
 from pd.reid.methods.aird import RELATION, relation
 from pd.reid.methods.base import Classes, Seen
+from pd.reid.resize import area
 from pd.reid.rows import Rows
 from pd.reid.views import draw_views, see
 from pd.seeds import derive
@@ -60,7 +61,7 @@ class G2d(nn.Module):
 def plain(images: Tensor) -> Tensor:
     """(N, 3, H, W) at mean 0 and deviation 1 each, so that light carries nothing; larger ones than 64 averaged down to 64."""
     if max(images.shape[2:]) > 64:
-        images = F.interpolate(images, size=(64, 64), mode="area")
+        images = area(images, (64, 64))
     centred = images - images.mean((1, 2, 3), keepdim=True)
     return centred / (centred.square().mean((1, 2, 3), keepdim=True).sqrt() + 0.02)
 
@@ -146,14 +147,15 @@ class Inpainter(Task):
         seed: new weights, batches and what is hidden follow from it.
         fingerprint: of the pixels.
         batch: pictures a step.
+        digest: of how it is trained, for `key`.
     """
 
     watch = "lost"
 
-    def __init__(self, rows: Rows, views: Views, seed: int, fingerprint: str, batch: int) -> None:
+    def __init__(self, rows: Rows, views: Views, seed: int, fingerprint: str, batch: int, digest: str = "") -> None:
         self._rows, self._views, self._seed, self._batch = rows, tuple(views), seed, batch
         held = {"inpainting": list(views), "pixels": fingerprint, "seed": seed, "batch": batch, "shape": list(rows.shape)}
-        self.key = digest_of(held)
+        self.key = digest_of({**held, "training": digest})
 
     def build(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
