@@ -17,7 +17,7 @@ from pd.classify.fine_tune import save_vit
 from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
 from pd.config import parse_settings
-from pd.dataset.cache import cached_images
+from pd.dataset.cache import cached_images, forget_images
 from pd.dataset.external import list_images, read_values
 from pd.dataset.images import encode_png
 from pd.engine.fit import fit
@@ -135,6 +135,7 @@ def fill_images(
             (folder / "model" / "classes.json").write_text(json.dumps(list(known.classes)) + "\n", encoding="utf-8")
             if not write_onnx(found.module, shape(inputs), folder / "model" / "model.onnx"):
                 reporter.say("  no ONNX file: the package onnx is not installed")
+        forget_images(work / "images")
     for line in figures.warnings:
         reporter.say(f"  {line}")
     return figures
