@@ -34,7 +34,7 @@ class LabelsSettings(Section):
     )
     batch: Positive = Field(128, description="images a step (all methods with networks)")
     width: Positive | None = Field(None, description="width of the networks; empty: their default")
-    warmup: Positive = Field(300, description="steps before the networks correct each other (ccc)")
+    warmup: Positive = Field(300, description="steps before the networks correct each other (ccc); at most half of them all")
     groups: Positive = Field(5, description="groups of alike annotators (ccc)")
     semi_vit: SemiVitSettings = SemiVitSettings()
     training: TrainingSettings = TrainingSettings(steps=900)
