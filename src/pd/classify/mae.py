@@ -98,7 +98,7 @@ class MaeTask(Task):
         self.inputs, self.settings, self.seed = inputs, settings, seed
         self.size = settings.batch * settings.ratio
         path = settings.network.weights
-        used = settings.model_dump(mode="json", include={"network", "flip", "mae_mask"})
+        used = settings.model_dump(mode="json", include={"network", "flip", "mae_mask", "mae_steps"})
         begins = digest_file(Path(str(path))) if path else ""
         self.key = digest_of(["mae", digest, used, self.size, seed, begins])
 
