@@ -212,6 +212,8 @@ def test_fewer_labelled_images_than_classes_is_one_line():
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
         ("kind", ["labels.method=fill"], "takes votes"),
+        ("kind", ["labels.training.workers=3"], "does not divide among 3 workers"),
+        ("kind", ["labels.training.workers=[2, 4]"], "multiple of 12, or set one number"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):

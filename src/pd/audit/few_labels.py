@@ -145,7 +145,9 @@ def _fitting(settings: SemiVitSettings, side: int) -> SemiVitSettings:
     """With a patch that divides the side."""
     if settings.network.name != "tiny":
         return settings
-    patch = next(size for size in range(min(settings.network.patch, side), 0, -1) if side % size == 0)
+    asked = settings.network.patched(side).patch
+    assert asked is not None
+    patch = next(size for size in range(min(asked, side), 0, -1) if side % size == 0)
     return settings.model_copy(update={"network": settings.network.model_copy(update={"patch": patch})})
 
 
