@@ -211,7 +211,7 @@ def test_sections_have_defaults_of_their_own() -> None:
 
 @pytest.mark.parametrize(("key", "default"), OWN, ids=[key for key, *_ in OWN])
 def test_to_set_one_key_of_a_section_keeps_its_other_defaults(key: str, default: BaseModel) -> None:
-    section, _, name = key.rpartition(".")
+    section, *_ = key.split(".")
     needed = {"labels": {"votes": "votes.csv"}, "classifier": {"label": "x"}, "condense": {"labels": ["x"]}}
     data = {"reader": "video"} if section == "screen" else {}
     found: Any = parse_settings({"data": data, section: needed.get(section, {})}, [f"{key}.learning_rate=0.125"])

@@ -24,7 +24,8 @@ class ConvNet(nn.Module):
         side: of the square images, pixels; halved D times, rounding down.
         width: channels of every convolution.
         depth: D.
-        norm: `instance` (each channel by itself) or `group` (groups of eight channels; where eight do not divide the width, of more).
+        norm: `instance` (each channel by itself) or `group` (groups of eight channels; of more
+            where eight do not divide the width).
     """
 
     def __init__(

@@ -26,8 +26,8 @@ class LabelsSettings(Section):
         "dawid_skene",
         description="majority of the votes; dawid_skene: weighs annotators, looks at no image; crowd_layer and ccc: networks "
         "that look at the images. Of columns: transition (how noisy is each?), fill (the gaps alone), or semi_vit (the gaps of "
-        "columns of which little is known; of yes and no, or of several classes). labels.training.workers counts with semi_vit alone; "
-        "other methods train in one process",
+        "columns of which little is known; of yes and no, or of several classes). labels.training.workers counts with semi_vit "
+        "alone; other methods train in one process",
     )
     one_sided: bool = Field(False, description="labels may be missing, but are never given wrongly (transition); yours to know")
     least: Annotated[float, Field(ge=0, le=1)] | None = Field(

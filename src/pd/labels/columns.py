@@ -104,6 +104,7 @@ def _warnings(found: Transitions) -> tuple[str, ...]:
         )
     if none := found.how.count("none"):
         warnings.append(
-            f"{none} of {count} columns: the network finds the label on too few images to estimate its noise; labels stay as given"
+            f"{none} of {count} columns: the network finds the label on too few images to estimate its noise; "
+            "labels stay as given"
         )
     return tuple(warnings)
