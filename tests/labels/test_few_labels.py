@@ -117,6 +117,12 @@ def test_members_are_told_by_members_alone(people, tmp_path):
     assert figures["measured"]["glasses"]["accuracy"]["value"] < 0.2  # the hold-out people's are the wrong way round
 
 
+def test_all_columns_are_checked_before_any_training(people, tmp_path, monkeypatch):
+    monkeypatch.setattr("pd.stages.few_labels.learn", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(UserError, match="'truth' has no gap"):
+        made(settings_of(people, tmp_path, ["glasses", "truth"]))
+
+
 def folder_of(tmp_path, rows=60, identity=True, **columns):
     chance = np.random.default_rng(1)
     truth = np.arange(rows) % 2

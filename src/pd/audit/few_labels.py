@@ -63,8 +63,8 @@ def few_labels(
         subjects: whose pictures play which part; `settings.utility_steps`, `samples` and `bootstrap` count.
         arm: name of the samples.
         samples: of the release.
-        settings: of Semi-ViT; `mae_steps` and `held` are not read; a patch that does not divide the side is replaced by the next
-            smaller one that does.
+        settings: of Semi-ViT; `mae_steps` and `held` are not read; a patch that does not divide the side is replaced by the
+            next smaller one that does.
         work: folder for the trainings, which resume there.
         fit: who trains.
         progress: called as trainings end.
