@@ -1,8 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from pd.cli.reference import settings_page
 from pd.config import ModelSettings, Settings, commented_yaml, flatten, load_settings, parse_settings, section_keys
 from pd.errors import UserError
 
@@ -184,3 +188,38 @@ def test_addresses_without_credentials_are_taken() -> None:
     taken = parse_settings({"tracking": {"mlflow": "http://host:5000/a"}, "cluster": {"address": "https://host:8265"}})
     assert (taken.tracking.mlflow, taken.cluster.address) == ("http://host:5000/a", "https://host:8265")
     assert parse_settings({"tracking": {"mlflow": "some@folder"}}).tracking.mlflow == "some@folder"
+
+
+def _own_defaults(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, BaseModel]]:
+    """Each key that holds a section by default which has values of its own."""
+    for name, field in model.model_fields.items():
+        for kind in get_args(field.annotation) or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _own_defaults(kind, f"{prefix}{name}.")
+        if isinstance(field.default, BaseModel) and field.default.model_fields_set:
+            yield f"{prefix}{name}", field.default
+
+
+OWN = list(_own_defaults(Settings))
+
+
+def test_sections_have_defaults_of_their_own() -> None:
+    assert {"labels.training", "classifier.student", "screen.training", "condense.training", "formal.model"} <= {
+        key for key, *_ in OWN
+    }
+
+
+@pytest.mark.parametrize(("key", "default"), OWN, ids=[key for key, *_ in OWN])
+def test_to_set_one_key_of_a_section_keeps_its_other_defaults(key: str, default: BaseModel) -> None:
+    section, *_ = key.split(".")
+    needed = {"labels": {"votes": "votes.csv"}, "classifier": {"label": "x"}, "condense": {"labels": ["x"]}}
+    data = {"reader": "video"} if section == "screen" else {}
+    found: Any = parse_settings({"data": data, section: needed.get(section, {})}, [f"{key}.learning_rate=0.125"])
+    for part in key.split("."):
+        found = getattr(found, part)
+    assert found == default.model_copy(update={"learning_rate": 0.125})
+
+
+def test_the_page_of_settings_shows_the_defaults_of_each_section() -> None:
+    assert "| `labels.training.steps` | `900` |" in settings_page()
+    assert "| `formal.model.unet` | `tiny` |" in settings_page()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pd.audit.few_labels import few_labels
+from pd.audit.few_labels import _known, few_labels
 from pd.audit.figures import NotMeasured, public_part
 from pd.audit.results import AuditResult, FewLabels
 from pd.audit.subjects import Subjects
@@ -77,3 +77,29 @@ def test_a_run_and_an_audit_of_others_samples_ask_alike(people, tmp_path):
     assert found.arm == "synthetic"
     none = worth_of_few(real, "synthetic", replace(right, labels={}), Settings(name="x", audit=audit), tmp_path, Reporter())
     assert isinstance(none, NotMeasured)
+
+
+def test_images_are_drawn_and_not_the_first_of_a_file():
+    labels = np.arange(40.0) // 20  # sorted by class, as files often are
+    found = _known(np.zeros((40, 1, 1, 1), np.uint8), labels, [str(row) for row in range(40)], 10, 3)
+    assert 0 < found.labels.sum() < 10
+    assert [int(who) for who in found.people] == sorted(int(who) for who in found.people)
+    whole = _known(np.zeros((40, 1, 1, 1), np.uint8), labels, [str(row) for row in range(40)], 40, 3)
+    assert whole.people == [str(row) for row in range(40)]
+
+
+def test_a_test_of_one_class_is_not_measured_and_nothing_is_trained(people, tmp_path, monkeypatch):
+    real, right = people
+    settings = AuditSettings(utility_steps=4, samples=24, utility="semi_vit", few_labels=SMALL)
+    subjects = Subjects(real, settings, 3)
+    test = set(subjects.strangers.identities)
+
+    def drawn(images, labels, who, most, seed):
+        found = _known(images, labels, who, most, seed)
+        return replace(found, labels=0 * found.labels) if test & set(found.people) else found
+
+    monkeypatch.setattr("pd.audit.few_labels._known", drawn)
+    found = few_labels(subjects, "kept", right, SMALL, tmp_path, fit_here)
+    assert isinstance(found, NotMeasured)
+    assert "one class" in found.why
+    assert not list(tmp_path.iterdir())

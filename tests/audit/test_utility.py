@@ -38,6 +38,7 @@ def test_a_label_that_images_show_is_learnt_and_the_rest_is_named() -> None:
     found = measured(signal=1.0)
     assert found.auc is not None
     assert found.auc.low > 0.9
+    assert found.auc.n == 171  # of 200 images every seventh has no label
     assert found.auc.value == found.labels["hat"]
     assert found.skipped == {
         "age": "not a yes-or-no label",

@@ -1,5 +1,7 @@
 """Semi-ViT: pairs and what counts of them, the teacher's average, the phases, layers' rates, starts, bad input."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -137,7 +139,7 @@ def test_thresholds_of_classes_follow_the_teachers_confidence(tmp_path):
     assert ((sureness < 1) | (sureness == 1)).all()
     assert (sureness < 1).any()
     torch.testing.assert_close(relative(torch.tensor([0.4, 0.8])), torch.tensor([0.5, 1.0]))
-    assert len(__import__("json").loads((fit_here(task, TRAINING, tmp_path) / "facts.json").read_text())["sureness"]) == 2
+    assert len(json.loads((fit_here(task, TRAINING, tmp_path) / "facts.json").read_text())["sureness"]) == 2
 
 
 def test_it_learns_and_is_read_back(tmp_path):
@@ -277,3 +279,32 @@ def test_the_mean_gradient_of_ranks_is_that_of_the_global_batch(world):
     assert len(whole) == len(shared) == len(list(module.student.parameters()))
     for one, other in zip(whole, shared, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("side", "patch"), [(16, 4), (32, 4), (64, 4), (88, 8), (128, 8), (256, 16), (512, 32)])
+def test_patches_grow_with_the_images(side, patch):
+    assert VitSettings().patched(side).patch == patch
+    assert VitSettings(patch=5).patched(side).patch == 5
+    assert VitSettings(name="timm:vit_tiny_patch16_224").patched(side).patch is None
+
+
+def test_a_patch_that_is_left_open_is_written_as_a_number(tmp_path):
+    settings = SMALL.model_copy(update={"network": TINY.model_copy(update={"patch": None})})
+    pixels, _ = pictures(12)
+    start = fit_here(MaeTask(Held(pixels), settings, seed=3), TRAINING.model_copy(update={"steps": 1}), tmp_path)
+    out = fit_here(task_of(settings=settings, start=start), TRAINING, tmp_path)
+    for folder in (start, out):
+        assert json.loads((folder / "config.json").read_text())["vit"]["patch"] == 4
+    assert load_vit(out).vit.patch_embed.patch_size[0] == 4
+
+
+def test_pretraining_of_another_length_is_another_one():
+    pixels, _ = pictures(12)
+    keys = {MaeTask(Held(pixels), SMALL.model_copy(update={"mae_steps": steps}), seed=3).key for steps in (10, 20)}
+    assert len(keys) == 2
+
+
+def test_patches_of_one_grey_pixel_have_a_loss():
+    settings = SMALL.model_copy(update={"network": TINY.model_copy(update={"patch": 1})})
+    task = MaeTask(Held(pictures(4)[0]), settings, seed=3)
+    assert torch.isfinite(task.loss(task.build(), task.batch(0, 0, 1), 0, Alone())["loss"])

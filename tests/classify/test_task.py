@@ -66,3 +66,31 @@ def test_weights_follow_from_the_seed_and_outputs_from_the_image_alone():
 def test_images_too_small_to_halve_are_refused():
     with pytest.raises(UserError, match="cannot be halved"):
         ConvNet(10, 1, 4)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 50, 64, 100])
+def test_any_width_can_be_built_and_multiples_of_eight_have_groups_of_eight(width):
+    module = build((1, 16, 16), 2, 0, width)
+    groups = [layer.num_groups for layer in module.layers if isinstance(layer, torch.nn.GroupNorm)]
+    assert groups
+    assert all(width % count == 0 for count in groups)
+    assert width % 8 or set(groups) == {width // 8}
+
+
+@pytest.mark.parametrize(("side", "largest"), [(16, 5), (2048, 1)])
+def test_of_large_images_fewer_are_looked_at_at_a_time(side, largest):
+    seen = []
+
+    class Watching(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, images):
+            seen.append(len(images))
+            return images.mean((1, 2, 3))[:, None] * self.weight
+
+    found = predict(Watching(), Held(np.zeros((5, side, side, 1), np.uint8)))
+    assert found.shape == (5, 1)
+    assert max(seen) == largest
+    assert sum(seen) == 5

@@ -85,6 +85,16 @@ def test_a_killed_training_resumes_to_the_same_bytes(labelled, tmp_path):
     assert (whole / "labels.safetensors").read_bytes() == (again / "labels.safetensors").read_bytes()
 
 
+def test_the_warm_up_is_at_most_half_of_the_steps_and_what_follows_has_its_meta_sets(labelled, tmp_path):
+    inputs, votes, _ = labelled
+    task = CccTask(inputs, votes, seed=1, warmup=300, steps=10, batch=60, width=8)
+    assert task.warmup == 5
+    assert task.epoch not in (1, 5)
+    fit_here(task, TrainingSettings(steps=6), tmp_path)
+    assert task.meta_image.any()
+    assert task.key != CccTask(inputs, votes, seed=1, warmup=300, batch=60, width=8).key
+
+
 def test_alike_annotators_are_one_group():
     _, _, matrices = crowd(skills=[0.9, 0.88, 0.4, 0.42])
     found = grouped(matrices.astype(np.float32), 2, 0)

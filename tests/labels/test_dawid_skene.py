@@ -6,7 +6,7 @@ import pytest
 from crowdkit.aggregation import DawidSkene
 from crowds import crowd
 
-from pd.labels.dawid_skene import CHANCE, dawid_skene
+from pd.labels.dawid_skene import CHANCE, agrees_by_chance, dawid_skene
 from pd.labels.majority import majority
 from pd.labels.votes import Votes
 
@@ -48,3 +48,12 @@ def test_a_crowd_that_guesses_is_named_and_one_that_knows_is_not():
     knowing, _, _ = crowd(skills=np.full(9, 0.6))
     assert CHANCE in dawid_skene(guessing).warnings
     assert CHANCE not in dawid_skene(knowing).warnings
+
+
+@pytest.mark.parametrize(("images", "flagged"), [(3, False), (9, False), (10, True)])
+def test_a_few_unanimous_images_are_not_called_worthless(images, flagged):
+    image, annotator = np.repeat(np.arange(images), 2), np.tile([0, 1], images)
+    label = np.zeros(2 * images, np.int64)
+    label[1 if flagged else 0] = 1
+    votes = Votes(image, annotator, label, [str(i) for i in range(images)], ["x", "y"], ["a", "b"])
+    assert agrees_by_chance(votes) is flagged

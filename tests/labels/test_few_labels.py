@@ -20,7 +20,8 @@ from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.labels.semi_vit import Known, hold_out
 from pd.progress import Reporter
-from pd.stages.fill_images import fill_images
+from pd.stages.fill_images import _groups, fill_images
+from pd.stages.label_table import values_of
 from pd.stages.labels import execute
 from pd.stages.report import _labels
 from pd.store.context import Context
@@ -114,6 +115,12 @@ def test_members_are_told_by_members_alone(people, tmp_path):
         found.append([row for row, split in zip(read.to_pylist(), splits, strict=True) if split == "member"])
     assert found[0] == found[1]
     assert figures["measured"]["glasses"]["accuracy"]["value"] < 0.2  # the hold-out people's are the wrong way round
+
+
+def test_all_columns_are_checked_before_any_training(people, tmp_path, monkeypatch):
+    monkeypatch.setattr("pd.stages.few_labels.learn", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(UserError, match="'truth' has no gap"):
+        made(settings_of(people, tmp_path, ["glasses", "truth"]))
 
 
 def folder_of(tmp_path, rows=60, identity=True, **columns):
@@ -211,7 +218,9 @@ def test_fewer_labelled_images_than_classes_is_one_line():
         ("lists", [], "neither text nor numbers"),
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
-        ("kind", ["labels.method=fill"], "takes votes"),
+        ("kind", ["labels.method=fill"], "fills gaps by semi_vit, not by fill"),
+        ("kind", ["labels.training.workers=3"], "does not divide among 3 workers"),
+        ("kind", ["labels.training.workers=[2, 4]"], "multiple of 12, or set one number"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):
@@ -221,13 +230,7 @@ def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says
 
 
 def test_images_in_files_take_a_table(tmp_path):
-    chance = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    for row in range(12):
-        Image.fromarray(picture(row % 2, chance)[:, :, 0]).save(tmp_path / "images" / f"{row}.png")
-    lines = ["image,kind", *(f"{row}.png,{row % 2}" for row in range(8))]
-    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    given = [*OVERRIDES, "labels.training.steps=2", "labels.least=0"]
+    *_, given, _ = in_files(tmp_path, ["image,kind", *(f"{row}.png,{row % 2}" for row in range(8))])
     found = fill_images(str(tmp_path / "images"), "kind", tmp_path / "t.csv", tmp_path / "out", given, Reporter())
     assert (found.labelled, found.filled, found.open) == (8, 4, 0)
     (tmp_path / "t.csv").write_text("image,other\n1.png,2\n")
@@ -236,6 +239,60 @@ def test_images_in_files_take_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("image,kind\nx.png,2\n")
     with pytest.raises(UserError, match="no image of the table"):
         fill_images(str(tmp_path / "images"), "kind", tmp_path / "t.csv", tmp_path / "out2", given, Reporter())
+
+
+def in_files(tmp_path, lines):
+    """Twelve images in files and a table."""
+    chance = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for row in range(12):
+        Image.fromarray(picture(row % 2, chance)[:, :, 0]).save(tmp_path / "images" / f"{row}.png")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    given = [*OVERRIDES, "labels.training.steps=2", "labels.least=0"]
+    return str(tmp_path / "images"), "kind", tmp_path / "t.csv", tmp_path / "out", given, Reporter()
+
+
+def test_people_of_the_labelled_images_alone_must_be_named(tmp_path):
+    lines = ["image,kind,identity", *(f"{row}.png,{row % 2},{row // 2:03}" for row in range(8))]
+    found = fill_images(*in_files(tmp_path, lines))
+    assert (found.split, found.labelled) == ("person", 8)
+    assert any("4 of 12 images, none of them labelled, have no name" in line for line in found.warnings)
+
+
+def test_a_labelled_image_of_nobody_means_a_split_by_picture():
+    known = Known.of("x", ["a", "b", "a", None])
+    assert _groups(["p", "p", "q", None], [*"0123"], known) == (["p", "p", "q", "\0" + "3"], True)
+    assert _groups(["p", "p", "", "q"], [*"0123"], known) == ([*"0123"], False)
+
+
+def test_labels_that_look_like_dates_are_text_and_minus_one_is_not_known(tmp_path):
+    lines = ["image,kind", *(f"{row}.png,2020-01-0{1 + row % 2}" for row in range(8))]
+    found = fill_images(*in_files(tmp_path, lines))
+    assert (found.labelled, found.classes) == (8, 2)
+    read = pq.read_table(tmp_path / "out" / "labels.parquet")
+    assert set(read["kind"].to_pylist()) == {"2020-01-01", "2020-01-02"}
+    lines = ["image,kind", *(f"{row}.png,{row % 2 if row < 8 else -1}" for row in range(12))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    assert values_of(tmp_path / "t.csv", "kind", ["9.png"]) == [{"kind": -1.0}]
+    given = [*OVERRIDES, "labels.training.steps=2", "labels.least=0"]
+    found = fill_images(str(tmp_path / "images"), "kind", tmp_path / "t.csv", tmp_path / "numbers", given, Reporter())
+    assert (found.labelled, found.filled, found.classes) == (8, 4, 2)
+
+
+def test_cells_of_a_table_are_read_as_what_they_are(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("image,kind,identity\n001,1,007\n002,NA,\n003,yes,7\n")
+    assert values_of(path, "kind", ["001", "002", "003", "4"]) == [
+        {"kind": "1", "identity": "007"}, {"kind": None, "identity": None}, {"kind": "yes", "identity": "7"}, {},
+    ]  # fmt: skip
+    path.write_text("image,kind\n001,1\n002,\n")
+    assert values_of(path, "kind", ["001", "002"]) == [{"kind": 1.0}, {"kind": None}]
+    path.write_bytes("image,kind\n1.png,Müller\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not UTF-8"):
+        values_of(path, "kind", ["1.png"])
+    pq.write_table(pa.table({"image": ["a"], "kind": [[1]]}), tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="neither text nor numbers"):
+        values_of(tmp_path / "t.parquet", "kind", ["a"])
 
 
 @pytest.mark.parametrize(

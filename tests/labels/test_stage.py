@@ -117,7 +117,7 @@ def test_columns_are_mended(people, tmp_path, method):
     if method == "fill":
         assert figures["changed"] == 0
     else:
-        assert {one["how"] for one in figures["transitions"]} <= {"correlation", "dual"}
+        assert {one["how"] for one in figures["transitions"]} <= {"correlation", "dual", "none"}
         assert any("Dual-T" in line for line in figures["warnings"]) == any(o["how"] == "dual" for o in figures["transitions"])
 
 

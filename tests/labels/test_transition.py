@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from pd.labels.columns import _warnings
+from pd.labels.combine import with_noisy
 from pd.labels.reweight import importance
 from pd.labels.transition import by_correlation, counted_joint, dual, solve
 
@@ -54,6 +56,21 @@ def test_a_label_that_no_other_tells_of_falls_back_and_says_so():
     found = by_correlation(noisy, posterior, losses)
     assert found.how == ("correlation", "correlation", "correlation", "dual")
     np.testing.assert_allclose(found.matrices[3], dual(noisy, posterior).matrices[3])
+
+
+@pytest.mark.parametrize(("images", "how"), [(5000, "dual"), (600, "none")])
+def test_a_rare_label_is_not_ruined(images, how):
+    clean = (np.arange(images) % 50 == 0).astype(float)[:, None]
+    missed = (np.arange(images) % 500 == 0)[:, None]
+    noisy = np.where(missed, 0.0, clean)
+    found = by_correlation(noisy, 0.9 * clean, -np.log(np.clip(np.where(noisy > 0.5, 0.9 * clean, 1 - 0.9 * clean), 1e-7, 1)))
+    assert found.how == (how,)
+    mended = with_noisy(clean, noisy, found.matrices) > 0.5
+    assert (mended == clean).sum() >= (noisy == clean).sum()
+    if how == "none":
+        np.testing.assert_array_equal(found.matrices, np.eye(2)[None])
+        np.testing.assert_array_equal(mended, noisy)
+        assert "stay as given" in _warnings(found)[0]
 
 
 def test_one_sided_noise_never_adds_a_label():

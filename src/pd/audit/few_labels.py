@@ -63,7 +63,8 @@ def few_labels(
         subjects: whose pictures play which part; `settings.utility_steps`, `samples` and `bootstrap` count.
         arm: name of the samples.
         samples: of the release.
-        settings: of Semi-ViT; a patch that does not divide the side is replaced by the next smaller one that does.
+        settings: of Semi-ViT; `mae_steps` and `held` are not read; a patch that does not divide the side is replaced by the
+            next smaller one that does.
         work: folder for the trainings, which resume there.
         fit: who trains.
         progress: called as trainings end.
@@ -72,13 +73,18 @@ def few_labels(
     if label is None:
         return NotMeasured(why="no yes-or-no label has both values in the samples and on both halves of the hold-out people")
     most = subjects.settings.samples
-    mine = _known(subjects.learning.images, subjects.learning.labels[label], subjects.learning.identities, most)
-    test = _known(subjects.strangers.images, subjects.strangers.labels[label], subjects.strangers.identities, most)
-    made = _known(samples.images, samples.labels[label], [""] * len(samples), most)
+    seeds = [derive(subjects.seed, "audit", "few labels", whose) for whose in ("mine", "test", "made")]
+    mine, test = (
+        _known(side.images, side.labels[label], side.identities, most, seed)
+        for side, seed in zip((subjects.learning, subjects.strangers), seeds, strict=False)
+    )
+    made = _known(samples.images, samples.labels[label], [""] * len(samples), most, seeds[2])
     order = _order(mine, derive(subjects.seed, "audit", "few labels"))
     sizes = [n for n in SIZES if n <= len(order) and min(np.bincount(mine.labels[order[:n]], minlength=2)) >= _EACH]
     if not sizes:
         return NotMeasured(why="the recipient's hold-out people have too few images with the label")
+    if min(np.bincount(test.labels, minlength=2)) == 0:
+        return NotMeasured(why="the hold-out images that are judged on, audit.samples at most, are of one class")
     settings = _fitting(settings, mine.images.shape[1])
     both = np.concatenate([mine.images, made.images])
     count, none = len(mine.labels), np.full(len(made.labels), -1)
@@ -127,9 +133,10 @@ def _label(subjects: Subjects, samples: SyntheticDataset) -> str | None:
     return chosen
 
 
-def _known(images: Images, labels: Floats, people: Sequence[str], most: int) -> _Set:
-    """The images whose label is known, so many at most."""
-    rows = np.flatnonzero(np.isfinite(labels))[:most]
+def _known(images: Images, labels: Floats, people: Sequence[str], most: int, seed: int) -> _Set:
+    """The images whose label is known, so many at most, drawn at random."""
+    rows = np.flatnonzero(np.isfinite(labels))
+    rows = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])]
     return _Set(rows_of(images, rows)[:], labels[rows].astype(np.int64), [people[int(row)] for row in rows])
 
 
@@ -145,7 +152,9 @@ def _fitting(settings: SemiVitSettings, side: int) -> SemiVitSettings:
     """With a patch that divides the side."""
     if settings.network.name != "tiny":
         return settings
-    patch = next(size for size in range(min(settings.network.patch, side), 0, -1) if side % size == 0)
+    asked = settings.network.patched(side).patch
+    assert asked is not None
+    patch = next(size for size in range(min(asked, side), 0, -1) if side % size == 0)
     return settings.model_copy(update={"network": settings.network.model_copy(update={"patch": patch})})
 
 

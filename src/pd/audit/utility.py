@@ -80,8 +80,11 @@ def utility(
 
 
 def _macro(scores: Labels, truth: Labels, rows: npt.NDArray[np.bool_], drawn: Floats) -> Estimate | None:
-    """Mean AUC of the labels whose both classes are among the rows, with its interval; None without any."""
-    values, draws = [], []
+    """Mean AUC of the labels whose both classes are among the rows, with its interval; None without any.
+
+    It is of so many images as have one of these labels.
+    """
+    values, draws, counted = [], [], np.zeros(len(rows), dtype=bool)
     for name, score in scores.items():
         tested = rows & np.isfinite(truth[name])
         positive = truth[name][tested] > 0.5
@@ -89,11 +92,12 @@ def _macro(scores: Labels, truth: Labels, rows: npt.NDArray[np.bool_], drawn: Fl
             once = np.ones((1, int(tested.sum())))
             values.append(float(weighted_auc(score[tested], positive, once)[0]))
             draws.append(weighted_auc(score[tested], positive, drawn[:, tested]))
+            counted |= tested
     if not values:
         return None
     # A resample without both classes of some label is left out, so that every draw is a mean over the same labels.
     macro = np.mean(draws, axis=0)
-    return from_draws(float(np.mean(values)), macro, int(rows.sum())) if np.isfinite(macro).any() else None
+    return from_draws(float(np.mean(values)), macro, int(counted.sum())) if np.isfinite(macro).any() else None
 
 
 def weighted_auc(score: Floats, positive: npt.NDArray[np.bool_], weight: Floats) -> Floats:

@@ -116,7 +116,7 @@ class FineTuneTask(Task):
 def save_vit(module: nn.Module, settings: VitSettings, of: tuple[int, ...], classes: int, folder: Path) -> None:
     """Write `model.safetensors` and `config.json`, from which `load_vit` builds the network again."""
     save_file({name: value.contiguous().cpu() for name, value in module.state_dict().items()}, folder / "model.safetensors")
-    network = settings.model_dump(mode="json", exclude={"weights"})
+    network = settings.patched(of[1]).model_dump(mode="json", exclude={"weights"})
     config: dict[str, Any] = {"shape": list(of), "classes": classes, "vit": network}
     (folder / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
 

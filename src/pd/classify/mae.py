@@ -71,7 +71,8 @@ class Mae(nn.Module):
         back = order.argsort(1)[:, :, None].expand(-1, -1, whole.shape[2])
         painted = self.paint(self.norm(self.blocks(whole.gather(1, back) + self.positions)))
         truth = patches(normed, self.patch)
-        truth = (truth - truth.mean(2, keepdim=True)) / (truth.var(2, keepdim=True) + _EPSILON).sqrt()
+        spread = truth.var(2, keepdim=True, correction=min(1, truth.shape[2] - 1))  # of one value: 0
+        truth = (truth - truth.mean(2, keepdim=True)) / (spread + _EPSILON).sqrt()
         error = (painted.float() - truth).square().mean(2)
         loss: Tensor = error.gather(1, hidden).mean()
         return loss
@@ -98,7 +99,7 @@ class MaeTask(Task):
         self.inputs, self.settings, self.seed = inputs, settings, seed
         self.size = settings.batch * settings.ratio
         path = settings.network.weights
-        used = settings.model_dump(mode="json", include={"network", "flip", "mae_mask"})
+        used = settings.model_dump(mode="json", include={"network", "flip", "mae_mask", "mae_steps"})
         begins = digest_file(Path(str(path))) if path else ""
         self.key = digest_of(["mae", digest, used, self.size, seed, begins])
 
@@ -125,10 +126,12 @@ class MaeTask(Task):
     @property
     def patch(self) -> int:
         """Pixels of a patch's side."""
-        settings = self.settings.network
+        of = shape(self.inputs)
+        settings = self.settings.network.patched(of[1])
         if settings.name == "tiny":
+            assert settings.patch is not None
             return settings.patch
-        found: int = build_vit(settings, shape(self.inputs), 1, 0, weights=False).vit.patch_embed.patch_size[0]
+        found: int = build_vit(settings, of, 1, 0, weights=False).vit.patch_embed.patch_size[0]
         return found
 
     def loss(self, module: nn.Module, batch: Batch, step: int, ranks: Ranks) -> Mapping[str, Tensor]:
@@ -142,6 +145,6 @@ class MaeTask(Task):
         assert isinstance(module, Mae)
         state = {name: value.contiguous().cpu() for name, value in module.encoder.state_dict().items()}
         save_file(state, folder / "model.safetensors")
-        config = {"vit": self.settings.network.model_dump(mode="json", exclude={"weights"})}
+        config = {"vit": self.settings.network.patched(shape(self.inputs)[1]).model_dump(mode="json", exclude={"weights"})}
         (folder / "config.json").write_text(json.dumps(config) + "\n", encoding="utf-8")
         return {}

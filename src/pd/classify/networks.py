@@ -1,5 +1,6 @@
 """Small classifiers by name, their weights a function of a seed."""
 
+import math
 from typing import Literal
 
 import torch
@@ -23,7 +24,8 @@ class ConvNet(nn.Module):
         side: of the square images, pixels; halved D times, rounding down.
         width: channels of every convolution.
         depth: D.
-        norm: `instance` (each channel by itself) or `group` (groups of eight channels).
+        norm: `instance` (each channel by itself) or `group` (groups of eight channels; of more
+            where eight do not divide the width).
     """
 
     def __init__(
@@ -34,7 +36,7 @@ class ConvNet(nn.Module):
             raise UserError(f"images of {side} pixels cannot be halved {depth} times", where="network", fix="fewer layers")
         layers: list[nn.Module] = []
         for given in (channels, *[width] * (depth - 1)):
-            groups = width if norm == "instance" else max(1, width // 8)
+            groups = width if norm == "instance" else math.gcd(width, max(1, width // 8))
             layers += [nn.Conv2d(given, width, 3, padding=1), nn.GroupNorm(groups, width), nn.ReLU(), nn.AvgPool2d(2)]
         self.layers = nn.Sequential(*layers)
         self.head = nn.Linear(width * (side // 2**depth) ** 2, classes)

@@ -17,6 +17,7 @@ from pd.config import digest_of
 from pd.training.task import Batch, Facts, Ranks, Task
 
 PREDICT = 1024  # rows of a forward when nothing is learned
+PREDICT_PIXELS = 1 << 22  # of a forward: of large images fewer at a time  # ours
 
 
 class ClassifierTask(Task):
@@ -93,8 +94,10 @@ def load_classifier(folder: Path) -> nn.Module:
 
 @torch.no_grad()
 def predict(module: nn.Module, inputs: Inputs, *, multi_label: bool = False, batch: int = PREDICT) -> npt.NDArray[np.float32]:
-    """Probabilities, (N, C) float32: of classes, or with `multi_label` of each label; so many rows at a time."""
-    device = next(module.parameters()).device
+    """Probabilities, (N, C) float32: of classes, or with `multi_label` of each label; so many rows at a time at most."""
+    device, of = next(module.parameters()).device, shape(inputs)
+    if len(of) == 3:
+        batch = max(1, min(batch, PREDICT_PIXELS // (of[1] * of[2])))
     found = []
     for start in range(0, len(inputs), batch):
         rows = np.arange(start, min(start + batch, len(inputs)))

@@ -73,24 +73,25 @@ def build_vit(settings: VitSettings, shape: tuple[int, ...], classes: int, seed:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings.name == "tiny":
-            return _tiny(settings, shape, classes)
+            return _tiny(settings.patched(shape[1]), shape, classes)
         return _named(settings, shape[1], classes, weights)
 
 
 def _tiny(settings: VitSettings, shape: tuple[int, ...], classes: int) -> Vit:
     from timm.models.vision_transformer import VisionTransformer
 
-    channels, side = shape[0], shape[1]
-    if side % settings.patch:
+    channels, side, patch = shape[0], shape[1], settings.patch
+    assert patch is not None
+    if side % patch:
         divisors = [str(n) for n in range(2, side + 1) if side % n == 0 and n <= side // 2][:6]
         raise UserError(
-            f"patches of {settings.patch} pixels do not divide images of {side}",
+            f"patches of {patch} pixels do not divide images of {side}",
             where=f"{WHERE}.patch",
             fix=f"one of {', '.join(divisors)}" if divisors else "another data.size",
         )
     vit = VisionTransformer(
         img_size=side,
-        patch_size=settings.patch,
+        patch_size=patch,
         in_chans=channels,
         num_classes=classes,
         embed_dim=settings.width,
@@ -104,7 +105,7 @@ def _tiny(settings: VitSettings, shape: tuple[int, ...], classes: int) -> Vit:
             # As MAE does. timm's 0.02 is made for wide networks: at a width of 64 it is a sixth of this, and learning is slow.
             nn.init.xavier_uniform_(module.weight)
     with torch.no_grad():
-        vit.pos_embed.copy_(positions(side // settings.patch, settings.width))
+        vit.pos_embed.copy_(positions(side // patch, settings.width))
     return Vit(vit, (0.5,) * channels, (0.5,) * channels, colours=False)
 
 

@@ -50,15 +50,22 @@ def _options(command: Any) -> Iterator[str]:
         yield f"| {_cell(shown)} | {words}{f' (default: {one.default})' if plain else ''} |"
 
 
-def _section(prefix: str, model: type[BaseModel]) -> list[str]:
-    """A table of a section's own keys, then its sections."""
+def _section(prefix: str, model: type[BaseModel], held: object = None) -> list[str]:
+    """A table of a section's own keys, then its sections.
+
+    Args:
+        prefix: what stands before the keys.
+        model: the section.
+        held: the section as it is by default; None: it may be left out, and the defaults are those of its keys.
+    """
     rows, inner = [], []
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         if (found := _model_of(field)) is not None:
-            inner += ["", f"## {key}", "", _cell((found.__doc__ or "").splitlines()[0]), "", *_section(f"{key}.", found)]
+            inner += ["", f"## {key}", "", _cell((found.__doc__ or "").splitlines()[0]), ""]
+            inner += _section(f"{key}.", found, _value(field, name, held))
         else:
-            rows.append(f"| `{key}` | {_default(model, name, field)} | {_cell(field.description or '')} |")
+            rows.append(f"| `{key}` | {_default(field, name, held)} | {_cell(field.description or '')} |")
     return (["| key | default | meaning |", "| --- | --- | --- |", *rows] if rows else []) + inner
 
 
@@ -70,11 +77,15 @@ def _model_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _default(model: type[BaseModel], name: str, field: FieldInfo) -> str:
+def _value(field: FieldInfo, name: str, held: object) -> Any:
+    return getattr(held, name) if held is not None else field.get_default(call_default_factory=True)
+
+
+def _default(field: FieldInfo, name: str, held: object) -> str:
     if field.is_required():
         return ""
-    value: Any = field.get_default(call_default_factory=True)
-    text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6).strip().removesuffix("...").strip()
+    plain = _plain(_value(field, name, held))
+    text = yaml.safe_dump(plain, default_flow_style=True, width=10**6).strip().removesuffix("...").strip()
     return f"`{_cell(text)}`"
 
 

@@ -1,9 +1,10 @@
 """What all sections of the settings are made of."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from pd.config.mirrored import as_written, check_slashes, mirrored, on_disk
 
@@ -41,9 +42,30 @@ Gpus = Annotated[float, Field(ge=0), AfterValidator(_whole_or_part)]
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses keys it does not know."""
+    """A frozen group of settings that refuses keys it does not know.
+
+    A section that is the default of a key, with values of its own, keeps those that are not given: to name some of its keys
+    changes no other.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_defaults(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return {name: _over(field.default, given[name]) for name, field in cls.model_fields.items() if name in given} | {
+            name: value for name, value in given.items() if name not in cls.model_fields
+        }
+
+
+def _over(default: object, given: object) -> object:
+    """What is given of a section, over what its default was made with."""
+    if not (isinstance(default, Section) and isinstance(given, Mapping)):
+        return given
+    own = {name: getattr(default, name) for name in default.model_fields_set}
+    return own | {name: _over(own.get(name), value) for name, value in given.items()}
 
 
 class _HasWorkers(Protocol):

@@ -26,7 +26,8 @@ class LabelsSettings(Section):
         "dawid_skene",
         description="majority of the votes; dawid_skene: weighs annotators, looks at no image; crowd_layer and ccc: networks "
         "that look at the images. Of columns: transition (how noisy is each?), fill (the gaps alone), or semi_vit (the gaps of "
-        "columns of which little is known; of yes and no, or of several classes)",
+        "columns of which little is known; of yes and no, or of several classes). labels.training.workers counts with semi_vit "
+        "alone; other methods train in one process",
     )
     one_sided: bool = Field(False, description="labels may be missing, but are never given wrongly (transition); yours to know")
     least: Annotated[float, Field(ge=0, le=1)] | None = Field(
@@ -34,7 +35,7 @@ class LabelsSettings(Section):
     )
     batch: Positive = Field(128, description="images a step (all methods with networks)")
     width: Positive | None = Field(None, description="width of the networks; empty: their default")
-    warmup: Positive = Field(300, description="steps before the networks correct each other (ccc)")
+    warmup: Positive = Field(300, description="steps before the networks correct each other (ccc); at most half of them all")
     groups: Positive = Field(5, description="groups of alike annotators (ccc)")
     semi_vit: SemiVitSettings = SemiVitSettings()
     training: TrainingSettings = TrainingSettings(steps=900)

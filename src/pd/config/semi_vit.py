@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pd.config.base import DiskPath, Positive, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
+LEAST_PATCH, MOST_PATCHES = 4, 16  # pixels; patches a side: attention takes the fourth power of them  # ours
 
 
 class VitSettings(Section):
@@ -16,7 +17,11 @@ class VitSettings(Section):
     weights: DiskPath | None = Field(
         None, description="safetensors on a disk that a timm:ARCHITECTURE starts from; empty: random. Nothing is downloaded"
     )
-    patch: Positive = Field(4, description="pixels of a patch's side (tiny); must divide data.size")
+    patch: Positive | None = Field(
+        None,
+        description="pixels of a patch's side (tiny); must divide data.size. Empty: the least that does and is at least 4 and "
+        "a sixteenth of data.size",
+    )
     width: Positive = Field(96, description="width (tiny)")
     depth: Positive = Field(4, description="blocks (tiny)")
     heads: Positive = Field(3, description="attention heads (tiny); must divide width")
@@ -25,6 +30,14 @@ class VitSettings(Section):
         description="learning rate of each layer over that of the next; empty: 0.65 with weights or masked pre-training, "
         "0.85 from scratch",
     )
+
+    def patched(self, side: int) -> Self:
+        """With the patch for images of this side as a number (tiny)."""
+        if self.name != "tiny" or self.patch is not None:
+            return self
+        least = max(LEAST_PATCH, side // MOST_PATCHES)
+        patch = next((size for size in range(least, side) if side % size == 0), side)
+        return self.model_copy(update={"patch": patch})
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -60,10 +73,13 @@ class SemiVitSettings(Section):
     )
     flip: bool = Field(True, description="mirror images at random while training; set false where left and right differ")
     mae_steps: Annotated[int, Field(ge=0)] = Field(
-        0, description="steps of pre-training on all images, labels unread: a masked autoencoder; 0: none"
+        0,
+        description="steps of pre-training on all images, labels unread: a masked autoencoder; 0: none. Not of "
+        "audit.few_labels",
     )
     mae_mask: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches that it does not see")
     held: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2,
-        description="pd labels: share of the labelled people, or images, that it measures on; a run has its hold-out people",
+        description="pd labels: share of the labelled people, or images, that it measures on; a run has its hold-out people, "
+        "and so has audit.few_labels",
     )

@@ -73,6 +73,7 @@ class CccTask(Task):
         votes: of the annotators.
         seed: weights, batches and meta sets follow from it.
         warmup: steps as CrowdLayer, rounded up to whole epochs.
+        steps: of the training, of which at most half are warm-up; None: not known, and not limited.
         batch: images a step.
         width: of the networks; None: their default.
         groups: of annotators; 1: one correction for all.
@@ -87,6 +88,7 @@ class CccTask(Task):
         *,
         seed: int,
         warmup: int,
+        steps: int | None = None,
         batch: int = 128,
         width: int | None = None,
         groups: int = GROUPS,
@@ -98,7 +100,9 @@ class CccTask(Task):
         self.by_image = VotesByImage(votes)
         self.epoch = max(1, len(self.by_image.voted) // min(batch, len(self.by_image.voted)))
         self.warmup = -(-warmup // self.epoch) * self.epoch
-        self.key = digest_of(["ccc", digest, digest_of_votes(votes), seed, warmup, batch, width, groups, meta])
+        if steps is not None:
+            self.warmup = min(self.warmup, max(1, steps // 2))
+        self.key = digest_of(["ccc", digest, digest_of_votes(votes), seed, self.warmup, batch, width, groups, meta])
         # What an epoch works with: groups of annotators, (2, A), and meta sets, images and classes, (2, C * META_PER_CLASS).
         self.group = torch.zeros(2, len(votes.annotators), dtype=torch.int64)
         self.meta_image = torch.zeros(2, len(votes.classes) * META_PER_CLASS, dtype=torch.int64)
@@ -135,8 +139,8 @@ class CccTask(Task):
         return {"loss": losses[0] + losses[1]}
 
     def after_step(self, module: nn.Module, step: int) -> None:
-        """At the end of every epoch from the warm-up's last on: groups and meta sets of the next."""
-        if step + 1 < self.warmup or (step + 1) % self.epoch:
+        """At the end of the warm-up and of every epoch after it: groups and meta sets of the next."""
+        if step + 1 != self.warmup and (step + 1 < self.warmup or (step + 1) % self.epoch):
             return
         for k, crowd in _coupled(module).each():
             found = confusions(crowd.matrices.detach()).cpu().numpy()

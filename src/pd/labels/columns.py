@@ -96,10 +96,15 @@ def _predicted(task: ClassifierTask, settings: LabelsSettings, work: Path, input
 
 
 def _warnings(found: Transitions) -> tuple[str, ...]:
-    fallen = sum(how != "correlation" for how in found.how)
-    if not fallen:
-        return ()
-    return (
-        f"{fallen} of {len(found.how)} columns: their noise is not identifiable from other columns, or too few images are "
-        "likely clean; it was estimated by Dual-T",
-    )
+    warnings, count = [], len(found.how)
+    if by_dual := found.how.count("dual"):
+        warnings.append(
+            f"{by_dual} of {count} columns: their noise is not identifiable from other columns, or too few images are "
+            "likely clean; it was estimated by Dual-T"
+        )
+    if none := found.how.count("none"):
+        warnings.append(
+            f"{none} of {count} columns: the network finds the label on too few images to estimate its noise; "
+            "labels stay as given"
+        )
+    return tuple(warnings)

@@ -13,6 +13,7 @@ from pd.labels.votes import Votes
 from pd.progress import Progress, silent
 
 TINY = 1e-10  # the least probability, so that one vote alone excludes no class
+LEAST_IMAGES = 10  # with several votes, ours: with fewer nobody can tell chance from agreement
 CHANCE = "annotators agree no more often than by chance: the labels are worth nothing"
 
 
@@ -49,13 +50,15 @@ def dawid_skene(votes: Votes, *, steps: int = 100, tolerance: float = 1e-5, prog
 def agrees_by_chance(votes: Votes) -> bool:
     """Whether pairs of votes on an image agree no more often than votes drawn from all, two standard errors granted.
 
+    With fewer than LEAST_IMAGES images with several votes nothing is said.
+
     A crowd that errs alike agrees: votes alone cannot tell that it is wrong.
     """
     counts = votes.counts()
     each = counts.sum(axis=1)
     pairs = each * (each - 1) / 2
     several = pairs > 0
-    if not several.any():
+    if several.sum() < LEAST_IMAGES:
         return False
     agreeing = (counts * (counts - 1) / 2).sum(axis=1)
     shares = counts.sum(axis=0) / counts.sum()

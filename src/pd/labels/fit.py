@@ -57,6 +57,7 @@ def label(
             votes,
             seed=seed,
             warmup=settings.warmup,
+            steps=settings.training.steps,
             batch=size,
             width=settings.width,
             groups=settings.groups,

@@ -1,5 +1,6 @@
 """The gaps of a label column, filled by a vision transformer that learns from few labels (`pd.classify.semi_vit`)."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,14 +161,24 @@ def learn(
 
 
 def check_network(settings: LabelsSettings, shape: tuple[int, ...], classes: int) -> None:
-    """Refuse a network that cannot be built, before anything is trained.
+    """Refuse a network that cannot be built, and a batch that does not divide among workers, before anything is trained.
 
     Args:
-        settings: `semi_vit.network` counts.
+        settings: `semi_vit` and `training.workers` count.
         shape: (C, S, S) of the images.
         classes: outputs.
     """
     build_vit(settings.semi_vit.network, shape, classes, 0)
+    batch, training = settings.semi_vit.batch, settings.training
+    counts = range(max(1, training.min_workers), max(1, training.max_workers) + 1)
+    if wrong := [count for count in counts if batch % count]:
+        multiple = math.lcm(*counts)
+        fewer = ", or set one number of labels.training.workers" if len(counts) > 1 else ""
+        raise UserError(
+            f"a batch of {batch} images does not divide among {wrong[0]} workers",
+            where="labels.semi_vit.batch",
+            fix=f"set a multiple of {multiple}{fewer}",
+        )
 
 
 def hold_out(known: Known, groups: Sequence[str], part: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -34,7 +34,8 @@ class Transitions:
 
     Attributes:
         matrices: (q, 2, 2) float64; row 0: the label is absent in truth.
-        how: q words: `correlation`, `dual` (no other label tells enough), or the baseline's name.
+        how: q words: `correlation`, `dual` (no other label tells enough), `none` (too rare: the label is taken to be right), or
+            the baseline's name.
     """
 
     matrices: Floats
@@ -102,7 +103,7 @@ def by_correlation(
             how.append("correlation")
         else:
             matrices[j] = one_sided_matrix(fallback.matrices[j]) if one_sided else fallback.matrices[j]
-            how.append("dual")
+            how.append(fallback.how[j])
     return Transitions(matrices, tuple(how))
 
 
@@ -158,23 +159,35 @@ def _nearest_to_others(solutions: list[Floats]) -> Floats:
 
 
 def anchor(noisy: Floats, probabilities: Floats, quantile: float = 0.97) -> Transitions:
-    """The T-estimator: the noisy posterior at an anchor, the image surest of the value (at a quantile, against outliers)."""
-    matrices = np.stack([_anchored(probabilities[:, j], quantile) for j in range(noisy.shape[1])])
+    """The T-estimator: the noisy posterior at an anchor, the image surest of the value (at a quantile, against outliers).
+
+    Anchors are taken among the images that are given the value (ours): among all, a quantile of a rare label is no anchor.
+    """
+    matrices = np.stack([_anchored(noisy[:, j], probabilities[:, j], quantile) for j in range(noisy.shape[1])])
     return Transitions(matrices, ("anchor",) * noisy.shape[1])
 
 
-def _anchored(probability: Floats, quantile: float) -> Floats:
-    low, high = np.quantile(probability, [1 - quantile, quantile])
+def _anchored(noisy: Floats, probability: Floats, quantile: float) -> Floats:
+    low, high = np.quantile(probability[noisy == 0], 1 - quantile), np.quantile(probability[noisy == 1], quantile)
     return np.array([[1 - low, low], [1 - high, high]])
 
 
 def dual(noisy: Floats, probabilities: Floats, quantile: float = 0.97) -> Transitions:
-    """Dual-T: from the clean to the network's own label by anchors, from that to the noisy one by counting; their product."""
-    found = []
+    """Dual-T: from the clean to the network's own label by anchors, from that to the noisy one by counting; their product.
+
+    A label that the network names, or that is given, on too few images is left as it is: the identity, `none`.
+    """
+    matrices, how = [], []
     for j in range(noisy.shape[1]):
         known = np.isfinite(noisy[:, j])
         said = (probabilities[known, j] > 0.5).astype(np.float64)
-        cells = counted_joint(said, noisy[known, j])
+        values = noisy[known, j]
+        if said.sum() < LEAST_SELECTED or not 0 < values.mean() < 1:
+            matrices.append(np.eye(2))
+            how.append("none")
+            continue
+        cells = counted_joint(said, values)
         second = (cells + 1e-9) / (cells + 1e-9).sum(axis=1, keepdims=True)
-        found.append(proper(_anchored(probabilities[:, j], quantile) @ second))
-    return Transitions(np.stack(found), ("dual",) * noisy.shape[1])
+        matrices.append(proper(_anchored(noisy[:, j], probabilities[:, j], quantile) @ second))
+        how.append("dual")
+    return Transitions(np.stack(matrices), tuple(how))

@@ -7,6 +7,7 @@ from pd.report.data import ReportData
 from pd.report.pictures import picture_uri
 
 SHOWN_ANNOTATORS = 10
+_IDENTIFIABLE = {"correlation": "yes", "dual": "no: by Dual-T", "none": "too rare: as given"}
 _HOW = {
     "majority": "the majority of annotators' votes",
     "dawid_skene": "annotators' votes, weighed by each annotator's estimated errors (Dawid-Skene)",
@@ -88,7 +89,7 @@ def _transition(one: Mapping[str, Any]) -> dict[str, str]:
         "label": str(one["label"]),
         "given_absent": f"{one['given_absent']:.3f}",
         "missed_present": f"{one['missed_present']:.3f}",
-        "how": "yes" if one["how"] == "correlation" else "no: by Dual-T",
+        "how": _IDENTIFIABLE.get(one["how"], one["how"]),
     }
 
 

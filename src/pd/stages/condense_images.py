@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pd.config import parse_settings
-from pd.dataset.cache import cached_images
+from pd.dataset.cache import cached_images, forget_images
 from pd.dataset.external import list_images, read_texts
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
@@ -59,4 +59,5 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
         data, of = classes_of(given, how)
         pictures, classes = condensed(data, how, settings.seed, work / "condense", reporter)
         write(dataset(pictures, classes, given, of, data.labels, how), classes, out)
+        forget_images(work / "images")
     return {"classes": len(data.names), "pictures": len(pictures), "from": len(data.labels)}

@@ -100,6 +100,20 @@ class Filled:
         return {"labelled": self.labelled, "filled": self.filled, "open": self.open, "classes": self.classes}
 
 
+def check_column(real: PrivateDataset, name: str, settings: LabelsSettings) -> Known:
+    """What is known of a column of a run that can be filled.
+
+    Raises:
+        UserError: no such column, none of its labels is missing, too few to learn from, or a network that cannot be built.
+    """
+    known = Known.of(name, _given(real, name))
+    if (known.labels >= 0).all():
+        raise UserError(f"column '{name}' has no gap", where=WHERE, fix="leave it out: all of it is known")
+    known.only(np.array(real.splits) == "member").check(f"{WHERE}, members")
+    check_network(settings, shape(inputs_of(real.images)), len(known.classes))
+    return known
+
+
 def fill_column(
     real: PrivateDataset, name: str, settings: LabelsSettings, work: Path, *, seed: int, digest: str, progress: Progress
 ) -> Filled:
@@ -107,15 +121,10 @@ def fill_column(
 
     How right the members' classifier is, is measured on the labelled hold-out people, whom it has not seen.
     """
-    known = Known.of(name, _given(real, name))
+    known = check_column(real, name, settings)
     member = np.array(real.splits) == "member"
     gaps = known.labels < 0
-    if not gaps.any():
-        raise UserError(f"column '{name}' has no gap", where=WHERE, fix="leave it out: all of it is known")
-    own = known.only(member)
-    own.check(f"{WHERE}, members")
     images, members = inputs_of(real.images), inputs_of(real.members().images)
-    check_network(settings, shape(images), len(known.classes))
     told = np.zeros((len(gaps), len(known.classes)))
     given = np.zeros(len(gaps), bool)
     how: dict[str, Any] = {"seed": seed, "fit": fit, "progress": progress}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
@@ -17,19 +16,18 @@ from pd.classify.fine_tune import save_vit
 from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
 from pd.config import parse_settings
-from pd.dataset.cache import cached_images
+from pd.dataset.cache import cached_images, forget_images
 from pd.dataset.external import list_images, read_values
 from pd.dataset.images import encode_png
 from pd.engine.fit import fit
 from pd.errors import UserError
-from pd.labels.semi_vit import Known, check_network, hold_out, learn
+from pd.labels.semi_vit import Known, Value, check_network, hold_out, learn
 from pd.progress import Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import Filled, confusions, measure, put_together
+from pd.stages.label_table import IDENTITY, values_of
 from pd.store.atomic import disk_errors, write_folder
 from pd.store.places import Place
-
-IDENTITY = "identity"
 
 
 class FilledFigures(BaseModel):
@@ -67,7 +65,8 @@ def fill_images(
 
     Args:
         images: a folder, Parquet or tar.
-        column: of the Parquet, or of `table`; text or numbers, empty where not known. A column `identity` says who is shown.
+        column: of the Parquet, or of `table`; text or numbers, empty or -1 where not known. A column `identity` says
+            who is shown.
         table: for images that are not in Parquet: CSV or Parquet with the columns `image` (the path within `images`), COLUMN
             and, where people are known, `identity`.
         out: becomes a folder with `labels.parquet` (image, COLUMN, probability, known), `figures.json`, `unsure.json`,
@@ -82,12 +81,13 @@ def fill_images(
     settings = parse_settings(given, overrides, where="pd labels")
     assert settings.labels is not None
     if settings.labels.method != "semi_vit":
-        raise UserError(f"{settings.labels.method} takes votes", where="--labels", fix="use --method semi_vit, or name --votes")
+        what = f"pd labels fills gaps by semi_vit, not by {settings.labels.method}"
+        raise UserError(what, where="--method", fix="use semi_vit; fill and transition are for a run (labels.columns)")
     if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
         raise UserError("holds other things than labels", where=str(out), fix="name a new folder")
     place = Place.parse(images)
     listed = list_images(place)
-    rows = read_values(place, listed, [column, IDENTITY]) if table is None else _from_table(table, column, listed.names)
+    rows = read_values(place, listed, [column, IDENTITY]) if table is None else values_of(table, column, listed.names)
     where = str(table or images)
     if not any(column in row for row in rows):
         fix = "name one that is there" if table else "name one of the Parquet, or --table for images in files"
@@ -97,12 +97,11 @@ def fill_images(
     with disk_errors(out):
         with reporter.task("images") as progress:
             inputs, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
-        known = Known.of(column, [of_name[name].get(column) for name in names])
+        known = Known.of(column, [None if (value := of_name[name].get(column)) == -1 else value for name in names])
         if (known.labels >= 0).all():
             raise UserError(f"the column '{column}' has no gap", where=where, fix="there is nothing to fill")
         people = [of_name[name].get(IDENTITY) for name in names]
-        by_person = all(who not in (None, "") for who in people)
-        groups = [str(who) for who in people] if by_person else list(names)
+        groups, by_person = _groups(people, names, known)
         held = hold_out(known, groups, settings.labels.semi_vit.held, settings.seed)
         learned = known.only(~held)
         learned.check(where)
@@ -127,7 +126,7 @@ def fill_images(
         tested = np.flatnonzero(held).astype(np.int64)
         measured = measure(known, tested, told[tested], found, [groups[row] for row in tested] if by_person else None)
         filled = put_together(known, told, found.given(told), measured, confusions(known, tested, told[tested]))
-        figures = _figures(filled, len(names), by_person)
+        figures = _figures(filled, len(names), by_person, sum(map(_nameless, people)))
         with write_folder(out) as folder:
             _write(folder, names, known, filled, figures, inputs)
             (folder / "model").mkdir()
@@ -135,39 +134,36 @@ def fill_images(
             (folder / "model" / "classes.json").write_text(json.dumps(list(known.classes)) + "\n", encoding="utf-8")
             if not write_onnx(found.module, shape(inputs), folder / "model" / "model.onnx"):
                 reporter.say("  no ONNX file: the package onnx is not installed")
+        forget_images(work / "images")
     for line in figures.warnings:
         reporter.say(f"  {line}")
     return figures
 
 
-def _from_table(path: Path, column: str, names: Sequence[str]) -> list[dict[str, str | float | None]]:
-    """What a table says of each image, by its path."""
-    try:
-        read = pq.read_table(path) if path.suffix.lower() == ".parquet" else pacsv.read_csv(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(
-            f"no table ({type(error).__name__})", where=str(path), fix="CSV or Parquet with the columns image and the label's"
-        ) from None
-    for needed in ("image", column):
-        if needed not in read.column_names:
-            raise UserError(f"no column '{needed}'", where=str(path), fix=f"there are {', '.join(read.column_names[:10])}")
-    of_image: dict[str, dict[str, str | float | None]] = {}
-    for row in read.select([name for name in ("image", column, IDENTITY) if name in read.column_names]).to_pylist():
-        values = {
-            name: float(value) if isinstance(value, int | bool) else value for name, value in row.items() if name != "image"
-        }
-        of_image[str(row["image"])] = values
-    if not set(of_image) & set(names):
-        raise UserError("no image of the table is there", where=str(path), fix="`image` is the path within --images")
-    return [of_image.get(name, {}) for name in names]
+def _groups(people: Sequence[Value], names: Sequence[str], known: Known) -> tuple[list[str], bool]:
+    """Which images stay on one side, and whether they are those of a person.
+
+    They are where every labelled image has a name; an image without one is then a group of its own, and never held out.
+    """
+    by_person = not any(_nameless(people[row]) for row in np.flatnonzero(known.labels >= 0))
+    if not by_person:
+        return list(names), False
+    return [f"\0{name}" if _nameless(who) else str(who) for who, name in zip(people, names, strict=True)], True
 
 
-def _figures(filled: Filled, images: int, by_person: bool) -> FilledFigures:
+def _nameless(who: Value) -> bool:
+    return who in (None, "") or who != who
+
+
+def _figures(filled: Filled, images: int, by_person: bool, nameless: int) -> FilledFigures:
     found, warnings = filled.measured, []
     if not found.tested:
         warnings.append("too few labels to hold some out: nobody knows how right the filled ones are")
-    if not by_person:
-        warnings.append("nobody is named (a column `identity`): images are split by picture, and a person may be on both sides")
+    if nameless and by_person:
+        warnings.append(f"{nameless} of {images} images, none of them labelled, have no name: they may show who is measured on")
+    elif not by_person:
+        some = f"{nameless} of {images} images have no name" if nameless < images else "nobody is named"
+        warnings.append(f"{some} (a column `identity`): images are split by picture, and a person may be on both sides")
     return FilledFigures(
         method="semi_vit",
         images=images,

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pd.classify.inputs import Inputs
 from pd.config import DataSettings, parse_settings
 from pd.config.labels import LabelsSettings
-from pd.dataset.cache import cached_images
+from pd.dataset.cache import cached_images, forget_images
 from pd.dataset.external import list_images
 from pd.errors import UserError
 from pd.labels.annotators import annotators, write_annotators
@@ -77,6 +77,7 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
             looked_at = inputs if settings.labels.looks else None
             found = label(read, looked_at, settings.labels, work, seed=settings.seed, digest=digest, progress=progress)
         figures = write_labels(read, found, settings.labels, out)
+        forget_images(work / "images")
     for line in figures.warnings:
         reporter.say(f"  {line}")
     return figures

@@ -109,8 +109,10 @@ def _of_columns(
 
 
 def _of_few(real: PrivateDataset, settings: LabelsSettings, work: Path, folder: Path, how: dict[str, Any]) -> dict[str, Any]:
-    from pd.stages.few_labels import UNSURE, fill_column
+    from pd.stages.few_labels import UNSURE, check_column, fill_column
 
+    for name in settings.columns:  # all of them before the first training
+        check_column(real, name, settings)
     found = {name: fill_column(real, name, settings, work, **how) for name in settings.columns}
     values = {name: one.values for name, one in found.items()}
     write_labels(folder, real.ids, values, {name: one.probabilities for name, one in found.items()})
@@ -124,7 +126,7 @@ def _of_few(real: PrivateDataset, settings: LabelsSettings, work: Path, folder: 
     for name, one in found.items():
         if not one.measured.tested:
             warnings.append(f"{name}: no hold-out person has a label, so nobody knows how right the filled ones are")
-        if len(set(filter(None, map(str, one.values)))) > MAX_CATEGORIES and name in real.texts:
+        if one.classes > MAX_CATEGORIES and name in real.texts:
             warnings.append(f"{name} has more than {MAX_CATEGORIES} classes: they are in the table, and make no labels")
     return {
         "method": settings.method,

@@ -1,0 +1,93 @@
+"""A table beside images in files: what it says of each."""
+
+import codecs
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from pd.errors import UserError
+from pd.labels.semi_vit import Value
+
+IMAGE, IDENTITY = "image", "identity"
+_FIX = "CSV or Parquet with the columns image and the label's"
+
+
+def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, Value]]:
+    """What a table says of each image, by its path: text as it is written, numbers and booleans as numbers.
+
+    Args:
+        path: CSV in UTF-8, or Parquet, with the columns `image`, COLUMN and, where people are known, `identity`. Of CSV, empty
+            cells and NA are not known.
+        column: of text, or of numbers.
+        names: of the images.
+
+    Raises:
+        UserError: no such table or column, one that is neither text nor numbers, or a table of other images.
+    """
+    read = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, column)
+    for needed in (IMAGE, column):
+        if needed not in read.column_names:
+            raise UserError(f"no column '{needed}'", where=str(path), fix=f"there are {', '.join(read.column_names[:10])}")
+    there = [name for name in (IMAGE, IDENTITY) if name in read.column_names and name != column]
+    texts = {name: _texts(read[name], name, path) for name in there}
+    labels = _labels(read[column], column, path)
+    of_image: dict[str, dict[str, Value]] = {}
+    for row, image in enumerate(texts.get(IMAGE, labels)):
+        who = {IDENTITY: texts[IDENTITY][row]} if IDENTITY in texts else {}
+        of_image[str(image)] = {**who, column: labels[row]}
+    if not set(of_image) & set(names):
+        raise UserError("no image of the table is there", where=str(path), fix="`image` is the path within --images")
+    return [of_image.get(name, {}) for name in names]
+
+
+def _parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"no table ({type(error).__name__})", where=str(path), fix=_FIX) from None
+
+
+def _csv(path: Path, column: str) -> pa.Table:
+    """001 and 2020-01-02 are names; whether the label is a number, is seen from all of its cells."""
+    try:
+        _check_utf8(path)
+        types = {name: pa.string() for name in (IMAGE, IDENTITY)}
+        read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
+        if column in read.column_names and not _is_number(read[column].type):
+            types[column] = pa.string()
+            read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
+        return read
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"no table ({type(error).__name__})", where=str(path), fix=_FIX) from None
+
+
+def _check_utf8(path: Path) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        raise UserError("the table is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+
+
+def _labels(values: pa.ChunkedArray, name: str, path: Path) -> list[Value]:
+    if not _is_number(values.type):
+        return list(_texts(values, name, path))
+    return [None if value is None else float(value) for value in values.to_pylist()]
+
+
+def _texts(values: pa.ChunkedArray, name: str, path: Path) -> list[str | None]:
+    try:
+        found: list[str | None] = values.cast(pa.string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise UserError(f"the column '{name}' is neither text nor numbers", where=str(path), fix="name another") from None
+    return found
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind))
