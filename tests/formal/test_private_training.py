@@ -126,6 +126,25 @@ def test_images_of_a_person_are_bounded() -> None:
     assert len(set(rows.tolist())) == 5
 
 
+def test_nobody_changes_which_images_of_others_enter() -> None:
+    names = [f"p{number % 7}" for number in range(60)]
+    keys = [f"{name}/{number}" for number, name in enumerate(names)]
+
+    def entered(rows: list[int]) -> dict[str, list[str]]:
+        """The images of each person that enter, of those at these rows."""
+        chosen, first = bounded([names[row] for row in rows], 3, seed=4)
+        found = [keys[rows[place]] for place in chosen.tolist()]
+        return {found[a].partition("/")[0]: found[a:b] for a, b in itertools.pairwise(first.tolist())}
+
+    whole = entered(list(range(60)))
+    one_less = entered([row for row in range(60) if row != names.index("p3")])
+    assert {name: rows for name, rows in one_less.items() if name != "p3"} == {
+        name: rows for name, rows in whole.items() if name != "p3"
+    }
+    members = entered([row for row in range(60) if names[row] in ("p1", "p4", "p5")])  # without hold-out people
+    assert members == {name: whole[name] for name in ("p1", "p4", "p5")}
+
+
 def test_plan_stays_within_its_budget() -> None:
     for settings in (
         FormalSettings(epsilon=1, steps=50, batch=500),
