@@ -176,8 +176,10 @@ def test_a_begun_making_does_not_go_on_under_another_label(tmp_path: Path, monke
 
 
 def test_private_weights_are_not_those_of_other_settings(tmp_path: Path) -> None:
-    how, made_of = settings("dp_sgd"), []
-    for change in ({}, {"width": 16}, {"sgd_clip": 0.5}, {"sgd_rate": 0.01}, {"sgd_ema": 0.5}):
+    how = settings("dp_sgd")
+    made_of: list[Path] = []
+    changes: list[dict[str, object]] = [{}, {"width": 16}, {"sgd_clip": 0.5}, {"sgd_rate": 0.01}, {"sgd_ema": 0.5}]
+    for change in changes:
         one = order(tmp_path, how.model_copy(update=change))
         made_of.append(make(one, members(), NoiseSource.of_seed(1), bar))
     assert len(set(made_of)) == 5

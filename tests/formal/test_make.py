@@ -165,7 +165,8 @@ def test_a_begun_training_does_not_go_on_with_other_settings_and_is_in_the_ledge
         patched.setattr(stage, "make", killed)
         with pytest.raises(KeyboardInterrupt):
             stage.execute(context(tmp_path))
-        for other in ({"learning_rate": 1e-3}, {"images_per_person": 1}):
+        others: list[dict[str, object]] = [{"learning_rate": 1e-3}, {"images_per_person": 1}]
+        for other in others:
             with pytest.raises(UserError, match="was begun on other data, labels or captions"):
                 stage.execute(context(tmp_path, **other))
     found = context(tmp_path, samples=0, canaries=0)  # these change nothing of the weights
