@@ -1,9 +1,11 @@
 """Teachers share no person; labels that make no classes are refused before any work."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from pd.classifier.examples import Examples, examples, refuse_unfit
+from pd.classifier.examples import Examples, _order, examples, refuse_unfit
 from pd.config import ClassifierSettings
 from pd.errors import UserError
 
@@ -45,6 +47,12 @@ def test_images_without_a_label_are_left_out() -> None:
     held = given([1.0, float("nan"), 0.0, None, 1.0, 0.0], list("abcdef"))
     assert held.classes == ("0", "1")
     assert held.images[:, 0, 0, 0].tolist() == [0, 2, 4, 5]
+
+
+def test_order_of_classes_does_not_depend_on_the_process() -> None:
+    """Nothing is below `nan`: the order would be that of a set, which is another one in each process."""
+    for names in itertools.permutations(["nan", "10", "9", "inf", "x"]):
+        assert sorted(names, key=_order) == ["9", "10", "inf", "nan", "x"]
 
 
 @pytest.mark.parametrize(

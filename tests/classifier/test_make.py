@@ -1,7 +1,9 @@
 """From members to a classifier, in tiny: every way; a killed one goes on, and no vote is spent twice."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ from pd.classify.task import load_classifier, predict
 from pd.config import ClassifierSettings
 from pd.dp.noise import NoiseSource
 from pd.errors import UserError
-from pd.progress import Progress, silent
+from pd.progress import Progress, Reporter, silent
+from pd.stages.classifier_steps import made as made_or_gone_on
 from pd.training.loop import fit_here
 
 PEOPLE = 60
@@ -137,9 +140,56 @@ def test_answers_are_given_once_and_never_more_than_paid_for(tmp_path: Path, mon
         ballot.ask(1, pictures, 8)
 
 
-def test_a_twin_gives_a_bound(tmp_path: Path) -> None:
+def test_a_round_that_answers_nothing_does_not_end_the_making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = Ballot.ask
+
+    def asked(ballot: Ballot, number: int, images, most, progress=silent):  # type: ignore[no-untyped-def]
+        return np.full(len(images), -1) if number == 0 else ask(ballot, number, images, most, progress)
+
+    monkeypatch.setattr(Ballot, "ask", asked)
+    how = settings("generated").model_copy(update={"rounds": 2})
+    assert (make(order(tmp_path, how), members(), NoiseSource.of_seed(1), bar) / "model.safetensors").exists()
+
+
+def test_a_begun_making_does_not_go_on_under_another_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    how, held = settings("noise"), members()
+    other = replace(held, labels=np.arange(PEOPLE) // 2 % 2)
+
+    def go_on(held: Examples, seed: int = 5, pictures: str = "pictures", **more: object) -> Path:
+        plan, work = make_plan(how, PEOPLE), tmp_path / "work"
+        return made_or_gone_on(how.model_copy(update=more), plan, held, None, work, seed, pictures, Reporter()).folder
+
+    stop = StudentStops(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        go_on(held)
+    stop.over()
+    for begin in (
+        lambda: go_on(other),
+        lambda: go_on(held, seed=6),
+        lambda: go_on(held, pictures="others"),
+        lambda: go_on(held, width=16),
+    ):
+        with pytest.raises(UserError, match="was begun on other data, labels or captions") as refused:
+            begin()
+        assert "\n" not in str(refused.value)
+    assert go_on(held, shadows=2, onnx=False).is_dir()
+
+
+def test_private_weights_are_not_those_of_other_settings(tmp_path: Path) -> None:
+    how = settings("dp_sgd")
+    made_of: list[Path] = []
+    changes: list[dict[str, object]] = [{}, {"width": 16}, {"sgd_clip": 0.5}, {"sgd_rate": 0.01}, {"sgd_ema": 0.5}]
+    for change in changes:
+        one = order(tmp_path, how.model_copy(update=change))
+        made_of.append(make(one, members(), NoiseSource.of_seed(1), bar))
+    assert len(set(made_of)) == 5
+    assert [json.loads((folder / "config.json").read_text(encoding="utf-8"))["width"] for folder in made_of[:2]] == [8, 16]
+
+
+def test_a_twin_gives_a_bound_with_noise_that_is_secret(tmp_path: Path) -> None:
     how = settings("noise").model_copy(update={"canaries": 20})
     assert 0 <= twin(order(tmp_path, how), members(), bar).epsilon <= 10
+    assert json.loads((tmp_path / "twin-20" / "key.json").read_text(encoding="utf-8"))["secret"] is True
 
 
 def test_onnx_says_what_torch_says(tmp_path: Path) -> None:

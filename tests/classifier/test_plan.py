@@ -97,8 +97,28 @@ def test_few_people_are_told_how_many_are_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"accounting": "paper"}, {"answers": 3}, {"method": "generated", "queries": 3}, {"queries_from": "people"}]
+    "more",
+    [
+        {"accounting": "paper"},
+        {"answers": 3},
+        {"method": "generated", "queries": 3},
+        {"method": "generated", "queries": 8, "votes": "confident"},  # four answers in five rounds
+        {"method": "vae", "queries": 80, "votes": "confident", "answers": 4},
+        {"queries_from": "people"},
+        {"width": 33},
+    ],
 )
 def test_settings_that_do_not_go_together(more: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="ClassifierSettings"):
         settings(**more)
+
+
+def test_one_turn_needs_no_more_answers_than_one() -> None:
+    assert settings(method="generated", queries=8, votes="confident", against="dp_sgd").rounds == 5
+    assert settings(method="generated", queries=10, votes="confident").rounds == 5
+    assert [settings(width=width).width for width in (5, 8, 24, 32)] == [5, 8, 24, 32]
+
+
+def test_nobody_has_no_plan() -> None:
+    with pytest.raises(UserError, match="0 people"):
+        make_plan(settings(method="dp_sgd"), 0)

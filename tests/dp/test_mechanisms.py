@@ -96,10 +96,19 @@ def test_twenty_people_are_too_few() -> None:
     assert many.dp_sgd > many.ensemble > 0
 
 
+def test_the_word_is_of_the_way_that_is_done() -> None:
+    """(mu K / 2)^2 / 784 with mu = 1.997 at epsilon 10 and delta 1e-5, ten teachers: 0.13; by people it would be plenty."""
+    few = prospects(10, 1e-5, 60_000, 250_000, 10, 784, "ensemble")
+    assert few.signal == few.ensemble == pytest.approx((few.mu * 5) ** 2 / 784)
+    assert (few.word, prospects(10, 1e-5, 60_000, 250_000, 10, 784).word) == ("out of reach", "useful")
+    assert prospects(10, 1e-5, 60_000, 250_000, 10_000, 784, "ensemble").word == "useful"
+
+
 def test_delta_must_be_below_one_over_people() -> None:
     check_delta(1e-5, 60_000)
     with pytest.raises(UserError, match="not below 1 / 20 people"):
         check_delta(0.05, 20)
+    check_delta(0.05, 0)  # that there are no people is for others to say
 
 
 def test_votes() -> None:

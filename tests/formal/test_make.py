@@ -1,17 +1,23 @@
 """From members to a release with a guarantee, in tiny; the release is proven, and a false claim is not."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pd.config import parse_settings
+from pd.config import DataSettings, FormalSettings, ModelSettings, parse_settings
 from pd.dataset.images import encode_png
+from pd.diffusion.adapter import attach
+from pd.diffusion.components import build
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
 from pd.progress import Reporter
+from pd.release.checks import Check
 from pd.release.formal import COVERED, EPSILON, check_formal
+from pd.release.lineage import tensor_digest, weights_sha256
+from pd.release.verify import bundled_digests
 from pd.stages import formal as stage
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.ingest import execute as ingest
@@ -51,6 +57,10 @@ def context(folder: Path, **formal: object) -> Context:
     return found
 
 
+def checks_of(release: Path) -> list[Check]:
+    return check_formal(release, bundled_digests(release / "formal" / "model" / "vae"))
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Context:
     found = context(tmp_path_factory.mktemp("formal"))
@@ -59,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 
 def test_release_is_proven(made: Context) -> None:
-    checks = check_formal(made.run.release)
+    checks = checks_of(made.run.release)
     assert [check.ok for check in checks] == [True, True], checks
     names = {path.name for path in made.run.formal.iterdir()}
     assert names == {"model", "data", "ledger.json", "claim.json", "lineage.json", "README.md"}
@@ -79,14 +89,12 @@ def test_card_says_what_is_promised_and_what_not(made: Context) -> None:
 
 @pytest.mark.parametrize(("name", "change"), [("claim.json", "epsilon"), ("ledger.json", "noise"), ("model", "weights")])
 def test_false_claims_are_found(made: Context, name: str, change: str, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "release"
     shutil.copytree(made.run.release, copy)
     if change == "weights":
         file = next((copy / "formal" / "model" / "unet").glob("*.safetensors"))
         file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
-        assert next(check for check in check_formal(copy) if check.name == COVERED).ok is False
+        assert next(check for check in checks_of(copy) if check.name == COVERED).ok is False
         return
     path = copy / "formal" / name
     tree = json.loads(path.read_text(encoding="utf-8"))
@@ -95,7 +103,27 @@ def test_false_claims_are_found(made: Context, name: str, change: str, tmp_path:
     else:
         tree["entries"] = tree["entries"][:-1]
     path.write_text(json.dumps(tree), encoding="utf-8")
-    assert next(check for check in check_formal(copy) if check.name == EPSILON).ok is False
+    assert next(check for check in checks_of(copy) if check.name == EPSILON).ok is False
+
+
+def test_an_autoencoder_that_nobody_knows_is_found(made: Context, tmp_path: Path) -> None:
+    """Though its digest is written into the lineage: who trained it on private images could have done that, too."""
+    copy = tmp_path / "release"
+    shutil.copytree(made.run.release, copy)
+    vae, lineage = copy / "formal" / "model" / "vae", copy / "formal" / "lineage.json"
+    lines = json.loads(lineage.read_text(encoding="utf-8"))
+    assert lines["vae"]["from"].startswith("bundled autoencoder ")
+    file = next(vae.glob("*.safetensors"))
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
+    lines["vae"]["sha256"] = weights_sha256(vae)
+    for named in (lines["vae"]["from"], f"bundled autoencoder {tensor_digest(vae)}", "somewhere", None):
+        lines["vae"] = {name: value for name, value in lines["vae"].items() if name != "from"} | (
+            {"from": named} if named else {}
+        )
+        lineage.write_text(json.dumps(lines), encoding="utf-8")
+        found = next(check for check in checks_of(copy) if check.name == COVERED)
+        assert found.ok is False
+        assert found.detail.startswith("vae: ")
 
 
 def test_runs_add_up(made: Context) -> None:
@@ -116,15 +144,52 @@ def test_same_seed_same_weights(made: Context, tmp_path: Path) -> None:
 def test_student_of_a_private_teacher_costs_no_more(made: Context, tmp_path: Path, adversary: bool) -> None:
     found = context(tmp_path, method="dp_sad", adversary=adversary, student_steps=2)
     stage.execute(found)
-    assert all(check.ok for check in check_formal(found.run.release))
+    assert all(check.ok for check in checks_of(found.run.release))
     assert Ledger.load(found.run.formal / "ledger.json") == Ledger.load(made.run.formal / "ledger.json")
 
 
 def test_ensemble(tmp_path: Path) -> None:
     found = context(tmp_path, method="dp_sad", teacher="ensemble", teachers=3, samples=0)
     stage.execute(found)
-    assert all(check.ok for check in check_formal(found.run.release))
+    assert all(check.ok for check in checks_of(found.run.release))
     assert json.loads((found.run.formal / "ledger.json").read_text(encoding="utf-8"))["relation"] == "replace"
+
+
+def test_a_begun_training_does_not_go_on_with_other_settings_and_is_in_the_ledger_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "make", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage.execute(context(tmp_path))
+        others: list[dict[str, object]] = [{"learning_rate": 1e-3}, {"images_per_person": 1}]
+        for other in others:
+            with pytest.raises(UserError, match="was begun on other data, labels or captions"):
+                stage.execute(context(tmp_path, **other))
+    found = context(tmp_path, samples=0, canaries=0)  # these change nothing of the weights
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "write_claim", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage.execute(found)
+    assert not found.run.formal.exists()
+    assert found.run.ledger.exists()
+    stage.execute(found)
+    assert len(json.loads(found.run.ledger.read_text(encoding="utf-8"))["models"]) == 1
+
+
+def test_of_a_base_with_additions_these_alone_are_counted() -> None:
+    settings = ModelSettings(unet="tiny")
+    parts = build(settings, DataSettings(size=16), 0)
+    whole = sum(value.numel() for value in parts.unet.parameters())
+    assert stage.trained_weights(parts, FormalSettings(model=settings)) == whole
+    lora = ModelSettings(unet="tiny", base="a/b", adapter="lora", lora_rank=2)
+    attach(parts.unet, parts.text_encoder, lora, 0)
+    counted = stage.trained_weights(parts, FormalSettings(model=lora))
+    assert counted == sum(value.numel() for name, value in parts.unet.named_parameters() if "lora_" in name)
+    assert 0 < counted < whole / 2
 
 
 def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:
@@ -137,14 +202,22 @@ def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:
     assert "WITHOUT a privacy guarantee" in (found.run.formal / "README.md").read_text(encoding="utf-8")
     claim["no_guarantee_accepted"] = False
     (found.run.formal / "claim.json").write_text(json.dumps(claim), encoding="utf-8")
-    assert check_formal(found.run.release)[0].ok is False
+    assert checks_of(found.run.release)[0].ok is False
 
 
 def test_twin_with_canaries_gives_a_bound(tmp_path: Path) -> None:
     found = context(tmp_path, canaries=20, samples=0)
     facts = stage.execute(found)
     assert 0 <= facts["lower bound"] <= 8
-    assert "20 canaries" in (found.run.formal / "README.md").read_text(encoding="utf-8")
+    card = (found.run.formal / "README.md").read_text(encoding="utf-8")
+    assert "20 canaries" in card
+    assert "a second training on the same people, which no ledger counts" in card
+
+
+def test_budget_of_an_ensemble_is_by_its_own_figure(made: Context) -> None:
+    tree = made.settings.model_dump(mode="json")
+    tree["formal"] |= {"method": "dp_sad", "teacher": "ensemble", "epsilon": 10, "delta": 1e-5}
+    assert budget_of(parse_settings(tree), 60_000)["a model of use is"] == "out of reach"
 
 
 def test_budget_says_that_few_people_are_too_few(made: Context) -> None:

@@ -1,5 +1,6 @@
 """The same noised sum on any number of ranks, the same weights after a kill, and no other plan on the way."""
 
+import copy
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from pd.config.formal import FormalSettings
 from pd.diffusion.components import Components, build
 from pd.dp.noise import NoiseSource
 from pd.errors import UserError
+from pd.formal import sad
 from pd.formal.people import People, bounded
 from pd.formal.plan import Plan, make_plan
 from pd.formal.private_training import How, PrivateDenoising, train_privately
@@ -112,6 +114,25 @@ def test_another_noise_is_refused(plan: Plan, people: People, text: Tensor, tmp_
         train_privately(components(), people, text, replace(plan, noise=plan.noise / 2), HOW, SOURCE, tmp_path)
 
 
+def test_an_ensemble_is_learned_from_without_a_judge_and_without_white_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    student = components()
+    teachers = [copy.deepcopy(student.unet).eval() for _ in range(2)]
+    gradients: list[Tensor] = []
+    release = sad.release_output_gradient
+
+    def seen(gradient: Tensor, *more: object) -> Tensor:
+        gradients.append(gradient)
+        return release(gradient, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sad, "release_output_gradient", seen)
+    monkeypatch.setattr(sad, "_teach", None)  # a discriminator would hold which teachers were drawn, which must stay secret
+    text = torch.randn(4, 77, 16, generator=torch.Generator().manual_seed(0))
+    inputs = torch.randn(4, *student.latent_shape, generator=torch.Generator().manual_seed(1))
+    how = sad.Sad("ensemble", 1, 4, 1e-3, True, 0, clip=1.0, noise=0.5)
+    sad.distil(student, teachers, lambda step, rng: (inputs, text), how, SOURCE)
+    assert float(gradients[0].abs().max()) < 1e-6  # it says what the teacher says: nothing is left to learn
+
+
 def test_no_loss_is_shown(plan: Plan, people: People, text: Tensor, tmp_path: Path) -> None:
     shown: list[object] = []
     train_privately(components(), people, text, plan, HOW, SOURCE, tmp_path, lambda done, total, info: shown.append(info))
@@ -126,6 +147,25 @@ def test_images_of_a_person_are_bounded() -> None:
     assert len(set(rows.tolist())) == 5
 
 
+def test_nobody_changes_which_images_of_others_enter() -> None:
+    names = [f"p{number % 7}" for number in range(60)]
+    keys = [f"{name}/{number}" for number, name in enumerate(names)]
+
+    def entered(rows: list[int]) -> dict[str, list[str]]:
+        """The images of each person that enter, of those at these rows."""
+        chosen, first = bounded([names[row] for row in rows], 3, seed=4)
+        found = [keys[rows[place]] for place in chosen.tolist()]
+        return {found[a].partition("/")[0]: found[a:b] for a, b in itertools.pairwise(first.tolist())}
+
+    whole = entered(list(range(60)))
+    one_less = entered([row for row in range(60) if row != names.index("p3")])
+    assert {name: rows for name, rows in one_less.items() if name != "p3"} == {
+        name: rows for name, rows in whole.items() if name != "p3"
+    }
+    members = entered([row for row in range(60) if names[row] in ("p1", "p4", "p5")])  # without hold-out people
+    assert members == {name: whole[name] for name in ("p1", "p4", "p5")}
+
+
 def test_plan_stays_within_its_budget() -> None:
     for settings in (
         FormalSettings(epsilon=1, steps=50, batch=500),
@@ -137,6 +177,9 @@ def test_plan_stays_within_its_budget() -> None:
 
 
 def test_bad_plans_are_refused() -> None:
+    for few in (0, 1):
+        with pytest.raises(UserError, match=f"{few} people"):
+            make_plan(FormalSettings(), few)
     with pytest.raises(UserError, match="not below 1 / 20 people"):
         make_plan(FormalSettings(delta=0.1), 20)
     with pytest.raises(UserError, match="for 50 teachers"):

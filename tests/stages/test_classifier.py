@@ -16,6 +16,7 @@ from pd.errors import UserError
 from pd.progress import Reporter
 from pd.release.classifier import COVERED, EPSILON, SAME, check_classifier
 from pd.release.files import check_files
+from pd.release.lineage import weights_sha256
 from pd.stages import classifier as stage
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.classifier_images import classifier_of_images
@@ -127,6 +128,22 @@ def test_false_claims_are_found(made: Context, name: str, check: str, tmp_path: 
         file.write_bytes(file.read_bytes()[:-4] + b"\0\1\2\3")
     assert next(found for found in check_classifier(copy) if found.name == check).ok is False
     assert not check_release(copy, None).ok
+
+
+def test_the_ledger_knows_it_before_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = context(tmp_path, method="dp_sgd", onnx=False)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "released", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stage.execute(found)
+    assert found.run.classifier_ledger.exists()
+    stage.execute(found)
+    (model,) = json.loads(found.run.classifier_ledger.read_text(encoding="utf-8"))["models"]
+    assert model["weights"] == weights_sha256(found.run.classifier)
 
 
 def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pd.classify.inputs import Held
 from pd.classify.task import load_classifier, predict
 from pd.dataset.images import Pixels
 from pd.dp.canaries import LowerBound, judge
-from pd.dp.noise import NoiseSource
+from pd.formal.make import key_of
 from pd.seeds import derive
 
 _BLOCK = 4  # pixels of a side; ours
@@ -42,11 +42,15 @@ def with_canaries(held: Examples, count: int, seed: int) -> tuple[Examples, Pixe
 
 
 def twin(order: Order, held: Examples, bar: Bar) -> LowerBound:
-    """Make the twin and judge its canaries."""
+    """Make the twin and judge its canaries.
+
+    It learns from the same people once more, and the bound is released: its noise is as secret as the classifier's, and no
+    ledger counts it.
+    """
     settings = order.settings
     joined, pictures, classes, inserted = with_canaries(held, settings.canaries, order.seed)
-    apart = replace(order, work=order.work / "twin", digest=f"{order.digest} twin")
-    # never released: its noise need not be secret
-    made = make(apart, joined, NoiseSource.of_seed(derive(order.seed, "twin")), bar)
+    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not go on with others
+    source = key_of(work, settings.reproducible, derive(order.seed, "twin"))
+    made = make(replace(order, work=work, digest=f"{order.digest} twin"), joined, source, bar)
     sure = predict(load_classifier(made), Held(pictures))[np.arange(len(classes)), classes]
     return judge(np.log(np.maximum(sure.astype(np.float64), 1e-30)), inserted, settings.delta)

@@ -1,5 +1,6 @@
 """The members' labelled images, who is in each, and how people are dealt out to teachers. Private."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -132,6 +133,7 @@ def word(value: str | float | None) -> str:
 def _order(name: str) -> tuple[int, float, str]:
     """Numbers as numbers, before words."""
     try:
-        return 0, float(name), name
+        value = float(name)
     except ValueError:
         return 1, 0.0, name
+    return (0, value, name) if math.isfinite(value) else (1, 0.0, name)  # nothing sorts by NaN

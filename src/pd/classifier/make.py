@@ -86,11 +86,13 @@ def make(order: Order, held: Examples, source: NoiseSource, bar: Bar) -> Path:
 
 def private_classifier(order: Order, held: Examples, source: NoiseSource, bar: Bar) -> Path:
     """By DP-SGD, as the plan says."""
-    key = digest_of(["private", order.digest, order.seed, order.plan.ledger.to_json(), source.uniform(1, "name")[0].hex()])
+    how = order.settings
+    made_with = [how.width, how.sgd_clip, how.sgd_rate, how.sgd_ema, order.plan.ledger.to_json()]
+    key = digest_of(["private", order.digest, order.seed, *made_with, source.uniform(1, "name")[0].hex()])
     task = PrivateClassifier(order.settings, held, order.plan, source, sgd_seed(order.seed), key)
     with bar("private steps") as progress:  # told of steps; never of losses
-        how = training(order.settings, order.plan)
-        return order.fit(task, how, order.work, lambda done, total, info: progress(done, total, {}))
+        steps = training(order.settings, order.plan)
+        return order.fit(task, steps, order.work, lambda done, total, info: progress(done, total, {}))
 
 
 def unprotected(order: Order, held: Examples, bar: Bar, rows: np.ndarray | None = None, name: str = "all") -> Path:
@@ -135,10 +137,10 @@ def _generated(order: Order, held: Examples, ballot: Ballot, judge: Path | None,
     answers: list[Answers] = []
     student, generator = judge, Path()
     for number in range(rounds):
-        if number:
+        if number and (np.concatenate(answers) >= 0).any():  # a round may answer nothing
             name = f"student {number} of {rounds}"
             student = _student(plain, held, np.concatenate(pictures), np.concatenate(answers), None, None, name, bar)
-        key, drawn = _key(order, "generator", _named(student)), derive(seed, "generator", number)
+        key, drawn = _key(order, "generator", str(number), _named(student)), derive(seed, "generator", number)
         task = GeneratorTask(settings, shape, len(held.classes), student, drawn, key)
         with bar(f"generator {number + 1} of {rounds}") as progress:
             generator = order.fit(task, settings.generator, order.work, progress)

@@ -67,6 +67,10 @@ def make_plan(settings: ClassifierSettings, people: int) -> Plan:
     Raises:
         UserError: delta is too large, people are too few, or the queries cost more than the budget.
     """
+    if people < 2:
+        raise UserError(
+            f"{people} people", where="classifier", fix="a guarantee for one person among others needs at least two"
+        )
     check_delta(settings.delta, people, where="classifier.delta")
     voted = settings.method != "dp_sgd"
     if voted and people < 2 * settings.teachers:

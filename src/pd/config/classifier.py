@@ -92,6 +92,12 @@ class ClassifierSettings(Section):
             raise ValueError("answers is of votes: confident")
         if self.answers is not None and self.answers > self.queries:
             raise ValueError(f"{self.answers} answers to {self.queries} queries: set fewer answers")
-        if self.queries < (self.rounds if self.generates and self.against == "student" else 1):
+        turns = self.rounds if self.generates and self.against == "student" else 1
+        if self.queries < turns:
             raise ValueError(f"{self.queries} queries in {self.rounds} rounds: set more queries, or fewer rounds")
+        given = self.answers or self.queries // 2
+        if self.votes == "confident" and self.accounting == "sound" and turns > 1 and given < turns:
+            raise ValueError(f"{given} answers in {self.rounds} rounds: set more answers or queries, or fewer rounds")
+        if self.width % max(1, self.width // 8):
+            raise ValueError(f"width = {self.width} makes no groups of equal size: set a multiple of 8")
         return self

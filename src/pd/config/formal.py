@@ -50,7 +50,7 @@ class FormalSettings(Section):
         "dp_sgd", description="dp_sad: dp_sgd: a private teacher, all after it is free; ensemble: teachers on disjoint people"
     )
     teachers: Annotated[int, Field(ge=2)] = Field(10, description="ensemble: how many; a person is in one")
-    adversary: bool = Field(True, description="dp_sad: a discriminator of teacher's and student's outputs")
+    adversary: bool = Field(True, description="dp_sad: a discriminator of teacher's and student's outputs; not for an ensemble")
     student_steps: Positive = Field(600, description="dp_sad: steps of the student")
     accounting: Literal["sound", "paper"] = Field(
         "sound", description="paper: dp_sad as published, which has no guarantee; for study"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
@@ -78,6 +79,10 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     return low
 
 
+Way = Literal["dp_sgd", "ensemble"]
+"""Whose noise limits what is learned: that on people's gradients, or that on outputs of teachers."""
+
+
 @dataclass(frozen=True)
 class Prospects:
     """What can be expected of a budget, by counting (squared signal to noise, per trained number, over a whole training).
@@ -86,16 +91,25 @@ class Prospects:
         mu: of Gaussian differential privacy.
         dp_sgd: (mu n)^2 / trained weights.
         ensemble: (mu K / 2)^2 / outputs' dimension.
-        word: useful, doubtful or out of reach, for the better of the two that apply.
+        way: which of the two applies.
+        word: useful, doubtful or out of reach, by that one.
     """
 
     mu: float
     dp_sgd: float
     ensemble: float
+    way: Way
     word: str
 
+    @property
+    def signal(self) -> float:
+        """The figure of the way that applies."""
+        return self.dp_sgd if self.way == "dp_sgd" else self.ensemble
 
-def prospects(epsilon: float, delta: float, people: int, weights: int, teachers: int, outputs: int) -> Prospects:
+
+def prospects(
+    epsilon: float, delta: float, people: int, weights: int, teachers: int, outputs: int, way: Way = "dp_sgd"
+) -> Prospects:
     """Count what a budget can carry.
 
     Args:
@@ -105,10 +119,11 @@ def prospects(epsilon: float, delta: float, people: int, weights: int, teachers:
         weights: numbers that DP-SGD trains.
         teachers: K, of an ensemble.
         outputs: numbers of one output of the student.
+        way: which of the two is done.
     """
     mu = gaussian_mu(epsilon, delta)
     sgd, ensemble = (mu * people) ** 2 / weights, (mu * teachers / 2) ** 2 / outputs
-    return Prospects(mu, sgd, ensemble, word(sgd))
+    return Prospects(mu, sgd, ensemble, way, word(sgd if way == "dp_sgd" else ensemble))
 
 
 def word(signal: float) -> str:
@@ -118,6 +133,7 @@ def word(signal: float) -> str:
 
 def check_delta(delta: float, people: int, *, where: str = "formal.delta") -> None:
     """Refuse a delta with which publishing one person at random would be within the guarantee."""
+    people = max(people, 1)
     if not 0 < delta < 1 / people:
         raise UserError(
             f"delta {delta:g} is not below 1 / {people:,} people",

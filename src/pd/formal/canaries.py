@@ -14,7 +14,7 @@ from torch import Tensor
 from pd.diffusion.components import Components, build
 from pd.dp.canaries import LowerBound, judge
 from pd.dp.noise import NoiseSource
-from pd.formal.make import Order, Task, make, make_start, text_of
+from pd.formal.make import Order, Task, key_of, make, make_start, text_of
 from pd.formal.people import People
 from pd.formal.private_training import How, PrivateDenoising
 from pd.formal.warm_up import Latents
@@ -58,6 +58,9 @@ def losses_of(parts: Components, canaries: People, text: Tensor, order: Order) -
 def twin(order: Order, people: People, task: Task, public: Latents | None) -> LowerBound:
     """Train the twin and judge its canaries.
 
+    It learns from the same people once more, and the bound is released: its noise is as secret as the model's, and no ledger
+    counts it.
+
     Args:
         order: of the model that is released.
         people: the members.
@@ -66,8 +69,9 @@ def twin(order: Order, people: People, task: Task, public: Latents | None) -> Lo
     """
     settings = order.settings
     joined, canaries, inserted = with_canaries(people, settings.canaries, len(order.captions), order.seed)
-    source = NoiseSource.of_seed(derive(order.seed, "twin"))  # never released: its noise need not be secret
-    apart = Order(settings, order.shape, order.plan, order.captions, order.work / "twin", order.seed)
+    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not go on with others
+    source = key_of(work, settings.reproducible, derive(order.seed, "twin"))
+    apart = Order(settings, order.shape, order.plan, order.captions, work, order.seed)
     if order.plan.reading == "sound" and order.plan.rate:
         start = make_start(apart, joined, source, task, public)
     else:

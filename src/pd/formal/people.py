@@ -56,6 +56,9 @@ class People:
 def bounded(identities: Sequence[str], most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows that enter, a person's together and at most so many of each, in an order that tells nothing.
 
+    Which of a person's images enter follows from the seed, the name and their number alone: somebody who joins or leaves
+    changes nothing of what others contribute, and privacy loss is counted so.
+
     Args:
         identities: of N images.
         most: images of a person.
@@ -65,11 +68,11 @@ def bounded(identities: Sequence[str], most: int, seed: int) -> tuple[np.ndarray
         rows (n,) int64, and (P + 1,) int64, where each person's begin.
     """
     names, number = np.unique(np.asarray(identities), return_inverse=True)
-    rng = np.random.default_rng(derive(seed, "images of a person"))
-    order = rng.permutation(len(identities))
-    order = order[np.argsort(number[order], kind="stable")]
     counts = np.bincount(number, minlength=len(names))
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    rows = order[place < most]
+    every = np.split(np.argsort(number, kind="stable"), counts.cumsum()[:-1])
+    chosen = []
+    for name, own in zip(names.tolist(), every, strict=True):
+        rng = np.random.default_rng(derive(seed, "images of a person", name))
+        chosen.append(own[rng.permutation(len(own))[:most]])
     first = np.concatenate([[0], np.minimum(counts, most).cumsum()])
-    return rows.astype(np.int64), first.astype(np.int64)
+    return np.concatenate(chosen).astype(np.int64), first.astype(np.int64)

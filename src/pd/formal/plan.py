@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pd.config.formal import FormalSettings
-from pd.dp.budget import check_delta, gaussian_mu, noise_for
+from pd.dp.budget import Way, check_delta, gaussian_mu, noise_for
 from pd.dp.events import Event, gaussian, one_of, poisson_sampled, times, unprotected
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
@@ -63,9 +63,9 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
     Raises:
         UserError: delta is too large, the epsilon cannot be reached, or people are too few.
     """
-    check_delta(settings.delta, people)
     if people < 2:
         raise UserError(f"{people} people", where="formal", fix="a guarantee for one person among others needs at least two")
+    check_delta(settings.delta, people)
     steps = settings.steps or STEPS
     if settings.method == "dp_sad" and settings.accounting == "paper":
         event = times(steps, unprotected())
@@ -89,6 +89,11 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
         sigma = noise_for(settings.epsilon, settings.delta, spent)
         return Plan(people, steps, 0.0, sigma, None, CLIP_OF_OUTPUT, 1, spent(sigma), "sound")
     return _sgd_plan(settings, people, steps)
+
+
+def way(settings: FormalSettings) -> Way:
+    """Whose noise limits what is learned."""
+    return "ensemble" if settings.method == "dp_sad" and settings.teacher == "ensemble" else "dp_sgd"
 
 
 def _sgd_plan(settings: FormalSettings, people: int, steps: int) -> Plan:

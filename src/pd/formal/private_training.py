@@ -222,10 +222,22 @@ class Planned(Protocol):
         """All of it."""
 
 
-def same_plan(work: Path, plan: Planned) -> None:
-    """Refuse to go on under another plan: what was spent under the first would not be in the ledger."""
+def same_plan(work: Path, plan: Planned, of: str = "") -> None:
+    """Refuse to go on under another plan, or of other data or settings.
+
+    What was spent under another plan would not be in the ledger; what learned other labels would be released as if it had
+    learned these.
+
+    Args:
+        work: folder of the training.
+        plan: what is paid for.
+        of: digest of all else that the result follows from.
+
+    Raises:
+        UserError: another one was begun in this folder.
+    """
     path = work / "plan.json"
-    now = json.loads(json.dumps(plan.to_json()))
+    now = json.loads(json.dumps(plan.to_json() | {"of": of}))
     if not path.exists():
         work.mkdir(parents=True, exist_ok=True)
         write_json(path, now)
@@ -233,12 +245,19 @@ def same_plan(work: Path, plan: Planned) -> None:
     before = json.loads(path.read_text(encoding="utf-8"))
     changed = sorted(key for key in now if before.get(key) != now[key])
     if changed:
-        key = next((key for key in changed if key != "ledger"), "ledger")
         raise UserError(
-            f"a private training was begun with {key} = {_short(before.get(key))}, now {_short(now[key])}",
+            f"a private training was begun {_of_before(changed, before, now)}",
             where=str(work),
             fix="go on with the settings of before, or delete this folder: what it had is then lost and not released",
         )
+
+
+def _of_before(changed: list[str], before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What it was begun with. A digest is not shown: whoever guesses at private data could tell by it that he is right."""
+    if set(changed) <= {"of", "ledger"} and "of" in changed:
+        return "on other data, labels or captions, or with another seed or other settings"
+    key = next((key for key in changed if key not in ("of", "ledger")), "ledger")
+    return f"with {key} = {_short(before.get(key))}, now {_short(now[key])}"
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,9 @@ and gradients reach the student's weights only through g = dL/ds. Three ways (do
 
     free: teacher, inputs and discriminator are post-processing of a `dp_sgd` model. g is used as it is.
     ensemble: one of K teachers on disjoint people is drawn in secret. Inputs and targets are the student's own samples or
-        noise, never private. g of the whole batch is clipped to C as one vector, and noise sigma C is added.
+        noise, never private. g of the whole batch is clipped to C as one vector, and noise sigma C is added. There is no D:
+        what it holds would depend on which teachers were drawn before, which is a secret that the accounting of one of K
+        rests on. Nor is s drawn to the target of inputs that are noise: half of what is paid for would teach that.
     paper: as published: private inputs, an unprotected teacher, g of each row clipped to C, noise sigma C over 500. It has
         no guarantee: the noise is 500 times less than is accounted for, one record moves all of a batch's gradients through
         the teacher, and dx/dweights is taken at a private input.
@@ -69,7 +71,7 @@ class Sad:
         steps: of the student.
         batch: rows a step.
         learning_rate: Adam's.
-        adversary: whether there is a discriminator.
+        adversary: whether there is a discriminator; for `ensemble` there is none.
         clip: C, for `ensemble` and `paper`.
         noise: sigma, likewise.
         seed: of inputs and new weights.
@@ -111,7 +113,7 @@ def distil(
     channels, side = student.latent_shape[0], student.latent_shape[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(how.seed)
-        judges = [Discriminator(channels) for _ in teachers] if how.adversary else []
+        judges = [Discriminator(channels) for _ in teachers] if how.adversary and how.way != "ensemble" else []
         for judge in judges:
             judge(torch.zeros(2, channels, side, side), torch.zeros(2, channels, side, side))
     judging = [torch.optim.Adam(judge.parameters(), _ADVERSARY_RATE, betas=(0.5, 0.999)) for judge in judges]
@@ -130,7 +132,9 @@ def distil(
             target = noise
         output = unet(noisy, times, text).sample
         seen = output.detach().requires_grad_()
-        loss = functional.mse_loss(seen, given) + functional.mse_loss(seen, target)
+        loss = functional.mse_loss(seen, given)
+        if how.way != "ensemble":
+            loss = loss + functional.mse_loss(seen, target)
         if judges:
             _teach(judges[asked], judging[asked], given, seen.detach())
             # minimised by the student where D takes its output for the teacher's: log(1 - D) falls with D

@@ -6,13 +6,15 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pd.config import ModelSettings
 from pd.dp.ledger import Epsilon, Ledger
 from pd.errors import UserError
 from pd.release.checks import Check, judge
-from pd.release.lineage import PUBLIC, weights_sha256
+from pd.release.lineage import PUBLIC, base_of, bundled_origin, origin_faults, weights_sha256
 from pd.store.atomic import write_json
 from pd.store.files import digest_file
 
@@ -23,7 +25,15 @@ _CLOSE = 1e-6
 
 
 def write_claim(
-    folder: Path, ledger: Ledger, delta: float, *, people: int, sound: bool, accepted: bool, reproducible: bool
+    folder: Path,
+    ledger: Ledger,
+    delta: float,
+    model: ModelSettings,
+    *,
+    people: int,
+    sound: bool,
+    accepted: bool,
+    reproducible: bool,
 ) -> Epsilon:
     """Write `ledger.json`, `claim.json` and `lineage.json` beside `model/`.
 
@@ -31,6 +41,7 @@ def write_claim(
         folder: `release/formal` while it is made, its `model/` complete.
         ledger: of everything that the weights learned from private data.
         delta: of the claim.
+        model: whose autoencoder it is.
         people: members; public.
         sound: False: the ledger's accounting is dp_sad's paper's, which is no guarantee.
         accepted: whether a setting says that no guarantee is wanted.
@@ -47,6 +58,9 @@ def write_claim(
         lines[part] = {"sha256": weights_sha256(folder / "model" / part), "trained_on": learned}
         if learned == LEDGER:
             lines[part]["ledger"] = digest
+        if part == "vae":
+            vae = folder / "model" / part
+            lines[part]["from"] = bundled_origin(vae) if model.autoencoder == "bundled" else base_of(model)
     write_json(folder / "lineage.json", lines)
     return found
 
@@ -54,7 +68,7 @@ def write_claim(
 def write_ledger(
     folder: Path, ledger: Ledger, delta: float, *, people: int, sound: bool, accepted: bool, reproducible: bool
 ) -> Epsilon:
-    """Write `ledger.json` and `claim.json`; arguments as for `write_claim`."""
+    """Write `ledger.json` and `claim.json`; arguments as for `write_claim`, less the model."""
     found = ledger.epsilon(delta)
     ledger.save(folder / "ledger.json")
     claim = {
@@ -73,8 +87,13 @@ def write_ledger(
     return found
 
 
-def check_formal(release: Path) -> list[Check]:
-    """The checks of `release/formal`; none where there is no such folder."""
+def check_formal(release: Path, bundled: Collection[str]) -> list[Check]:
+    """The checks of `release/formal`; none where there is no such folder.
+
+    Args:
+        release: the release folder.
+        bundled: tensor digests of the autoencoders that pd ships.
+    """
     folder = release / "formal"
     if not folder.exists():
         return []
@@ -83,7 +102,7 @@ def check_formal(release: Path) -> list[Check]:
     except (OSError, ValueError):
         return [Check(EPSILON, False, "formal/ has no readable claim, ledger and lineage")]
     first = check_claim(folder, EPSILON, "dp_sad's published accounting is no guarantee")
-    return [first, _check_covered(folder, claim, lines)] if isinstance(claim, dict) else [first]
+    return [first, _check_covered(folder, claim, lines, bundled)] if isinstance(claim, dict) else [first]
 
 
 def check_claim(folder: Path, name: str, published: str) -> Check:
@@ -123,7 +142,7 @@ def check_claim(folder: Path, name: str, published: str) -> Check:
     return judge(name, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}")
 
 
-def _check_covered(folder: Path, claim: dict[str, Any], lines: Any) -> Check:
+def _check_covered(folder: Path, claim: dict[str, Any], lines: Any, bundled: Collection[str]) -> Check:
     held = {path.parent.name for path in (folder / "model").rglob("*.safetensors")}
     if not isinstance(lines, dict) or set(lines) != held or not all(isinstance(line, dict) for line in lines.values()):
         return Check(COVERED, False, "lineage.json does not name each component with weights, and no other")
@@ -135,6 +154,17 @@ def _check_covered(folder: Path, claim: dict[str, Any], lines: Any) -> Check:
             faults.append(f"{part}: its weights are not those that were recorded")
         if line.get("trained_on") not in allowed or (part == "unet" and line.get("trained_on") == PUBLIC):
             faults.append(f"{part}: it learned from something that the ledger does not cover")
+        if part == "vae":
+            faults += [f"vae: {fault}" for fault in _vae_faults(folder / "model" / part, line, bundled)]
         if line.get("trained_on") == LEDGER and line.get("ledger") != digest:
             faults.append(f"{part}: another ledger accounts for it")
     return judge(COVERED, faults, ", ".join(f"{part}: {line['trained_on']}" for part, line in sorted(lines.items())))
+
+
+def _vae_faults(folder: Path, line: dict[str, Any], bundled: Collection[str]) -> list[str]:
+    """What is wrong with the autoencoder's origin. Releases of before named none: theirs must be one that pd ships."""
+    try:
+        source = str(line["from"]) if "from" in line else bundled_origin(folder)
+    except ValueError:
+        return ["its origin is not known"]
+    return origin_faults(folder, source, bundled, public=line.get("trained_on") == PUBLIC)

@@ -30,11 +30,11 @@ def write_lineage(model: Path, settings: ModelSettings, data: Path) -> None:
         settings: how it was built and trained.
         data: the folder of kept candidates it learned from, as it is released.
     """
-    base = "scratch" if settings.base is None else _base(settings)
+    base = "scratch" if settings.base is None else base_of(settings)
     trained = {"unet": settings.unet_training, "text_encoder": settings.text_encoder_training}
     origins = {part: (PUBLIC if how == "frozen" else KEPT, base) for part, how in trained.items()}
     if settings.autoencoder == "bundled":
-        origins["vae"] = (PUBLIC, f"bundled autoencoder {tensor_digest(model / 'vae')}")
+        origins["vae"] = (PUBLIC, bundled_origin(model / "vae"))
     else:
         origins["vae"] = (PUBLIC, base) if settings.autoencoder == "base" else (KEPT, "scratch")
     digest = digest_folder(data)
@@ -97,7 +97,13 @@ def tensor_digest(folder: Path) -> str:
     return whole.hexdigest()[:16]
 
 
-def _base(settings: ModelSettings) -> str:
+def bundled_origin(folder: Path) -> str:
+    """How an autoencoder that pd ships is named."""
+    return f"bundled autoencoder {tensor_digest(folder)}"
+
+
+def base_of(settings: ModelSettings) -> str:
+    """How a base is named: by its digest, or by its place on the hub."""
     folder = Path(str(settings.base)).expanduser()
     if folder.is_dir():
         return f"folder {digest_folder(folder)}"
@@ -113,13 +119,25 @@ def _faults(folder: Path, line: dict[str, Any], data: Path | None, bundled: Coll
         faults.append("it was trained on something other than kept candidates")
     if trained_on == KEPT and data is not None and line.get("data_digest") != digest_folder(data):
         faults.append("it was trained on other data than those in data/")
-    named = _BUNDLED.fullmatch(source)
-    if named:
-        if trained_on != PUBLIC or _safe_digest(folder) != named[1] or named[1] not in bundled:
-            faults.append("it is not the autoencoder that pd ships")
-    elif source != "scratch" and not _HUB.fullmatch(source) and not _FOLDER.fullmatch(source):
-        faults.append("its origin is not known")
+    if source != "scratch":
+        faults += origin_faults(folder, source, bundled, public=trained_on == PUBLIC)
     return faults
+
+
+def origin_faults(folder: Path, source: str, bundled: Collection[str], *, public: bool) -> list[str]:
+    """What is wrong with where a component is said to come from.
+
+    Args:
+        folder: of the component.
+        source: as recorded.
+        bundled: tensor digests of the autoencoders that pd ships.
+        public: whether nobody trained it.
+    """
+    named = _BUNDLED.fullmatch(source)
+    if named is None:
+        return [] if _HUB.fullmatch(source) or _FOLDER.fullmatch(source) else ["its origin is not known"]
+    well = public and _safe_digest(folder) == named[1] and named[1] in bundled
+    return [] if well else ["it is not the autoencoder that pd ships"]
 
 
 def _safe_digest(folder: Path) -> str | None:

@@ -80,11 +80,18 @@ def verify(
             judge("the data are plain tables", table_faults(release), "columns, types and names as pd writes them"),
             *_check_images(release, real, margin),
             *_check_texts(release, dataset, k, said),
-            check_lineage(release, bundled_digests(release / "model" / "vae") if bundled is None else bundled, teacher),
-            *check_formal(release),
+            check_lineage(release, _shipped(release / "model" / "vae", bundled), teacher),
+            *check_formal(release, _shipped(release / "formal" / "model" / "vae", bundled)),
             *check_classifier(release / "classifier"),
         ]
     )
+
+
+def _shipped(vae: Path, bundled: Collection[str] | None) -> Collection[str]:
+    """Digests of pd's own autoencoders, where there is one to compare."""
+    if bundled is None:
+        return bundled_digests(vae) if vae.is_dir() else ()
+    return bundled
 
 
 def bundled_digests(vae: Path) -> set[str]:

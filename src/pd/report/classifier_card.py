@@ -92,6 +92,7 @@ def write_classifier_card(
         "- The names of the classes: they come from the private data by a rule of its own (enough people carry each).",
         "- Settings that were chosen by looking at results on the private images, and whether it was released at all.",
         *(["- Figures on hold-out people: no ledger counts their images."] if compared else []),
+        *(["- The lower bound above: it comes from a second training, which is not in the ledger."] if bound else []),
         f"- Images of a person beyond the most that enter ({settings.images_per_person}), which were not used; images that "
         "show another person of the data set.",
         "",

@@ -66,6 +66,7 @@ def write_formal_card(
         "## What is not covered",
         "",
         "- Settings that were chosen by looking at results on the private images.",
+        *(["- The lower bound above: it comes from a second training, which is not in the ledger."] if bound else []),
         "- The prompts, and which captions there are: they come from the private data by a rule of its own (a caption is used "
         "only where enough people share it), not through the ledger.",
         "- Figures of an audit, and everything else in this release outside this folder: the filtered student beside it has "
@@ -118,7 +119,8 @@ def bound_in_words(bound: LowerBound | None) -> str:
         return "An attack that would put a lower bound beside epsilon was not measured."
     return (
         f"With {bound.confidence:.0%} confidence, a twin training of the same settings with {bound.canaries:,} canaries has "
-        f"an epsilon of at least {bound.epsilon:.3g} ({bound.right:,} of {bound.guesses:,} guesses right)."
+        f"an epsilon of at least {bound.epsilon:.3g} ({bound.right:,} of {bound.guesses:,} guesses right). This comes from a "
+        "second training on the same people, which no ledger counts."
     )
 
 

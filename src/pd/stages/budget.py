@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 
 from pd.classifier.plan import answers_right, teachers_needed
@@ -11,7 +12,8 @@ from pd.config.mirrored import mirrored_run
 from pd.dp.budget import prospects
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
-from pd.formal.plan import make_plan
+from pd.formal.plan import make_plan, way
+from pd.stages.spending import models
 from pd.store.run import Run
 
 Rows = dict[str, float | int | str]
@@ -35,7 +37,7 @@ def budget_of(settings: Settings, people: int) -> Rows:
         return classifier_budget(settings, people)
     plan = make_plan(formal, people)
     weights, outputs = _numbers(formal.model, settings)
-    expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs)
+    expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs, way(formal))
     found = plan.ledger.epsilon(formal.delta)
     rows: Rows = {"people": people, "method": formal.method, "steps": plan.steps}
     rows |= {"people a step, expected": plan.expected} if plan.rate else {}
@@ -110,40 +112,46 @@ def count_people(settings: Settings) -> int:
 
 
 def spent_by(runs: Sequence[Path]) -> Rows:
-    """What runs on one data set have spent together.
+    """What runs have spent together, of the people of one data set.
+
+    Where data sets differ their people may be the same or not: all is added up, and a row says so.
 
     Raises:
-        UserError: a run has spent nothing that a ledger knows, or two are on different data sets.
+        UserError: a run has spent nothing that a ledger knows, or ledgers are under different relations.
     """
-    whole: Ledger | None = None
-    dataset, delta = None, 0.0
+    whole, delta = Ledger(), 0.0
+    datasets: set[str] = set()
     rows: Rows = {}
     for path in runs:
-        root = mirrored_run(path)
-        files = [file for file in (Run(root).ledger, Run(root).classifier_ledger) if file.exists()]
-        try:
-            trees = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-            ledgers = [Ledger.from_json(model["ledger"]) for tree in trees for model in tree["models"]]
-            held, own = str(trees[-1]["dataset"]), max(float(tree["delta"]) for tree in trees)
-            ledger = ledgers[0]
-            if len({tree["dataset"] for tree in trees}) > 1:
-                raise ValueError
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            fix = "`pd formal` and `pd classifier` write one"
-            raise UserError("no ledger in this run, or of different data", where=str(path), fix=fix) from None
-        if dataset is not None and held != dataset:
-            raise UserError(
-                "these runs are on different data sets: their spending does not add up",
-                where=str(path),
-                fix="name runs of one data set",
-            )
-        dataset, delta = held, max(delta, own)
-        for more in ledgers[1:]:
-            ledger = ledger.and_(more)
-        whole = ledger if whole is None else whole.and_(ledger)
-        rows[f"epsilon of {path.name} ({len(ledgers)} models)"] = ledger.epsilon(own).value
-    assert whole is not None
-    return rows | {"delta": delta, "epsilon together": whole.epsilon(delta).value}
+        spent, own = _spent(path)
+        ledger = reduce(Ledger.and_, (one for _, one in spent))
+        datasets |= {dataset for dataset, _ in spent}
+        delta = max(delta, own)
+        whole = whole.and_(ledger) if whole.entries else ledger
+        rows[f"epsilon of {path.name} ({len(spent)} models)"] = ledger.epsilon(own).value
+    rows |= {"delta": delta, "epsilon together": whole.epsilon(delta).value}
+    if len(datasets) > 1:
+        rows["warning"] = f"of {len(datasets)} different data sets: the sum holds for people who are in all of them"
+    return rows
+
+
+def _spent(path: Path) -> tuple[list[tuple[str, Ledger]], float]:
+    """The data set and the ledger of each model of a run, and the largest delta.
+
+    Raises:
+        UserError: there is none.
+    """
+    run = Run(mirrored_run(path))
+    try:
+        trees = [json.loads(file.read_text(encoding="utf-8")) for file in (run.ledger, run.classifier_ledger) if file.exists()]
+        spent = [(str(model["dataset"]), Ledger.from_json(model["ledger"])) for tree in trees for model in models(tree)]
+        delta = max(float(tree["delta"]) for tree in trees)
+        if not spent:
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
+        fix = "`pd formal` and `pd classifier` write one"
+        raise UserError("no ledger in this run", where=str(path), fix=fix) from None
+    return spent, delta
 
 
 def _numbers(model: ModelSettings, settings: Settings) -> tuple[int, int]:

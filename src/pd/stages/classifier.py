@@ -33,6 +33,9 @@ def execute(context: Context) -> Facts:
     found = made(how, plan, held, public, work, seed, dataset, context.reporter)
     useful = usefulness(context, found.folder, held.classes)
     beside = usefulness(context, found.baseline[0], held.classes) if found.baseline else None
+    ledger = plan.ledger if found.baseline is None else plan.ledger.and_(found.baseline[1].ledger)
+    # before the release is there: one that no ledger knows could be given away
+    enter(run.classifier_ledger, dataset, weights_sha256(found.folder), ledger, how.delta)
     epsilon = released(run.classifier, settings.name, found, held, useful.compared(beside))
     audit: dict[str, Any] = {"utility": useful.to_json()}
     if beside is not None:
@@ -42,8 +45,6 @@ def execute(context: Context) -> Facts:
     if found.bound is not None:
         audit["lower_bound"] = asdict(found.bound)
     write_json(run.classifier_audit, audit)
-    ledger = plan.ledger if found.baseline is None else plan.ledger.and_(found.baseline[1].ledger)
-    enter(run.classifier_ledger, dataset, weights_sha256(run.classifier), ledger, how.delta)
     cleared(work)
     return {
         "classes": len(held.classes),

@@ -32,6 +32,8 @@ from pd.seeds import derive
 from pd.store.atomic import write_folder
 
 Values = list[str | float | None]
+# Settings that a begun making may be given anew: its weights are the same, up to rounding.
+_FREE = {"shadows", "canaries", "onnx", "baseline", "sgd_micro_batch"}
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,15 @@ def made(
         seed: of everything that is no privacy noise.
         dataset: digest of the members' images.
         reporter: shows progress.
+
+    Raises:
+        UserError: another classifier was begun in `work`.
     """
     source = key_of(work, settings.reproducible, seed)
-    same_plan(work, plan)  # the same noise at two scales would give itself away
-    plan.ledger.save(work / "ledger.json")  # before anything is spent
     digest = digest_of([dataset, digest_of_array(held.labels), digest_of_array(held.first), list(held.classes)])
+    of = digest_of([digest, seed, settings.model_dump(mode="json", exclude=_FREE)])
+    same_plan(work, plan, of)  # the same noise at two scales would give itself away
+    plan.ledger.save(work / "ledger.json")  # before anything is spent
     order = Order(settings, plan, work, seed, digest, fit, many, public)
     folder = make(order, held, source, reporter.task)
     baseline: tuple[Path, Plan] | None = None
@@ -107,7 +113,7 @@ def made(
         beside = settings.model_copy(update={"method": "dp_sgd", "accounting": "sound"})
         other, below = make_plan(beside, held.people), work / "baseline"
         key = key_of(below, settings.reproducible, derive(seed, "baseline"))
-        same_plan(below, other)
+        same_plan(below, other, of)
         other.ledger.save(below / "ledger.json")
         where = replace(order, settings=beside, plan=other, work=below, digest=f"{digest} baseline")
         baseline = make(where, held, key, reporter.task), other

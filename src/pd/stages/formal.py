@@ -5,14 +5,15 @@ import shutil
 import numpy as np
 import torch
 
-from pd.config import FormalSettings, Settings
+from pd.config import FormalSettings, Settings, digest_of
 from pd.dataset.private import PrivateDataset
 from pd.dataset.real import real_words
 from pd.dataset.synthetic import SyntheticDataset
 from pd.diffusion import autoencoder, export
+from pd.diffusion.adapter import choose_trained
 from pd.diffusion.components import Components, build
 from pd.diffusion.sampler import Sampler
-from pd.dp.budget import prospects
+from pd.dp.budget import Prospects, prospects
 from pd.dp.canaries import LowerBound
 from pd.engine.fit import fit
 from pd.errors import UserError
@@ -20,7 +21,7 @@ from pd.filters.captions import captions_of
 from pd.formal.canaries import twin
 from pd.formal.make import Order, key_of, make
 from pd.formal.people import People, bounded
-from pd.formal.plan import Plan, make_plan
+from pd.formal.plan import Plan, make_plan, way
 from pd.formal.private_training import same_plan
 from pd.formal.public import public_latents
 from pd.release.formal import write_claim
@@ -32,6 +33,10 @@ from pd.store.atomic import write_folder
 from pd.store.context import Context
 from pd.store.files import digest_folder
 from pd.training.loop import fit_here
+
+# Settings that a begun training may be given anew: its weights are the same, up to rounding.
+_FREE = {"canaries", "samples", "release", "workers", "checkpoint_every", "micro_batch"}
+_OF = {"dp_sgd": "people", "ensemble": "teachers"}
 
 
 def execute(context: Context) -> Facts:
@@ -50,12 +55,13 @@ def execute(context: Context) -> Facts:
             fix="set accounting: sound, or accept_no_guarantee: true if that is what you want",
         )
     parts = build(formal.model, settings.data, context.seed("formal", "start"))
-    weights = sum(value.numel() for value in parts.unet.parameters())
-    expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, int(np.prod(parts.latent_shape)))
-    context.reporter.say(f"  {in_words(formal, people, expected.dp_sgd, expected.word)}")
-    work = run.work / "formal"
+    weights = trained_weights(parts, formal)
+    outputs = int(np.prod(parts.latent_shape))
+    expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs, way(formal))
+    context.reporter.say(f"  {in_words(formal, people, expected)}")
+    work, dataset = run.work / "formal", digest_folder(run.dataset)
     source = key_of(work, formal.reproducible, context.seed("formal"))
-    same_plan(work, plan)  # the same noise at two scales would give itself away
+    same_plan(work, plan, _made_of(context, dataset, captions))  # the same noise at two scales would give itself away
     plan.ledger.save(work / "ledger.json")  # before anything is spent
     held = work / "people.safetensors"
     if not held.exists():
@@ -72,26 +78,47 @@ def execute(context: Context) -> Facts:
     order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), fit if formal.workers else fit_here)
     made = make(order, loaded, source, context.reporter.task, public)
     bound = twin(order, loaded, context.reporter.task, public) if formal.canaries else None
-    facts = _write(context, plan, made, captions, weights, bound)
+    facts = _write(context, plan, made, captions, weights, bound, dataset)
     shutil.rmtree(work)  # the key with it
     return facts
 
 
-def in_words(formal: FormalSettings, people: int, signal: float, word: str) -> str:
+def trained_weights(parts: Components, formal: FormalSettings) -> int:
+    """Numbers of the UNet that are trained; of a base with additions, the additions'."""
+    choose_trained(parts.unet, formal.model.unet_training)
+    return sum(value.numel() for value in parts.unet.parameters() if value.requires_grad)
+
+
+def in_words(formal: FormalSettings, people: int, expected: Prospects) -> str:
     """Whether a model of any use can be expected, for a terminal."""
-    counted = f"(mu n)^2 / weights = {signal:.3g} for {people:,} people at epsilon {formal.epsilon:g}"
-    if word == "useful":
+    figure = {"dp_sgd": "(mu n)^2 / weights", "ensemble": f"(mu K / 2)^2 / outputs of {formal.teachers} teachers"}[expected.way]
+    counted = f"{figure} = {expected.signal:.3g} for {people:,} people at epsilon {formal.epsilon:g}"
+    if expected.word == "useful":
         return f"a usable model is to be expected: {counted}"
-    if word == "doubtful":
+    if expected.word == "doubtful":
         return f"whether the model will be of use is doubtful: {counted}; about 300 are needed"
     return (
         f"a guarantee of any use is out of reach: {counted}, where about 300 are needed. One person among {people:,} can only "
-        "be hidden by noise that hides the others too; take more people, or a far larger epsilon"
+        f"be hidden by noise that hides the others too; take more {_OF[expected.way]}, or a far larger epsilon"
     )
 
 
+def _made_of(context: Context, dataset: str, captions: list[str]) -> str:
+    """Digest of what the weights follow from, but for the key and the plan."""
+    formal, public = context.settings.formal, context.settings.public
+    assert formal is not None
+    beside = public.model_dump(mode="json") if formal.public and public else None
+    return digest_of([dataset, captions, context.seed("formal"), formal.model_dump(mode="json", exclude=_FREE), beside])
+
+
 def _write(
-    context: Context, plan: Plan, made: Components, captions: list[str], weights: int, bound: LowerBound | None
+    context: Context,
+    plan: Plan,
+    made: Components,
+    captions: list[str],
+    weights: int,
+    bound: LowerBound | None,
+    dataset: str,
 ) -> Facts:
     run, settings = context.run, context.settings
     formal = settings.formal
@@ -99,6 +126,8 @@ def _write(
     sound = plan.reading == "sound"
     with write_folder(run.formal) as folder:
         export.export(made, folder / "model")
+        # before the release is there: one that no ledger knows could be given away
+        enter(run.ledger, dataset, weights_sha256(folder / "model" / "unet"), plan.ledger, formal.delta)
         if formal.release == "all" and formal.samples:
             with context.reporter.task("formal samples") as progress:
                 _samples(folder / "model", settings, captions, context.seed("formal", "samples"), progress).write(
@@ -108,13 +137,13 @@ def _write(
             folder,
             plan.ledger,
             formal.delta,
+            formal.model,
             people=plan.people,
             sound=sound,
             accepted=formal.accept_no_guarantee,
             reproducible=formal.reproducible,
         )
         write_formal_card(folder / "README.md", settings.name, formal, plan.ledger, found, plan.people, weights, bound)
-    enter(run.ledger, digest_folder(run.dataset), weights_sha256(run.formal / "model" / "unet"), plan.ledger, formal.delta)
     facts: dict[str, object] = {"epsilon": found.value, "delta": formal.delta, "people": plan.people, "noise": plan.noise}
     facts["lower bound"] = "not measured" if bound is None else bound.epsilon
     return facts if sound else {**facts, "epsilon": "no guarantee"}
