@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pd.dataset.images import to_tensor
+from pd.errors import UserError
 from pd.reid.backbones import GENERATIVE, Resized, build_backbone
 from pd.reid.network import EmbeddingNetwork
 from pd.reid.onnx_network import OnnxNetwork, write_onnx
@@ -35,3 +36,26 @@ def test_onnx_gives_what_the_network_gives_at_any_size(tmp_path, name, side) -> 
     with torch.no_grad():
         wanted = whole(to_tensor(images)).numpy()
     assert np.abs(found - wanted).max() < 1e-4
+
+
+def test_pictures_that_a_network_cannot_look_at_are_one_line(tmp_path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    file = tmp_path / "any.onnx"
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+    free = {"images": {0: "n", 2: "h", 3: "w"}}  # it says that it takes any size
+    torch.onnx.export(
+        fixed,
+        (torch.zeros(2, 3, 16, 16),),
+        str(file),
+        dynamo=False,
+        opset_version=17,
+        dynamic_axes=free,
+        input_names=["images"],
+    )
+    whole = OnnxNetwork(file, "reid.teacher")
+    assert whole.embed(np.ones((2, 16, 16, 3), np.uint8)).shape == (2, 8)
+    with pytest.raises(UserError, match=r"onnx:any\.onnx cannot look at 24x32 pictures") as error:
+        whole.embed(np.ones((2, 24, 32, 3), np.uint8))
+    assert "export it with the size that it was made for" in str(error.value)
+    assert "\n" not in str(error.value)

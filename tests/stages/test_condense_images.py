@@ -1,5 +1,7 @@
 """Anybody's images condensed, from a folder for each class."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,8 @@ def test_a_folder_for_each_class(folder, tmp_path):
     assert made.labels["folder"].tolist() == [0, 0, 1, 1]
     assert made.images[:2].mean() > made.images[2:].mean()  # bright comes before dark
     assert (tmp_path / "out" / "sheet.png").exists()
+    assert json.loads((tmp_path / "out" / "classes.json").read_text()) == {"folder": ["bright", "dark"]}
+    assert not (tmp_path / ".out.work" / "images").exists()  # everybody's pictures do not stay
 
 
 def test_a_label_that_is_not_there(folder, tmp_path):

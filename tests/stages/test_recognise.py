@@ -60,6 +60,7 @@ def test_a_network_and_its_figures_come_out(sets, tmp_path, method) -> None:
         assert set(figures) == {"auc", "rank1", "tpr"}
         assert all(one.low <= one.value <= one.high for one in figures.values())
     assert read_figures(out) == found.figures
+    assert not list((tmp_path / ".out.work").glob("pixels-*"))  # pictures of people do not stay
     told = json.loads((out / "lineage.json").read_text())["methods"][0]
     assert told["method"]["name"] == method
     assert told.get("encoder") == ("the same people" if method == "g2d" else None)

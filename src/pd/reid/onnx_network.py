@@ -61,13 +61,24 @@ class OnnxNetwork:
             count = len(batch)
             if self._batch:  # filled up with copies of the last, whose rows are thrown away
                 batch = torch.cat([batch, batch[-1:].expand(step - count, -1, -1, -1)])
-            rows.append(np.asarray(self._session.run(None, {self._input: batch.numpy()})[0])[:count])
+            rows.append(self._run(batch)[:count])
         found = np.concatenate(rows)
         if found.ndim != 2 or not np.isfinite(found).all():
             raise UserError(
                 f"{self.name} gave {found.shape} numbers, or NaN", where=self._where, fix="its first output must be (N, d)"
             )
         return unit(found)
+
+    def _run(self, batch: torch.Tensor) -> Rows:
+        try:
+            return np.asarray(self._session.run(None, {self._input: batch.numpy()})[0])
+        except Exception as error:  # onnxruntime has an exception for each kind of fault, and no common one
+            height, width = batch.shape[2:]
+            raise UserError(
+                f"{self.name} cannot look at {height}x{width} pictures ({type(error).__name__})",
+                where=self._where,
+                fix="export it with the size that it was made for",
+            ) from None
 
 
 def write_onnx(network: nn.Module, side: int, file: Path) -> str:

@@ -1,6 +1,6 @@
 """Condense: a few pictures a class from the kept candidates. Private until the filter and the audit have cleared them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,13 @@ from pd.filters.scorer import Scorer
 from pd.progress import Reporter
 from pd.stages.base import Facts
 from pd.stages.filter import thresholds_in
-from pd.store.atomic import write_folder
+from pd.store.atomic import write_folder, write_json
 from pd.store.context import Context
 from pd.store.run import Run
 
 MOST_CLASSES = 64
 SHEET = "sheet.png"
+CLASSES = "classes.json"
 
 
 def execute(context: Context) -> Facts:
@@ -138,9 +139,20 @@ def parts_of(made: SyntheticDataset, factor: int) -> SyntheticDataset:
     return SyntheticDataset(ids, unpack(made.images[:], factor), [made.prompts[row] for row in each], labels)
 
 
-def write(made: SyntheticDataset, labels: npt.NDArray[np.int64], folder: Path) -> None:
-    """Write `data/` (Parquet) and `sheet.png`, whole or not there."""
+def write(
+    made: SyntheticDataset, labels: npt.NDArray[np.int64], folder: Path, names: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Write `data/` (Parquet), `sheet.png` and `classes.json`, whole or not there.
+
+    Args:
+        made: the stored pictures.
+        labels: (N,) their classes.
+        folder: where to.
+        names: what the values of a label, 0, 1, and so on, stand for; None: they stand for themselves, and no file says so.
+    """
     with write_folder(folder) as aside:
+        if names is not None:
+            write_json(aside / CLASSES, names)
         made.write(aside / "data")
         (aside / SHEET).write_bytes(encode_png(sheet(made.images[:], labels)))
 

@@ -15,6 +15,7 @@ from pd.stages.condense import classes_of, condensed, dataset, write
 from pd.store.atomic import disk_errors
 from pd.store.places import Place
 
+IMAGES = "images"  # below the folder of the work: everybody's pictures, decoded
 FOLDER = "folder"  # the label that image files have: the folder that each lies in
 
 
@@ -24,7 +25,9 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
     Args:
         images: a folder with a sub-folder a class (`label`: `folder`), or Parquet with a column `label.LABEL` of numbers.
         label: which label makes the classes; several, joined by commas.
-        out: becomes a folder with `data/` (Parquet) and `sheet.png`. A training that was stopped resumes from `.OUT.work`.
+        out: becomes a folder with `data/` (Parquet), `sheet.png` and, where folders are the classes, `classes.json`, which says
+            what the numbers of the label stand for. A training that was stopped resumes from `.OUT.work`; the images that were
+            kept there are removed in the end.
         overrides: settings as `key=value`.
         reporter: reports progress.
 
@@ -44,20 +47,23 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
     listed = list_images(place)
     prompts, labels = read_texts(place, listed)
     at = {name: number for number, name in enumerate(listed.names)}
+    folders: list[str] | None = None
     if not labels:
         above = [name.rpartition("/")[0] for name in listed.names]
-        number = {name: float(place) for place, name in enumerate(sorted(set(above)))}
+        folders = sorted(set(above))
+        number = {name: float(place) for place, name in enumerate(folders)}
         labels = {FOLDER: np.array([number[name] for name in above])}
     with disk_errors(out):
         with reporter.task("images") as progress:
-            held, names, _ = cached_images(place, listed, settings.data, work / "images", progress)
-        rows = np.array([at[name] for name in names], np.int64)
-        pixels = np.asarray(held.take(np.arange(len(names))))
+            held, found, _ = cached_images(place, listed, settings.data, work / IMAGES, progress)
+        rows = np.array([at[name] for name in found], np.int64)
+        pixels = np.asarray(held.take(np.arange(len(found))))
         given = SyntheticDataset(
-            names, pixels, [prompts[row] for row in rows], {name: values[rows] for name, values in labels.items()}
+            found, pixels, [prompts[row] for row in rows], {name: values[rows] for name, values in labels.items()}
         )
         data, of = classes_of(given, how)
         pictures, classes = condensed(data, how, settings.seed, work / "condense", reporter)
-        write(dataset(pictures, classes, given, of, data.labels, how), classes, out)
-        forget_images(work / "images")
+        names = None if folders is None else {FOLDER: folders}
+        write(dataset(pictures, classes, given, of, data.labels, how), classes, out, names)
+        forget_images(work / IMAGES)
     return {"classes": len(data.names), "pictures": len(pictures), "from": len(data.labels)}

@@ -33,6 +33,7 @@ from pd.reid.views import check_views, seen
 from pd.seeds import derive
 from pd.stages.public import public_data, refuse_same
 from pd.store.atomic import disk_errors, write_folder, write_json
+from pd.store.kept import discard
 
 FIGURES = "figures.json"
 RESOLUTIONS = ("8x8", "12x12", "16x16")
@@ -64,7 +65,7 @@ def recognise(
         train: a folder with a sub-folder for each person, or a manifest; here or at `s3://`.
         test: the same, of other people; with `label`, of the same classes.
         out: becomes a folder with `model.safetensors`, `config.json`, `lineage.json`, `figures.json` and, where onnx is
-            installed, `model.onnx`. A training that was stopped resumes from `.OUT.work`.
+            installed, `model.onnx`. A training that was stopped resumes from `.OUT.work`; pictures there go in the end.
         overrides: settings as `key=value`; `data`, `reid`, `public` and `seed` count.
         reporter: reports progress.
         label: a column of classes, in place of people.
@@ -104,6 +105,7 @@ def recognise(
             why = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
             write_json(aside / "lineage.json", lineage(settings.reid, others))
             write_json(aside / FIGURES, {view: {k: vars(e) for k, e in found.items()} for view, found in figures.items()})
+    discard(*work.glob("pixels-*"), must=False)
     return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), not why, why)
 
 
