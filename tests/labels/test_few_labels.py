@@ -16,10 +16,12 @@ from pd.cli import app
 from pd.config import Settings, parse_settings
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
+from pd.dataset.private import MAX_CATEGORIES
 from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.labels.semi_vit import Known, hold_out
 from pd.progress import Reporter
+from pd.stages.few_labels import Filled, Measured
 from pd.stages.fill_images import _groups, fill_images
 from pd.stages.label_table import values_of
 from pd.stages.labels import execute
@@ -121,6 +123,20 @@ def test_all_columns_are_checked_before_any_training(people, tmp_path, monkeypat
     monkeypatch.setattr("pd.stages.few_labels.learn", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(UserError, match="'truth' has no gap"):
         made(settings_of(people, tmp_path, ["glasses", "truth"]))
+
+
+@pytest.mark.parametrize(("classes", "told"), [(MAX_CATEGORIES, False), (MAX_CATEGORIES + 1, True)])
+def test_open_labels_are_no_class(people, tmp_path, monkeypatch, classes, told):
+    settings = settings_of(people, tmp_path, ["hair"])
+    run = Run(settings.run_dir)
+    ingest(settings.data, 0, run.dataset)
+    rows = PEOPLE * EACH
+    values = [f"c{row % classes}" if row else None for row in range(rows)]
+    filled = Filled(values, np.ones(rows), rows - 1, 0, 1, classes, Measured(tested=1), [], [])
+    monkeypatch.setattr("pd.stages.few_labels.fill_column", lambda *_, **__: filled)
+    execute(Context(settings, run, Reporter()))
+    found = json.loads((run.labels / "figures.json").read_text())
+    assert any("make no labels" in line for line in found["warnings"]) is told
 
 
 def folder_of(tmp_path, rows=60, identity=True, **columns):

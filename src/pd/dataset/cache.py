@@ -86,6 +86,6 @@ def forget_images(folder: Path) -> None:
 
 def _only(folder: Path, name: str) -> None:
     """Remove all that lies in a folder but what has this name."""
-    for item in folder.iterdir() if folder.is_dir() else ():
+    for item in list(folder.iterdir()) if folder.is_dir() else []:
         if item.name != name:
             shutil.rmtree(item) if item.is_dir() else item.unlink()
