@@ -178,7 +178,9 @@ def _refuse_words_for_seconds(rows: Iterable[Row | BadRow], where: str) -> None:
     """Raises UserError where a column of seconds says something, and nowhere a number."""
     said: dict[str, set[bool]] = defaultdict(set)
     for row in rows:
-        for name in _SECONDS if isinstance(row, Row) else ():
+        if isinstance(row, BadRow):
+            continue
+        for name in _SECONDS:
             second = _second(row.labels.get(name))
             if not math.isnan(second):
                 said[name].add(math.isinf(second))
