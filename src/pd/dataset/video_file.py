@@ -260,7 +260,8 @@ def _first_second(container: Any, stream: Any) -> float:
     try:
         for number, packet in enumerate(container.demux(stream)):
             for frame in packet.decode():
-                return frame.time if frame.time is not None else -math.inf
+                second: float = frame.time if frame.time is not None else -math.inf
+                return second
             if number >= _SPARE_FRAMES:
                 break
     except Exception:  # whatever FFmpeg says of damage: further back there may be less

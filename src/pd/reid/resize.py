@@ -26,7 +26,8 @@ def _product(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
 
 def _means(side: int, wanted: int) -> Tensor:
     """(side, wanted), the mean over the cell of each wanted one."""
-    return F.adaptive_avg_pool1d(torch.eye(side)[None], wanted)[0]
+    cells: Tensor = F.adaptive_avg_pool1d(torch.eye(side)[None], wanted)
+    return cells[0]
 
 
 def _cubic(side: int, wanted: int) -> Tensor:
