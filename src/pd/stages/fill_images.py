@@ -145,7 +145,7 @@ def _groups(people: Sequence[Value], names: Sequence[str], known: Known) -> tupl
 
     They are where every labelled image has a name; an image without one is then a group of its own, and never held out.
     """
-    by_person = not any(_nameless(people[row]) for row in np.flatnonzero(known.labels >= 0))
+    by_person = not any(_nameless(people[row]) for row in np.flatnonzero(known.labels >= 0).tolist())
     if not by_person:
         return list(names), False
     return [f"\0{name}" if _nameless(who) else str(who) for who, name in zip(people, names, strict=True)], True
