@@ -44,6 +44,7 @@ EDGES: dict[str, str] = {
     "stages/classifier_audit:Usefulness.to_json": "writes JSON",
     "stages/classifier_audit:audited": "private/classifier.json, JSON",
     "stages/plan:as_json": "writes JSON",
+    "stages/spending:models": "reads JSON",
     "store/lineage:Record.facts": FACTS,
     "store/lineage:Record.settings": "settings as a record holds them, to be compared",
     "store/lineage:why_stale": "settings as a record holds them, to be compared",

@@ -59,6 +59,9 @@ def execute(context: Context) -> Facts:
     outputs = int(np.prod(parts.latent_shape))
     expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs, way(formal))
     context.reporter.say(f"  {in_words(formal, people, expected)}")
+    public = None
+    if formal.public:  # what is wrong with it is said before anything is begun
+        public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
     work, dataset = run.work / "formal", digest_folder(run.dataset)
     source = key_of(work, formal.reproducible, context.seed("formal"))
     same_plan(work, plan, _made_of(context, dataset, captions))  # the same noise at two scales would give itself away
@@ -72,9 +75,6 @@ def execute(context: Context) -> Facts:
         of = torch.tensor([number[captions[row]] for row in rows])
         People(autoencoder.encode(parts.vae, pixels[:]), of, torch.from_numpy(first)).save(held)
     loaded = People.load(held)
-    public = None
-    if formal.public:
-        public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
     order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), fit if formal.workers else fit_here)
     made = make(order, loaded, source, context.reporter.task, public)
     bound = twin(order, loaded, context.reporter.task, public) if formal.canaries else None
