@@ -7,13 +7,13 @@ import pyarrow as pa
 
 from pd.config import digest_of
 from pd.dataset.images import encode_png
-from pd.dataset.mapping import MakeRows
-from pd.dataset.parquet_images import Images, held_bytes, images_digest
+from pd.dataset.mapping import MakeRows, OfImages
+from pd.dataset.parquet_images import Images, images_digest
 from pd.dataset.schema import IMAGE
 
 
 @dataclass(frozen=True, eq=False)
-class Inverted:
+class Inverted(OfImages):
     """Images with black for white, as encoded images in the column `image`.
 
     Args:
@@ -28,14 +28,6 @@ class Inverted:
     @property
     def key(self) -> str:
         return digest_of([images_digest(self.images)])
-
-    @property
-    def total(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixel_bytes(self) -> int:
-        return held_bytes(self.images)
 
     def open(self, device: str) -> MakeRows:
         def make(rows: range) -> pa.Table:

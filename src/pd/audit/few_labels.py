@@ -73,12 +73,10 @@ def few_labels(
     if label is None:
         return NotMeasured(why="no yes-or-no label has both values in the samples and on both halves of the hold-out people")
     most = subjects.settings.samples
-    seeds = [derive(subjects.seed, "audit", "few labels", whose) for whose in ("mine", "test", "made")]
-    mine, test = (
-        _known(side.images, side.labels[label], side.identities, most, seed)
-        for side, seed in zip((subjects.learning, subjects.strangers), seeds, strict=False)
-    )
-    made = _known(samples.images, samples.labels[label], [""] * len(samples), most, seeds[2])
+    sides = {"mine": subjects.learning, "test": subjects.strangers}
+    seeds = {whose: derive(subjects.seed, "audit", "few labels", whose) for whose in (*sides, "made")}
+    mine, test = (_known(side.images, side.labels[label], side.identities, most, seeds[whose]) for whose, side in sides.items())
+    made = _known(samples.images, samples.labels[label], [""] * len(samples), most, seeds["made"])
     order = _order(mine, derive(subjects.seed, "audit", "few labels"))
     sizes = [n for n in SIZES if n <= len(order) and min(np.bincount(mine.labels[order[:n]], minlength=2)) >= _EACH]
     if not sizes:

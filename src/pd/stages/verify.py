@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,8 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
     if (against / "private" / "dataset").is_dir():
         against = against / "private" / "dataset"
     private = against.parent
-    said = _said(private / "settings.yaml")
-    k = k or _k(private / "settings.yaml")
+    held = _settings_in(private)
+    said, k = _said(held), k or _k(held)
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
         return verify(release, against, k=k, said=said, signer=signer, read=_real)
@@ -93,28 +94,36 @@ def _real(dataset: Path) -> PrivateDataset:
     """The private images with the labels that the run's own settings ask for; the data's own where these cannot be read."""
     real = PrivateDataset.open(dataset)
     try:
-        held = yaml.safe_load((dataset.parent / "settings.yaml").read_text(encoding="utf-8"))
+        held = _settings_in(dataset.parent)
         data = {key: held["data"][key] for key in ("uncertain", "unmentioned") if key in held["data"]}
         settings = Settings.model_validate({"data": data, "labels": held.get("labels")})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return real
     return with_labels(real, Run(dataset.parents[1]), settings)
 
 
-def _said(file: Path) -> tuple[str, ...]:
+def _settings_in(private: Path) -> Any:
+    """What a run's own settings hold; nothing where they cannot be read."""
+    try:
+        return yaml.safe_load((private / "settings.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+
+
+def _said(held: Any) -> tuple[str, ...]:
     """What a run's own settings say of any image; nothing where they cannot be read."""
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))["data"]
+        data = held["data"]
         return (str(data["subject"] if data["caption"] == "report" else data["caption"]),)
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (ValueError, TypeError, KeyError):
         return ()
 
 
-def _k(file: Path) -> int:
+def _k(held: Any) -> int:
     """How many members must share a prompt by a run's own settings."""
     try:
-        return int(yaml.safe_load(file.read_text(encoding="utf-8"))["generate"]["prompt_k"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return int(held["generate"]["prompt_k"])
+    except (ValueError, TypeError, KeyError):
         return _K
 
 
