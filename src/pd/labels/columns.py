@@ -11,11 +11,11 @@ from pd.classify.task import ClassifierTask, load_classifier, predict
 from pd.config.labels import LabelsSettings
 from pd.errors import UserError
 from pd.labels.combine import with_noisy
-from pd.labels.fit import training_digest
 from pd.labels.result import Floats
 from pd.labels.reweight import ReweightedTask
 from pd.labels.transition import Transitions, by_correlation
 from pd.progress import Progress, silent
+from pd.training.digest import training_digest
 from pd.training.loop import fit_here
 
 
@@ -75,7 +75,7 @@ def mended(
         digest: of the inputs' content.
         progress: called as the training goes.
     """
-    said, work = noisy.astype(np.float32), work / training_digest(settings)
+    said, work = noisy.astype(np.float32), work / training_digest(settings.training)
     size = min(settings.batch, len(inputs))
     warm = ClassifierTask(inputs, said, seed=seed, batch=size, width=settings.width, multi_label=True, digest=digest)
     if settings.method == "fill":

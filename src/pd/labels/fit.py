@@ -7,7 +7,6 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from pd.classify.inputs import Inputs
-from pd.config import digest_of
 from pd.config.labels import LabelsSettings
 from pd.labels.ccc import CccTask
 from pd.labels.combine import with_votes
@@ -17,6 +16,7 @@ from pd.labels.majority import majority
 from pd.labels.result import Labelled
 from pd.labels.votes import Votes
 from pd.progress import Progress, silent
+from pd.training.digest import training_digest
 from pd.training.loop import fit_here
 
 
@@ -63,15 +63,10 @@ def label(
             groups=settings.groups,
             digest=digest,
         )
-    out = fit_here(task, settings.training, work / training_digest(settings), progress)
+    out = fit_here(task, settings.training, work / training_digest(settings.training), progress)
     held = load_file(out / "labels.safetensors")
     seen, confusions = held["probabilities"].astype(np.float64), held["confusions"].astype(np.float64)
     return _warned(Labelled(with_votes(seen, votes, confusions), confusions, votes.warnings), votes)
-
-
-def training_digest(settings: LabelsSettings) -> str:
-    """16 hex digits that change with how networks are trained, and not with how the work is laid out."""
-    return digest_of(settings.training.model_dump(mode="json", exclude={"workers", "gpus_per_worker", "checkpoint_every"}))
 
 
 def _warned(found: Labelled, votes: Votes) -> Labelled:

@@ -18,9 +18,9 @@ from pd.classify.vit import Vit, build_vit
 from pd.config.labels import LabelsSettings
 from pd.config.training import TrainingSettings
 from pd.errors import UserError
-from pd.labels.fit import training_digest
 from pd.labels.result import Floats
 from pd.progress import Progress, silent
+from pd.training.digest import training_digest
 from pd.training.loop import FACTS, fit_here
 from pd.training.task import Task
 
@@ -135,7 +135,7 @@ def learn(
     """
     import json
 
-    how, work = settings.semi_vit, work / training_digest(settings)
+    how, work = settings.semi_vit, work / training_digest(settings.training)
     start = None
     if how.mae_steps:
         before = settings.training.model_copy(update={"steps": how.mae_steps})
