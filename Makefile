@@ -11,10 +11,10 @@ demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/fa
 
 test: .venv/installed  ## every test (browser tests need Debian's chromium)
 	@command -v chromium >/dev/null || echo "NOTE: no chromium on this machine, so the browser tests of the report cannot run (apt-get install chromium chromium-driver)"
-	@echo "NOTE: trainings on many layouts (marked exhaustive, minutes each) are left to make test-all"
+	@echo "NOTE: trainings on many layouts and whole runs that are killed or changed (marked exhaustive) are left to make test-all"
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 -m "not exhaustive"
 
-test-all: .venv/installed  ## the same, and trainings on many layouts
+test-all: .venv/installed  ## the same, trainings on many layouts, and whole runs that are killed or changed
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 check: .venv/installed  ## lint, format, types, import order
@@ -26,7 +26,7 @@ check: .venv/installed  ## lint, format, types, import order
 audit: .venv/installed  ## known vulnerabilities of what constraints.txt pins; asks a public service, so it needs a network
 	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off
 
-docs: .venv/installed  ## docs/settings.md and docs/commands.md, from the code
+docs: .venv/installed  ## settings.md, commands.md and errors.md of docs/, from the code
 	$(BIN)/python -m pd.cli.reference docs
 
 format: .venv/installed

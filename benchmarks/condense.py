@@ -8,7 +8,8 @@ Fashion-MNIST is Debian's dataset-fashion-mnist; `--data` names a folder with `c
 that of five networks of the method's own architecture (and of five small residual ones) that learn from the condensed
 pictures alone. DM stores whole pictures, as published; M3D and DANCE store four parts in each. `dm_parts` is DM with
 four parts, `dance_middle` and `dance_calibration` are DANCE with one half of it. Seconds are of the processor, an
-iteration over all classes. What is finished is not done again after a kill. Gradient matching (IDC) is not in it yet.
+iteration over all classes. `idc` is gradient matching with four parts in each picture (`gradient_matching.py`). What is
+finished is not done again after a kill.
 """
 
 import argparse
@@ -24,16 +25,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from crowd import FASHION, idx, pixels_of
+from gradient_matching import RATE, gradient_tasks
 from harness import print_last, store
 from rich.console import Console
 from rich.table import Table
 
 from pd.condense.evaluate import at_random, evaluate
-from pd.condense.make import RATES, Classes, expert_training, experts_of, pictures_in, tasks_of, training_of
+from pd.condense.make import Classes, expert_training, experts_of, pictures_in, tasks_of, training_of
 from pd.config.condense import CondenseSettings
 from pd.training.loop import fit_here
 
-MAIN = ("random", "dm", "m3d", "dance")
+MAIN = ("random", "idc", "dm", "m3d", "dance")
 HALVES = ("dm_parts", "dance_middle", "dance_calibration")
 
 
@@ -140,7 +142,7 @@ def measure(arm: str, data: Classes, test: Any, count: int, size: Size, work: Pa
 
 def condense(arm: str, data: Classes, count: int, factor: int, size: Size, work: Path, found: dict[str, Any]) -> Any:
     """The pictures of one way, and in `found` its distance over the iterations and seconds an iteration."""
-    method = arm.partition("_")[0]
+    method = "dance" if arm == "idc" else arm.partition("_")[0]  # gradient matching looks through the same networks
     settings = CondenseSettings(
         labels=("class",),
         method=method,
@@ -162,7 +164,11 @@ def condense(arm: str, data: Classes, count: int, factor: int, size: Size, work:
     folders = [fit_here(expert, expert_training(settings), work) for expert in experts]
     if experts:
         found["expert_seconds"] = time.process_time() - begin
-    tasks = tasks_of(data, settings, 0, experts, folders)
+    if arm == "idc":
+        settings = settings.model_copy(update={"learning_rate": RATE * count / 10})
+        tasks = gradient_tasks(data, settings, experts, folders)
+    else:
+        tasks = tasks_of(data, settings, 0, experts, folders)
     curves: list[list[float]] = []
     begin, done = time.process_time(), []
     for task in tasks:
@@ -175,7 +181,7 @@ def condense(arm: str, data: Classes, count: int, factor: int, size: Size, work:
         found["distance"] = [float(part.mean()) for part in np.split(mean[: tenth * 6], 6)]
     if len(curves) == len(tasks):  # nothing was taken over from a killed run
         found["seconds"] = (time.process_time() - begin) / size.iterations
-    found["learning_rate"] = RATES[method] * count / 10
+    found["learning_rate"] = training_of(settings).learning_rate
     return pictures_in(done)
 
 

@@ -67,7 +67,7 @@ def _on_many(ranks, folder, names):
 FOUR = [name for name in TRAINED if TRAINED[name].room.startswith(("labels/", "classify/semi_vit"))]
 
 
-@pytest.mark.parametrize(("world", "names"), [(2, list(TRAINED)), (4, FOUR)])
+@pytest.mark.parametrize(("world", "names"), [(2, list(TRAINED)), pytest.param(4, FOUR, marks=pytest.mark.exhaustive)])
 def test_many_ranks_are_as_one(tmp_path, world, names):
     on_ranks(world, _on_many, tmp_path / "ranks", tmp_path / "two", names)
     for name in names:

@@ -15,6 +15,7 @@ from pd.dataset.readers.choose import open_source
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.exhaustive
 def test_the_same_command_on_another_data_set(tmp_path: Path) -> None:
     """A manifest of 15 people in colour, of odd sizes, with labels and captions that nobody shares."""
     people = sorted({row.identity for row in open_source(DataSettings()).rows()})[:15]

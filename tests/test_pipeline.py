@@ -214,6 +214,7 @@ def test_a_run_fails_on_what_was_put_into_its_release_since(run: Path) -> None:
     assert again(run).returncode == 0
 
 
+@pytest.mark.exhaustive
 def test_a_changed_setting_redoes_what_depends_on_it_and_says_why(run: Path) -> None:
     teacher = digest_folder(run / "private" / "teacher")
     generated = digest_folder(run / "private" / "generated")
@@ -264,6 +265,7 @@ def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
     assert (run / "release" / "audit.json").read_bytes() == audit
 
 
+@pytest.mark.exhaustive
 def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(smoke: Path, tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     words = ["run", "configs/smoke.yaml", "--set", f"runs={runs}", "--set", "audit.arms=[kept, filtered]"]
@@ -299,6 +301,7 @@ def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> No
     assert decisions(run) == decisions(smoke)
 
 
+@pytest.mark.exhaustive
 def test_a_sweep_ends_in_settings_that_pd_run_takes_as_they_are(run: Path) -> None:
     sets = ["sweep.trials=12", "sweep.steps=4", "sweep.rungs=2", "sweep.guidance=[1.5]", "audit.attackers=[thumbnails]"]
     sets += ["sweep.constraints=[kept >= 0.1]", "sweep.resamples=20"]

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from pd.cli.app import app
-from pd.cli.reference import commands_page, settings_page
+from pd.cli.reference import commands_page, errors_page, settings_page
 from pd.config.load import section_keys
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +18,7 @@ COMMANDS = typer.main.get_command(app).commands
 def test_the_generated_pages_are_up_to_date():
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == settings_page(), "run `make docs`"
     assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == commands_page(), "run `make docs`"
+    assert (ROOT / "docs/errors.md").read_text(encoding="utf-8") == errors_page(), "run `make docs`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -116,6 +116,7 @@ def test_a_temporary_folder_with_a_long_name_is_reached_by_a_short_one(tmp_path:
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.exhaustive
 def test_what_a_killed_one_leaves_is_swept_by_the_next(tmp_path: Path, temporary: Path) -> None:
     process, _, session = started(tmp_path, temporary)
     family = psutil.Process(process.pid).children(recursive=True)

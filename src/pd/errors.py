@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pd.error_codes import Code
+
 STOPPED = 130  # exit code of what somebody stopped, by Ctrl-C here or `ray job stop` there
 
 
@@ -14,20 +16,21 @@ class UserError(Exception):
 
     Args:
         what: what was wrong, naming the bad value (never a caption, never pixels).
+        code: the kind of error, one of `pd.error_codes`. It stays the same when the words change.
         where: the file, row or settings key it stands in.
         fix: what to do about it.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
-        self.what, self.where, self.fix = what, where, fix
+    def __init__(self, what: str, *, code: Code = "bad-value", where: str | None = None, fix: str | None = None) -> None:
+        self.what, self.code, self.where, self.fix = what, code, where, fix
         head = f"{where}: {what}" if where else what
         super().__init__(f"{head}. {fix}" if fix else head)
 
-    def __reduce__(self) -> tuple[object, tuple[type["UserError"], str, str | None, str | None]]:
+    def __reduce__(self) -> tuple[object, tuple[type["UserError"], str, Code, str | None, str | None]]:
         # Ray pickles errors raised in workers; keyword-only arguments need help to survive that.
-        return _rebuild, (type(self), self.what, self.where, self.fix)
+        return _rebuild, (type(self), self.what, self.code, self.where, self.fix)
 
 
 class LeakError(UserError):
@@ -42,8 +45,8 @@ class UndecidedError(UserError):
     exit_code = 4
 
 
-def _rebuild(kind: type[UserError], what: str, where: str | None, fix: str | None) -> UserError:
-    return kind(what, where=where, fix=fix)
+def _rebuild(kind: type[UserError], what: str, code: Code, where: str | None, fix: str | None) -> UserError:
+    return kind(what, code=code, where=where, fix=fix)
 
 
 @contextmanager

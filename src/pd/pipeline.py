@@ -125,11 +125,11 @@ def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Pa
     run = Run(settings.run_dir)
     fetch_state(run)
     if not purged(run) and (undone := [state.name for state in states(settings) if state.state != "done"]):
-        raise UserError(f"`{undone[0]}` is not done", where=str(run.root), fix="finish it first: `pd run`")
+        raise UserError(f"`{undone[0]}` is not done", code="not-done", where=str(run.root), fix="finish it first: `pd run`")
     with lock(run):
         parts = purgeable(run, keep)
         if not any(part.bytes for part in parts):
-            raise UserError("nothing is left to remove", where=str(run.root))
+            raise UserError("nothing is left to remove", code="not-done", where=str(run.root))
         if not agreed(parts):
             return []
         purge(run, parts)
@@ -140,6 +140,7 @@ def _refuse_purged(run: Run) -> None:
     if gone := purged(run):
         raise UserError(
             f"this run was purged of {', '.join(gone)}: its release stands as it is",
+            code="other-inputs",
             where=str(run.root),
             fix=f"give the run another name, or remove {run.purged} to make it anew",
         )
@@ -158,7 +159,12 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
     """A run's folder is for one data set, beside it: a forgotten `name` must not cost somebody the run of another."""
     source = settings.data.path
     if source and lies_in(run.root, source):
-        raise UserError("the run would lie among the images", where=as_written(run.root), fix="choose another `runs` folder")
+        raise UserError(
+            "the run would lie among the images",
+            code="bad-options",
+            where=as_written(run.root),
+            fix="choose another `runs` folder",
+        )
     record = read_record(run.record("ingest"))
     if record is None:
         return
@@ -167,6 +173,7 @@ def _refuse_other_data(settings: Settings, run: Run) -> None:
         if record.settings.get(key) != now.get(key):
             raise UserError(
                 f"this folder holds a run of other images ({key} was {record.settings.get(key)}, now {now[key]})",
+                code="other-inputs",
                 where=str(run.root),
                 fix="choose another `name`, or delete the folder if you are done with it",
             )
@@ -190,7 +197,7 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
 
                 pretrained.check(pretrained.locate(model.base, model.revision))
         except UserError as error:
-            raise UserError(error.what, where=f"{name}, {error.where}", fix=error.fix) from None
+            raise UserError(error.what, code=error.code, where=f"{name}, {error.where}", fix=error.fix) from None
 
 
 def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:
@@ -282,7 +289,12 @@ def _version(package: str) -> str:
 def _refuse_missing_needs(stage: Stage, run: Run, settings: Settings) -> None:
     for need in stage.needs_in(settings):
         if read_record(run.record(need)) is None:
-            raise UserError(f"`{stage.name}` needs `{need}`, which is not done", where=str(run.root), fix=f"`pd {need}` first")
+            raise UserError(
+                f"`{stage.name}` needs `{need}`, which is not done",
+                code="not-done",
+                where=str(run.root),
+                fix=f"`pd {need}` first",
+            )
 
 
 def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:
@@ -336,7 +348,7 @@ def lock(run: Run) -> Iterator[Callable[[], None]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(
-                    "another pd is working in this run", where=str(run.root), fix="wait for it, or stop it"
+                    "another pd is working in this run", code="busy", where=str(run.root), fix="wait for it, or stop it"
                 ) from None
             with lease(run.root) as ours:
                 yield ours

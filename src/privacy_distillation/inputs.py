@@ -74,14 +74,19 @@ def load_people(
             if identities is not None or splits is not None or captions is not None or labels is not None:
                 fix = "map columns by settings={'columns': {...}}, or give the images themselves"
                 raise UserError(
-                    "identities, splits, captions and labels are for images in memory", where="load_people", fix=fix
+                    "identities, splits, captions and labels are for images in memory",
+                    code="bad-options",
+                    where="load_people",
+                    fix=fix,
                 )
             known = {"reader", "preset"} & set(given)
             given = {"path": str(source), **({} if known else guess(str(source))), **given}
         else:
             table = home / "people.parquet"
             if labels is not None and not isinstance(labels, Mapping):
-                raise UserError("labels have no names", where="labels", fix="write labels={'smiling': values}")
+                raise UserError(
+                    "labels have no names", code="bad-options", where="labels", fix="write labels={'smiling': values}"
+                )
             beside = {"identities": identities, "splits": splits, "captions": captions, **(labels or {})}
             _write(source, beside, table)
             given = {"path": str(table), "reader": "manifest", **given}
@@ -128,7 +133,9 @@ def load_images(
     rows: np.ndarray[Any, np.dtype[np.int64]]
     if isinstance(source, str | Path):
         if prompts is not None:
-            raise UserError("prompts are for images in memory", where="load_images", fix="write them beside the images")
+            raise UserError(
+                "prompts are for images in memory", code="bad-options", where="load_images", fix="write them beside the images"
+            )
         place = Place.parse(str(source))
         listed = list_images(place)
         listed = listed.take(drawn(len(listed), limit, seed))
@@ -156,7 +163,9 @@ def settings_of(given: Mapping[str, Any] | None, seed: int, where: str) -> Setti
     try:
         return parse_settings(tree, as_overrides(given), where=where)
     except UserError as error:
-        raise UserError(error.what, where=where if error.where == "--set" else error.where, fix=error.fix) from None
+        raise UserError(
+            error.what, code=error.code, where=where if error.where == "--set" else error.where, fix=error.fix
+        ) from None
 
 
 def as_overrides(given: Mapping[str, Any] | None) -> list[str]:
@@ -169,7 +178,9 @@ def _of_the_call(error: UserError, home: Path) -> UserError:
     if not (error.where or "").startswith(str(home)):
         return error
     _, _, row = (error.where or "").partition(", row ")
-    return UserError(error.what, where=f"image {int(row) - 1}" if row.isdigit() else "load_people", fix=error.fix)
+    return UserError(
+        error.what, code=error.code, where=f"image {int(row) - 1}" if row.isdigit() else "load_people", fix=error.fix
+    )
 
 
 def drawn(count: int, limit: int | None, seed: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -189,40 +200,56 @@ def _unpack(source: Any, columns: Mapping[str, Any]) -> tuple[Sequence[Any], dic
     names = getattr(source, "column_names", None)
     if isinstance(names, Mapping):
         first = next(iter(names), "train")
-        raise UserError("this is a DatasetDict", fix=f"pick one of its splits, such as dataset['{first}']")
+        raise UserError("this is a DatasetDict", code="bad-value", fix=f"pick one of its splits, such as dataset['{first}']")
     images: Any
     if names is not None:
         if _COLUMN not in names:
             raise UserError(
-                f"the Dataset has no column '{_COLUMN}'; it has {', '.join(names)}", fix="rename the column of images"
+                f"the Dataset has no column '{_COLUMN}'; it has {', '.join(names)}",
+                code="no-such-column",
+                fix="rename the column of images",
             )
         images = source[_COLUMN]
     elif isinstance(source, np.ndarray) or (isinstance(source, Sequence) and not isinstance(source, str | bytes)):
         images = source
     else:
         what = f"a {type(source).__name__} holds no images"
-        raise UserError(what, fix="give a path, an array, a list of PIL images or arrays, or a datasets.Dataset")
+        raise UserError(
+            what, code="bad-value", fix="give a path, an array, a list of PIL images or arrays, or a datasets.Dataset"
+        )
     for key, values in columns.items():
         if isinstance(values, str):
             if names is None:
-                raise UserError(f"'{values}' names no column: the images are no Dataset", where=key, fix="give a list")
+                raise UserError(
+                    f"'{values}' names no column: the images are no Dataset",
+                    code="no-such-column",
+                    where=key,
+                    fix="give a list",
+                )
             if values not in names:
                 raise UserError(
-                    f"no column '{values}'; it has {', '.join(names)}", where=key, fix="name one of them, or give a list"
+                    f"no column '{values}'; it has {', '.join(names)}",
+                    code="no-such-column",
+                    where=key,
+                    fix="name one of them, or give a list",
                 )
             found[key] = source[values]
         elif values is not None:
             found[key] = values
     if not len(images):
-        raise UserError("no image", fix="give at least one")
+        raise UserError("no image", code="no-images", fix="give at least one")
     if isinstance(images, np.ndarray) and (images.ndim == 2 or (images.ndim == 4 and images.shape[3] not in (1, 3))):
         known = "one image" if images.ndim == 2 else "channels do not come last"
-        raise UserError(f"an array of shape {images.shape}: {known}", fix="give (N, H, W), (N, H, W, 1) or (N, H, W, 3)")
+        raise UserError(
+            f"an array of shape {images.shape}: {known}", code="bad-image", fix="give (N, H, W), (N, H, W, 1) or (N, H, W, 3)"
+        )
     if isinstance(images[0], str | Path):
-        raise UserError("a list of paths", fix="give the folder, or open the files with PIL")
+        raise UserError("a list of paths", code="bad-value", fix="give the folder, or open the files with PIL")
     for key, values in found.items():
         if len(values) != len(images):
-            raise UserError(f"{len(values)} values for {len(images)} images", where=key, fix="give one for each image")
+            raise UserError(
+                f"{len(values)} values for {len(images)} images", code="bad-value", where=key, fix="give one for each image"
+            )
     return images, found
 
 
@@ -235,10 +262,12 @@ def _write(source: Any, columns: Mapping[str, Any], out: Path) -> None:
     if "identities" not in found:
         names = getattr(source, "column_names", None)
         fix = f"name the Dataset's column: {', '.join(names)}" if names else "give a name for each image"
-        raise UserError("nobody says who is in each image", where="identities", fix=fix)
+        raise UserError("nobody says who is in each image", code="bad-options", where="identities", fix=fix)
     for row, name in enumerate(found["identities"]):
         if name is None or name != name or not str(name).strip():
-            raise UserError("no identity", where=f"identities, image {row}", fix="name the person, or leave the image out")
+            raise UserError(
+                "no identity", code="bad-row", where=f"identities, image {row}", fix="name the person, or leave the image out"
+            )
     found["identities"] = [str(name) for name in found["identities"]]
     writer: pq.ParquetWriter | None = None
     beside = pa.table({_NAMES.get(key, key): pa.array(list(values)) for key, values in found.items()})
@@ -263,7 +292,7 @@ def _encoded(image: Any, row: int) -> bytes:
     if isinstance(image, Image.Image):
         if image.mode in ("F", "I"):
             fix = "bring the pixels to 0 to 255 and convert them to L or RGB"
-            raise UserError(f"a PIL image of mode {image.mode}", where=f"image {row}", fix=fix)
+            raise UserError(f"a PIL image of mode {image.mode}", code="bad-image", where=f"image {row}", fix=fix)
         buffer = io.BytesIO()
         plain = image if image.mode in ("L", "RGB", "I;16") else image.convert("L" if image.mode in ("1", "LA") else "RGB")
         plain.save(buffer, "PNG")
@@ -275,7 +304,7 @@ def _encoded(image: Any, row: int) -> bytes:
         fix = "give (H, W), (H, W, 1) or (H, W, 3) uint8"
         if array.dtype.kind == "f" and array.size and array.min() >= 0 and array.max() <= 1:
             fix = "multiply by 255 and cast to uint8"
-        raise UserError(f"an array of {array.dtype}, shape {array.shape}", where=f"image {row}", fix=fix)
+        raise UserError(f"an array of {array.dtype}, shape {array.shape}", code="bad-image", where=f"image {row}", fix=fix)
     return encode_png(array)
 
 
@@ -284,7 +313,7 @@ def _decoded(image: Any, row: int, data: DataSettings) -> np.ndarray[Any, np.dty
     try:
         return decode(_encoded(image, row), data).pixels
     except BadImage as bad:
-        raise UserError(str(bad), where=f"image {row}", fix="leave it out") from None
+        raise UserError(str(bad), code="bad-image", where=f"image {row}", fix="leave it out") from None
 
 
 def as_images(source: Any, people: PrivateDataset, *, limit: int | None = None, seed: int = 0) -> SyntheticDataset:
@@ -301,7 +330,7 @@ def as_people(source: Any) -> PrivateDataset:
         return source
     if isinstance(source, str | Path):
         return load_people(source)
-    raise UserError("these are no people", fix="call load_people(images, identities=...) first")
+    raise UserError("these are no people", code="bad-value", fix="call load_people(images, identities=...) first")
 
 
 def reporter(progress: bool) -> Reporter:

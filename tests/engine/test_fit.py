@@ -34,6 +34,7 @@ def model(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.exhaustive
 def test_two_workers_killed_in_the_middle_make_what_one_process_makes(tmp_path):
     seen = []
     # Adam would make whole steps of the last digits in which the ranks' sums differ.

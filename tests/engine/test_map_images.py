@@ -147,6 +147,7 @@ def test_kill_9_of_a_worker_costs_its_shard(light: Inverted, light_one: Path, tm
     assert bytes_of(tmp_path / "maps") == bytes_of(light_one)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_kill_9_and_the_same_command(tmp_path: Path) -> None:
     images = np.random.default_rng(1).integers(0, 256, (6000, 16, 16, 1), dtype=np.uint8)

@@ -54,7 +54,7 @@ def test_a_job_ends_as_pd_does_and_says_why(cluster: LocalCluster) -> None:
     ("changes", "says"),
     [
         ({"RAY_AUTH_TOKEN": "0" * 64}, "the Ray cluster wants another token"),
-        ({"RAY_AUTH_MODE": "disabled"}, "the Ray cluster wants another token"),
+        pytest.param({"RAY_AUTH_MODE": "disabled"}, "the Ray cluster wants another token", marks=pytest.mark.exhaustive),
         ({"RAY_USE_TLS": "0"}, "the Ray cluster speaks TLS alone"),
     ],
     ids=["another token", "no token", "no TLS"],

@@ -38,7 +38,9 @@ class Clip:
 
         architecture, _, weights = name.removeprefix(_PREFIX).partition("/")
         if architecture not in open_clip.list_models():
-            raise UserError(f"open_clip has no architecture '{architecture}'", where=where, fix=_names(architecture))
+            raise UserError(
+                f"open_clip has no architecture '{architecture}'", code="unknown-name", where=where, fix=_names(architecture)
+            )
         path = _weights(architecture, weights, where)
         model = open_clip.create_model(architecture, pretrained=None)
         state = read_state(path, where)
@@ -85,14 +87,22 @@ def _weights(architecture: str, weights: str, where: str) -> Path:
     if weights not in tags:
         if not weights:
             raise UserError(
-                f"'{_PREFIX}{architecture}' names no weights", where=where, fix="write open_clip:ARCHITECTURE/WEIGHTS"
+                f"'{_PREFIX}{architecture}' names no weights",
+                code="bad-value",
+                where=where,
+                fix="write open_clip:ARCHITECTURE/WEIGHTS",
             )
         return file_in(Path(weights), where)
     repository = (open_clip.get_pretrained_cfg(architecture, weights).get("hf_hub") or "").strip("/")
     found = try_to_load_from_cache(repository, _HUB_FILE) if repository else None
     if not isinstance(found, str):
         fix = f"fetch them with `hf download {repository} {_HUB_FILE}`" if repository else "name a local safetensors file"
-        raise UserError(f"the weights {architecture}/{weights} are not on this machine", where=where, fix=f"{fix}; pd does not")
+        raise UserError(
+            f"the weights {architecture}/{weights} are not on this machine",
+            code="missing-weights",
+            where=where,
+            fix=f"{fix}; pd does not",
+        )
     return Path(found)
 
 

@@ -125,5 +125,5 @@ def encoder(name: str | None) -> Encoder:
     kind, found, _ = name.partition(":")
     if not found or kind not in KINDS:
         fix = "write onnx:FILE, open_clip:ARCHITECTURE/WEIGHTS or timm:ARCHITECTURE/WEIGHTS, or leave it empty"
-        raise UserError(f"'{name}' is no encoder", where=_WHERE, fix=fix)
+        raise UserError(f"'{name}' is no encoder", code="unknown-name", where=_WHERE, fix=fix)
     return KINDS[kind](name)

@@ -66,9 +66,16 @@ def choose(doses: Sequence[int], images: int, seed: int) -> list[Planted]:
     wrong = [dose for dose in doses if not 1 <= dose <= images]
     if wrong or not doses:
         what = f"a dose of {wrong[0]}" if wrong else "no dose"
-        raise UserError(what, where="--doses", fix=f"name numbers of marked images, from 1 to the {images} of members")
+        raise UserError(
+            what, code="bad-value", where="--doses", fix=f"name numbers of marked images, from 1 to the {images} of members"
+        )
     if len(doses) > len(PLACES):
-        raise UserError(f"{len(doses)} doses", where="--doses", fix=f"name at most {len(PLACES)}: each needs its own place")
+        raise UserError(
+            f"{len(doses)} doses",
+            code="bad-value",
+            where="--doses",
+            fix=f"name at most {len(PLACES)}: each needs its own place",
+        )
     rng = np.random.default_rng(seed)
     places, order = rng.permutation(len(PLACES)), rng.permutation(images)
     first = np.cumsum([0, *doses])
@@ -96,7 +103,12 @@ def stamp(shape: str, side: int) -> Pixels:
         UserError: images too small for marks.
     """
     if side < LEAST_SIDE:
-        raise UserError(f"images of {side} pixels are too small for marks", where="data.size", fix=f"take {LEAST_SIDE} or more")
+        raise UserError(
+            f"images of {side} pixels are too small for marks",
+            code="bad-size",
+            where="data.size",
+            fix=f"take {LEAST_SIDE} or more",
+        )
     size = max(_LEAST_STAMP, side // 8)
     along = np.abs(np.linspace(-1, 1, size + 2)[1:-1])
     u, v = along[None, :], along[:, None]

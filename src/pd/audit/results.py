@@ -468,8 +468,8 @@ def load(path: Path) -> AuditResult:
         found = AuditResult.model_validate_json(path.read_bytes())
     except ValidationError as error:
         if any(one["loc"] == ("schema_version",) for one in error.errors(include_input=False)):
-            raise UserError("this audit is of a newer pd", where=str(path), fix="use that one") from None
-        raise UserError("this is no audit", where=str(path), fix=fix) from None
+            raise UserError("this audit is of a newer pd", code="no-audit", where=str(path), fix="use that one") from None
+        raise UserError("this is no audit", code="no-audit", where=str(path), fix=fix) from None
     if "arms" not in found.model_fields_set:
-        raise UserError("this is no audit", where=str(path), fix=fix)
+        raise UserError("this is no audit", code="no-audit", where=str(path), fix=fix)
     return found

@@ -218,14 +218,19 @@ class _Count:
 
 def _check(members: PrivateDataset, arms: Mapping[str, SyntheticDataset]) -> None:
     if not len(members):
-        raise UserError("no member images", where="data", fix="an audit needs the people whom the generator saw")
+        raise UserError(
+            "no member images", code="no-images", where="data", fix="an audit needs the people whom the generator saw"
+        )
     shape = members.images.shape[1:]
     for name, samples in arms.items():
         if not len(samples):
-            raise UserError(f"the arm '{name}' has no samples", where="audit.arms", fix="sample it first, or leave it out")
+            raise UserError(
+                f"the arm '{name}' has no samples", code="no-images", where="audit.arms", fix="sample it first, or leave it out"
+            )
         if samples.images.shape[1:] != shape:
             raise UserError(
                 f"images of {samples.images.shape[1:]} beside real ones of {shape} (height, width, channels)",
+                code="mixed-sizes",
                 where=f"arm '{name}'",
                 fix="bring them to one size and mode",
             )

@@ -20,7 +20,7 @@ def file_in(path: Path, where: str) -> Path:
     found = sorted(path.glob("*.safetensors")) if path.is_dir() else []
     if len(found) != 1:
         what = f"{len(found)} safetensors files in '{path}'" if path.is_dir() else f"no weights at '{path}'"
-        raise UserError(what, where=where, fix="name one local safetensors file")
+        raise UserError(what, code="missing-weights", where=where, fix="name one local safetensors file")
     return found[0]
 
 
@@ -37,7 +37,7 @@ def read_state(path: Path, where: str) -> State:
         state: State = load_file(path)
     except (SafetensorError, OSError) as error:
         what = f"'{path}' is no safetensors file ({type(error).__name__})"
-        raise UserError(what, where=where, fix="convert it with safetensors.torch.save_file") from None
+        raise UserError(what, code="bad-weights", where=where, fix="convert it with safetensors.torch.save_file") from None
     return state
 
 
@@ -51,5 +51,5 @@ def fill(module: Any, state: State, path: Path, where: str) -> None:
     unfit = sorted(own.keys() ^ state.keys()) or sorted(key for key in own if own[key].shape != state[key].shape)
     if unfit:
         what = f"'{path}' does not fit this architecture, at '{unfit[0]}' ({len(unfit)} such)"
-        raise UserError(what, where=where, fix="the file must hold this very network's state dict")
+        raise UserError(what, code="bad-weights", where=where, fix="the file must hold this very network's state dict")
     module.load_state_dict(dict(state))

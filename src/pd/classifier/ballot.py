@@ -70,6 +70,7 @@ class Ballot:
             if bytes(held["digest"]).decode() != digest:
                 raise UserError(
                     "these votes were given on other pictures",
+                    code="other-inputs",
                     where=str(path),
                     fix="go on with the settings of before, or delete the work folder: what was spent is then lost",
                 )
@@ -80,6 +81,7 @@ class Ballot:
             raise UserError(
                 f"{before[0] + len(images)} queries and {before[1] + most} answers, of {self.plan.queries} and "
                 f"{self.plan.answers} that were paid for",
+                code="over-budget",
                 where="classifier.queries",
             )
         assert self.plan.sigma is not None

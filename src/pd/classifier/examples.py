@@ -81,23 +81,27 @@ def examples(
     known = np.array([value is not None and value == value and value != "" for value in values], bool)
     rows = np.flatnonzero(known).tolist()
     if not rows:
-        raise UserError("no image has this label", where="classifier.label", fix="name another column")
+        raise UserError("no image has this label", code="no-images", where="classifier.label", fix="name another column")
     given = [word(values[row]) for row in rows]
     names = sorted(set(given), key=_order)
     if len(names) > MOST_CLASSES:
         raise UserError(
             f"{len(names)} different values are too many to be classes",
+            code="too-many-classes",
             where="classifier.label",
             fix=f"name a label of at most {MOST_CLASSES} values",
         )
     if len(names) < 2:
-        raise UserError("there is one class: nothing to tell apart", where="classifier.label", fix="name another column")
+        raise UserError(
+            "there is one class: nothing to tell apart", code="one-class", where="classifier.label", fix="name another column"
+        )
     who = [identities[row] for row in rows]
     carried = people_with(given, who)
     rare = sum(carried[name] < k for name in names)
     if rare:
         raise UserError(
             f"{rare} of {len(names)} classes are of fewer than {k} people, and their names would leave with the classifier",
+            code="too-few-labels",
             where="classifier.label",
             fix="put them together with others, or leave these labels empty",
         )
@@ -120,6 +124,7 @@ def refuse_unfit(held: Examples, settings: ClassifierSettings, seed: int) -> Non
     if lacking:
         raise UserError(
             f"{lacking} of {settings.teachers} teachers would never see one of the classes",
+            code="too-few-labels",
             where="classifier.teachers",
             fix="set fewer teachers, or leave the rarest class out",
         )

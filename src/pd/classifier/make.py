@@ -121,7 +121,10 @@ def _pate(order: Order, held: Examples, ballot: Ballot, bar: Bar) -> Path:
     else:
         if order.public is None:
             raise UserError(
-                "public queries, and no section `public`", where="classifier.queries_from", fix="add one, or set noise"
+                "public queries, and no section `public`",
+                code="bad-options",
+                where="classifier.queries_from",
+                fix="add one, or set noise",
             )
         pictures = public_pictures(order.public, settings.queries, order.seed)
     answers = _asked(order, ballot, 0, 1, pictures, None, bar)
@@ -186,6 +189,7 @@ def _student(
     if not len(known):
         raise UserError(
             "not one query was answered: most teachers never agreed",
+            code="nothing-kept",
             where="classifier.threshold",
             fix="lower it, or set votes: gnmax",
         )

@@ -24,6 +24,7 @@ def onnx_bytes(module: nn.Module, shape: tuple[int, ...]) -> bytes:
     except ImportError:
         raise UserError(
             "model.onnx needs the package onnx",
+            code="missing-package",
             where="classifier.onnx",
             fix='pip install "privacy-distillation[onnx]", or set classifier.onnx: false',
         ) from None

@@ -53,6 +53,7 @@ def public_pictures(pictures: Pixels, count: int, seed: int) -> Pixels:
     if len(pictures) < count:
         raise UserError(
             f"{count} queries, and {len(pictures)} public pictures",
+            code="too-few-images",
             where="classifier.queries",
             fix=f"ask {len(pictures)} or fewer, or add pictures to public.path",
         )

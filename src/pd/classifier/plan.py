@@ -69,13 +69,17 @@ def make_plan(settings: ClassifierSettings, people: int) -> Plan:
     """
     if people < 2:
         raise UserError(
-            f"{people} people", where="classifier", fix="a guarantee for one person among others needs at least two"
+            f"{people} people",
+            code="too-few-people",
+            where="classifier",
+            fix="a guarantee for one person among others needs at least two",
         )
     check_delta(settings.delta, people, where="classifier.delta")
     voted = settings.method != "dp_sgd"
     if voted and people < 2 * settings.teachers:
         raise UserError(
             f"{people} people for {settings.teachers} teachers",
+            code="too-few-people",
             where="classifier.teachers",
             fix=f"set {max(2, people // 2)} or fewer: a teacher needs at least two people",
         )
@@ -104,6 +108,7 @@ def make_plan(settings: ClassifierSettings, people: int) -> Plan:
         raise UserError(
             f"{settings.queries} queries with noise {sigma:g} cost epsilon "
             f"{spent.epsilon(settings.delta, ('rdp',)).value:.4g}, beyond {settings.epsilon:g}",
+            code="over-budget",
             where="classifier.queries",
             fix="ask fewer, or leave classifier.sigma open: the noise then follows from epsilon",
         )

@@ -33,7 +33,9 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         if side < 2**depth:
-            raise UserError(f"images of {side} pixels cannot be halved {depth} times", where="network", fix="fewer layers")
+            raise UserError(
+                f"images of {side} pixels cannot be halved {depth} times", code="bad-size", where="network", fix="fewer layers"
+            )
         layers: list[nn.Module] = []
         for given in (channels, *[width] * (depth - 1)):
             groups = width if norm == "instance" else math.gcd(width, max(1, width // 8))

@@ -69,7 +69,9 @@ def build_vit(settings: VitSettings, shape: tuple[int, ...], classes: int, seed:
         UserError: a patch that does not divide the side, no such architecture, or weights of another one.
     """
     if len(shape) != 3:
-        raise UserError("a vision transformer looks at images, not at features", where=WHERE, fix="give it images")
+        raise UserError(
+            "a vision transformer looks at images, not at features", code="bad-model", where=WHERE, fix="give it images"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if settings.name == "tiny":
@@ -86,6 +88,7 @@ def _tiny(settings: VitSettings, shape: tuple[int, ...], classes: int) -> Vit:
         divisors = [str(n) for n in range(2, side + 1) if side % n == 0 and n <= side // 2][:6]
         raise UserError(
             f"patches of {patch} pixels do not divide images of {side}",
+            code="bad-size",
             where=f"{WHERE}.patch",
             fix=f"one of {', '.join(divisors)}" if divisors else "another data.size",
         )
@@ -127,9 +130,14 @@ def _named(settings: VitSettings, side: int, classes: int, weights: bool) -> Vit
     name = settings.name.removeprefix("timm:")
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('.')[0][:12]}*")[:3] or ["vit_tiny_patch16_224"]
-        raise UserError(f"timm has no '{name}'", where=f"{WHERE}.name", fix=f"say, timm:{', timm:'.join(near)}")
+        raise UserError(
+            f"timm has no '{name}'", code="unknown-name", where=f"{WHERE}.name", fix=f"say, timm:{', timm:'.join(near)}"
+        )
     wrong = UserError(
-        f"'{name}' is not a plain vision transformer", where=f"{WHERE}.name", fix="name one, say timm:vit_tiny_patch16_224"
+        f"'{name}' is not a plain vision transformer",
+        code="unknown-name",
+        where=f"{WHERE}.name",
+        fix="name one, say timm:vit_tiny_patch16_224",
     )
     if not name.startswith(("vit_", "deit_", "beit")):
         raise wrong
@@ -138,6 +146,7 @@ def _named(settings: VitSettings, side: int, classes: int, weights: bool) -> Vit
     except (AssertionError, RuntimeError, TypeError, ValueError, ZeroDivisionError):
         raise UserError(
             f"'{name}' cannot be built for images of {side} pixels",
+            code="bad-model",
             where=f"{WHERE}.name",
             fix="set data.size to a multiple of its patch's side",
         ) from None
@@ -147,6 +156,7 @@ def _named(settings: VitSettings, side: int, classes: int, weights: bool) -> Vit
     if side % patch:
         raise UserError(
             f"'{name}' has patches of {patch} pixels, which do not divide images of {side}",
+            code="bad-size",
             where=f"{WHERE}.name",
             fix=f"set data.size to a multiple of {patch}, or name one of another patch",
         )
@@ -169,12 +179,16 @@ def _fill(vit: Any, settings: VitSettings) -> None:
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"no weights can be read ({type(error).__name__})",
+            code="bad-weights",
             where=f"{where}: {path}",
             fix="name a safetensors file on a disk",
         ) from None
     own = vit.state_dict()
     other = UserError(
-        f"the weights are of another architecture than {settings.name}", where=f"{where}: {path}", fix="name its own weights"
+        f"the weights are of another architecture than {settings.name}",
+        code="bad-weights",
+        where=f"{where}: {path}",
+        fix="name its own weights",
     )
     try:
         state = checkpoint_filter_fn(state, vit)
@@ -199,7 +213,10 @@ def start_from(module: Vit, state: Mapping[str, Tensor]) -> None:
         state[name].shape != own[name].shape for name in inner
     ):
         raise UserError(
-            "the weights to start from are of another architecture", where=WHERE, fix="name those of the same network"
+            "the weights to start from are of another architecture",
+            code="bad-weights",
+            where=WHERE,
+            fix="name those of the same network",
         )
     with torch.no_grad():
         for name in inner:

@@ -55,7 +55,10 @@ def settings_of_run(path: Path, overrides: Sequence[str] = ()) -> Settings:
     kept = path / "private" / "settings.yaml"
     if not kept.exists():
         raise UserError(
-            "no run in this folder", where=as_written(path), fix="name a run folder such as runs/faces, or a settings file"
+            "no run in this folder",
+            code="no-run",
+            where=as_written(path),
+            fix="name a run folder such as runs/faces, or a settings file",
         )
     return load_settings(kept, [*overrides, where, f"name={path.absolute().name}"])
 

@@ -42,7 +42,9 @@ def filter_(
     require_disk("--out", out)
     if real or synthetic or out:
         if config or not (real and synthetic and out):
-            raise UserError("--real, --synthetic and --out go together, without a settings file", fix="give all three")
+            raise UserError(
+                "--real, --synthetic and --out go together, without a settings file", code="bad-options", fix="give all three"
+            )
         from pd.audit.results import AtPoint
         from pd.stages.external import filter_folders
         from pd.stages.summary import tested_table
@@ -53,7 +55,7 @@ def filter_(
     elif config:
         run_stage("filter", config, set_)
     else:
-        raise UserError("nothing to filter", fix="give a settings file, or --real, --synthetic and --out")
+        raise UserError("nothing to filter", code="bad-options", fix="give a settings file, or --real, --synthetic and --out")
 
 
 @app.command()
@@ -91,7 +93,7 @@ def audit(
     require_disk("--out", out)
     if real or synthetic:
         if config or not (real and synthetic):
-            raise UserError("--real and --synthetic go together, without a settings file", fix="give both")
+            raise UserError("--real and --synthetic go together, without a settings file", code="bad-options", fix="give both")
         from pd.stages.external import audit_folders
         from pd.stages.limits import judge_limits, parse_limits
         from pd.stages.summary import arms_table, measures_table
@@ -110,13 +112,13 @@ def audit(
     elif config:
         if fail_above:
             fix = "give --real and --synthetic, such as a run's people and its release/data"
-            raise UserError("limits are for images, not for runs", where="--fail-above", fix=fix)
+            raise UserError("limits are for images, not for runs", code="bad-options", where="--fail-above", fix=fix)
         if out:
             fix = "leave it out: a run's figures go to private/audit.json and release/audit.json"
-            raise UserError("a run has its own place for figures", where="--out", fix=fix)
+            raise UserError("a run has its own place for figures", code="bad-options", where="--out", fix=fix)
         run_stage("audit", config, set_)
     else:
-        raise UserError("nothing to audit", fix="give a settings file, or --real and --synthetic")
+        raise UserError("nothing to audit", code="no-images", fix="give a settings file, or --real and --synthetic")
 
 
 @app.command()
@@ -133,7 +135,7 @@ def fingerprint(
     Example: `pd fingerprint configs/faces.yaml --doses 1,4,16,64`
     """
     if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", doses):
-        raise UserError(f"'{doses}' are not whole numbers", where="--doses", fix="write --doses 1,4,16,64")
+        raise UserError(f"'{doses}' are not whole numbers", code="bad-value", where="--doses", fix="write --doses 1,4,16,64")
     from pd.pipeline import run_pipeline
     from pd.stages.fingerprint import STAGES, fingerprints_table, measure, prepare
 
@@ -193,7 +195,7 @@ def compare(
         from pd.store.atomic import disk_errors
 
         if html.is_dir():
-            raise UserError("this is a folder", where=str(html), fix="name a file, such as compare.html")
+            raise UserError("this is a folder", code="no-such-file", where=str(html), fix="name a file, such as compare.html")
         with disk_errors(html):
             html.parent.mkdir(parents=True, exist_ok=True)
             write_comparison(rows, html)
@@ -230,7 +232,7 @@ def verify(
     found = check_release(release, against, k, signer)
     Console().print(checks_table(found.checks))
     if not found.ok:
-        raise LeakError("the release is not clean", where=str(release), fix="do not share it")
+        raise LeakError("the release is not clean", code="not-clean", where=str(release), fix="do not share it")
     if found.skipped:
         more = "" if against else ": most need the real images, add --against RUN/private/dataset"
         Console().print(f"No leak found, but {len(found.skipped)} checks could not be made{more}", soft_wrap=True)
@@ -257,7 +259,7 @@ def push(
     from pd.stages.push import push_release
 
     if kind not in ("model", "dataset"):
-        raise UserError(f"no repository is a '{kind}'", where="--kind", fix="choose model or dataset")
+        raise UserError(f"no repository is a '{kind}'", code="unknown-name", where="--kind", fix="choose model or dataset")
     require_disk("RELEASE", release)
     agree = (lambda text: True) if yes else typer.confirm
     done = push_release(release, to, "model" if kind == "model" else "dataset", against, k, private=private, agree=agree)

@@ -31,11 +31,18 @@ def classifier(
     """
     if images is None:
         if config is None:
-            raise UserError("nothing to learn from", where="pd classifier", fix="name a settings file, or --images")
+            raise UserError(
+                "nothing to learn from", code="bad-options", where="pd classifier", fix="name a settings file, or --images"
+            )
         run_stage("classifier", config, set_)
         return
     if config is not None or label is None or out is None:
-        raise UserError("--images goes with --label and --out", where="pd classifier", fix="name both, and no settings file")
+        raise UserError(
+            "--images goes with --label and --out",
+            code="bad-options",
+            where="pd classifier",
+            fix="name both, and no settings file",
+        )
     require_disk("--out", out)
     from pd.stages.classifier_images import classifier_of_images
 

@@ -33,11 +33,18 @@ def condense(
     """
     if images is None:
         if config is None:
-            raise UserError("nothing to condense", where="pd condense", fix="name a settings file, or --images")
+            raise UserError(
+                "nothing to condense", code="bad-options", where="pd condense", fix="name a settings file, or --images"
+            )
         run_stage("condense", config, set_)
         return
     if config is not None or label is None or out is None:
-        raise UserError("--images goes with --label and --out", where="pd condense", fix="name both, and no settings file")
+        raise UserError(
+            "--images goes with --label and --out",
+            code="bad-options",
+            where="pd condense",
+            fix="name both, and no settings file",
+        )
     require_disk("--out", out)
     from pd.stages.condense_images import condense_images
 

@@ -44,7 +44,7 @@ def _run(words: list[str], debug: bool) -> int:
     except UserError as error:
         if debug:
             traceback.print_exc()
-        _complain(console, str(error))
+        _complain(console, str(error), error.code)
         return error.exit_code
     except OSError as error:  # a place that cannot be read or written, wherever it came up
         if debug:
@@ -99,6 +99,6 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _complain(console: Console, text: str) -> None:
-    """One line, whatever control characters a name or a value brings along."""
-    console.print(f"[bold red]pd:[/] {shown(printable(text))}", soft_wrap=True)
+def _complain(console: Console, text: str, code: str = "") -> None:
+    """One line, whatever control characters a name or a value brings along; last the error's code, of docs/errors.md."""
+    console.print(f"[bold red]pd:[/] {shown(printable(text))}{f' [dim]({code})[/]' if code else ''}", soft_wrap=True)

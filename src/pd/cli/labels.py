@@ -57,13 +57,15 @@ def labels(
     """
     require_disk("--out", out)
     if (votes is None) == (labels is None):
-        raise UserError("name either --votes or --labels", where="pd labels", fix="--labels goes with --images")
+        raise UserError(
+            "name either --votes or --labels", code="bad-options", where="pd labels", fix="--labels goes with --images"
+        )
     if labels is not None:
         _fill(images, labels, table, out, method, set_)
         return
     assert votes is not None
     if table is not None:
-        raise UserError("--table goes with --labels", where="pd labels", fix="leave it out")
+        raise UserError("--table goes with --labels", code="bad-options", where="pd labels", fix="leave it out")
     from pd.stages.label_images import label_images
 
     chosen = [f"labels.method={method}"] if method else []
@@ -79,7 +81,7 @@ def labels(
 
 def _fill(images: str | None, column: str, table: Path | None, out: Path, method: str | None, set_: Overrides) -> None:
     if images is None:
-        raise UserError("--labels goes with --images", where="pd labels", fix="name the images")
+        raise UserError("--labels goes with --images", code="bad-options", where="pd labels", fix="name the images")
     from pd.stages.fill_images import fill_images
 
     chosen = [f"labels.method={method}"] if method else []

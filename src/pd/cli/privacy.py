@@ -42,7 +42,9 @@ def budget(
     if over:
         rows = spent_by(over)
     elif config is None:
-        raise UserError("name a settings file, or --over RUN", where="pd budget", fix="`pd budget configs/faces.yaml`")
+        raise UserError(
+            "name a settings file, or --over RUN", code="bad-options", where="pd budget", fix="`pd budget configs/faces.yaml`"
+        )
     else:
         settings = load_settings(config, set_ or ())
         rows = budget_of(settings, people or count_people(settings))

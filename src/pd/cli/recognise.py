@@ -39,7 +39,7 @@ def recognise(
     """
     require_disk("--out", out)
     if method is not None and any(one.startswith("reid.method") for one in set_ or ()):
-        raise UserError("--method and --set reid.method say the same", where="pd recognise", fix="give one")
+        raise UserError("--method and --set reid.method say the same", code="bad-options", where="pd recognise", fix="give one")
     from pd.stages.recognise import recognise as run
 
     chosen = [f"reid.method={method}"] if method else []

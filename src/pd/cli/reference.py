@@ -1,4 +1,4 @@
-"""`python -m pd.cli.reference docs`: the pages docs/settings.md and docs/commands.md, made from the code itself."""
+"""`python -m pd.cli.reference docs`: the pages settings.md, commands.md and errors.md of docs/, made from the code itself."""
 
 import sys
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from pd.cli.app import app
 from pd.config.settings import Settings
+from pd.error_codes import MEANINGS
 
 _MADE = "This page is generated from the code by `make docs`; do not edit it.\n"
 
@@ -37,6 +38,13 @@ def commands_page() -> str:
         if rows:
             lines += ["| option | meaning |", "| --- | --- |", *rows, ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def errors_page() -> str:
+    """Every code of an error and its meaning."""
+    lines = ["# Error codes", "", _MADE, "`pd` prints the code at the end of its line; in Python it is `UserError.code`.", ""]
+    rows = [f"| `{code}` | {_cell(meaning)} |" for code, meaning in sorted(MEANINGS.items())]
+    return "\n".join([*lines, "| code | meaning |", "| --- | --- |", *rows]) + "\n"
 
 
 def _options(command: Any) -> Iterator[str]:
@@ -107,3 +115,4 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     (folder / "settings.md").write_text(settings_page(), encoding="utf-8")
     (folder / "commands.md").write_text(commands_page(), encoding="utf-8")
+    (folder / "errors.md").write_text(errors_page(), encoding="utf-8")

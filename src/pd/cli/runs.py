@@ -63,7 +63,9 @@ def purge(
             table.add_row(part.name, part.what, f"{part.bytes / 1e6:.1f}")
         Console().print(table)
         if not yes and not sys.stdin.isatty():
-            raise UserError("nobody is here to agree", where="--yes", fix="add --yes to remove them without being asked")
+            raise UserError(
+                "nobody is here to agree", code="bad-options", where="--yes", fix="add --yes to remove them without being asked"
+            )
         return yes or typer.confirm("Remove them? They cannot be had back.")
 
     gone = purge_run(settings_of_run(run_), keep or (), agreed)
@@ -132,7 +134,7 @@ def submit(
     from pd.engine.submit import submit as submit_job
 
     if stage not in COMMANDS:
-        raise UserError(f"no job does '{stage}'", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
+        raise UserError(f"no job does '{stage}'", code="unknown-name", where="--stage", fix=f"choose of {', '.join(COMMANDS)}")
     raise typer.Exit(submit_job(load_settings(config, set_ or ()), stage, Reporter(), follow))
 
 
@@ -180,7 +182,9 @@ def init(
 
     require_disk("PATH", path)
     if path.exists() and not force:
-        raise UserError("there is such a file already", where=str(path), fix="choose another name, or use --force")
+        raise UserError(
+            "there is such a file already", code="already-there", where=str(path), fix="choose another name, or use --force"
+        )
     settings = _named(path)
     if preset is not None:
         data = parse_settings({"data": {"preset": preset, **PRESET_DATA.get(preset, {})}}, where="--preset").data

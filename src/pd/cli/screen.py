@@ -36,12 +36,17 @@ def screen(
     """
     if real is None and clips is None:
         if config is None:
-            raise UserError("nothing to screen", where="pd screen", fix="name a settings file, or --real, --clips and --out")
+            raise UserError(
+                "nothing to screen",
+                code="bad-options",
+                where="pd screen",
+                fix="name a settings file, or --real, --clips and --out",
+            )
         run_stage("screen", config, set_)
         return
     if config is not None or real is None or clips is None or out is None:
         fix = "name all three, and no settings file"
-        raise UserError("--real goes with --clips and --out", where="pd screen", fix=fix)
+        raise UserError("--real goes with --clips and --out", code="bad-options", where="pd screen", fix=fix)
     require_disk("--out", out)
     from pd.stages.screen_clips import screen_clips
 

@@ -46,6 +46,7 @@ def refuse_odd(side: int, factor: int) -> None:
     if side % factor:
         raise UserError(
             f"pictures of {side} pixels cannot be cut into {factor} parts a side",
+            code="bad-size",
             where="condense.factor",
             fix="set 1, or a size that is a multiple of it",
         )

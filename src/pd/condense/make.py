@@ -47,12 +47,15 @@ class Classes:
         """Raises UserError where these pictures cannot be condensed as the settings say."""
         where = "condense.labels"
         if len(self.names) < 2:
-            raise UserError("there is one class only", where=where, fix="name a label that has two values at least")
+            raise UserError(
+                "there is one class only", code="one-class", where=where, fix="name a label that has two values at least"
+            )
         counts = np.bincount(self.labels, minlength=len(self.names))
         short = int(counts.argmin())
         if counts[short] < settings.per_class:
             raise UserError(
                 f"a class has {counts[short]} pictures, {settings.per_class} are asked for ({len(self.names)} classes)",
+                code="too-few-images",
                 where="condense.per_class",
                 fix="ask for fewer, or make and keep more candidates",
             )

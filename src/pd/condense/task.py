@@ -84,6 +84,7 @@ class CondenseTask(Task):
         if len(inputs) < count:
             raise UserError(
                 f"class {number} has {len(inputs)} pictures, {count} are asked for",
+                code="too-few-images",
                 where="condense.per_class",
                 fix="ask for fewer, or keep more candidates",
             )

@@ -28,10 +28,11 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
         with path.open(encoding="utf-8") as file:
             text = file.read(LONGEST_FILE + 1)
     except FileNotFoundError:
-        raise UserError("no such settings file", where=str(path), fix="`pd init` writes one") from None
+        raise UserError("no such settings file", code="no-such-file", where=str(path), fix="`pd init` writes one") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the settings cannot be read ({type(error).__name__})",
+            code="unreadable-file",
             where=str(path),
             fix="name a YAML file; `pd init` writes one",
         ) from None
@@ -40,16 +41,23 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
             raise Unfit(f"more than {LONGEST_FILE} characters")
         tree = parse_yaml(text) or {}
     except Unfit as error:
-        raise UserError(f"no settings: {error}", where=str(path), fix="mend it, or start from `pd init`") from None
+        raise UserError(
+            f"no settings: {error}", code="unreadable-file", where=str(path), fix="mend it, or start from `pd init`"
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         what = error.problem if isinstance(error, yaml.constructor.ConstructorError) else None
         raise UserError(
-            what or "not valid YAML", where=f"{path}{line}", fix="mend that line, or start from `pd init`"
+            what or "not valid YAML",
+            code="unreadable-file",
+            where=f"{path}{line}",
+            fix="mend that line, or start from `pd init`",
         ) from None
     if not isinstance(tree, dict):
-        raise UserError("the settings are not a mapping of keys", where=str(path), fix="`pd init` writes an example")
+        raise UserError(
+            "the settings are not a mapping of keys", code="unknown-setting", where=str(path), fix="`pd init` writes an example"
+        )
     return parse_settings(tree, overrides, where=str(path))
 
 
@@ -59,7 +67,7 @@ def parse_settings(tree: dict[str, Any], overrides: Sequence[str] = (), *, where
     for override in overrides:
         key, found, value = override.partition("=")
         if not found:
-            raise UserError(f"'{override}' has no '='", where="--set", fix="write --set teacher.steps=200")
+            raise UserError(f"'{override}' has no '='", code="bad-value", where="--set", fix="write --set teacher.steps=200")
         try:
             parsed = parse_yaml(value)
         except (yaml.YAMLError, Unfit):
@@ -82,7 +90,10 @@ def _plain_tree(tree: dict[str, Any], where: str) -> dict[str, Any]:
         plain: dict[str, Any] = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         raise UserError(
-            "a key or a value that settings cannot hold", where=where, fix="write keys as words, values as text or numbers"
+            "a key or a value that settings cannot hold",
+            code="bad-value",
+            where=where,
+            fix="write keys as words, values as text or numbers",
         ) from None
     return plain
 
@@ -97,7 +108,9 @@ def _put(tree: dict[str, Any], key: str, value: object) -> None:
             tree[section] = {}
         inner = tree[section]
         if not isinstance(inner, dict):
-            raise UserError(f"'{section}' is not a section", where=key, fix="write it as a mapping of keys")
+            raise UserError(
+                f"'{section}' is not a section", code="unknown-setting", where=key, fix="write it as a mapping of keys"
+            )
         tree = inner
     tree[last] = value
 
@@ -108,7 +121,9 @@ def _unknown(key: str, where: str) -> UserError:
     last = difflib.get_close_matches(key.split(".")[-1], [k.split(".")[-1] for k in keys], n=1, cutoff=0.8)
     if last and (not near or difflib.SequenceMatcher(None, key, near[0]).ratio() < 0.8):
         near = difflib.get_close_matches(key, [k for k in keys if k.split(".")[-1] == last[0]], n=1, cutoff=0.0)
-    return UserError(f"unknown key '{key}'", where=where, fix=f"did you mean '{near[0]}'?" if near else None)
+    return UserError(
+        f"unknown key '{key}'", code="unknown-setting", where=where, fix=f"did you mean '{near[0]}'?" if near else None
+    )
 
 
 def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> UserError:
@@ -123,9 +138,9 @@ def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> U
     more = len(error.errors()) - 1
     tail = f" (and {more} more)" if more else ""
     if own and isinstance(first.get("input"), dict):  # about keys that do not go together, which it names
-        return UserError(f"{key}: {own}{tail}", where=where)
+        return UserError(f"{key}: {own}{tail}", code="bad-value", where=where)
     value = _CREDENTIALS.sub("://***@", repr(first.get("input")))
     if len(value) > 60:
         value = value[:57] + "..."
     says = str(own) if own else first["msg"][0].lower() + first["msg"][1:]
-    return UserError(f"{key} = {value}: {says}{tail}", where=where)
+    return UserError(f"{key} = {value}: {says}{tail}", code="bad-value", where=where)

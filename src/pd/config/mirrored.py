@@ -45,12 +45,14 @@ def bucket_and_prefix(text: str) -> list[str]:
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket or ":" in bucket or _SECRET.search(rest):
         fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead, and name s3://bucket/prefix"
-        raise UserError("credentials do not belong in a URL", fix=fix)
+        raise UserError("credentials do not belong in a URL", code="bad-address", fix=fix)
     if scheme != "s3":
-        raise UserError("neither a local path nor s3://", where=text, fix="name a folder, or s3://bucket/prefix")
+        raise UserError(
+            "neither a local path nor s3://", code="bad-address", where=text, fix="name a folder, or s3://bucket/prefix"
+        )
     parts = [bucket, *(prefix.strip("/").split("/") if prefix.strip("/") else [])]
     if not _BUCKET.fullmatch(bucket) or {"", ".", ".."} & set(parts):
-        raise UserError("no bucket and prefix", where=text, fix="write s3://bucket/prefix")
+        raise UserError("no bucket and prefix", code="bad-address", where=text, fix="write s3://bucket/prefix")
     return parts
 
 
@@ -58,20 +60,25 @@ def check_slashes(text: str) -> None:
     """Raise UserError for `s3:/bucket`, which would be a folder on this disk."""
     if text.startswith("s3:/") and not text.startswith("s3://"):
         whole = "s3://" + "/".join(bucket_and_prefix(f"s3://{text.removeprefix('s3:/')}"))
-        raise UserError("a slash is missing", where=text, fix=f"write {whole}")
+        raise UserError("a slash is missing", code="bad-address", where=text, fix=f"write {whole}")
 
 
 def require_disk(option: str, path: Path | None) -> None:
     """Raise UserError for an option's path that somebody typed as `s3://`, of which Typer leaves one slash."""
     if path is not None and path.parts[:1] == ("s3:",):
-        raise UserError("this cannot lie in a bucket", where=option, fix="name a path on a disk; docs/storage.md says what can")
+        raise UserError(
+            "this cannot lie in a bucket",
+            code="bad-address",
+            where=option,
+            fix="name a path on a disk; docs/storage.md says what can",
+        )
 
 
 def mirrored(text: str) -> MirrorPath:
     """Where this machine mirrors `s3://bucket/prefix`; raises UserError as `bucket_and_prefix` does."""
     name = quote("/".join(bucket_and_prefix(text)), safe="")
     if len(name) > LONGEST:
-        raise UserError("too long a prefix", where=text, fix=f"stay below {LONGEST} characters")
+        raise UserError("too long a prefix", code="bad-address", where=text, fix=f"stay below {LONGEST} characters")
     return MirrorPath(mirror_home(), name)
 
 
@@ -86,7 +93,9 @@ def mirrored_run(path: Path, below: int = 0) -> Path:
     parts = bucket_and_prefix(f"s3://{rest.lstrip('/')}")
     cut = len(parts) - below - 1
     if cut < 1:
-        raise UserError("no run in this place", where=f"s3://{'/'.join(parts)}", fix="name s3://bucket/prefix/run")
+        raise UserError(
+            "no run in this place", code="no-run", where=f"s3://{'/'.join(parts)}", fix="name s3://bucket/prefix/run"
+        )
     return mirrored("s3://" + "/".join(parts[:cut])).joinpath(*parts[cut:])
 
 

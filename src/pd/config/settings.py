@@ -26,7 +26,7 @@ from pd.errors import UserError
 def _without_credentials(value: str | None, key: str, fix: str) -> str | None:
     """The address; raises UserError, which does not repeat it, where a name or a password is in it: settings are kept."""
     if value and "@" in value.partition("://")[2]:
-        raise UserError("credentials do not belong in an address", where=key, fix=fix)
+        raise UserError("credentials do not belong in an address", code="bad-address", where=key, fix=fix)
     return value
 
 

@@ -75,7 +75,7 @@ def cached_images(
     files = sorted(folder.glob("*.parquet"))
     names = [name for file in files for name in pq.read_table(file, columns=["id"])["id"].to_pylist()]
     if not names:
-        raise UserError("no image can be used", where=str(place), fix="mend them, or name another place")
+        raise UserError("no image can be used", code="no-images", where=str(place), fix="mend them, or name another place")
     return Cached(ParquetImages.open(files)), names, digest_folder(folder)
 
 

@@ -114,7 +114,7 @@ def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identi
     elif path.is_dir():
         found = _in_folder(path, settings, needs_identity)
     else:
-        raise UserError("no such folder", where=str(path), fix="name a folder of clips, or a manifest")
+        raise UserError("no such folder", code="no-such-folder", where=str(path), fix="name a folder of clips, or a manifest")
     _refuse_two_people(found)
     return found
 
@@ -138,7 +138,7 @@ def _in_folder(path: Path, settings: DataSettings, needs_identity: bool) -> Clip
             clips.append(Clip(name, file, who))
     if not clips:
         fix = f"put them at WHO/clip.mp4; read are {' '.join(SUFFIXES)}"
-        raise UserError("no video in this folder", where=str(path), fix=fix)
+        raise UserError("no video in this folder", code="no-images", where=str(path), fix=fix)
     return Clips(str(path), tuple(clips), files=tuple(clip.file for clip in clips if clip.file is not None))
 
 
@@ -190,7 +190,9 @@ def _refuse_words_for_seconds(rows: Iterable[Row | BadRow], where: str) -> None:
 
 
 def _no_seconds(name: str, where: str) -> UserError:
-    return UserError(f"column '{name}' is no number of seconds", where=where, fix="write seconds: 65.5, not 00:01:05")
+    return UserError(
+        f"column '{name}' is no number of seconds", code="bad-column", where=where, fix="write seconds: 65.5, not 00:01:05"
+    )
 
 
 def _clip(row: Row | BadRow, alone: bool) -> Clip:
@@ -236,7 +238,7 @@ def _refuse_two_people(found: Clips) -> None:
             apart = (other.end or math.inf) <= clip.start or (clip.end or math.inf) <= other.start
             if other.identity != clip.identity and not apart:
                 what = f"'{plain(clip.name)}' is of two people in the same seconds"
-                raise UserError(what, where=found.where, fix="give each their own start and end")
+                raise UserError(what, code="shared-people", where=found.where, fix="give each their own start and end")
         seen[clip.file].append(clip)
 
 

@@ -37,7 +37,12 @@ def rows_in(place: Place, name: str) -> int:
         rows = count_rows(parquet, file.size(), where(place, name))
     if len(kinds) != 1 or not holds_bytes(kinds[0]):
         fix = "name it so: bytes, or a struct {bytes, path}"
-        raise UserError("no column 'image'" if not kinds else "no column 'image' of images", where=where(place, name), fix=fix)
+        raise UserError(
+            "no column 'image'" if not kinds else "no column 'image' of images",
+            code="no-such-column",
+            where=where(place, name),
+            fix=fix,
+        )
     return rows
 
 
@@ -67,7 +72,7 @@ def read_words(place: Place, name: str, rows: Sequence[int]) -> Iterator[tuple[s
     labels = [field.name for field in once if field.name.startswith(LABEL) and _is_number(field.type)]
     if len(labels) > _MOST_LABELS:
         what = f"{len(labels)} columns of labels; at most {_MOST_LABELS} are read"
-        raise UserError(what, where=where(place, name), fix="leave some out")
+        raise UserError(what, code="unreadable-file", where=where(place, name), fix="leave some out")
     if not (prompts or labels):
         yield from (("", {}) for _ in rows)
         return
@@ -97,7 +102,12 @@ def read_columns(
     there = [column for column in columns if column in fields]
     for column in there:
         if not (holds_text(fields[column]) or _is_number(fields[column])):
-            raise UserError(f"the column '{column}' is neither text nor numbers", where=where(place, name), fix="name another")
+            raise UserError(
+                f"the column '{column}' is neither text nor numbers",
+                code="bad-column",
+                where=where(place, name),
+                fix="name another",
+            )
     if not there:
         yield from ({} for _ in rows)
         return
@@ -129,7 +139,7 @@ def _batches(place: Place, name: str, rows: Sequence[int], columns: Sequence[str
                     break
             first = after
     if given != len(rows):
-        raise UserError("not readable as Parquet (fewer rows than it says)", where=where(place, name))
+        raise UserError("not readable as Parquet (fewer rows than it says)", code="unreadable-file", where=where(place, name))
 
 
 @contextmanager
@@ -138,7 +148,9 @@ def _readable(place: Place, name: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise UserError(f"not readable as Parquet ({type(error).__name__})", where=where(place, name)) from None
+        raise UserError(
+            f"not readable as Parquet ({type(error).__name__})", code="unreadable-file", where=where(place, name)
+        ) from None
 
 
 class _Header(tarfile.TarInfo):
@@ -185,13 +197,15 @@ def members(place: Place, name: str, suffixes: Sequence[str] = SUFFIXES) -> dict
                     continue
                 if member.name in found:
                     what = f"holds '{plain(member.name)}' twice"
-                    raise UserError(what, where=where(place, name), fix="give each image a name of its own")
+                    raise UserError(
+                        what, code="unreadable-file", where=where(place, name), fix="give each image a name of its own"
+                    )
                 found[member.name] = (member.offset_data, member.size)
     except UserError:
         raise
     except Exception as error:  # on damaged archives tarfile raises nearly anything
         what = f"not readable as tar ({type(error).__name__})"
-        raise UserError(what, where=where(place, name), fix="unpack compressed ones") from None
+        raise UserError(what, code="unreadable-file", where=where(place, name), fix="unpack compressed ones") from None
     return found
 
 

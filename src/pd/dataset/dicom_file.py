@@ -29,7 +29,9 @@ def require_dicom() -> None:
         import pylibjpeg  # noqa: F401
     except ImportError:
         what = "DICOM needs packages that are not installed"
-        raise UserError(what, where="data.reader", fix='pip install "privacy-distillation[dicom]"') from None
+        raise UserError(
+            what, code="missing-package", where="data.reader", fix='pip install "privacy-distillation[dicom]"'
+        ) from None
     # what it warns of quotes values of headers
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

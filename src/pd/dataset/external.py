@@ -66,11 +66,13 @@ def list_images(place: Place) -> Listing:
     files = place.files()
     containers = [file.name for file in files if file.name.endswith(_CONTAINERS)]
     if place.is_file and not containers:
-        raise UserError("neither a folder, nor Parquet, nor tar", where=str(place), fix="name a folder of images")
+        raise UserError(
+            "neither a folder, nor Parquet, nor tar", code="unreadable-file", where=str(place), fix="name a folder of images"
+        )
     names = [file.name for file in files if file.link or file.name.lower().endswith(SUFFIXES)]
     if names and containers:
         what = f"{len(names)} image files and {len(containers)} of Parquet or tar"
-        raise UserError(what, where=str(place), fix="name a folder of one kind")
+        raise UserError(what, code="unknown-name", where=str(place), fix="name a folder of one kind")
     spots = [(0, 0)] * len(names)
     for file in containers:
         inside = members(place, file) if file.endswith(".tar") else {str(row): (0, 0) for row in range(rows_in(place, file))}
@@ -78,9 +80,11 @@ def list_images(place: Place) -> Listing:
         spots += inside.values()
     for name in names:
         if not utf8(name):
-            raise UserError("a name that is not UTF-8", where=plain(f"{place}/{name}"), fix="rename it")
+            raise UserError("a name that is not UTF-8", code="bad-name", where=plain(f"{place}/{name}"), fix="rename it")
     if not names:
-        raise UserError("no image here", where=str(place), fix=f"read are Parquet, tar and {' '.join(SUFFIXES)}")
+        raise UserError(
+            "no image here", code="no-images", where=str(place), fix=f"read are Parquet, tar and {' '.join(SUFFIXES)}"
+        )
     begins, lengths = np.array(spots, np.int64).T
     return Listing(names, begins, lengths)
 
@@ -104,7 +108,7 @@ def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterat
         except BadImage as bad:
             if settings.on_bad_image == "stop":
                 fix = "mend or remove it, or set data.on_bad_image: skip"
-                raise UserError(str(bad), where=plain(f"{place}/{name}"), fix=fix) from None
+                raise UserError(str(bad), code="bad-name", where=plain(f"{place}/{name}"), fix=fix) from None
             yield name, bad
 
 

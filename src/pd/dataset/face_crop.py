@@ -39,6 +39,7 @@ def require_detector() -> None:
     if importlib.util.find_spec("cv2") is None or not (_cascade_file()).is_file():
         raise UserError(
             "faces are found by OpenCV 4, which is not installed",
+            code="missing-package",
             where="data.video.face",
             fix='pip install "privacy-distillation[video]", or set data.video.face: centre',
         )

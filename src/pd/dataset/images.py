@@ -52,7 +52,7 @@ def to_arrays(column: Iterable[bytes | Mapping[str, Any]] | pa.Array | pa.Chunke
         pixels = pixels.reshape(*pixels.shape[:2], -1)
         if arrays and arrays[0].shape != pixels.shape:
             sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (arrays[0], pixels))
-            raise UserError(f"images of different sizes: {sizes}", fix="resize them to one size first")
+            raise UserError(f"images of different sizes: {sizes}", code="mixed-sizes", fix="resize them to one size first")
         arrays.append(pixels)
     if not arrays:
         return np.zeros((0, 0, 0, 3 if mode == "rgb" else 1), np.uint8)
@@ -75,7 +75,9 @@ def from_tensor(tensor: "torch.Tensor", mode: Mode) -> Pixels:
     """
     values = tensor.detach().float()
     if not bool(values.isfinite().all()):
-        raise UserError("the model made images of NaN or infinity", fix="it diverged: lower its learning_rate")
+        raise UserError(
+            "the model made images of NaN or infinity", code="bad-image", fix="it diverged: lower its learning_rate"
+        )
     values = values.clamp(-1.0, 1.0)
     if mode == "grey":
         values = values.mean(dim=1, keepdim=True)

@@ -66,6 +66,7 @@ def _ingest(source: Source, settings: DataSettings, seed: int, out: Path, progre
         if intake.bad and settings.on_bad_image == "stop":
             raise UserError(
                 f"{len(intake.bad)} bad images ({counted(intake.bad)}); the first: {intake.bad[0]}",
+                code="bad-image",
                 where=source.where,
                 fix="mend it, or set data.on_bad_image to skip",
             )
@@ -219,10 +220,13 @@ def _check_split_column(rows: Iterator[Row | BadRow], source: Source, splits: di
         if source.has_split and isinstance(row, Row):
             where = f"{source.where}, row {row.number}"
             if row.split not in _SPLITS:
-                raise UserError(f"unknown split '{plain(row.split or '')}'", where=where, fix="write member or holdout")
+                raise UserError(
+                    f"unknown split '{plain(row.split or '')}'", code="bad-row", where=where, fix="write member or holdout"
+                )
             if splits.setdefault(row.identity, row.split) != row.split:
                 raise UserError(
                     f"identity '{plain(row.identity)}' is both member and holdout",
+                    code="bad-row",
                     where=where,
                     fix="all images of a person belong to one side",
                 )
@@ -234,10 +238,11 @@ def _splits(intake: _Intake, settings: DataSettings, seed: int, source: Source) 
     people = [name for name, count in intake.images.items() if count >= settings.min_images]
     bad = f" ({counted(intake.bad)})" if intake.bad else ""
     if not people:
-        raise UserError(f"no usable image{bad}", where=source.where)
+        raise UserError(f"no usable image{bad}", code="no-images", where=source.where)
     if len(people) == 1:
         raise UserError(
             f"one identity only, '{plain(people[0])}'{bad}",
+            code="too-few-people",
             where=source.where,
             fix=f"a run needs at least {MIN_MEMBERS + MIN_HOLDOUT} people",
         )

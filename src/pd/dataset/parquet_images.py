@@ -92,7 +92,7 @@ class ParquetImages:
             found = to_arrays(column, "grey" if self.shape[3] == 1 else "rgb")
             if found.shape[1:3] != self.shape[1:3]:
                 sizes = " and ".join(f"{shape[2]}x{shape[1]}" for shape in (self.shape, found.shape))
-                raise UserError(f"images of different sizes: {sizes}", fix="resize them to one size first")
+                raise UserError(f"images of different sizes: {sizes}", code="mixed-sizes", fix="resize them to one size first")
             pixels[here] = found
         return pixels
 

@@ -48,9 +48,11 @@ def count_rows(file: pq.ParquetFile, size: int, where: str) -> int:
     groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     rows = int(file.metadata.num_rows)
     if rows != sum(groups) or min(groups, default=0) < 0:
-        raise UserError("the numbers of rows do not agree", where=where, fix="write it again")
+        raise UserError("the numbers of rows do not agree", code="unreadable-file", where=where, fix="write it again")
     if rows > _ROWS_PER_BYTE * size:
-        raise UserError(f"claims {rows} rows, in {size} bytes", where=where, fix="write it again, each row once")
+        raise UserError(
+            f"claims {rows} rows, in {size} bytes", code="unreadable-file", where=where, fix="write it again, each row once"
+        )
     return rows
 
 

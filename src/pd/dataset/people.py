@@ -77,7 +77,9 @@ def read_people(
         source = normal(open_source(here))
         if label is not None and label not in source.labels:
             near = ", ".join(source.labels) or "none"
-            raise UserError(f"no column '{label}'", where=source.where, fix=f"its columns of labels: {near}")
+            raise UserError(
+                f"no column '{label}'", code="no-such-column", where=source.where, fix=f"its columns of labels: {near}"
+            )
         pictures, names, told, bad = [], [], [], []
         digests: dict[bytes, None] = {}
         rows = source.rows() if label is None else _with(label, source.rows(), unnamed)
@@ -94,9 +96,11 @@ def read_people(
             told.append(text_of(item.row.labels.get(beside)))
     if bad and settings.on_bad_image == "stop":
         fix = "mend it, or set data.on_bad_image to skip"
-        raise UserError(f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", where=source.where, fix=fix)
+        raise UserError(
+            f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", code="bad-image", where=source.where, fix=fix
+        )
     if not pictures:
-        raise UserError("no usable image", where=source.where)
+        raise UserError("no usable image", code="no-images", where=source.where)
     images = np.concatenate([to_arrays(pictures[at : at + 1024], settings.mode) for at in range(0, len(pictures), 1024)])
     return People(images, names, told, list(digests), len(unnamed))
 

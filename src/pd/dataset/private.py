@@ -144,6 +144,7 @@ class PrivateDataset:
         if len(order) < 4:
             raise UserError(
                 f"{len(order)} hold-out identities; calibration and audit need 2 each, and never the same",
+                code="too-few-people",
                 where="data.holdout",
                 fix="hold out more people, or add people",
             )
@@ -155,7 +156,7 @@ class PrivateDataset:
 def _files(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise UserError("no private dataset here", where=str(folder), fix="run `pd ingest` first")
+        raise UserError("no private dataset here", code="no-run", where=str(folder), fix="run `pd ingest` first")
     return files
 
 

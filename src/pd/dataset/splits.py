@@ -33,6 +33,7 @@ def holdout_identities(identities: Iterable[str], seed: int, share: float) -> se
         raise UserError(
             f"{len(order)} identities; a run needs at least {MIN_MEMBERS + MIN_HOLDOUT}: "
             f"{MIN_MEMBERS} members, {MIN_HOLDOUT} held out",
+            code="too-few-people",
             where="data",
             fix="add people",
         )
@@ -51,6 +52,7 @@ def check_splits(splits: Mapping[str, str], where: str) -> None:
         if count < least:
             raise UserError(
                 f"the split column has {count} usable '{side}' identities, at least {least} are needed",
+                code="too-few-people",
                 where=where,
                 fix="move people, or leave the column out: pd then splits by itself",
             )

@@ -109,10 +109,12 @@ def _files(source: Path | Sequence[Path]) -> list[Path]:
     """The files of a source; raises UserError when there is none, or one lacks a column."""
     files = sorted(source.glob("*.parquet")) if isinstance(source, Path) else list(source)
     if not files:
-        raise UserError("no Parquet file of synthetic images", where=str(source) if isinstance(source, Path) else None)
+        raise UserError(
+            "no Parquet file of synthetic images", code="no-images", where=str(source) if isinstance(source, Path) else None
+        )
     for file in files:
         names = pq.read_schema(file).names
         missing = [name for name in ("id", "image", "prompt") if name not in names]
         if missing:
-            raise UserError(f"no column '{missing[0]}' for synthetic images", where=str(file))
+            raise UserError(f"no column '{missing[0]}' for synthetic images", code="no-such-column", where=str(file))
     return files

@@ -75,7 +75,9 @@ def require_av() -> None:
     """Raises UserError without PyAV."""
     if importlib.util.find_spec("av") is None:
         fix = 'pip install "privacy-distillation[video]"'
-        raise UserError("reading video needs PyAV, which is not installed", where="data.reader", fix=fix)
+        raise UserError(
+            "reading video needs PyAV, which is not installed", code="missing-package", where="data.reader", fix=fix
+        )
 
 
 def frames_of(

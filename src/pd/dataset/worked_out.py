@@ -71,10 +71,10 @@ def worked_out(real: PrivateDataset, folder: Path) -> PrivateDataset:
     try:
         table = pq.read_table(folder / FILE)
     except (OSError, pa.ArrowInvalid):
-        raise UserError("no labels here", where=str(folder), fix="run `pd run` again") from None
+        raise UserError("no labels here", code="not-done", where=str(folder), fix="run `pd run` again") from None
     at = pc.index_in(pa.array(real.ids, pa.string()), value_set=table["id"])
     if at.null_count:
-        raise UserError("the labels are of other images", where=str(folder), fix="run `pd run` again")
+        raise UserError("the labels are of other images", code="other-inputs", where=str(folder), fix="run `pd run` again")
     names = [name for name in table.column_names if name != "id" and not name.endswith(PROBABILITY)]
     table = table.take(at).select(names)
     found = labels_of(table, pa.array([split == "member" for split in real.splits]))

@@ -96,7 +96,7 @@ def train_on_parts(parts: Iterable[Pixels]) -> AutoencoderKL:
         # Sums of float64 in [-1, 1]: no digit that a grey level could show in is lost in the difference below.
         count, total, products = count + len(blocks), total + blocks.sum(axis=0), products + blocks.T @ blocks
     if not count:
-        raise UserError("an autoencoder cannot be trained on no images", fix="train it on one at least")
+        raise UserError("an autoencoder cannot be trained on no images", code="no-images", fix="train it on one at least")
     mean = total / count
     variances, vectors = np.linalg.eigh(products / count - np.outer(mean, mean))
     basis = vectors[:, ::-1][:, : LATENT_CHANNELS["grey" if colours == 1 else "rgb"]].T
@@ -192,10 +192,13 @@ def digest(vae: AutoencoderKL) -> str:
 
 def _check(height: int, width: int, longest: int | None) -> None:
     if height % 8 or width % 8:
-        raise UserError("sides must be multiples of 8", where=f"pictures of {width}x{height}", fix="resize them")
+        raise UserError(
+            "sides must be multiples of 8", code="bad-size", where=f"pictures of {width}x{height}", fix="resize them"
+        )
     if longest is not None and max(height, width) > longest:
         raise UserError(
             f"this autoencoder takes pictures of at most {longest} pixels a side",
+            code="bad-size",
             where=f"pictures of {width}x{height}",
             fix="make it for their size",
         )

@@ -38,6 +38,7 @@ class CaptionTable:
         if long and not truncate:
             raise UserError(
                 f"{len(long)} of {len(captions)} captions have more than {takes} tokens, the longest {max(map(len, ids))}",
+                code="bad-captions",
                 where=f"the caption of training image {long[0]}, counted from 0",
                 fix="shorten them, or set truncate_captions: true",
             )

@@ -102,28 +102,41 @@ def _check(parts: Components, data: DataSettings) -> None:
         raise UserError(
             f"the UNet takes {unet.in_channels} and makes {unet.out_channels} channels, "
             f"but the autoencoder's latents have {vae.latent_channels}",
+            code="bad-model",
             where="base, autoencoder",
             fix="set autoencoder: base, and take a base that makes images from text alone (not inpainting)",
         )
     if vae.in_channels != 3 or vae.out_channels != 3:
         raise UserError(
             f"the autoencoder has {vae.in_channels} colour channels",
+            code="bad-model",
             where="autoencoder",
             fix="take one with 3 (grey is repeated)",
         )
     if unet.cross_attention_dim != text.hidden_size:
         raise UserError(
             f"the UNet attends to {unet.cross_attention_dim} features, but the text encoder makes {text.hidden_size}",
+            code="bad-model",
             where="base",
         )
     if unet.class_embed_type is not None or unet.addition_embed_type is not None:
-        raise UserError("its UNet wants more than text and a timestep", where="base", fix="take Stable Diffusion 1.x or 2.x")
+        raise UserError(
+            "its UNet wants more than text and a timestep",
+            code="bad-model",
+            where="base",
+            fix="take Stable Diffusion 1.x or 2.x",
+        )
     if len(parts.tokenizer) > text.vocab_size:
-        raise UserError(f"the tokenizer has {len(parts.tokenizer)} tokens, the text encoder {text.vocab_size}", where="base")
+        raise UserError(
+            f"the tokenizer has {len(parts.tokenizer)} tokens, the text encoder {text.vocab_size}",
+            code="bad-model",
+            where="base",
+        )
     multiple = vae_factor(parts.vae) << (len(unet.block_out_channels) - 1)
     if data.size % multiple:
         raise UserError(
             f"the UNet and the autoencoder halve an image down to 1/{multiple}",
+            code="bad-model",
             where=f"data.size = {data.size}",
             fix=f"set data.size to a multiple of {multiple}",
         )

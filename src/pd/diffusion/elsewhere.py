@@ -51,5 +51,10 @@ def take(trained: Path, data: DataSettings, out: Path) -> dict[str, object]:
 def _folder(trained: Path) -> Path:
     folder = trained.expanduser()
     if not folder.is_dir():
-        raise UserError("no such folder", where=f"teacher.trained = {trained}", fix="name a diffusers folder on this machine")
+        raise UserError(
+            "no such folder",
+            code="no-such-folder",
+            where=f"teacher.trained = {trained}",
+            fix="name a diffusers folder on this machine",
+        )
     return folder

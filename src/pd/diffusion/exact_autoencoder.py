@@ -73,7 +73,9 @@ def exact_autoencoder(code: BlockCode, size: int) -> AutoencoderKL:
         UserError: a size that is not a multiple of 8.
     """
     if size % 8 or size < 8:
-        raise UserError("the exact autoencoder takes sides that are multiples of 8", where=f"size = {size}", fix="use 32")
+        raise UserError(
+            "the exact autoencoder takes sides that are multiples of 8", code="bad-size", where=f"size = {size}", fix="use 32"
+        )
     n, pixels = code.basis.shape
     widths = [6 + 5 * code.colours, 6 + pixels, max(FIRST + pixels + 5, 2 + 2 * n)]
     widths = [8 * math.ceil(width / 8) for width in widths]

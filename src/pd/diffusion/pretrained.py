@@ -60,27 +60,46 @@ def locate(base: str, revision: str | None = None) -> Path:
     folder = Path(base).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise UserError("a folder has no revisions", where=f"revision = {revision}, base = {base}", fix="leave it empty")
+            raise UserError(
+                "a folder has no revisions",
+                code="bad-value",
+                where=f"revision = {revision}, base = {base}",
+                fix="leave it empty",
+            )
         return folder
     if not HUB_ID.fullmatch(base):
-        raise UserError("no such folder", where=f"base = {base}", fix="name a diffusers folder or a hub id 'owner/name'")
+        raise UserError(
+            "no such folder",
+            code="missing-weights",
+            where=f"base = {base}",
+            fix="name a diffusers folder or a hub id 'owner/name'",
+        )
     where = f"base = {base}" + (f", revision = {revision}" if revision else "")
     try:
         return Path(snapshot_download(base, revision=revision, allow_patterns=_WANTED))
     except RevisionNotFoundError:
-        raise UserError("the hub has no such revision of it", where=where, fix="name a branch, tag or commit") from None
+        raise UserError(
+            "the hub has no such revision of it", code="hub-failed", where=where, fix="name a branch, tag or commit"
+        ) from None
     except GatedRepoError:
-        raise UserError("the hub wants you to accept its terms first", where=where, fix="`hf auth login`") from None
+        raise UserError(
+            "the hub wants you to accept its terms first", code="hub-failed", where=where, fix="`hf auth login`"
+        ) from None
     except (RepositoryNotFoundError, HFValidationError):
-        raise UserError("no such folder, and no such model on the hub", where=where, fix="check the name") from None
+        raise UserError(
+            "no such folder, and no such model on the hub", code="missing-weights", where=where, fix="check the name"
+        ) from None
     except LocalEntryNotFoundError:
         raise UserError(
             "no such folder, and the hub cannot be reached or is switched off (HF_HUB_OFFLINE)",
+            code="hub-failed",
             where=where,
             fix=f"on a machine with a network: `hf download {base} --local-dir DIR`, then set base: DIR",
         ) from None
     except OSError as error:
-        raise UserError(f"the hub gave no answer ({type(error).__name__})", where=where, fix="try again later") from None
+        raise UserError(
+            f"the hub gave no answer ({type(error).__name__})", code="hub-failed", where=where, fix="try again later"
+        ) from None
 
 
 def check(folder: Path) -> None:
@@ -126,13 +145,14 @@ def _check_index(folder: Path) -> None:
     try:
         classes = json.loads(index.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError("not a diffusers folder: it has no model_index.json", where=str(folder)) from None
+        raise UserError("not a diffusers folder: it has no model_index.json", code="bad-weights", where=str(folder)) from None
     except (OSError, ValueError):
-        raise UserError("not readable as JSON", where=str(index)) from None
+        raise UserError("not readable as JSON", code="bad-weights", where=str(index)) from None
     denoiser = classes.get("transformer") if isinstance(classes, dict) and "unet" not in classes else None
     if isinstance(denoiser, list) and denoiser:
         raise UserError(
             f"its denoiser is {denoiser[-1]}, and pd takes UNets alone",
+            code="bad-weights",
             where=str(index),
             fix="take a model in the layout of StableDiffusionPipeline (PixArt, SD3, Sana and Flux have transformers)",
         )
@@ -142,6 +162,7 @@ def _check_index(folder: Path) -> None:
             named = found[-1] if isinstance(found, list) and found else "nothing"
             raise UserError(
                 f"its {part} is {named}, not {kind.__name__}",
+                code="bad-weights",
                 where=str(index),
                 fix="take a base in the layout of StableDiffusionPipeline (Stable Diffusion 1.x or 2.x)",
             )
@@ -153,6 +174,7 @@ def _check_weights(folder: Path, name: str) -> None:
     pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.ckpt"))
     raise UserError(
         "pickled weights can run code and are refused" if pickled else f"{name}.safetensors is missing",
+        code="missing-weights",
         where=str(folder),
         fix="take a revision with safetensors, or convert the weights with safetensors.torch.save_file",
     )
@@ -168,10 +190,12 @@ def _model(folder: Path, part: str) -> Any:
     try:
         model, info = CLASSES[part].from_pretrained(str(folder / part), **options)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise UserError(f"cannot be loaded ({type(error).__name__})", where=str(folder / part)) from error
+        raise UserError(f"cannot be loaded ({type(error).__name__})", code="bad-weights", where=str(folder / part)) from error
     missing = sorted(info["missing_keys"])
     if missing:
-        raise UserError(f"{len(missing)} weights are missing, '{missing[0]}' first", where=str(folder / part))
+        raise UserError(
+            f"{len(missing)} weights are missing, '{missing[0]}' first", code="bad-weights", where=str(folder / part)
+        )
     return model.eval()
 
 
@@ -179,7 +203,9 @@ def _tokenizer(folder: Path) -> Any:
     try:
         return CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"cannot be loaded ({type(error).__name__})", where=str(folder / "tokenizer")) from error
+        raise UserError(
+            f"cannot be loaded ({type(error).__name__})", code="bad-weights", where=str(folder / "tokenizer")
+        ) from error
 
 
 def _scheduler(folder: Path) -> Any:
@@ -187,4 +213,6 @@ def _scheduler(folder: Path) -> Any:
     try:
         return DPMSolverMultistepScheduler.from_pretrained(str(folder / "scheduler"), local_files_only=True)
     except (OSError, ValueError, TypeError, NotImplementedError) as error:
-        raise UserError(f"cannot be loaded ({type(error).__name__})", where=str(folder / "scheduler")) from error
+        raise UserError(
+            f"cannot be loaded ({type(error).__name__})", code="bad-weights", where=str(folder / "scheduler")
+        ) from error

@@ -37,6 +37,7 @@ def build(settings: ModelSettings, base: DPMSolverMultistepScheduler | None = No
     if base is not None and base.config.prediction_type != settings.prediction:
         raise UserError(
             f"the base predicts {base.config.prediction_type}",
+            code="bad-model",
             where=f"prediction = {settings.prediction}",
             fix=f"set prediction: {base.config.prediction_type}"
             + (" and zero_terminal_snr: false" if base.config.prediction_type == "epsilon" else ""),

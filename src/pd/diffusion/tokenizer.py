@@ -42,7 +42,11 @@ def read_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     # find_spec: importing open_clip takes seconds, and the file is all that is wanted.
     spec = find_spec("open_clip")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError("open_clip, which brings the tokenizer's vocabulary, is missing", fix="pip install open-clip-torch")
+        raise UserError(
+            "open_clip, which brings the tokenizer's vocabulary, is missing",
+            code="missing-package",
+            fix="pip install open-clip-torch",
+        )
     path = Path(spec.submodule_search_locations[0]) / "bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")[1 : MERGES + 1]
     merges = [(left, right) for left, right in (line.split() for line in lines)]

@@ -97,7 +97,7 @@ def server(settings: Settings) -> list[Finding]:
     try:
         job_server(settings.cluster.address)
     except UserError as error:
-        if settings.cluster.address == DEFAULT_SERVER and "another token" not in error.what:
+        if settings.cluster.address == DEFAULT_SERVER and error.code != "cluster-refused":
             return [left_out("job server", f"none at {DEFAULT_SERVER}; only `pd submit` needs one")]
         raise
     return [ok("job server", f"{settings.cluster.address} answers, and takes our token")]

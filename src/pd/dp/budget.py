@@ -46,6 +46,7 @@ def noise_for(
     if spent(_MOST_NOISE) > epsilon:
         raise UserError(
             f"epsilon {epsilon:g} cannot be reached at delta {delta:g}",
+            code="over-budget",
             where=where,
             fix=f"the nearest that these settings reach is {spent(_MOST_NOISE):.3g}: use fewer steps, or a larger delta",
         )
@@ -137,6 +138,7 @@ def check_delta(delta: float, people: int, *, where: str = "formal.delta") -> No
     if not 0 < delta < 1 / people:
         raise UserError(
             f"delta {delta:g} is not below 1 / {people:,} people",
+            code="bad-value",
             where=where,
             fix=f"set {10 ** math.floor(math.log10(0.5 / people)):g} or less",
         )

@@ -57,7 +57,9 @@ def accounting() -> ModuleType:
         import dp_accounting
     except ImportError:
         raise UserError(
-            "privacy accounting needs dp-accounting", fix='pip install "privacy-distillation[formal]", or dp-accounting'
+            "privacy accounting needs dp-accounting",
+            code="missing-package",
+            fix='pip install "privacy-distillation[formal]", or dp-accounting',
         ) from None
     # It warns of orders of Renyi's divergence that it leaves out, which is sound.
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -104,4 +106,6 @@ def _count(event: Event, key: str) -> int:
 
 
 def _bad(what: str) -> UserError:
-    return UserError(f"no such privacy event: {what}", where="ledger", fix="it was not written by this version of pd")
+    return UserError(
+        f"no such privacy event: {what}", code="unknown-name", where="ledger", fix="it was not written by this version of pd"
+    )

@@ -82,6 +82,7 @@ class Ledger:
         if self.relation != other.relation:
             raise UserError(
                 f"ledgers under '{self.relation}' and '{other.relation}' do not add up",
+                code="bad-ledger",
                 where="ledger",
                 fix="account for each relation on its own",
             )
@@ -98,7 +99,7 @@ class Ledger:
             UserError: no accountant supports all events.
         """
         if not 0 < delta < 1:
-            raise UserError(f"delta is {delta:g}", where="formal.delta", fix="set it between 0 and 1")
+            raise UserError(f"delta is {delta:g}", code="bad-value", where="formal.delta", fix="set it between 0 and 1")
         if not self.entries:
             return Epsilon(0.0, delta, "nothing was spent", {})
         found = {name: value for name in accountants if (value := self._bound(name, delta)) is not None}
@@ -106,6 +107,7 @@ class Ledger:
             kinds = sorted({str(entry.event.get("kind")) for entry in self.entries})
             raise UserError(
                 f"no accountant supports these events together ({', '.join(kinds)}; relation {self.relation})",
+                code="bad-ledger",
                 where="ledger",
             )
         best = min(found, key=lambda name: found[name])
@@ -149,7 +151,7 @@ class Ledger:
             for entry in tree["entries"]:
                 ledger = ledger.spend(str(entry["what"]), entry["event"])
         except (KeyError, TypeError, ValueError):
-            raise UserError("no privacy ledger", where="ledger", fix="name one that pd wrote") from None
+            raise UserError("no privacy ledger", code="bad-ledger", where="ledger", fix="name one that pd wrote") from None
         return ledger
 
     def save(self, path: Path) -> None:
@@ -166,5 +168,5 @@ class Ledger:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"the ledger cannot be read ({type(error).__name__})", where=str(path)) from None
+            raise UserError(f"the ledger cannot be read ({type(error).__name__})", code="bad-ledger", where=str(path)) from None
         return cls.from_json(tree)

@@ -57,7 +57,7 @@ class ConfidentGNMax:
     def answer(self, counts: Counts, source: NoiseSource, *names: str | int) -> npt.NDArray[np.int64]:
         """(Q,) classes for (Q, classes) counts of votes; -1: not answered."""
         if self.most < 1:
-            raise UserError(f"at most {self.most} answers", where="votes", fix="allow at least one")
+            raise UserError(f"at most {self.most} answers", code="over-budget", where="votes", fix="allow at least one")
         checked = counts.max(axis=1) + self.check_sigma * source.normal((len(counts),), "confident check", *names)
         passed = np.flatnonzero(checked >= self.threshold)[: self.most]
         found = np.full(len(counts), -1, np.int64)

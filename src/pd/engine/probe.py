@@ -159,7 +159,9 @@ def _read_here(data: DataSettings) -> tuple[int, list[Good], float]:
     begin = time.perf_counter()
     good = [row for row in decoded_rows(rows, data) if isinstance(row, Good)]
     if not good:
-        raise UserError(f"of {len(rows)} images tried none can be used", where=source.where, fix="see `pd ingest`")
+        raise UserError(
+            f"of {len(rows)} images tried none can be used", code="no-images", where=source.where, fix="see `pd ingest`"
+        )
     return source.total, good, len(rows) / (time.perf_counter() - begin)
 
 

@@ -104,6 +104,7 @@ def check_tls() -> None:
         if not Path(os.environ.get(name, "")).is_file():
             raise UserError(
                 "RAY_USE_TLS asks for TLS, and this names no file",
+                code="no-such-file",
                 where=name,
                 fix="cluster/node-cert.sh makes what is needed; or unset RAY_USE_TLS",
             )

@@ -132,6 +132,7 @@ def _agree_on_tls(address: str | None) -> None:
     except ssl.SSLCertVerificationError:
         raise UserError(
             "the Ray cluster's certificate is not signed by RAY_TLS_CA_CERT",
+            code="cluster-refused",
             where=where,
             fix=f"set {files} to the cluster's own",
         ) from None
@@ -140,10 +141,18 @@ def _agree_on_tls(address: str | None) -> None:
             return
         theirs = False
     if theirs and not ours:
-        raise UserError("the Ray cluster speaks TLS alone", where=where, fix=f"set RAY_USE_TLS=1 with {files}, as on its nodes")
+        raise UserError(
+            "the Ray cluster speaks TLS alone",
+            code="cluster-refused",
+            where=where,
+            fix=f"set RAY_USE_TLS=1 with {files}, as on its nodes",
+        )
     if ours and not theirs:
         raise UserError(
-            "the Ray cluster has no TLS, and RAY_USE_TLS asks for it", where=where, fix="unset it, or start all with it"
+            "the Ray cluster has no TLS, and RAY_USE_TLS asks for it",
+            code="cluster-refused",
+            where=where,
+            fix="unset it, or start all with it",
         )
 
 
@@ -154,17 +163,20 @@ def _not_connected(address: str | None, error: Exception) -> UserError:
     if address and any(isinstance(each, AuthenticationError) or "InvalidAuthToken" in str(each) for each in wrapped(error)):
         return UserError(
             "the Ray cluster wants another token",
+            code="cluster-refused",
             where=f"address = {address}",
             fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to what the cluster was started with",
         )
     if address:
         return UserError(
             f"no Ray cluster answers ({type(error).__name__})",
+            code="no-cluster",
             where=f"address = {address}",
             fix="start one with `ray start --head`, or leave the address and RAY_ADDRESS empty to run on this machine",
         )
     return UserError(
         f"Ray did not start ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'})",
+        code="cluster-refused",
         where="this machine",
         fix="is it short of processor time, memory or room in /tmp? Run the same command again: what is finished is kept",
     )
@@ -200,6 +212,7 @@ def preflight_workers(workers_range: tuple[int, int], cpus_per_worker: float | N
         raise UserError(
             f"{workers} workers with {each_gpu:g} GPUs each need {workers * each_gpu:g}; "
             f"the cluster has {sum(gpus):g} on {_machines(nodes)}",
+            code="no-resources",
             where=f"gpus_per_worker = {each_gpu:g}",
             fix=f"set workers to at most {_fits(gpus, each_gpu)}, or gpus_per_worker: 0 to train on CPUs",
         )
@@ -208,6 +221,7 @@ def preflight_workers(workers_range: tuple[int, int], cpus_per_worker: float | N
         if workers > sum(cpus) and not each_gpu:  # with GPUs, parts of CPUs do
             raise UserError(
                 f"{workers} workers need {workers} CPUs; the cluster has {sum(cpus):g} on {_machines(nodes)}",
+                code="no-resources",
                 where=f"workers = {workers}",
                 fix=f"set workers to at most {sum(cpus):g}, or cpus_per_worker below 1 to let them share",
             )
@@ -217,6 +231,7 @@ def preflight_workers(workers_range: tuple[int, int], cpus_per_worker: float | N
         raise UserError(
             f"{workers} workers with {each_cpu:g} CPUs each need {workers * each_cpu:g}; "
             f"the cluster has {sum(cpus):g} on {_machines(nodes)}",
+            code="no-resources",
             where=f"cpus_per_worker = {each_cpu:g}",
             fix=f"set workers to at most {fit}, or lower cpus_per_worker",
         )
@@ -242,6 +257,7 @@ def split_batch(settings: ModelSettings, workers: int | None = None) -> int:
     if high > batch or (low == high and batch % high):
         raise UserError(
             f"a batch of {batch} does not divide among {high} workers",
+            code="bad-batch",
             where=f"batch = {batch}",
             fix=f"set batch: {-(-batch // high) * high}" + ("" if low == high else f", or at most {batch} workers"),
         )
@@ -250,6 +266,7 @@ def split_batch(settings: ModelSettings, workers: int | None = None) -> int:
     if low == high and batch // high % micro:
         raise UserError(
             f"{batch // high} images per worker and step do not divide into micro-batches of {micro}",
+            code="bad-batch",
             where=f"micro_batch = {micro}",
             fix=f"choose a divisor of {batch // high}",
         )

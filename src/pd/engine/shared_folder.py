@@ -70,6 +70,7 @@ def check_shared(folder: Path, fix: str = RUNS) -> None:
     if blind:
         raise UserError(
             f"{blind} of the cluster's {len(nodes)} machines do not see this folder",
+            code="no-resources",
             where=str(folder),
             fix=fix,
         )

@@ -171,6 +171,7 @@ def _explained(error: Exception) -> BaseException:
     if isinstance(error, OutOfMemoryError | WorkerCrashedError):
         return UserError(
             "workers died again and again",
+            code="lost-workers",
             fix="look for a machine short of memory; the same command resumes those that are not done",
         )
     return error
@@ -183,4 +184,6 @@ def _check_room(cpus: float, gpus: float) -> None:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(parts(node.get("CPU", 0.0), cpus) and (not gpus or parts(node.get("GPU", 0.0), gpus)) for node in nodes):
         asked = f"{cpus:g} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-        raise UserError(f"no machine of the cluster has {asked}", fix="ask for less, or start a larger machine")
+        raise UserError(
+            f"no machine of the cluster has {asked}", code="no-resources", fix="ask for less, or start a larger machine"
+        )

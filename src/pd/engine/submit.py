@@ -70,7 +70,9 @@ def job_server(address: str) -> "JobSubmissionClient":
     """The job server at an address; raises UserError where none answers, or it does not let us in."""
     where = f"cluster.address = {address}"
     if not address.startswith(("http://", "https://")):  # of others Ray makes one by asking, a minute long and not in words
-        raise UserError("not a Ray job server's address", where=where, fix="write http://HOST:8265, as `ray start` said")
+        raise UserError(
+            "not a Ray job server's address", code="bad-value", where=where, fix="write http://HOST:8265, as `ray start` said"
+        )
     # Ray reads this when it is imported. Where there is a token it is meant to be used.
     token = Path.home() / ".ray" / "auth_token"
     if token.exists() or {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ):
@@ -84,17 +86,19 @@ def job_server(address: str) -> "JobSubmissionClient":
     except AuthenticationError:
         raise UserError(
             "the job server wants another token",
+            code="cluster-refused",
             where=where,
             fix="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to what the cluster was started with",
         ) from None
     except (ConnectionError, OSError):
         raise UserError(
             "no Ray job server answers",
+            code="no-cluster",
             where=where,
             fix="start one with `ray start --head`, or reach the cluster's by `ssh -L 8265:127.0.0.1:8265 HEAD`",
         ) from None
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"not a Ray job server ({str(error).splitlines()[0]})", where=where) from None
+        raise UserError(f"not a Ray job server ({str(error).splitlines()[0]})", code="bad-value", where=where) from None
 
 
 def _pack(settings: Settings, folder: Path) -> None:
@@ -127,6 +131,7 @@ def _until_its_end(client: "JobSubmissionClient", job: str, address: str) -> "Jo
         if pause is None:
             raise UserError(
                 "lost sight of the job; it goes on",
+                code="no-cluster",
                 where=f"cluster.address = {address}",
                 fix=f"once the server can be reached, `ray job logs --follow {job} --address {address}` shows it again",
             )

@@ -82,7 +82,12 @@ def run_grid(
     at_hand(records)
     missing = sum(not file.exists() for file in files)
     if missing:
-        raise UserError(f"{missing} of {len(files)} trials did not finish", where=str(folder), fix="run the same command again")
+        raise UserError(
+            f"{missing} of {len(files)} trials did not finish",
+            code="lost-workers",
+            where=str(folder),
+            fix="run the same command again",
+        )
     return [json.loads(file.read_text(encoding="utf-8"))["figures"] for file in files]
 
 
@@ -239,5 +244,7 @@ def _records(folder: Path) -> Path:
     for path in (folder, *folder.iterdir()):
         found = path.lstat()
         if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-            raise UserError("not this user's alone, and it is unpickled", where=str(path), fix="delete this folder")
+            raise UserError(
+                "not this user's alone, and it is unpickled", code="unsafe", where=str(path), fix="delete this folder"
+            )
     return records

@@ -72,6 +72,7 @@ class Silence:
         if not answer and now - self._answered >= bound:
             raise GaveUpError(
                 f"waited for {self._what} for {silent / 60:.0f} minutes, and none of the cluster's {machines} machines answers",
+                code="no-cluster",
                 where=f"cluster.silence_minutes = {bound / 60:g}",
                 fix=f"usually {DRIVER.format(address=_address())}; the same command resumes from what is finished",
             )

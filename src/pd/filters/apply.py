@@ -55,7 +55,7 @@ def apply_filter(
     files = sorted(generated.glob("*.parquet")) if isinstance(generated, Path) else list(generated)
     if not files:
         where = str(generated) if isinstance(generated, Path) else None
-        raise UserError("no scored images here", where=where, fix="run `pd generate` first")
+        raise UserError("no scored images here", code="no-images", where=where, fix="run `pd generate` first")
     again = _again(files, thresholds, settings, prompts)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -148,7 +148,12 @@ def _repeated_in(files: list[Path], families: list[str]) -> npt.NDArray[np.bool_
         with pq.ParquetFile(file) as parquet:
             there = set(parquet.schema_arrow.names)
             if lacking := [name for name in (*SCORED, *families) if name not in there]:
-                raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
+                raise UserError(
+                    f"no column '{lacking[0]}' of scored images",
+                    code="no-such-column",
+                    where=str(file),
+                    fix="generate this shard again",
+                )
             digests += parquet.read(columns=["pixels_sha"])["pixels_sha"].to_pylist()
     return repeated(digests)
 

@@ -173,7 +173,7 @@ def find_thresholds(measured: Measurements, calibration: CalibrationSettings, fi
     passed = CalibrationSettings(method="stranger_quantile", quantile=filters.family_quantile)
     lacking = [name for name in filters.families if name not in measured.families]
     if lacking:
-        raise UserError(f"'{lacking[0]}' was not measured", where="filter.families", fix="run `pd reid` again")
+        raise UserError(f"'{lacking[0]}' was not measured", code="not-done", where="filter.families", fix="run `pd reid` again")
     families: dict[str, float] = {
         name: calibrate(strangers if name == ALTERED else passed, measured.families[name], people=measured.people).threshold
         for name in filters.families
@@ -226,5 +226,8 @@ def read_measurements(folder: Path) -> Measurements:
         return Measurements(Verification(**figures), **arrays, families=families)
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise UserError(
-            f"no whole measurements of strangers ({type(error).__name__})", where=str(folder), fix="run `pd reid` again"
+            f"no whole measurements of strangers ({type(error).__name__})",
+            code="unreadable-file",
+            where=str(folder),
+            fix="run `pd reid` again",
         ) from None

@@ -68,7 +68,7 @@ def build_gallery(
         altered: whether altered copies are looked for.
     """
     if not len(members):
-        raise UserError("no member image to compare candidates with", where="data", fix="check the split")
+        raise UserError("no member image to compare candidates with", code="no-images", where="data", fix="check the split")
     folder.mkdir(parents=True, exist_ok=True)
     detector = NearCopyDetector.fit(members.images)
     function = GalleryRows(networks, detector, spaces, members.images)
@@ -141,7 +141,7 @@ def gallery_ids(folder: Path) -> list[str]:
 
 def _broken(folder: Path, error: Exception) -> UserError:
     what = f"no whole member gallery ({type(error).__name__})"
-    return UserError(what, where=str(folder), fix="build it again: pd reid")
+    return UserError(what, code="unreadable-file", where=str(folder), fix="build it again: pd reid")
 
 
 def _name(network: int) -> str:

@@ -122,6 +122,7 @@ def choose_prompts(
     if not texts:
         raise UserError(
             f"no caption is shared by {k} member identities; the most shared one, by {max(people.values(), default=0)}",
+            code="too-few-people",
             where="generate.prompt_k",
             fix="lower it, or give the images captions that several people share",
         )

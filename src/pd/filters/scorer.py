@@ -73,6 +73,7 @@ class Scorer:
         if len(self._members.reid) != len(self._networks):
             raise UserError(
                 f"{len(self._networks)} networks, but a gallery for {len(self._members.reid)}",
+                code="other-inputs",
                 where=str(reid_folder),
                 fix="build it again: pd reid",
             )

@@ -73,6 +73,7 @@ class Wanted:
                 known = sorted(label for label, found in prompts.labels.items() if {0.0, 1.0} <= set(found))
                 raise UserError(
                     f"'{name}' is no label that some prompts show and others do not",
+                    code="unknown-name",
                     where="generate.shares",
                     fix=f"choose of {', '.join(known)}" if known else "leave generate.shares out: there is no such label",
                 )

@@ -188,6 +188,7 @@ def long_enough(footage: Footage, window: int) -> Footage:
     if not len(rows):
         raise UserError(
             f"no real clip has {window} frames",
+            code="too-few-images",
             where="screen.window",
             fix="give longer clips, or a smaller window or higher rate",
         )
@@ -204,6 +205,7 @@ def divided(real: Footage, seed: int) -> tuple[Footage, Footage]:
     if len(order) < MIN_PEOPLE:
         raise UserError(
             f"real clips of {len(order)} people; at least {MIN_PEOPLE} are needed: two to learn from, two to measure errors by",
+            code="too-few-people",
             where="real clips",
             fix="add clips, in a sub-folder for each person",
         )

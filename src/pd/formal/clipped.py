@@ -101,11 +101,14 @@ class PersonGradients:
             if rules_of(layer) is None:
                 raise UserError(
                     f"no gradient of one person is known for a layer of kind {type(layer).__name__}",
+                    code="bad-model",
                     where=f"formal, layer {prefix or 'model'}",
                     fix="freeze it, or use linear layers, 2-d convolutions, embeddings, group and layer normalisation",
                 )
             if any(id(value) in owned for _, value in trained):
-                raise UserError("two layers share a trained parameter", where=f"formal, layer {prefix}", fix="freeze it")
+                raise UserError(
+                    "two layers share a trained parameter", code="bad-model", where=f"formal, layer {prefix}", fix="freeze it"
+                )
             owned |= {id(value): prefix for _, value in trained}
             self._layers.append((prefix, layer))
 

@@ -92,10 +92,15 @@ def key_of(work: Path, reproducible: bool, seed: int) -> NoiseSource:
         held = json.loads(path.read_text(encoding="utf-8"))
         source = NoiseSource(bytes.fromhex(held["key"]), secret=bool(held["secret"]))
     except (OSError, ValueError, KeyError, TypeError):
-        raise UserError("no key of a private training", where=str(path), fix="delete the folder to begin anew") from None
+        raise UserError(
+            "no key of a private training", code="other-inputs", where=str(path), fix="delete the folder to begin anew"
+        ) from None
     if source.secret == reproducible:
         raise UserError(
-            "a training with another kind of noise was begun here", where=str(work), fix="delete the folder to begin anew"
+            "a training with another kind of noise was begun here",
+            code="other-inputs",
+            where=str(work),
+            fix="delete the folder to begin anew",
         )
     return source
 

@@ -64,7 +64,12 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
         UserError: delta is too large, the epsilon cannot be reached, or people are too few.
     """
     if people < 2:
-        raise UserError(f"{people} people", where="formal", fix="a guarantee for one person among others needs at least two")
+        raise UserError(
+            f"{people} people",
+            code="too-few-people",
+            where="formal",
+            fix="a guarantee for one person among others needs at least two",
+        )
     check_delta(settings.delta, people)
     steps = settings.steps or STEPS
     if settings.method == "dp_sad" and settings.accounting == "paper":
@@ -76,6 +81,7 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
         if people < 2 * settings.teachers:
             raise UserError(
                 f"{people} people for {settings.teachers} teachers",
+                code="too-few-people",
                 where="formal.teachers",
                 fix=f"set {people // 2} or fewer: a teacher needs at least two people",
             )

@@ -247,6 +247,7 @@ def same_plan(work: Path, plan: Planned, of: str = "") -> None:
     if changed:
         raise UserError(
             f"a private training was begun {_of_before(changed, before, now)}",
+            code="other-inputs",
             where=str(work),
             fix="go on with the settings of before, or delete this folder: what it had is then lost and not released",
         )

@@ -35,7 +35,9 @@ def read_public(path: Path, shape: DataSettings) -> Pixels:
             except BadImage:
                 continue
     if not found:
-        raise UserError("no public picture here", where=f"public.path = {path}", fix="name a folder of pictures")
+        raise UserError(
+            "no public picture here", code="no-images", where=f"public.path = {path}", fix="name a folder of pictures"
+        )
     return np.stack(found)
 
 
@@ -50,6 +52,7 @@ def refuse_private(public: Pixels, private: Pixels) -> None:
     if near:
         raise UserError(
             f"{near:,} of {len(public):,} public pictures are private ones, or nearly",
+            code="shared-images",
             where="public.path",
             fix="take them out: what is private and public too has no guarantee",
         )
@@ -65,9 +68,14 @@ def public_latents(settings: Settings, vae: "AutoencoderKL", captions: list[str]
     from pd.formal.warm_up import Latents
 
     if settings.public is None:
-        raise UserError("there is no section `public`", where="formal.public", fix="add one, with a path")
+        raise UserError("there is no section `public`", code="bad-options", where="formal.public", fix="add one, with a path")
     if settings.public.reader != "folder":
-        raise UserError("public pictures for pre-training are read from a folder", where="public.reader", fix="set folder")
+        raise UserError(
+            "public pictures for pre-training are read from a folder",
+            code="bad-options",
+            where="public.reader",
+            fix="set folder",
+        )
     pixels = read_public(settings.public.path, settings.data)
     refuse_private(pixels, private.images[:])
     row = captions.index(settings.public.caption) if settings.public.caption in captions else 0

@@ -48,10 +48,15 @@ def check_columns(noisy: Floats, names: Sequence[str]) -> None:
         present = set(np.unique(values[np.isfinite(values)]).tolist())
         if not present <= {0.0, 1.0}:
             raise UserError(
-                f"column '{name}' is not of yes and no", where="labels.columns", fix="its values must be 0, 1, -1 or blank"
+                f"column '{name}' is not of yes and no",
+                code="bad-column",
+                where="labels.columns",
+                fix="its values must be 0, 1, -1 or blank",
             )
         if len(present) < 2:
-            raise UserError(f"column '{name}' has images of one class only", where="labels.columns", fix="leave it out")
+            raise UserError(
+                f"column '{name}' has images of one class only", code="one-class", where="labels.columns", fix="leave it out"
+            )
 
 
 def mended(

@@ -70,17 +70,22 @@ class Known:
         what = f"column '{self.name}'"
         if classes < 2:
             raise UserError(
-                f"{what} has {classes} class{'es' * (classes == 0)}", where=where, fix="label images of two or more"
+                f"{what} has {classes} class{'es' * (classes == 0)}",
+                code="one-class",
+                where=where,
+                fix="label images of two or more",
             )
         if labelled < classes:
             raise UserError(
                 f"{what} has {labelled} labelled images to learn from and {classes} classes",
+                code="too-few-labels",
                 where=where,
                 fix="label more images",
             )
         if lone := int((counts < 2).sum()):
             raise UserError(
                 f"{what}: {lone} of {classes} classes have fewer than two labelled images to learn from",
+                code="too-few-labels",
                 where=where,
                 fix="label more of them, or leave their labels out",
             )
@@ -176,6 +181,7 @@ def check_network(settings: LabelsSettings, shape: tuple[int, ...], classes: int
         fewer = ", or set one number of labels.training.workers" if len(counts) > 1 else ""
         raise UserError(
             f"a batch of {batch} images does not divide among {wrong[0]} workers",
+            code="bad-batch",
             where="labels.semi_vit.batch",
             fix=f"set a multiple of {multiple}{fewer}",
         )

@@ -81,7 +81,9 @@ def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequenc
     for name in COLUMNS:
         if table[name].null_count:
             row = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0]) + 1
-            raise UserError(f"a vote without '{name}'", where=f"{path}, row {row}", fix="remove the row, or fill it in")
+            raise UserError(
+                f"a vote without '{name}'", code="bad-row", where=f"{path}, row {row}", fix="remove the row, or fill it in"
+            )
     warnings = []
     if images is not None:
         known = pc.is_in(table["image"], value_set=pa.array(list(images), pa.string()))
@@ -89,17 +91,22 @@ def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequenc
             warnings.append(f"{lost} of {len(table)} votes are for images that are not there, and are left out")
             table = table.filter(known)
     if not len(table):
-        raise UserError("no vote is left", where=str(path), fix="check that `image` holds the ids or paths of the images")
+        raise UserError(
+            "no vote is left", code="no-images", where=str(path), fix="check that `image` holds the ids or paths of the images"
+        )
     found = sorted(set(pc.unique(table["label"]).to_pylist()))
     if classes is not None and (foreign := [name for name in found if name not in set(classes)]):
         raise UserError(
             f"{len(foreign)} labels are none of the classes",
+            code="bad-labels",
             where=f"{path}, column 'label'",
             fix=f"the classes are {', '.join(list(classes)[:10])}",
         )
     names = sorted(classes) if classes is not None else found
     if len(names) < 2:
-        raise UserError("all votes are for one class", where=f"{path}, column 'label'", fix="there is nothing to decide")
+        raise UserError(
+            "all votes are for one class", code="one-class", where=f"{path}, column 'label'", fix="there is nothing to decide"
+        )
     who = sorted(set(pc.unique(table["annotator"]).to_pylist()))
     rows = sorted(set(pc.unique(table["image"]).to_pylist())) if images is None else list(images)
     votes = Votes(
@@ -123,12 +130,14 @@ def _read(path: Path) -> pa.Table:
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(
             f"no table of votes ({type(error).__name__})",
+            code="unreadable-file",
             where=str(path),
             fix="CSV or Parquet with the columns image, annotator, label",
         ) from None
     if lacking := [name for name in COLUMNS if name not in table.column_names]:
         raise UserError(
             f"no column '{lacking[0]}' in the votes",
+            code="no-such-column",
             where=str(path),
             fix=f"name the columns image, annotator, label; there are {', '.join(table.column_names[:10])}",
         )

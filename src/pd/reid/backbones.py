@@ -34,7 +34,7 @@ def build_backbone(name: str, weights: str | None) -> tuple[nn.Module, int]:
 
         return Reformed() if name == "reformed" else Generative(), Generative.features
     if name not in ("small", "resnet50"):
-        raise UserError(f"no backbone '{name}'", where="reid.backbone", fix=_nearest(name))
+        raise UserError(f"no backbone '{name}'", code="unknown-name", where="reid.backbone", fix=_nearest(name))
     module, features = (Small(), Small.features) if name == "small" else _resnet50()
     if weights is not None:
         state = {k: v for k, v in _read(weights).items() if not (name == "resnet50" and k.startswith("fc."))}
@@ -124,13 +124,17 @@ def _open_clip(model: str, weights: str | None) -> tuple[nn.Module, int]:
     import open_clip
 
     if model not in open_clip.list_models():
-        raise UserError(f"no backbone 'open_clip:{model}'", where="reid.backbone", fix=_nearest(f"open_clip:{model}"))
+        raise UserError(
+            f"no backbone 'open_clip:{model}'", code="unknown-name", where="reid.backbone", fix=_nearest(f"open_clip:{model}")
+        )
     tags = open_clip.list_pretrained_tags_by_model(model)
     local = weights is not None and weights not in tags
     if local and weights is not None and "." not in weights and "/" not in weights:
         near = difflib.get_close_matches(weights, tags, n=1, cutoff=0.0)
         fix = f"did you mean '{near[0]}'?" if near else "it has none: name a local safetensors file"
-        raise UserError(f"open_clip's {model} has no pretrained tag '{weights}'", where="reid.weights", fix=fix)
+        raise UserError(
+            f"open_clip's {model} has no pretrained tag '{weights}'", code="unknown-name", where="reid.weights", fix=fix
+        )
     # The text tower is built and thrown away: open_clip has no public way to build the image tower alone.
     whole = open_clip.create_model(model, pretrained=None if local else weights)
     tower = whole.visual
@@ -162,12 +166,15 @@ def _read(weights: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if not Path(weights).is_file():
-        raise UserError(f"no weights file '{weights}'", where="reid.weights", fix="name a local safetensors file")
+        raise UserError(
+            f"no weights file '{weights}'", code="missing-weights", where="reid.weights", fix="name a local safetensors file"
+        )
     try:
         state: dict[str, Tensor] = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"'{weights}' is no safetensors file ({type(error).__name__})",
+            code="bad-weights",
             where="reid.weights",
             fix="convert it with safetensors.torch.save_file",
         ) from None
@@ -183,6 +190,7 @@ def _fill(module: nn.Module, state: Mapping[str, Tensor], weights: str) -> None:
         if keys:
             raise UserError(
                 f"'{weights}' {what} '{keys[0]}' ({len(missing)} missing, {len(extra)} unknown, {len(shapes)} misshaped)",
+                code="bad-weights",
                 where="reid.weights",
                 fix="the file must hold this backbone's state dict",
             )

@@ -156,6 +156,7 @@ def _stranger_quantile(strangers: NDArray[np.float64], q: float, people: ArrayLi
     if not len(strangers):
         raise UserError(
             "no hold-out images to calibrate on",
+            code="no-images",
             where="reid.calibration",
             fix="raise data.holdout, or set reid.calibration.method: fixed",
         )
@@ -179,6 +180,7 @@ def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_], count: NDAr
     if not same.any() or same.all():
         raise UserError(
             "hold-out pairs are all of one kind, so P(same person) cannot be learnt",
+            code="learned-nothing",
             where="reid.calibration.method",
             fix="hold out two people or more with two images each, or use stranger_quantile",
         )
@@ -191,6 +193,7 @@ def _logistic(cosines: NDArray[np.float64], same: NDArray[np.bool_], count: NDAr
     if slope <= 0:
         raise UserError(
             "pairs of one person are no more alike than pairs of two: the network has learnt nothing",
+            code="learned-nothing",
             where="reid.calibration.method",
             fix="train it longer (reid.steps), or on more images",
         )

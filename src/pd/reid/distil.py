@@ -86,7 +86,12 @@ class Distilled(Task):
         self._rows, self._settings, self._method, self._seed, self._start = rows, settings, method, seed, start
         self._targets = np.ascontiguousarray(targets, np.float32)
         if len(self._targets) != len(self._who) or not np.isfinite(self._targets).all():
-            raise UserError("the teacher gave no embedding of a picture", where="reid.teacher", fix="name another one")
+            raise UserError(
+                "the teacher gave no embedding of a picture",
+                code="learned-nothing",
+                where="reid.teacher",
+                fix="name another one",
+            )
         self._identities = min(settings.identities_per_batch, len(self._people))
         held = settings.model_dump(mode="json", exclude={*LAYOUT, *NOT_TRAINED, "method", "teacher"})
         self.key = digest_of(

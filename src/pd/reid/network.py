@@ -89,6 +89,7 @@ def load(folder: Path) -> EmbeddingNetwork:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, RuntimeError) as error:
         raise UserError(
             f"no whole re-identification network ({type(error).__name__})",
+            code="unreadable-file",
             where=str(folder),
             fix="train it again: pd reid",
         ) from None

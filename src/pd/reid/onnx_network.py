@@ -31,21 +31,26 @@ class OnnxNetwork:
 
     def __init__(self, path: Path, where: str) -> None:
         if not path.is_file():
-            raise UserError(f"no file '{path}'", where=where, fix="name a local ONNX file")
+            raise UserError(f"no file '{path}'", code="missing-weights", where=where, fix="name a local ONNX file")
         try:
             onnxruntime = import_module("onnxruntime")
         except ImportError:
             raise UserError(
-                "ONNX networks need onnxruntime, which is not installed", where=where, fix="pip install onnxruntime"
+                "ONNX networks need onnxruntime, which is not installed",
+                code="missing-package",
+                where=where,
+                fix="pip install onnxruntime",
             ) from None
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception for each kind of fault, and no common one
-            raise UserError(f"'{path}' cannot be loaded ({type(error).__name__})", where=where, fix="check the file") from None
+            raise UserError(
+                f"'{path}' cannot be loaded ({type(error).__name__})", code="bad-weights", where=where, fix="check the file"
+            ) from None
         self.name, self._where = f"onnx:{path.name}", where
         asked = self._session.get_inputs()
         if len(asked) != 1 or len(asked[0].shape) != 4 or asked[0].shape[1] != 3:
-            raise UserError(f"'{path}' does not take images (N, 3, H, W)", where=where, fix="export it so")
+            raise UserError(f"'{path}' does not take images (N, 3, H, W)", code="bad-model", where=where, fix="export it so")
         self._input, (batch, _, *size) = asked[0].name, asked[0].shape
         self._batch = batch if isinstance(batch, int) and batch > 0 else 0
         self._size = tuple(size) if all(isinstance(side, int) and side > 0 for side in size) else None
@@ -65,7 +70,10 @@ class OnnxNetwork:
         found = np.concatenate(rows)
         if found.ndim != 2 or not np.isfinite(found).all():
             raise UserError(
-                f"{self.name} gave {found.shape} numbers, or NaN", where=self._where, fix="its first output must be (N, d)"
+                f"{self.name} gave {found.shape} numbers, or NaN",
+                code="bad-model",
+                where=self._where,
+                fix="its first output must be (N, d)",
             )
         return unit(found)
 
@@ -76,6 +84,7 @@ class OnnxNetwork:
             height, width = batch.shape[2:]
             raise UserError(
                 f"{self.name} cannot look at {height}x{width} pictures ({type(error).__name__})",
+                code="bad-model",
                 where=self._where,
                 fix="export it with the size that it was made for",
             ) from None

@@ -186,6 +186,7 @@ def people_of(identities: Sequence[str]) -> tuple[NDArray[np.int64], list[NDArra
     if len(people) < 2:
         raise UserError(
             f"{len(people)} identities to learn from",
+            code="too-few-people",
             where="re-identification",
             fix="give images of two people or more",
         )

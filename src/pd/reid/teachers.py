@@ -86,14 +86,14 @@ def _folder(path: Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
     fix = "name a run, a folder with config.json and model.safetensors, onnx:FILE or open_clip:NAME/WEIGHTS"
-    raise UserError(f"no recogniser at '{path}'", where=WHERE, fix=fix)
+    raise UserError(f"no recogniser at '{path}'", code="missing-weights", where=WHERE, fix=fix)
 
 
 def _open_clip(where: str) -> Teacher:
     architecture, _, weights = where.partition("/")
     if not weights:
         fix = f"pd downloads none: write open_clip:{architecture}/FILE.safetensors"
-        raise UserError(f"'open_clip:{architecture}' names no weights", where=WHERE, fix=fix)
+        raise UserError(f"'open_clip:{architecture}' names no weights", code="bad-value", where=WHERE, fix=fix)
     module, _ = build_backbone(f"open_clip:{architecture}", weights)
     module.eval()
 

@@ -29,7 +29,10 @@ def check_views(views: Sequence[str], side: int, where: str) -> None:
     for view in views:
         if (resolution_of(view) or 0) > side:
             raise UserError(
-                f"'{view}' is above the pictures' {side}x{side}", where=where, fix="leave it out, or set data.size higher"
+                f"'{view}' is above the pictures' {side}x{side}",
+                code="bad-size",
+                where=where,
+                fix="leave it out, or set data.size higher",
             )
 
 

@@ -95,7 +95,9 @@ def _same(folder: Path) -> Check:
         shape, module = tuple(_config(folder)["shape"]), load_classifier(folder)
         again = onnx_bytes(module, shape)
     except UserError as error:
-        return Check(SAME, None, f"not checked: {error.what}")
+        if error.code == "missing-package":
+            return Check(SAME, None, f"not checked: {error.what}")
+        return Check(SAME, False, error.what)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError):
         return Check(SAME, False, "the weights cannot be read")
     faults = [] if again == (folder / ONNX).read_bytes() else ["it is another file than the weights make"]

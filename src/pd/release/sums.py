@@ -50,13 +50,18 @@ def sign(data: bytes, key: Path) -> bytes:
     """
     where = "release.signing_key"
     if shutil.which("ssh-keygen") is None:
-        raise UserError("a release cannot be signed without ssh-keygen", where=where, fix="install OpenSSH, or name no key")
+        raise UserError(
+            "a release cannot be signed without ssh-keygen",
+            code="missing-package",
+            where=where,
+            fix="install OpenSSH, or name no key",
+        )
     if not key.expanduser().is_file():
-        raise UserError(f"no such key: {key}", where=where, fix="make one: ssh-keygen -t ed25519 -f KEY")
+        raise UserError(f"no such key: {key}", code="no-such-file", where=where, fix="make one: ssh-keygen -t ed25519 -f KEY")
     done = _keygen("sign", "-f", str(key.expanduser()), "-n", NAMESPACE, stdin=data)
     if done is None or done.returncode or not done.stdout.startswith(b"-----BEGIN SSH SIGNATURE-----"):
         fix = "name a private key without a passphrase, or add it to ssh-agent"
-        raise UserError(f"this key does not sign: {key}", where=where, fix=fix)
+        raise UserError(f"this key does not sign: {key}", code="bad-key", where=where, fix=fix)
     return done.stdout
 
 

@@ -47,7 +47,10 @@ def execute(context: Context) -> Facts:
     run, settings, reporter = context.run, context.settings, context.reporter
     if "formal" in settings.audit.arms and settings.formal is None:
         raise UserError(
-            "there is no model with a guarantee", where="audit.arms", fix="add a section `formal`, or leave the arm out"
+            "there is no model with a guarantee",
+            code="bad-options",
+            where="audit.arms",
+            fix="add a section `formal`, or leave the arm out",
         )
     refuse_own_networks(settings.audit.attackers, run.reid)
     real = real_images(run, settings)
@@ -125,6 +128,7 @@ def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:
         if kind == "network" and (file := Path(path, _WEIGHTS)).is_file() and digest_file(file) in own:
             raise UserError(
                 f"'{name}' is the filter's own network, which its samples were chosen by",
+                code="bad-options",
                 where="audit.attackers",
                 fix="name one of another run, with another seed or other people",
             )

@@ -32,7 +32,12 @@ def budget_of(settings: Settings, people: int) -> Rows:
     """
     formal = settings.formal
     if formal is None and settings.classifier is None:
-        raise UserError("there is no section `formal` or `classifier`", where="settings", fix="add one: formal: {epsilon: 10}")
+        raise UserError(
+            "there is no section `formal` or `classifier`",
+            code="bad-options",
+            where="settings",
+            fix="add one: formal: {epsilon: 10}",
+        )
     if formal is None:
         return classifier_budget(settings, people)
     plan = make_plan(formal, people)
@@ -150,7 +155,7 @@ def _spent(path: Path) -> tuple[list[tuple[str, Ledger]], float]:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
         fix = "`pd formal` and `pd classifier` write one"
-        raise UserError("no ledger in this run", where=str(path), fix=fix) from None
+        raise UserError("no ledger in this run", code="bad-ledger", where=str(path), fix=fix) from None
     return spent, delta
 
 

@@ -29,10 +29,12 @@ def insert(images: Path, out: Path, count: int, size: int, seed: int) -> Path:
     """
     aside = out.with_name(f"{out.name}-canaries")
     if not images.is_dir() or not any(images.iterdir()):
-        raise UserError("no images in this folder", where=str(images), fix="name a folder with one sub-folder a person")
+        raise UserError(
+            "no images in this folder", code="no-images", where=str(images), fix="name a folder with one sub-folder a person"
+        )
     for path in (out, aside):
         if path.exists():
-            raise UserError("there is such a folder already", where=str(path), fix="choose another name")
+            raise UserError("there is such a folder already", code="already-there", where=str(path), fix="choose another name")
     rng = np.random.default_rng(derive(seed, "canary folder"))
     inserted = rng.random(count) < 0.5
     cells = -(-size // _BLOCK)
@@ -64,13 +66,17 @@ def judge_file(scores: Path, key: Path, delta: float, confidence: float) -> Lowe
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"scores or key cannot be read ({type(error).__name__})",
+            code="unreadable-file",
             where=f"{scores}, {key}",
             fix="a CSV with the columns canary,score, and the key.json that `insert` wrote",
         ) from None
     given = dict(rows)
     if len(given) != len(rows) or set(given) != set(truth) or not all(math.isfinite(value) for value in given.values()):
         raise UserError(
-            f"{len(rows)} scores for {len(truth)} canaries; each needs one finite score", where=str(scores), fix="score all"
+            f"{len(rows)} scores for {len(truth)} canaries; each needs one finite score",
+            code="bad-value",
+            where=str(scores),
+            fix="score all",
         )
     names = sorted(truth)
     return bounds.judge(

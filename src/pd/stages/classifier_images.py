@@ -41,7 +41,7 @@ def classifier_of_images(
     how = settings.classifier
     assert how is not None
     if out.exists() and not (out / "claim.json").is_file():
-        raise UserError("holds other things than a classifier", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than a classifier", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
     place = Place.parse(images)
     listed = list_images(place)
@@ -53,7 +53,7 @@ def classifier_of_images(
         words[FOLDER] = [name.rpartition("/")[0] for name in listed.names]
     if label not in words:
         fix = f"name one of: {', '.join(sorted(words)[:10])}"
-        raise UserError(f"the images have no label '{label}'", where="pd classifier --label", fix=fix)
+        raise UserError(f"the images have no label '{label}'", code="no-such-column", where="pd classifier --label", fix=fix)
     people = people_of(place, listed)
     if people is None:
         reporter.say("  no column identity: each image counts as a person of its own")

@@ -64,6 +64,7 @@ def prepared(settings: ClassifierSettings, held: Examples, seed: int, reporter: 
     if plan.reading == "paper" and not settings.accept_no_guarantee:
         raise UserError(
             "the published accounting of generated queries is no guarantee, and would be released",
+            code="no-guarantee",
             where="classifier.accounting",
             fix="set accounting: sound, or accept_no_guarantee: true if that is what you want",
         )
@@ -174,15 +175,17 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
     if section is None:
         raise UserError(
             "public queries, and no section `public`",
+            code="bad-options",
             where="classifier.queries_from",
             fix="add one: public: {path: FOLDER}, or set method: generated",
         )
     if section.reader != "folder":
-        raise UserError("public queries are read from a folder", where="public.reader", fix="set folder")
+        raise UserError("public queries are read from a folder", code="bad-options", where="public.reader", fix="set folder")
     pictures = read_public(section.path, settings.data)
     if len(pictures) < how.queries:
         raise UserError(
             f"{how.queries} queries, and {len(pictures)} public pictures",
+            code="too-few-images",
             where="classifier.queries",
             fix=f"ask {len(pictures)} or fewer, or add pictures to public.path",
         )
@@ -190,6 +193,7 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
     if shared:
         raise UserError(
             f"{len(shared)} folders of public pictures are named like private people",
+            code="shared-people",
             where="public.path",
             fix="take these people out: who is private and public too has no guarantee",
         )
@@ -211,6 +215,7 @@ def values_of(real: PrivateDataset, name: str) -> Values:
     there = sorted({*real.texts, *real.labels})
     raise UserError(
         f"no column '{name}' in the data",
+        code="no-such-column",
         where="classifier.label",
         fix=f"there are {', '.join(there[:10])}" if there else "give the images labels first",
     )

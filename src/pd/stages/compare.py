@@ -68,7 +68,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     whole = [path.resolve() for path in paths]
     twice = next((path for path, full in zip(paths, whole, strict=True) if whole.count(full) > 1), None)
     if twice is not None:
-        raise UserError("the same run twice", where=str(twice), fix="name each run once")
+        raise UserError("the same run twice", code="bad-options", where=str(twice), fix="name each run once")
     names = [full.stem if full.suffix == ".json" else full.name for full in whole]
     return [str(path) if names.count(name) > 1 else name for name, path in zip(names, paths, strict=True)]
 
@@ -76,14 +76,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _read(path: Path) -> AuditResult:
     fetch_audit(Run(path))
     if not path.exists():
-        raise UserError("no such folder", where=str(path), fix="name a run folder such as runs/faces")
+        raise UserError("no such folder", code="no-such-folder", where=str(path), fix="name a run folder such as runs/faces")
     if path.is_dir():
         run = Run(path)
         if not run.private.is_dir() and not run.release.is_dir():
-            raise UserError("no run in this folder", where=str(path), fix="name a run folder such as runs/faces")
+            raise UserError("no run in this folder", code="no-run", where=str(path), fix="name a run folder such as runs/faces")
         file = next((file for file in (run.audit, run.release_audit) if file.exists()), None)
         if file is None:
-            raise UserError("this run has no audit yet", where=str(path), fix="run `pd audit` with its settings file first")
+            raise UserError(
+                "this run has no audit yet", code="no-audit", where=str(path), fix="run `pd audit` with its settings file first"
+            )
         return load(file)
     return load(path)
 

@@ -37,6 +37,7 @@ def execute(context: Context) -> Facts:
     if not safe.any():
         raise UserError(
             "every condensed picture is re-identified as a member",
+            code="nothing-kept",
             where="condense",
             fix="make the filter stricter, so that less of people is in what is condensed",
         )
@@ -56,17 +57,19 @@ def classes_of(kept: SyntheticDataset, settings: CondenseSettings) -> tuple[Clas
         if name not in kept.labels:
             raise UserError(
                 f"the kept candidates have no label '{name}'",
+                code="no-such-column",
                 where="condense.labels",
                 fix=f"name one of: {', '.join(sorted(kept.labels)) or 'none there is'}",
             )
     values = np.stack([kept.labels[name] for name in settings.labels], axis=1)
     rows = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(rows):
-        raise UserError("no kept candidate has these labels", where="condense.labels", fix="name others")
+        raise UserError("no kept candidate has these labels", code="no-images", where="condense.labels", fix="name others")
     found, labels = np.unique(values[rows], axis=0, return_inverse=True)
     if len(found) > MOST_CLASSES:
         raise UserError(
             f"{len(found)} different values are too many to be classes",
+            code="too-many-classes",
             where="condense.labels",
             fix=f"name labels of at most {MOST_CLASSES} values, or fewer of them",
         )

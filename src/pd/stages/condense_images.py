@@ -41,7 +41,9 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
     how = settings.condense
     assert how is not None
     if out.exists() and not (out / "data").is_dir():
-        raise UserError("holds other things than condensed pictures", where=str(out), fix="name a new folder")
+        raise UserError(
+            "holds other things than condensed pictures", code="other-files", where=str(out), fix="name a new folder"
+        )
     work = out.absolute().parent / f".{out.name}.work"
     place = Place.parse(images)
     listed = list_images(place)

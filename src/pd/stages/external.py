@@ -60,7 +60,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
     settings, source = _settings(real, overrides), Place.parse(synthetic)
     images = list_images(source)
     if out.exists() and not (out.is_dir() and all(map(_decisions, out.iterdir()))):
-        raise UserError("holds other things than decisions", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than decisions", code="other-files", where=str(out), fix="name a new folder")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     with scratch("pd-filter-", Path(tempfile.gettempdir())) as here:
@@ -138,7 +138,9 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
     """
     settings = _settings(real, overrides)
     if out and out.is_dir():
-        raise UserError("this is a folder", where=str(out), fix="name a file for the figures, such as audit.json")
+        raise UserError(
+            "this is a folder", code="no-such-file", where=str(out), fix="name a file for the figures, such as audit.json"
+        )
     samples = _draw(Place.parse(synthetic), settings, reporter)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
         data, report = _read(settings, here / "dataset", reporter)
@@ -172,7 +174,7 @@ def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDat
     for line in bad:
         reporter.say(f"  set aside: {line}")
     if not good:
-        raise UserError("no usable image", where=str(source))
+        raise UserError("no usable image", code="no-images", where=str(source))
     prompts, labels = read_texts(source, drawn)
     at = {name: row for row, name in enumerate(drawn.names)}
     kept = [at[name] for name in good]

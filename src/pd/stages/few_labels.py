@@ -108,7 +108,7 @@ def check_column(real: PrivateDataset, name: str, settings: LabelsSettings) -> K
     """
     known = Known.of(name, _given(real, name))
     if (known.labels >= 0).all():
-        raise UserError(f"column '{name}' has no gap", where=WHERE, fix="leave it out: all of it is known")
+        raise UserError(f"column '{name}' has no gap", code="bad-column", where=WHERE, fix="leave it out: all of it is known")
     known.only(np.array(real.splits) == "member").check(f"{WHERE}, members")
     check_network(settings, shape(inputs_of(real.images)), len(known.classes))
     return known
@@ -242,4 +242,6 @@ def _given(real: PrivateDataset, name: str) -> list[Value]:
     if name in real.labels:
         return [None if np.isnan(value) or value == -1 else float(value) for value in real.labels[name]]
     there = sorted({*real.labels, *real.texts})
-    raise UserError(f"no label '{name}' in the data", where=WHERE, fix=f"there are {', '.join(there[:10])}")
+    raise UserError(
+        f"no label '{name}' in the data", code="no-such-column", where=WHERE, fix=f"there are {', '.join(there[:10])}"
+    )

@@ -82,16 +82,18 @@ def fill_images(
     assert settings.labels is not None
     if settings.labels.method != "semi_vit":
         what = f"pd labels fills gaps by semi_vit, not by {settings.labels.method}"
-        raise UserError(what, where="--method", fix="use semi_vit; fill and transition are for a run (labels.columns)")
+        raise UserError(
+            what, code="bad-options", where="--method", fix="use semi_vit; fill and transition are for a run (labels.columns)"
+        )
     if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
-        raise UserError("holds other things than labels", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than labels", code="other-files", where=str(out), fix="name a new folder")
     place = Place.parse(images)
     listed = list_images(place)
     rows = read_values(place, listed, [column, IDENTITY]) if table is None else values_of(table, column, listed.names)
     where = str(table or images)
     if not any(column in row for row in rows):
         fix = "name one that is there" if table else "name one of the Parquet, or --table for images in files"
-        raise UserError(f"no column '{column}' beside the images", where=where, fix=fix)
+        raise UserError(f"no column '{column}' beside the images", code="no-such-column", where=where, fix=fix)
     of_name = dict(zip(listed.names, rows, strict=True))
     work = out.absolute().parent / f".{out.name}.work"
     with disk_errors(out):
@@ -99,7 +101,7 @@ def fill_images(
             inputs, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
         known = Known.of(column, [None if (value := of_name[name].get(column)) == -1 else value for name in names])
         if (known.labels >= 0).all():
-            raise UserError(f"the column '{column}' has no gap", where=where, fix="there is nothing to fill")
+            raise UserError(f"the column '{column}' has no gap", code="bad-column", where=where, fix="there is nothing to fill")
         people = [of_name[name].get(IDENTITY) for name in names]
         groups, by_person = _groups(people, names, known)
         held = hold_out(known, groups, settings.labels.semi_vit.held, settings.seed)

@@ -38,6 +38,7 @@ def execute(context: Context) -> Facts:
     if not counts["kept"]:
         raise UserError(
             f"the filter dropped all {counts['candidates']} candidates",
+            code="nothing-kept",
             where="reid.calibration, filter",
             fix="generate more candidates, or choose a higher quantile",
         )

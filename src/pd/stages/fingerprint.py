@@ -50,7 +50,9 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
     """
     if settings.teacher.trained is not None:
         fix = "leave teacher.trained empty"
-        raise UserError("a teacher that is trained elsewhere learns no marks", where="teacher.trained", fix=fix)
+        raise UserError(
+            "a teacher that is trained elsewhere learns no marks", code="bad-options", where="teacher.trained", fix=fix
+        )
     run = Run(settings.runs / f"{settings.name}-fingerprints")
     target = run.work / "marked"
     asked = {

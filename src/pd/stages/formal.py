@@ -51,6 +51,7 @@ def execute(context: Context) -> Facts:
     if plan.reading == "paper" and not formal.accept_no_guarantee:
         raise UserError(
             "dp_sad's published accounting is no guarantee, and would be released",
+            code="no-guarantee",
             where="formal.accounting",
             fix="set accounting: sound, or accept_no_guarantee: true if that is what you want",
         )

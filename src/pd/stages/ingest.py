@@ -76,5 +76,8 @@ def _refuse_telling_name(settings: Settings, folder: Path) -> None:
             "is the name of a person of the data" if telling else f"holds a word of the data that fewer than {k} members share"
         )
         raise UserError(
-            f"'{settings.name}' {of_whom}, and stands in the release", where="name", fix="call the run something else"
+            f"'{settings.name}' {of_whom}, and stands in the release",
+            code="bad-name",
+            where="name",
+            fix="call the run something else",
         )

@@ -66,9 +66,14 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
     settings = parse_settings({"labels": {"votes": str(votes)}}, overrides, where="pd labels")
     assert settings.labels is not None
     if settings.labels.looks and images is None:
-        raise UserError(f"{settings.labels.method} looks at the images", where="--images", fix="name them, or use dawid_skene")
+        raise UserError(
+            f"{settings.labels.method} looks at the images",
+            code="bad-options",
+            where="--images",
+            fix="name them, or use dawid_skene",
+        )
     if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
-        raise UserError("holds other things than labels", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than labels", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
     with disk_errors(out):
         inputs, names, digest = _inputs(images, settings.data, work, reporter) if images else (None, None, "")

@@ -32,7 +32,7 @@ def votes_of(context: Context, real: PrivateDataset, settings: LabelsSettings) -
     try:
         votes = read_votes(settings.votes, names)
     except UserError as error:
-        if "no vote is left" not in error.what:
+        if error.code != "no-images":
             raise
         votes = read_votes(settings.votes, real.ids)
     return replace(votes, images=list(real.ids))
@@ -48,7 +48,9 @@ def by_votes(
     members = np.flatnonzero(np.array(real.splits) == "member")
     own = votes.of_images(members)
     if not len(own):
-        raise UserError("no vote is for a member", where=str(settings.votes), fix="members' images need votes, too")
+        raise UserError(
+            "no vote is for a member", code="no-images", where=str(settings.votes), fix="members' images need votes, too"
+        )
     images = inputs_of(real.images) if settings.looks else None
     of_members = inputs_of(real.members().images) if settings.looks else None
     first = label(own, of_members, settings, work, seed=seed, digest=f"{digest} members", progress=progress)
@@ -65,7 +67,10 @@ def by_columns(
     for name in settings.columns:
         if name not in real.labels:
             raise UserError(
-                f"no label '{name}' in the data", where="labels.columns", fix=f"there are {', '.join(sorted(real.labels)[:10])}"
+                f"no label '{name}' in the data",
+                code="no-such-column",
+                where="labels.columns",
+                fix=f"there are {', '.join(sorted(real.labels)[:10])}",
             )
     noisy = np.stack([real.labels[name] for name in settings.columns], axis=1)
     noisy = np.where(noisy == -1, np.nan, noisy)

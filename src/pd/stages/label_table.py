@@ -30,7 +30,12 @@ def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, V
     read = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, column)
     for needed in (IMAGE, column):
         if needed not in read.column_names:
-            raise UserError(f"no column '{needed}'", where=str(path), fix=f"there are {', '.join(read.column_names[:10])}")
+            raise UserError(
+                f"no column '{needed}'",
+                code="no-such-column",
+                where=str(path),
+                fix=f"there are {', '.join(read.column_names[:10])}",
+            )
     there = [name for name in (IMAGE, IDENTITY) if name in read.column_names and name != column]
     texts = {name: _texts(read[name], name, path) for name in there}
     labels = _labels(read[column], column, path)
@@ -39,7 +44,9 @@ def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, V
         who = {IDENTITY: texts[IDENTITY][row]} if IDENTITY in texts else {}
         of_image[str(image)] = {**who, column: labels[row]}
     if not set(of_image) & set(names):
-        raise UserError("no image of the table is there", where=str(path), fix="`image` is the path within --images")
+        raise UserError(
+            "no image of the table is there", code="no-images", where=str(path), fix="`image` is the path within --images"
+        )
     return [of_image.get(name, {}) for name in names]
 
 
@@ -47,7 +54,7 @@ def _parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"no table ({type(error).__name__})", where=str(path), fix=_FIX) from None
+        raise UserError(f"no table ({type(error).__name__})", code="unreadable-file", where=str(path), fix=_FIX) from None
 
 
 def _csv(path: Path, column: str) -> pa.Table:
@@ -61,7 +68,7 @@ def _csv(path: Path, column: str) -> pa.Table:
             read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
         return read
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"no table ({type(error).__name__})", where=str(path), fix=_FIX) from None
+        raise UserError(f"no table ({type(error).__name__})", code="unreadable-file", where=str(path), fix=_FIX) from None
 
 
 def _check_utf8(path: Path) -> None:
@@ -72,7 +79,7 @@ def _check_utf8(path: Path) -> None:
                 decoder.decode(block)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        raise UserError("the table is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+        raise UserError("the table is not UTF-8", code="unreadable-file", where=str(path), fix="save it as UTF-8") from None
 
 
 def _labels(values: pa.ChunkedArray, name: str, path: Path) -> list[Value]:
@@ -85,7 +92,9 @@ def _texts(values: pa.ChunkedArray, name: str, path: Path) -> list[str | None]:
     try:
         found: list[str | None] = values.cast(pa.string()).to_pylist()
     except (pa.ArrowException, UnicodeDecodeError):
-        raise UserError(f"the column '{name}' is neither text nor numbers", where=str(path), fix="name another") from None
+        raise UserError(
+            f"the column '{name}' is neither text nor numbers", code="bad-column", where=str(path), fix="name another"
+        ) from None
     return found
 
 

@@ -55,10 +55,10 @@ class Gate:
             UndecidedError: the audit cannot tell.
         """
         if self.outcome == "leak":
-            raise LeakError("a leak, see the verdict", where="--fail-above", fix="do not share these images")
+            raise LeakError("a leak, see the verdict", code="leak", where="--fail-above", fix="do not share these images")
         if self.outcome == "cannot tell":
             fix = "see the verdict for what would tell; do not share these images before"
-            raise UndecidedError("neither a leak nor clear", where="--fail-above", fix=fix)
+            raise UndecidedError("neither a leak nor clear", code="undecided", where="--fail-above", fix=fix)
 
 
 def parse_limits(texts: Sequence[str]) -> dict[str, float]:
@@ -76,7 +76,7 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             limit = math.nan
         if not math.isfinite(limit):
-            raise UserError(f"'{text}' has no number", where="--fail-above", fix=f"write {name}=0.02")
+            raise UserError(f"'{text}' has no number", code="bad-value", where="--fail-above", fix=f"write {name}=0.02")
         limits[name] = min(limit, limits.get(name, math.inf))  # the strictest of those given
     return limits
 
@@ -116,4 +116,6 @@ def _named(name: str) -> tuple[Of, bool]:
     for end in ("", _LOW, _HIGH):
         if name.endswith(end) and (base := name.removesuffix(end)) in MEASURES:
             return MEASURES[base], end == _LOW
-    raise UserError(f"cannot limit '{name}'", where="--fail-above", fix=f"write one of {', '.join(MEASURES)}")
+    raise UserError(
+        f"cannot limit '{name}'", code="unknown-name", where="--fail-above", fix=f"write one of {', '.join(MEASURES)}"
+    )

@@ -26,10 +26,14 @@ def people_of(place: Place, images: Listing) -> list[str] | None:
             if COLUMN in parquet.schema_arrow.names:
                 column = parquet.read(columns=[COLUMN])[COLUMN].cast(pa.string())
                 if column.null_count:
-                    raise UserError(f"{column.null_count} images without a person", where=file, fix="name everybody")
+                    raise UserError(
+                        f"{column.null_count} images without a person", code="bad-row", where=file, fix="name everybody"
+                    )
                 columns[file] = column.to_pylist()
     if not columns:
         return None
     if len(columns) < len(files) or len(files) != len({name.partition(".parquet#")[0] for name in images.names}):
-        raise UserError(f"some files have a column {COLUMN}, others not", where=str(place), fix="give it to all of them")
+        raise UserError(
+            f"some files have a column {COLUMN}, others not", code="bad-options", where=str(place), fix="give it to all of them"
+        )
     return [columns[file + ".parquet"][int(row)] for file, _, row in (name.partition(".parquet#") for name in images.names)]

@@ -22,7 +22,10 @@ def public_people(settings: Settings, real: PrivateDataset) -> People | None:
     found = read_people(public_data(settings))
     if len(set(found.identities)) < 2:
         raise UserError(
-            "one person only", where=WHERE, fix="name a folder with a sub-folder for each person, or a manifest with `identity`"
+            "one person only",
+            code="too-few-people",
+            where=WHERE,
+            fix="name a folder with a sub-folder for each person, or a manifest with `identity`",
         )
     refuse_same(found, real)
     return found
@@ -46,6 +49,7 @@ def refuse_same(found: People, real: PrivateDataset | People) -> None:
     if names:
         raise UserError(
             f"{names:,} public people have names of private ones",
+            code="shared-people",
             where=WHERE,
             fix="take them out, or, where they are others, rename them",
         )
@@ -54,6 +58,7 @@ def refuse_same(found: People, real: PrivateDataset | People) -> None:
     if same:
         raise UserError(
             f"{same:,} private pictures are among the public ones",
+            code="shared-images",
             where=WHERE,
             fix="take them out: an attacker who learns from members is none",
         )

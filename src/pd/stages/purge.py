@@ -55,7 +55,7 @@ def purgeable(run: Run, keep: Collection[str] = ()) -> list[Part]:
     """
     for name in keep:
         if name not in PARTS:
-            raise UserError(f"no part '{name}'", where="--keep", fix=f"choose of {', '.join(PARTS)}")
+            raise UserError(f"no part '{name}'", code="unknown-name", where="--keep", fix=f"choose of {', '.join(PARTS)}")
     paths = {
         "teacher": run.teacher,
         "arms": run.private / "arms",

@@ -40,24 +40,28 @@ def push_release(
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if to.count("/") != 1:
-        raise UserError(f"'{to}' is no owner and name", where="--to", fix="write owner/name")
+        raise UserError(f"'{to}' is no owner and name", code="bad-value", where="--to", fix="write owner/name")
     beside = release.resolve().parent
     if against is None and (beside / "private" / "dataset").is_dir():
         against = beside
     if against is None:
         fix = "add --against RUN: a release is compared with the real images before it leaves"
-        raise UserError("this release cannot be proven clean here", where=str(release), fix=fix)
+        raise UserError("this release cannot be proven clean here", code="not-clean", where=str(release), fix=fix)
     with tempfile.TemporaryDirectory(prefix="pd-push-") as aside:
         # What is proven is what is sent, whatever happens to the folder in between.
         copy = Path(aside, "release")
         shutil.copytree(release, copy, symlinks=True)
         found = check_release(copy, against, k)
         if not found.ok:
-            raise LeakError(f"the release is not clean: {found.failed[0].name}", where=str(release), fix="do not share it")
+            raise LeakError(
+                f"the release is not clean: {found.failed[0].name}", code="not-clean", where=str(release), fix="do not share it"
+            )
         skipped = [check for check in found.skipped if check.name != SIGNED]  # a signature is not asked for
         if skipped:
             what = f"{len(skipped)} checks could not be made: {skipped[0].name}"
-            raise UserError(what, where=str(release), fix="name the whole run with --against, and install what is missing")
+            raise UserError(
+                what, code="not-clean", where=str(release), fix="name the whole run with --against, and install what is missing"
+            )
         files = entries(copy)
         size = sum(path.stat().st_size for path in files) / 1e6
         where = os.environ.get("HF_ENDPOINT", "the Hugging Face hub")
@@ -68,10 +72,10 @@ def push_release(
             api.create_repo(to, repo_type=kind, private=private, exist_ok=True)
             done = api.upload_folder(repo_id=to, repo_type=kind, folder_path=copy, commit_message="Release")
         except HFValidationError:
-            raise UserError(f"'{to}' is no owner and name", where="--to", fix="write owner/name") from None
+            raise UserError(f"'{to}' is no owner and name", code="bad-value", where="--to", fix="write owner/name") from None
         except (HfHubHTTPError, OSError, ValueError) as error:
             what = f"the hub did not take it ({type(error).__name__})"
             raise UserError(
-                what, where=f"{kind} {to}", fix="check the network, HF_TOKEN and the name, then send again"
+                what, code="hub-failed", where=f"{kind} {to}", fix="check the network, HF_TOKEN and the name, then send again"
             ) from None
         return str(done.commit_url)

@@ -80,11 +80,18 @@ def recognise(
         if not isinstance(method, SupconSettings):
             check_views(method.views, settings.data.size, f"reid.method.{method.name}.views")
     if len(settings.reid.methods) > 1:
-        raise UserError("one recogniser is trained, and several methods are named", where="reid.method", fix="name one")
+        raise UserError(
+            "one recogniser is trained, and several methods are named", code="bad-options", where="reid.method", fix="name one"
+        )
     if out.exists() and not (out / FIGURES).is_file():
-        raise UserError("holds other things than a recogniser", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than a recogniser", code="other-files", where=str(out), fix="name a new folder")
     if adapt and label is not None:
-        raise UserError("--adapt is for people, and --label names classes", where="pd recognise", fix="leave one of them out")
+        raise UserError(
+            "--adapt is for people, and --label names classes",
+            code="bad-options",
+            where="pd recognise",
+            fix="leave one of them out",
+        )
     ours, theirs = _read(settings, _test_data(settings.data, test, overrides), label, reporter)
     check_people(ours, theirs, settings, label, adapt)
     work = out.absolute().parent / f".{out.name}.work"
@@ -120,27 +127,36 @@ def check_people(ours: People, theirs: People, settings: Settings, label: str | 
     if len(learned) < settings.reid.identities_per_batch:
         raise UserError(
             f"{len(learned)} {what} to learn from, and a batch takes {settings.reid.identities_per_batch}",
+            code="too-few-people",
             where="--train",
             fix=f"give more, or --set reid.identities_per_batch={max(len(learned), 2)}",
         )
     if len(looked) < 2:
-        raise UserError(f"{len(looked)} {what} to look for", where="--test", fix="give two or more")
+        raise UserError(f"{len(looked)} {what} to look for", code="too-few-people", where="--test", fix="give two or more")
     if label is None and max(Counter(theirs.identities).values()) < 2:
         raise UserError(
             "there is one picture of each person, and nobody to find again",
+            code="too-few-people",
             where="--test",
             fix="give two or more pictures of each person",
         )
     same = len(set(ours.digests) & set(theirs.digests))
     if same:
-        raise UserError(f"{same} pictures are in both sets", where="--test", fix="take them out: they would flatter")
+        raise UserError(
+            f"{same} pictures are in both sets", code="shared-images", where="--test", fix="take them out: they would flatter"
+        )
     if label is None and (both := len(learned & looked)):
-        raise UserError(f"{both} people are in both sets", where="--test", fix="name other people, or rename them")
+        raise UserError(
+            f"{both} people are in both sets", code="shared-people", where="--test", fix="name other people, or rename them"
+        )
     if label is not None and (unknown := len(looked - learned)):
-        raise UserError(f"{unknown} classes of {len(looked)} were not learned", where="--test", fix="take them out")
+        raise UserError(
+            f"{unknown} classes of {len(looked)} were not learned", code="bad-labels", where="--test", fix="take them out"
+        )
     if adapt and len(set(theirs.beside)) > 1:
         raise UserError(
             f"--adapt takes a set of one source, and the column `source` names {len(set(theirs.beside))}",
+            code="bad-options",
             where="--test",
             fix="test each source by itself, or leave --adapt out",
         )

@@ -56,7 +56,7 @@ def screen_data(context: Context, out: Path) -> Found:
     assert how is not None
     if path is None or in_bucket(path):
         what = "no clips are named" if path is None else "clips in a bucket are not screened"
-        raise UserError(what, where="data.path", fix="name a folder or manifest of this machine")
+        raise UserError(what, code="bad-options", where="data.path", fix="name a folder or manifest of this machine")
     asked = list_clips(path, settings.data)
     real = list_clips(how.real, settings.data) if how.real is not None else asked
     forged = list_clips(how.forged, needs_identity=False) if how.forged is not None else None

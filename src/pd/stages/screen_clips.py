@@ -30,7 +30,7 @@ def screen_clips(
     settings = parse_settings({"data": {"reader": "video"}, "screen": {}}, overrides, where="pd screen")
     assert settings.screen is not None
     if out.exists() and not (out.is_dir() and (out / "clips.csv").exists()):
-        raise UserError("holds other things than a screening", where=str(out), fix="name a new folder")
+        raise UserError("holds other things than a screening", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
     listed = list_clips(real, settings.data, needs_identity=False)
     made = list_clips(forged, settings.data, needs_identity=False) if forged is not None else None

@@ -52,6 +52,9 @@ def student_data(context: Context, count: int) -> dict[str, Any]:
         )
     if not counts["kept"]:
         raise UserError(
-            f"the filter dropped all {count} samples of the student", where="release.data", fix="set it to kept, or to none"
+            f"the filter dropped all {count} samples of the student",
+            code="nothing-kept",
+            where="release.data",
+            fix="set it to kept, or to none",
         )
     return {"sampled": count, "passed": counts["kept"]}

@@ -44,15 +44,20 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
     """
     fetch_release(release)
     if not release.is_dir():
-        raise UserError("no such folder", where=str(release), fix="name a release folder, such as runs/faces/release")
+        raise UserError(
+            "no such folder", code="no-such-folder", where=str(release), fix="name a release folder, such as runs/faces/release"
+        )
     if (release / "claim.json").is_file() and (release / "config.json").is_file():
         return VerifyReport(check_classifier(release))
     if not any((release / name).exists() for name in ("model", "data", "audit.json")):
         raise UserError(
-            "no release in this folder", where=str(release), fix="name a release folder, such as runs/faces/release"
+            "no release in this folder",
+            code="no-release",
+            where=str(release),
+            fix="name a release folder, such as runs/faces/release",
         )
     if signer is not None and not signer.is_file():
-        raise UserError("no such key", where=str(signer), fix="name an SSH public key, such as key.pub")
+        raise UserError("no such key", code="no-such-file", where=str(signer), fix="name an SSH public key, such as key.pub")
     if against is None:
         return verify(release, k=k or _K, signer=signer)
     against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
@@ -145,6 +150,7 @@ def execute(context: Context) -> Facts:
         first = report.failed[0]
         raise LeakError(
             f"the release is not clean: {first.name}: {first.detail}",
+            code="not-clean",
             where=str(run.release),
             fix="do not share it; `pd verify` lists every check",
         )
@@ -152,6 +158,7 @@ def execute(context: Context) -> Facts:
     if not decision["released"]:
         raise LeakError(
             "nothing is released: " + "; ".join(words_of(decision["withheld"], {})),
+            code="not-clean",
             where=str(run.release),
             fix="see private/report.html; make the filter stricter, or set release.accept_leak: true and say so",
         )

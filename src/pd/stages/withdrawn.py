@@ -42,7 +42,9 @@ def runs_with(person: str, runs: Path) -> list[Involved]:
     folders = [runs] if Run(runs).dataset.is_dir() else sorted(runs.iterdir()) if runs.is_dir() else []
     datasets = [folder for folder in folders if Run(folder).dataset.is_dir()]
     if not datasets:
-        raise UserError("no run with a data set here", where=str(runs), fix="name the folder that holds runs: --in runs")
+        raise UserError(
+            "no run with a data set here", code="no-run", where=str(runs), fix="name the folder that holds runs: --in runs"
+        )
     sought = unicodedata.normalize("NFC", person.strip())
     found = []
     for folder in datasets:

@@ -114,7 +114,7 @@ def disk_error(error: BaseException, path: Path) -> UserError | None:
         number = int(found[1] or found[2])
     if number not in _DISK:
         return None
-    return UserError(f"cannot write: {os.strerror(number)}", where=str(path), fix=_DISK[number])
+    return UserError(f"cannot write: {os.strerror(number)}", code="cannot-write", where=str(path), fix=_DISK[number])
 
 
 _NUMBER = re.compile(r"\[Errno (\d+)\]|\(os error (\d+)\)")  # safetensors, and what copies folders, say it in their text alone

@@ -45,6 +45,7 @@ def lease(root: Path) -> Iterator[Callable[[], None]]:
         if others is None or others:
             raise UserError(
                 "another pd is working in this run, or was killed a moment ago",
+                code="busy",
                 where=str(place),
                 fix=f"wait for it, or stop it; {LIFE_S:.0f} seconds after its end the same command resumes",
             )
@@ -56,6 +57,7 @@ def lease(root: Path) -> Iterator[Callable[[], None]]:
             if stolen.is_set() or time.monotonic() - renewed[0] > LIFE_S:
                 raise UserError(
                     f"the bucket could not be reached for {LIFE_S:.0f} seconds, and another pd may be working in this run now",
+                    code="busy",
                     where=str(place),
                     fix="run the same command again: what is finished is kept",
                 )

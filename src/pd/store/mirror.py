@@ -304,7 +304,9 @@ def _from_json(spot: _Spot, name: str, data: bytes) -> Files:
             raise ValueError("a name that is not below")
     except (ValueError, TypeError, AttributeError):
         where = f"{spot.place}/{spot.commit(name)}"
-        raise UserError("this is no commit", where=where, fix="delete it; what it told of is made again") from None
+        raise UserError(
+            "this is no commit", code="damaged", where=where, fix="delete it; what it told of is made again"
+        ) from None
     return files
 
 
@@ -329,6 +331,7 @@ def _fetch(spot: _Spot, wanted: Files, broken: bool, name: str) -> None:
             elif content is not None:
                 raise UserError(
                     "is not what was committed",
+                    code="damaged",
                     where=as_written(target),
                     fix="if no other pd is writing this run, delete the commit that names it, in "
                     f"{spot.place}/{COMMITS}/, and run the same command again",

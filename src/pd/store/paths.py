@@ -47,7 +47,9 @@ def walk(folder: Path) -> Iterator[tuple[str, bool]]:
     """
 
     def fail(error: OSError) -> None:
-        raise UserError(f"cannot be read: {error.strerror}", where=printable(str(error.filename))) from None
+        raise UserError(
+            f"cannot be read: {error.strerror}", code="unreadable-file", where=printable(str(error.filename))
+        ) from None
 
     for parent, folders, files in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

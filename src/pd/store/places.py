@@ -93,14 +93,16 @@ class Place:
             UserError: there is nothing, no permission, or no way to the server.
         """
         if not self.remote and not Path(self.path).exists():
-            raise UserError("no such folder", where=self.text, fix="check the path")
+            raise UserError("no such folder", code="no-such-folder", where=self.text, fix="check the path")
         with self._explained():
             filesystem = self._filesystem()
             kind = filesystem.get_file_info(self.path).type
             if kind == fs.FileType.NotFound:
                 bucket = self.path.partition("/")[0]
                 missing = "object or prefix" if filesystem.get_file_info(bucket).type != kind else "bucket"
-                raise UserError(f"no such {missing}", where=self.text, fix="check its name, and AWS_ENDPOINT_URL")
+                raise UserError(
+                    f"no such {missing}", code="no-such-file", where=self.text, fix="check its name, and AWS_ENDPOINT_URL"
+                )
         return bool(kind == fs.FileType.File)
 
     def files(self) -> list[File]:
@@ -133,7 +135,9 @@ class Place:
             UserError: it lies outside, or the server cannot be reached or refuses, now or while the file is read.
         """
         if not self.holds(name):
-            raise UserError("a link that leads out of the folder", where=f"{self}/{name}", fix="copy the file instead")
+            raise UserError(
+                "a link that leads out of the folder", code="bad-name", where=f"{self}/{name}", fix="copy the file instead"
+            )
         path = f"{self._folder}/{name}"
         with self._explained():
             filesystem = self._filesystem()
@@ -146,7 +150,9 @@ class Place:
         """Raise UserError when the bucket is not there, or cannot be reached."""
         with self._explained():
             if self._filesystem().get_file_info(self.path.partition("/")[0]).type == fs.FileType.NotFound:
-                raise UserError("no such bucket", where=self.text, fix="check its name, and AWS_ENDPOINT_URL")
+                raise UserError(
+                    "no such bucket", code="storage-failed", where=self.text, fix="check its name, and AWS_ENDPOINT_URL"
+                )
 
     def objects(self, name: str = "") -> list[File]:
         """The objects of a bucket below a name, hidden ones too, in no order; none where there is nothing.
@@ -161,7 +167,9 @@ class Place:
         for file in found:
             if not plain(file.name):
                 where = f"{self}/{printable(file.name)}"
-                raise UserError("an object whose name is no path below this place", where=where, fix="delete it")
+                raise UserError(
+                    "an object whose name is no path below this place", code="bad-name", where=where, fix="delete it"
+                )
         return found
 
     def read(self, name: str) -> bytes | None:
@@ -244,7 +252,9 @@ class Place:
             known = explained(str(error)) if self.remote else None
             if known is None:
                 raise
-            raise (BusyError if known == BUSY else UserError)(known[0], where=self.text, fix=known[1]) from None
+            raise (BusyError if known == BUSY else UserError)(
+                known[0], code="storage-failed", where=self.text, fix=known[1]
+            ) from None
 
 
 def _walked(file: File) -> list[tuple[bool, str]]:

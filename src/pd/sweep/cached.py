@@ -62,7 +62,7 @@ class Cached:
             UserError: there is no shard, or one lacks a column.
         """
         if not files:
-            raise UserError("no scored candidates", fix="`pd generate` first")
+            raise UserError("no scored candidates", code="no-images", fix="`pd generate` first")
         table = pa.concat_tables([_read(file) for file in files])
         prompt, nearest = (table[name].combine_chunks().dictionary_encode() for name in ("prompt", "nearest"))
         people = {name: index for index, name in enumerate(sorted(set(identity_of.values())))}
@@ -150,7 +150,12 @@ def _read(file: Path) -> pa.Table:
     names = pq.read_schema(file).names
     wanted = ("score", "near_copy", "nearest", "prompt", "pixels_sha")
     if lacking := [name for name in wanted if name not in names]:
-        raise UserError(f"no column '{lacking[0]}' of scored images", where=str(file), fix="generate this shard again")
+        raise UserError(
+            f"no column '{lacking[0]}' of scored images",
+            code="no-such-column",
+            where=str(file),
+            fix="generate this shard again",
+        )
     return read_table(file, [*wanted, *(name for name in names if name.startswith((FURTHER, FAMILY, LABEL)))])
 
 

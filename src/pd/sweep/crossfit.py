@@ -88,7 +88,9 @@ class CrossFit:
             UserError: fewer than four calibration people, no attacker, or one that is not known.
         """
         if not settings.attackers:
-            raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
+            raise UserError(
+                "no attacker", code="bad-options", where="audit.attackers", fix="name at least one; thumbnails is the simplest"
+            )
         people, parts = real.holdout_half("calibration", seed), parts_of(real, seed)
         one, two = (people.where([who in part for who in people.identities]) for part in parts)
         names = named(settings.attackers)
@@ -114,6 +116,7 @@ def parts_of(real: PrivateDataset, seed: int) -> tuple[list[str], list[str]]:
     if len(order) < 4:
         raise UserError(
             f"{len(order)} calibration people; a search needs four, two to learn from and two strangers",
+            code="too-few-people",
             where="data.holdout",
             fix="hold out eight people or more",
         )

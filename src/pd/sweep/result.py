@@ -50,7 +50,7 @@ class Result:
         """Raise UserError unless the constraints are kept."""
         if not self.keeps:
             fix = "loosen sweep.constraints, or hold out more people; chosen.yaml has the trial that misses them least"
-            raise UserError("no trial keeps the constraints", where=str(self.folder), fix=fix)
+            raise UserError("no trial keeps the constraints", code="no-trial", where=str(self.folder), fix=fix)
 
 
 def conclude(rows: list[Row], settings: Settings, facts: Mapping[str, Any], folder: Path) -> Result:

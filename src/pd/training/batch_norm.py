@@ -103,7 +103,11 @@ def over_ranks(module: nn.Module, ranks: Ranks) -> nn.Module:
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
         return GlobalBatchNorm(module, ranks)  # type: ignore[arg-type]
     if isinstance(module, _BatchNorm) and not isinstance(module, GlobalBatchNorm):
-        raise UserError(f"{type(module).__name__} cannot be taken over several workers", fix="set workers: 1 for this network")
+        raise UserError(
+            f"{type(module).__name__} cannot be taken over several workers",
+            code="bad-model",
+            fix="set workers: 1 for this network",
+        )
     for name, child in module.named_children():
         module.add_module(name, over_ranks(child, ranks))
     return module

@@ -44,6 +44,7 @@ def load(folder: Path, ranks: Ranks) -> tuple[dict[str, Tensor], dict[str, Any]]
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"the checkpoint cannot be read ({type(error).__name__})",
+            code="unreadable-file",
             where=str(found),
             fix="remove the folder above it to train from the start",
         ) from None

@@ -199,6 +199,7 @@ class _Fit:
     def _diverged(self, what: str) -> UserError:
         return UserError(
             f"training diverged: {what}",
+            code="diverged",
             where=f"learning_rate = {self.settings.learning_rate:g}",
             fix="lower learning_rate or clip_norm, or lengthen warmup",
         )

@@ -37,6 +37,7 @@ def cluster():
         yield made
 
 
+@pytest.mark.exhaustive
 def test_nodes_die(world, expected, cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(stream_watch, "LOOK", 0.5)
     monkeypatch.setattr(stream_watch, "PATIENCE", 5.0)

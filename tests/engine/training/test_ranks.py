@@ -88,6 +88,7 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "progress.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_ranks_go_on_exactly_as_they_were_and_others_as_nearly_as_sums_can(tmp_path: Path) -> None:
     two = {"zero_stage": 2, "workers": 2}

@@ -233,6 +233,7 @@ def test_a_notice_is_looked_for_oftener_where_steps_are_long(tmp_path: Path, mon
     assert len(asked) == 12  # at every step from the second on, but the last, which is kept anyway
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_one_worker_short_of_memory_ends_the_training_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

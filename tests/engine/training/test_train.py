@@ -52,6 +52,7 @@ def test_a_compiled_unet_trains_the_same_weights(tmp_path: Path, whole: dict[str
     assert apart(weights(tmp_path / "out"), whole) < 1e-4
 
 
+@pytest.mark.exhaustive
 def test_a_compiled_unet_is_compiled_once_however_many_captions_a_step_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,9 @@ def attacker(name: str) -> Attacker:
             return Brought(brought[name].load()())
         names = [*ATTACKERS, STRONG, *brought, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown attacker '{name}'", where="audit.attackers", fix=f"did you mean '{near}'?")
+        raise UserError(
+            f"unknown attacker '{name}'", code="unknown-name", where="audit.attackers", fix=f"did you mean '{near}'?"
+        )
     return ATTACKERS[name]()
 
 
@@ -72,16 +74,18 @@ class Brought:
         self._made = made
         self.name = str(getattr(made, "name", "") or "")
         if isinstance(made, type):
-            raise UserError(f"{made.__name__} is a class", where="audit.attackers", fix=f"make one: {made.__name__}()")
+            raise UserError(
+                f"{made.__name__} is a class", code="bad-plug-in", where="audit.attackers", fix=f"make one: {made.__name__}()"
+            )
         where = f"attacker '{self.name or type(made).__name__}'"
         for part, arguments in (("fit", ((0, 0), {"seed": 0, "steps": 0})), ("embed", ((0,), {}))):
             try:
                 inspect.signature(getattr(made, part)).bind(*arguments[0], **arguments[1])
             except (AttributeError, TypeError):
                 fix = "define name, fit(images, identities, *, seed, steps) and embed(images)"
-                raise UserError(f"'{part}' cannot be called", where=where, fix=fix) from None
+                raise UserError(f"'{part}' cannot be called", code="bad-plug-in", where=where, fix=fix) from None
         if not self.name:
-            raise UserError("it has no name", where=where, fix="give it an attribute `name`")
+            raise UserError("it has no name", code="bad-plug-in", where=where, fix="give it an attribute `name`")
 
     def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """As the attacker does."""
@@ -92,10 +96,10 @@ class Brought:
         rows = np.asarray(self._made.embed(images))
         if rows.ndim != 2 or len(rows) != len(images) or rows.dtype.kind != "f":
             what = f"embed gave {rows.dtype} of shape {rows.shape} for {len(images)} images"
-            raise UserError(what, where=f"attacker '{self.name}'", fix="give (N, d) float32")
+            raise UserError(what, code="bad-plug-in", where=f"attacker '{self.name}'", fix="give (N, d) float32")
         if not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
             what = "embed gave rows that are not of unit length, or not finite"
-            raise UserError(what, where=f"attacker '{self.name}'", fix="divide each row by its norm")
+            raise UserError(what, code="bad-plug-in", where=f"attacker '{self.name}'", fix="divide each row by its norm")
         return rows.astype(np.float32)
 
 
@@ -113,9 +117,11 @@ def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
         UserError: there are none, or what `attacker` refuses.
     """
     if isinstance(names, str):
-        raise UserError(f"'{names}' is no list", where="audit.attackers", fix=f"write [{names}]")
+        raise UserError(f"'{names}' is no list", code="bad-value", where="audit.attackers", fix=f"write [{names}]")
     if not names:
-        raise UserError("no attacker", where="audit.attackers", fix="name at least one; thumbnails is the simplest")
+        raise UserError(
+            "no attacker", code="bad-value", where="audit.attackers", fix="name at least one; thumbnails is the simplest"
+        )
     chosen: dict[str, Attacker] = {}
     for one in (attacker(name) if isinstance(name, str) else Brought(name) for name in named(names)):
         like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)

@@ -49,6 +49,7 @@ class Distilled:
         if len(set(identities)) < 2:
             raise UserError(
                 f"'{self.name}' learns to tell people apart, and {len(set(identities))} are there to learn from",
+                code="too-few-people",
                 where="audit.attackers",
                 fix="hold out more people, or add a section `public`",
             )

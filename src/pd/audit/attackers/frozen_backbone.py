@@ -79,15 +79,22 @@ def torchvision_tower(name: str) -> Tower:
         import difflib
 
         near = difflib.get_close_matches(architecture, list_models(), n=1, cutoff=0.0)[0]
-        raise UserError(f"torchvision has no architecture '{architecture}'", where=_WHERE, fix=f"did you mean '{near}'?")
+        raise UserError(
+            f"torchvision has no architecture '{architecture}'",
+            code="unknown-name",
+            where=_WHERE,
+            fix=f"did you mean '{near}'?",
+        )
     if not file:
         fix = f"pd downloads none: write torchvision:{architecture}/FILE.safetensors, a state dict on this machine"
-        raise UserError(f"'torchvision:{architecture}' names no weights", where=_WHERE, fix=fix)
+        raise UserError(f"'torchvision:{architecture}' names no weights", code="bad-value", where=_WHERE, fix=fix)
     path = file_in(Path(file), _WHERE)
     network = get_model(architecture, weights=None)
     heads = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)]
     if not heads:
-        raise UserError(f"torchvision's '{architecture}' is no classifier of images", where=_WHERE, fix="try resnet18")
+        raise UserError(
+            f"torchvision's '{architecture}' is no classifier of images", code="bad-weights", where=_WHERE, fix="try resnet18"
+        )
     fill(network, read_state(path, _WHERE), path, _WHERE)
     network.set_submodule(heads[-1], nn.Identity())
     return Tower(f"torchvision:{architecture}/{path.name}", _Classifier(network))

@@ -25,7 +25,7 @@ class Network:
         path = Path(name.removeprefix("network:"))
         if not (path / "config.json").is_file():
             fix = "name a folder with config.json and model.safetensors, such as runs/OTHER/private/reid"
-            raise UserError(f"no re-identification network at '{path}'", where=_WHERE, fix=fix)
+            raise UserError(f"no re-identification network at '{path}'", code="missing-weights", where=_WHERE, fix=fix)
         self.name = f"network:{path.resolve().name}"
         self._network = load(path)
 

@@ -35,11 +35,15 @@ class TimmFeatures:
         try:
             timm: Any = import_module("timm")
         except ImportError:
-            raise UserError(f"'{name}' needs timm, which is not installed", where=where, fix="pip install timm") from None
+            raise UserError(
+                f"'{name}' needs timm, which is not installed", code="missing-package", where=where, fix="pip install timm"
+            ) from None
         architecture, _, weights = name.removeprefix("timm:").partition("/")
         if not timm.is_model(architecture):
             near = difflib.get_close_matches(architecture.split(".")[0], timm.list_models(), n=1, cutoff=0.0)[0]
-            raise UserError(f"timm has no architecture '{architecture}'", where=where, fix=f"did you mean '{near}'?")
+            raise UserError(
+                f"timm has no architecture '{architecture}'", code="unknown-name", where=where, fix=f"did you mean '{near}'?"
+            )
         model = timm.create_model(architecture, pretrained=False, num_classes=0)
         path = file_in(Path(weights), where) if weights else _cached(architecture, model.pretrained_cfg, where)
         heads = model.pretrained_cfg.get("classifier") or ()
@@ -83,5 +87,7 @@ def _cached(architecture: str, config: Any, where: str) -> Path:
         fix = f"write timm:{architecture}/FILE.safetensors" + (
             f", or fetch them with `hf download {repository} {_HUB_FILE}`; pd does not" if repository else ""
         )
-        raise UserError(f"the weights of timm's {architecture} are not on this machine", where=where, fix=fix)
+        raise UserError(
+            f"the weights of timm's {architecture} are not on this machine", code="missing-weights", where=where, fix=fix
+        )
     return Path(found)

@@ -115,5 +115,5 @@ def _fetch_all(place: Place, names: list[str], folder: Path, most: int | None) -
 def _target(place: Place, name: str, folder: Path) -> Path:
     """Where an object goes. A name in a bucket is any text."""
     if leads_away(name) or "\0" in name:
-        raise UserError("an object's name leads out of the folder", where=str(place), fix="name it otherwise")
+        raise UserError("an object's name leads out of the folder", code="bad-name", where=str(place), fix="name it otherwise")
     return folder / name

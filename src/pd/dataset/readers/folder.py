@@ -25,7 +25,10 @@ def folder(path: Path, identity_from: int | str | None = None) -> Source:
     names = list(image_names(path, ignored))
     if not names:
         raise UserError(
-            "no image in this folder", where=str(path), fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}"
+            "no image in this folder",
+            code="no-images",
+            where=str(path),
+            fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}",
         )
     if identity_from is None:
         _refuse_nested(names, path)
@@ -61,6 +64,7 @@ def _refuse_nested(names: Iterable[str], path: Path) -> None:
         people = len({name.partition("/")[0] for name in deep})
         raise UserError(
             f"folders inside the sub-folders of {people} people, such as '{plain(first)}': which of its parts names a person?",
+            code="ambiguous-layout",
             where=str(path),
             fix="say which in data.identity_from: 2 for the second folder on the way, or a pattern such as p\\d{8}",
         )
@@ -76,9 +80,14 @@ def image_names(path: Path, ignored: MutableMapping[str, int]) -> Iterator[str]:
         ignored: counts the other files by suffix.
     """
     if not path.exists():
-        raise UserError("no such folder", where=str(path), fix="check the path")
+        raise UserError("no such folder", code="no-such-folder", where=str(path), fix="check the path")
     if not path.is_dir():
-        raise UserError("this is a file, not a folder", where=str(path), fix="a CSV or Parquet needs `reader: manifest`")
+        raise UserError(
+            "this is a file, not a folder",
+            code="no-such-folder",
+            where=str(path),
+            fix="a CSV or Parquet needs `reader: manifest`",
+        )
 
     for name, link in walk(path):
         if link or name.lower().endswith(SUFFIXES):

@@ -33,12 +33,14 @@ def huggingface(settings: DataSettings) -> Source:
         import datasets
     except ImportError:
         what = "Hugging Face data sets need a package that is not installed"
-        raise UserError(what, where="data.reader", fix='pip install "privacy-distillation[huggingface]"') from None
+        raise UserError(
+            what, code="missing-package", where="data.reader", fix='pip install "privacy-distillation[huggingface]"'
+        ) from None
     datasets.disable_progress_bars()
     found = _opened(lambda: _open(datasets, path, settings.revision), str(path))
     parts: dict[str, Any] = dict(found) if isinstance(found, dict) else {"": found}
     if not parts:
-        raise UserError("no data in this data set", where=str(path))
+        raise UserError("no data in this data set", code="no-images", where=str(path))
     table = _table(parts, str(path))
     own = ColumnSettings()
     if settings.columns.members and settings.columns.split is None and len(parts) > 1:
@@ -57,13 +59,15 @@ def _open(datasets: Any, path: Path, revision: str | None) -> Any:
         files = sorted(str(file) for file in path.rglob("*.parquet"))
         if not files:
             fix = "name a folder of `save_to_disk`, or of Parquet, or a hub id such as owner/name"
-            raise UserError("no data set in this folder", where=str(path), fix=fix)
+            raise UserError("no data set in this folder", code="no-images", where=str(path), fix=fix)
         return datasets.load_dataset("parquet", data_files=files, streaming=True)
     if path.is_absolute() or path.exists() or len(path.parts) > 2:
-        raise UserError("no such folder", where=str(path), fix="name a folder, or a hub id such as owner/name")
+        raise UserError(
+            "no such folder", code="no-such-folder", where=str(path), fix="name a folder, or a hub id such as owner/name"
+        )
     if revision is None:
         fix = "set data.revision to a commit or a tag, so that the same settings read the same pictures"
-        raise UserError("a hub id without a revision", where="data.revision", fix=fix)
+        raise UserError("a hub id without a revision", code="bad-options", where="data.revision", fix=fix)
     return datasets.load_dataset(str(path), revision=revision, streaming=True)
 
 
@@ -74,7 +78,7 @@ def _opened(open_it: Callable[[], Any], where: str) -> Any:
         raise
     except Exception as error:  # of the hub, of files and of Arrow
         what = f"this data set cannot be read ({type(error).__name__})"
-        raise UserError(what, where=where, fix="check the path, the network and the revision") from None
+        raise UserError(what, code="unreadable-file", where=where, fix="check the path, the network and the revision") from None
 
 
 def _table(parts: dict[str, Any], where: str) -> Table:

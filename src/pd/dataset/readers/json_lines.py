@@ -34,7 +34,9 @@ def table_of(records: Iterable[dict[str, object]], where: str) -> pa.Table:
         for key, value in record.items():
             if key not in columns:
                 if len(columns) == _MOST_KEYS:
-                    raise UserError(f"more than {_MOST_KEYS} different keys", where=where, fix="leave some out")
+                    raise UserError(
+                        f"more than {_MOST_KEYS} different keys", code="unreadable-file", where=where, fix="leave some out"
+                    )
                 columns[key] = [None] * rows
             columns[key].append(value)
         rows += 1
@@ -56,7 +58,12 @@ def _objects(path: Path) -> Iterable[dict[str, object]]:
                 number += 1
                 where = f"{path}, line {number}"
                 if len(line) > _LONGEST_LINE:
-                    raise UserError("a line of more than a million characters", where=where, fix="keep images in files")
+                    raise UserError(
+                        "a line of more than a million characters",
+                        code="unreadable-file",
+                        where=where,
+                        fix="keep images in files",
+                    )
                 if not line.strip():
                     continue
                 try:
@@ -64,12 +71,12 @@ def _objects(path: Path) -> Iterable[dict[str, object]]:
                 except (ValueError, RecursionError):
                     found = None
                 if not isinstance(found, dict):
-                    raise UserError("not a JSON object", where=where, fix="write one object a line")
+                    raise UserError("not a JSON object", code="unreadable-file", where=where, fix="write one object a line")
                 yield found
     except UnicodeDecodeError:
-        raise UserError("not UTF-8 text", where=str(path), fix="save it as UTF-8") from None
+        raise UserError("not UTF-8 text", code="unreadable-file", where=str(path), fix="save it as UTF-8") from None
     except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise UserError(f"cannot be read: {error.strerror}", code="unreadable-file", where=str(path)) from None
 
 
 def _array(values: Sequence[object]) -> pa.Array | None:

@@ -62,7 +62,7 @@ def source_of(
     """
     found = find_columns(table, columns, identity_elsewhere=identity_from is not None)
     if table.total == 0:
-        raise UserError("the manifest has no rows", where=table.where)
+        raise UserError("the manifest has no rows", code="no-images", where=table.where)
     reader = _Rows(found, columns, identity_from, folder.resolve(), read)
     asked = list(table.schema.names) if read is not None else found.read()
 

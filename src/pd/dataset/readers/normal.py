@@ -20,7 +20,10 @@ def normal(source: Source) -> Source:
     if len(set(names.values())) < len(names):
         twice = next(name for name in names.values() if list(names.values()).count(name) > 1)
         raise UserError(
-            f"two columns are called '{plain(twice)}', encoded differently", where=source.where, fix="rename one (Unicode NFC)"
+            f"two columns are called '{plain(twice)}', encoded differently",
+            code="bad-name",
+            where=source.where,
+            fix="rename one (Unicode NFC)",
         )
 
     def rows() -> Iterator[Row | BadRow]:

@@ -45,7 +45,9 @@ class Table:
             except StopIteration:
                 return
             except DAMAGE:
-                raise UserError("not a readable Parquet file", where=self.where, fix="write it again") from None
+                raise UserError(
+                    "not a readable Parquet file", code="unreadable-file", where=self.where, fix="write it again"
+                ) from None
             yield from records
 
 
@@ -60,9 +62,14 @@ def open_table(path: Path, text: Collection[str] = ()) -> Table:
         UserError: no such file, another suffix, or not readable.
     """
     if path.is_dir():
-        raise UserError("this is a folder, not a manifest", where=str(path), fix="name the file, or set `reader: folder`")
+        raise UserError(
+            "this is a folder, not a manifest",
+            code="no-such-file",
+            where=str(path),
+            fix="name the file, or set `reader: folder`",
+        )
     if not path.is_file():
-        raise UserError("no such manifest", where=str(path), fix="check data.path")
+        raise UserError("no such manifest", code="no-such-file", where=str(path), fix="check data.path")
     name = path.name.lower()
     if name.endswith(delimited.SUFFIXES):
         return table_in_memory(delimited.read_delimited(path, text), str(path))
@@ -70,7 +77,7 @@ def open_table(path: Path, text: Collection[str] = ()) -> Table:
         return table_in_memory(json_lines.read_json_lines(path), str(path))
     if not name.endswith((".parquet", ".pq")):
         fix = f"write it as one of {' '.join(SUFFIXES)}"
-        raise UserError(f"a manifest cannot be '{path.suffix}'", where=str(path), fix=fix)
+        raise UserError(f"a manifest cannot be '{path.suffix}'", code="unreadable-file", where=str(path), fix=fix)
     schema, total = _look_at_parquet(path)
 
     def batches(columns: list[str]) -> Iterable[pa.RecordBatch]:
@@ -96,5 +103,5 @@ def _look_at_parquet(path: Path) -> tuple[pa.Schema, int]:
             schema, total = file.schema_arrow, count_rows(file, path.stat().st_size, str(path))
             str(schema.names)  # names that are not UTF-8 are found only now
     except DAMAGE:
-        raise UserError("not a readable Parquet file", where=str(path), fix="write it again") from None
+        raise UserError("not a readable Parquet file", code="unreadable-file", where=str(path), fix="write it again") from None
     return schema, total

@@ -36,10 +36,10 @@ def tar_shards(path: Path, columns: ColumnSettings, identity_from: int | str | N
     place = Place.parse(str(path))
     shards = [file.name for file in place.files() if file.name.lower().endswith(".tar")]
     if not shards:
-        raise UserError("no tar shard here", where=str(path), fix="name a tar file, or a folder of them")
+        raise UserError("no tar shard here", code="no-images", where=str(path), fix="name a tar file, or a folder of them")
     records = [record for number, shard in enumerate(shards) for record in _records(place, shard, number)]
     if not records:
-        raise UserError("no picture in these shards", where=str(path), fix=f"read are {' '.join(SUFFIXES)}")
+        raise UserError("no picture in these shards", code="no-images", where=str(path), fix=f"read are {' '.join(SUFFIXES)}")
     table = table_in_memory(table_of(records, str(path)), str(path))
     columns = columns.model_copy(update={"image": _NAME})
     if columns.labels is None:

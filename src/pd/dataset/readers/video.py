@@ -52,7 +52,7 @@ def source_of_clips(listed: Clips, settings: DataSettings, tables: Tables, dropp
     of_clips: Counter[str] = Counter()
     without = frozenset(dropped)
     if CLIP in listed.labels:
-        raise UserError(f"pd's own column is called '{CLIP}'", where=listed.where, fix="rename it")
+        raise UserError(f"pd's own column is called '{CLIP}'", code="bad-name", where=listed.where, fix="rename it")
 
     def rows() -> Iterator[Row | BadRow]:
         of_clips.clear()

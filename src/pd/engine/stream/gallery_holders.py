@@ -101,7 +101,10 @@ def held_gallery(folder: Path, parts: int) -> Iterator[Path | OpensGallery]:
 
     if parts > (most := len(gallery_ids(folder))):
         raise UserError(
-            f"{parts} parts of {most} member images", where="generate.gallery_parts", fix="set it to 1, or to a few"
+            f"{parts} parts of {most} member images",
+            code="too-large",
+            where="generate.gallery_parts",
+            fix="set it to 1, or to a few",
         )
 
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, scheduling_strategy="SPREAD")(_Holder)

@@ -50,6 +50,7 @@ def plan_layout(
         raise UserError(
             f"{need}, with {SLOT:g} CPU free for Ray Data, would wait for ever: the cluster's {len(nodes)} nodes have "
             f"{cpus:g} CPU and {gpus:g} GPU, room for {fits}",
+            code="no-resources",
             where=f"{key} = {workers}",
             fix=f"set it to {fits}, or to 0 for as many as fit" if fits else "give the cluster CPUs (and the GPUs asked for)",
         )

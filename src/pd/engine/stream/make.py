@@ -98,12 +98,14 @@ def _not_made(left: int, asked: int, lost: int, out: Path, section: str) -> User
     if lost:
         return UserError(
             f"workers died or hung while they made shards; {left} of {asked} are missing",
+            code="lost-workers",
             where=str(out),
             fix=f"look for a node short of memory, or storage that hangs; set {section}.workers or generate.batch lower; "
             "the same command resumes",
         )
     return UserError(
         f"{left} of {asked} shards did not arrive",
+        code="lost-workers",
         where=str(out),
         fix="keep the run folder on storage that all nodes share, and run the same command again",
     )

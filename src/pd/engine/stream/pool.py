@@ -62,7 +62,7 @@ class _Worker:
             self._built = self._built or built(self._actor, self._arguments, self._reads)
             done = self._built(row)
         except UserError as error:
-            return {**nothing, "error": json.dumps([error.what, error.where, error.fix])}
+            return {**nothing, "error": json.dumps([error.what, error.code, error.where, error.fix])}
         except Exception:
             return {**nothing, "crash": traceback.format_exc()}
         self._meters.add(done)
@@ -187,8 +187,8 @@ def _room(layout: Layout) -> None:
 def _raise(result: Mapping[str, Any]) -> None:
     """Raise the error that a worker handed over, if it did."""
     if result["error"]:
-        what, where, fix = json.loads(result["error"])
-        raise UserError(what, where=where, fix=fix)
+        what, code, where, fix = json.loads(result["error"])
+        raise UserError(what, code=code, where=where, fix=fix)
     if result["crash"]:
         raise RuntimeError(f"a worker failed:\n{result['crash']}")
 

@@ -128,6 +128,7 @@ class Checkpoint:
         """What to raise when it is of no use."""
         return UserError(
             f"the checkpoint {what}",
+            code="unreadable-file",
             where=str(self._folder),
             fix="remove the folder above it to train from the start",
         )

@@ -100,6 +100,7 @@ def encode_on_ray(job: Job, rows: int, progress: Progress) -> None:
         if len(left) == len(todo):
             raise UserError(
                 f"{len(left)} shards of latents did not arrive",
+                code="lost-workers",
                 where=str(job.latents),
                 fix="keep the run folder on storage that all nodes share, and run the same command again",
             ) from outcome.cause

@@ -30,12 +30,13 @@ def explained(error: BaseException, folder: Path) -> BaseException:
     if short := out_of_memory(error):
         return short
     if told := s3.explained(str(error)):
-        return UserError(told[0], where=as_written(folder), fix=told[1])
+        return UserError(told[0], code="storage-failed", where=as_written(folder), fix=told[1])
     if full := next(filter(None, (disk_error(found, folder) for found in wrapped(error))), None):
         return full
     if any(isinstance(found, lost) for found in wrapped(error)):
         return UserError(
             "workers died or hung again and again while they trained",
+            code="lost-workers",
             fix="look for a machine short of memory, or storage that hangs; set micro_batch lower; "
             "the same command resumes from the last checkpoint",
         )
@@ -48,6 +49,7 @@ def out_of_memory(error: BaseException) -> UserError | None:
         return None
     return UserError(
         "the training does not fit into the GPU's memory",
+        code="out-of-memory",
         fix="set micro_batch lower or to auto, gradient_checkpointing: true or offload: optimizer, and the same command goes "
         "on from the last checkpoint; or set precision: bf16, adapter: lora, or a smaller data.size",
     )

@@ -20,6 +20,7 @@ def refuse_given_up(folder: Path) -> None:
     if folder in _GIVEN_UP:
         raise UserError(
             "this training was given up for lack of a machine; when one comes it would begin beside a second one",
+            code="no-resources",
             where=str(folder),
             fix="start a new process",
         )

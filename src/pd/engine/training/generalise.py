@@ -59,6 +59,7 @@ class LookedAt:
             if len({real.identities[row] for row in there}) < 2:
                 raise UserError(
                     "the losses of members and of calibration people cannot be compared: one of them are fewer than two people",
+                    code="too-few-people",
                     where="teacher.stop",
                     fix="set teacher.stop: steps, or bring more people",
                 )

@@ -239,6 +239,7 @@ class _Training:
         kept = f"the last good checkpoint is that of step {self.saved}" if self.saved else "there is no checkpoint yet"
         return UserError(
             f"training diverged: {what}; {kept}",
+            code="diverged",
             where=f"learning_rate = {self.settings.learning_rate:g}",
             fix="lower learning_rate or clip_norm, or lengthen warmup",
         )

@@ -50,6 +50,7 @@ def largest_that_fits(denoiser: Denoiser, settings: ModelSettings, share: int, w
     if mine == 0:
         raise UserError(
             "not even one image and its gradients fit into the GPU's memory",
+            code="out-of-memory",
             where="micro_batch = auto",
             fix="set gradient_checkpointing: true, precision: bf16, adapter: lora, offload: optimizer, or a smaller data.size",
         )

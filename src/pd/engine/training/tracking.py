@@ -46,10 +46,20 @@ def located(tracking: TrackingSettings | None) -> TrackingSettings | None:
         return None
     where = "tracking.mlflow"  # not its value: it may hold a password
     if importlib.util.find_spec("mlflow") is None:
-        raise UserError("MLflow is not installed", where=where, fix="pip install mlflow-skinny, or leave tracking.mlflow empty")
+        raise UserError(
+            "MLflow is not installed",
+            code="missing-package",
+            where=where,
+            fix="pip install mlflow-skinny, or leave tracking.mlflow empty",
+        )
     scheme, colon, _ = tracking.mlflow.partition(":")
     if scheme.partition("+")[0] in _DATABASES and importlib.util.find_spec("sqlalchemy") is None:
-        raise UserError("MLflow needs sqlalchemy for a database", where=where, fix="pip install mlflow, or name a folder")
+        raise UserError(
+            "MLflow needs sqlalchemy for a database",
+            code="missing-package",
+            where=where,
+            fix="pip install mlflow, or name a folder",
+        )
     if colon or tracking.mlflow == "databricks":
         return tracking
     return tracking.model_copy(update={"mlflow": Path(tracking.mlflow).resolve().as_uri()})

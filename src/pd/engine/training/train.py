@@ -86,7 +86,9 @@ def train_model(
     """
     seed = seed if settings.seed is None else settings.seed
     if len(images) == 0:
-        raise UserError("there are no images to train on", fix="keep more candidates, or check the data settings")
+        raise UserError(
+            "there are no images to train on", code="no-images", fix="keep more candidates, or check the data settings"
+        )
     split_batch(settings)
     if (settings.stop == "generalises") != (looked_at is not None):
         raise ValueError("those who are looked at belong to `stop: generalises`, and to nothing else")

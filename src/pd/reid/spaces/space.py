@@ -52,7 +52,9 @@ class Space:
             UserError: there is no image to learn from.
         """
         if not len(images):
-            raise UserError(f"no image to learn '{kind}' from", where="data.holdout", fix="hold out more people")
+            raise UserError(
+                f"no image to learn '{kind}' from", code="no-images", where="data.holdout", fix="hold out more people"
+            )
         seen = views(images, identities, seed=seed, steps=steps)
         rows = np.concatenate([FEATURES[kind](batch) for batch in seen.batches(_VIEWS)])
         return cls(kind, Whitening.learn(rows, seen.people))

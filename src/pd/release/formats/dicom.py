@@ -32,7 +32,9 @@ def require_highdicom() -> None:
         import highdicom  # noqa: F401
     except ImportError:
         what = "releasing DICOM needs packages that are not installed"
-        raise UserError(what, where="release.formats", fix='pip install "privacy-distillation[dicom]"') from None
+        raise UserError(
+            what, code="missing-package", where="release.formats", fix='pip install "privacy-distillation[dicom]"'
+        ) from None
 
 
 def write_dicom(rows: Iterable[Kept], folder: Path) -> None:

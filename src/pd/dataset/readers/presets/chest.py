@@ -101,4 +101,6 @@ def _as(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     try:
         return table[name].cast(kind)
     except pa.ArrowException:
-        raise UserError(f"column '{name}' holds other things than numbers", where="data.path", fix="check the table") from None
+        raise UserError(
+            f"column '{name}' holds other things than numbers", code="bad-column", where="data.path", fix="check the table"
+        ) from None

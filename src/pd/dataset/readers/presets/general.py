@@ -70,7 +70,12 @@ def fashion_mnist(settings: DataSettings) -> Source:
     loaded = [(part, _idx(images, 3), _idx(labels, 1), images) for part, images, labels in parts]
     for part, images, labels, file in loaded:
         if len(images) != len(labels):
-            raise UserError(f"{len(images)} pictures and {len(labels)} labels of {part}", where=str(file), fix="fetch it again")
+            raise UserError(
+                f"{len(images)} pictures and {len(labels)} labels of {part}",
+                code="unreadable-file",
+                where=str(file),
+                fix="fetch it again",
+            )
 
     def rows() -> Iterator[Row | BadRow]:
         for part, images, labels, _ in loaded:
@@ -92,9 +97,9 @@ def _idx(file: Path, dimensions: int) -> npt.NDArray[np.uint8]:
         with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
             data: bytes = stream.read(_LARGEST_IDX + 1)
     except (OSError, EOFError, zlib.error):
-        raise UserError("not a readable IDX file", where=str(file), fix="fetch it again") from None
+        raise UserError("not a readable IDX file", code="unreadable-file", where=str(file), fix="fetch it again") from None
     start = 4 + 4 * dimensions
     sizes = [int(size) for size in np.frombuffer(data[4:start], ">u4")] if len(data) >= start else []
     if data[:4] != bytes([0, 0, 8, dimensions]) or len(data) - start != int(np.prod(sizes, dtype=object)) or 0 in sizes:
-        raise UserError("not a readable IDX file", where=str(file), fix="fetch it again")
+        raise UserError("not a readable IDX file", code="unreadable-file", where=str(file), fix="fetch it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(sizes)

@@ -27,12 +27,19 @@ def celeba(settings: DataSettings) -> Source:
     what = find(folder, ("list_attr_celeba.txt", "*/list_attr_celeba.txt"), "list of attributes")
     people = read_delimited(who, ("f0", "f1"), header=False, blank=True)
     if people.num_columns != 2:
-        raise UserError("not a picture and a number a line", where=str(who), fix="this is another version of the set")
+        raise UserError(
+            "not a picture and a number a line",
+            code="unreadable-file",
+            where=str(who),
+            fix="this is another version of the set",
+        )
     lines = what.read_text(encoding="utf-8", errors="replace").splitlines()
     names = lines[1].split() if len(lines) > 1 else []
     values = read_delimited(what, ("f0",), header=False, skip=2, blank=True)
     if not names or values.num_columns != len(names) + 1:
-        raise UserError("not a value for each attribute", where=str(what), fix="this is another version of the set")
+        raise UserError(
+            "not a value for each attribute", code="unreadable-file", where=str(what), fix="this is another version of the set"
+        )
     at = {name: row for row, name in enumerate(values["f0"].to_pylist())}
     rows = pa.array([at.get(name) for name in people["f0"].to_pylist()], pa.int64())
     pictures = next((name for name in ("img_align_celeba", "img_celeba") if (folder / name).is_dir()), "img_align_celeba")
@@ -62,6 +69,6 @@ def _fetched() -> Path:
         except (OSError, ValueError):  # urllib's errors are OSError
             what = "Labelled Faces in the Wild cannot be fetched"
             raise UserError(
-                what, where="data.preset", fix="check the network, or set data.path to the unpacked folder"
+                what, code="hub-failed", where="data.preset", fix="check the network, or set data.path to the unpacked folder"
             ) from None
     return home

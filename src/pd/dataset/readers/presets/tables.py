@@ -18,12 +18,12 @@ def find(folder: Path, patterns: Sequence[str], what: str) -> Path:
     """
     if not folder.is_dir():
         what = "this is a file, not a folder" if folder.exists() else "no such folder"
-        raise UserError(what, where=str(folder), fix="name the folder that the set was unpacked into")
+        raise UserError(what, code="no-such-folder", where=str(folder), fix="name the folder that the set was unpacked into")
     for pattern in patterns:
         for found in sorted(folder.glob(pattern)):
             return found
     fix = "name the folder that it was unpacked into, as its documentation shows it (docs/formats.md)"
-    raise UserError(f"no {what} here: {' or '.join(patterns)}", where=str(folder), fix=fix)
+    raise UserError(f"no {what} here: {' or '.join(patterns)}", code="no-such-file", where=str(folder), fix=fix)
 
 
 def read(file: Path, text: Sequence[str], needed: Sequence[str]) -> pa.Table:
@@ -36,7 +36,7 @@ def read(file: Path, text: Sequence[str], needed: Sequence[str]) -> pa.Table:
     missing = next((name for name in needed if name not in table.column_names), None)
     if missing is not None:
         fix = f"its columns are: {', '.join(table.column_names)[:200]}; this is another version of the set"
-        raise UserError(f"no column '{missing}'", where=str(file), fix=fix)
+        raise UserError(f"no column '{missing}'", code="no-such-column", where=str(file), fix=fix)
     return table
 
 
