@@ -155,7 +155,7 @@ def ladder(args: argparse.Namespace) -> dict[str, Any]:
     people = People(latents, torch.from_numpy(labels), torch.arange(len(labels) + 1))
     shown = to_pixels(to_latents(test, code), code)
     found: dict[str, dict[str, list[float]]] = {}
-    for seed in range(1 if args.short else 3):
+    for seed in range(args.seeds or (1 if args.short else 3)):
         for arm in args.arms:
             for epsilon in args.epsilons if arm != "unprotected" else [0.0]:
                 kept = args.work / f"{'short' if args.short else 'full'}-{arm}-{epsilon:g}-{seed}.json"
@@ -305,6 +305,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[10.0, 1.0])
+    parser.add_argument("--seeds", type=int, help="instead of the form's")
     parser.add_argument("--adversary", action="store_true")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--refute", action="store_true")

@@ -45,8 +45,8 @@ from pd.diffusion.presets import UNETS
 from pd.engine.cpu import flat as train_flat
 from pd.engine.cpu.allocator import keeping_memory
 from pd.engine.training import loop as train_loop
+from pd.engine.training.definition import Job
 from pd.engine.training.engine import TrainEngine
-from pd.engine.training.job import Job
 
 STAGES = (0, 1, 2, 3)
 KINDS = ("weights", "optimiser", "average", "rest")

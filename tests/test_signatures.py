@@ -57,7 +57,7 @@ EDGES: dict[str, str] = {
     "engine/training/checkpoint:write_client": CHECKPOINT,
     "engine/training/engine:TrainEngine.save": CHECKPOINT,
     "engine/shared_folder:storage": "options of pyarrow's file systems",
-    "engine/training/job:counting": "settings that make another model, as a digest reads them",
+    "engine/training/definition:counting": "settings that make another model, as a digest reads them",
     "engine/training/metrics:TrainingMeters.show": "a step's figures, for progress.jsonl",
     "engine/training/tracking:shared_settings": "settings for MLflow",
     **dict.fromkeys(
@@ -90,7 +90,7 @@ EDGES: dict[str, str] = {
         (
             "engine/train_student:train_student",
             "engine/training/train:train_model",
-            "engine/training/watch:Watch.facts",
+            "engine/training/usage:Watch.facts",
             "filters/apply:apply_filter",
             "pipeline:StageState.facts",
             "stages/student:take_private",

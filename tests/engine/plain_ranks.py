@@ -10,7 +10,7 @@ from torch import distributed
 
 from pd.diffusion.data import TrainingData
 from pd.engine.training.dataset_reference import hand_over
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 
 
 def join(rank: int, world: int, store: Path) -> None:

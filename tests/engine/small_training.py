@@ -50,7 +50,7 @@ def train_until(folder: Path, chosen: ModelSettings, step: int, tracking: Tracki
             raise InterruptedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)
+        patch.setattr("pd.engine.training.progress_file.EVERY_S", 0.0)
         with pytest.raises(InterruptedError):
             train(folder, chosen, die, tracking)
 

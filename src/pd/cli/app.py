@@ -74,6 +74,6 @@ def run_stage(name: str, config: Path, overrides: list[str] | None) -> None:
 
 def settings_from(config: Path, overrides: Sequence[str] | None) -> Settings:
     """Settings of a run that is to be worked on, here or as a job of a cluster."""
-    from pd.engine.job import settle
+    from pd.engine.submitted_job import settle
 
     return settle(load_settings(config, overrides or ()))

@@ -11,8 +11,8 @@ from typing import NoReturn
 from rich.console import Console
 
 from pd.cli.app import app
-from pd.engine.job import lift_thread_limit
 from pd.engine.ray_start import leave_ray
+from pd.engine.submitted_job import lift_thread_limit
 from pd.errors import STOPPED, UserError
 from pd.progress import printable, shown
 from pd.store.atomic import keep_private

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pd.engine.job import submission_id
+from pd.engine.submitted_job import submission_id
 from pd.store.atomic import write_json
 
 FILE = "dashboard.json"

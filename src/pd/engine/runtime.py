@@ -11,7 +11,6 @@ from pd.config import ModelSettings
 from pd.config.mirrored import PLAIN_UPLOADS
 from pd.engine.cpu.cores import not_interrupting
 from pd.engine.dashboard import note_dashboard
-from pd.engine.job import given_environment, search_path
 from pd.engine.machines import parts
 from pd.engine.ray_start import (
     KNOCK_S,
@@ -26,6 +25,7 @@ from pd.engine.ray_start import (
     without_stderr,
 )
 from pd.engine.shared_folder import check_shared
+from pd.engine.submitted_job import given_environment, search_path
 from pd.engine.waiting import require_answer
 from pd.errors import UserError
 from pd.store.run import Run

@@ -16,7 +16,7 @@ from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines, machines_for
 from pd.engine.runtime import connect
 from pd.engine.side_by_side import side_by_side
-from pd.engine.training.job import is_finished
+from pd.engine.training.definition import is_finished
 from pd.engine.training.train import train_model
 from pd.filters.captions import captions_of
 from pd.progress import Progress

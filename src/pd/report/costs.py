@@ -7,8 +7,8 @@ from pd.audit.results import AtPoint, AuditResult
 from pd.report.curves import KINDS
 from pd.report.forests import SHORT, arms_of
 from pd.report.formatting import decimal
+from pd.report.history import REASONS
 from pd.report.plots import interval
-from pd.report.steps import REASONS
 
 
 class Drop(TypedDict):

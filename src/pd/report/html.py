@@ -17,11 +17,11 @@ from pd.report.costs import at_chosen, consistency, drops, gini, subgroups
 from pd.report.data import ReportData, dangerous
 from pd.report.figures import histogram, steps_path, ticks
 from pd.report.findings import STATES
+from pd.report.history import steps
 from pd.report.labels import labels_section
 from pd.report.pictures import contact_sheet, picture_uri
 from pd.report.public import public_audit, public_settings
 from pd.report.risk import Risk, at_risk, concentration
-from pd.report.steps import steps
 from pd.report.sweeps import sweep_chart, sweep_choice
 from pd.report.table import audit_table
 from pd.report.tiles import tiles

@@ -30,10 +30,10 @@ from pd.engine.training import prepare_model as train_ground
 from pd.engine.training import stream as train_stream
 from pd.engine.training.batch_loader import Feed, Reader
 from pd.engine.training.dataset_reference import hand_over
+from pd.engine.training.definition import Job, name_of
 from pd.engine.training.inputs import prepare
-from pd.engine.training.job import Job, name_of
-from pd.engine.training.progress import ProgressWriter
-from pd.engine.training.steps import drawn, open_latents
+from pd.engine.training.progress_file import ProgressWriter
+from pd.engine.training.step_inputs import drawn, open_latents
 from pd.engine.training.stream import Feeder, Part, Stream
 from pd.engine.training.train import train_model
 from pd.store.atomic import write_json

@@ -24,11 +24,11 @@ from pd.engine.runtime import connect
 from pd.engine.training import encode as train_encode
 from pd.engine.training import prepare_model as train_ground
 from pd.engine.training.dataset_reference import hand_over, receive
+from pd.engine.training.definition import Job
 from pd.engine.training.encode import encode_on_ray, missing, shard_rows
 from pd.engine.training.inputs import prepare
-from pd.engine.training.job import Job
-from pd.engine.training.progress import ProgressWriter
-from pd.engine.training.steps import open_latents
+from pd.engine.training.progress_file import ProgressWriter
+from pd.engine.training.step_inputs import open_latents
 from pd.errors import UserError
 from pd.seeds import derive
 

@@ -8,8 +8,8 @@ import pytest
 from pd.config import DataSettings, ModelSettings, parse_settings
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
+from pd.engine.training.definition import name_of
 from pd.engine.training.generalise import LookedAt
-from pd.engine.training.job import name_of
 from pd.engine.training.train import train_model
 from pd.errors import UserError
 from pd.store.files import digest_folder

@@ -12,7 +12,7 @@ from small_training import DATA, SEED, apart, pictures, settings, weights
 from torch import multiprocessing
 
 from pd.diffusion.objective import draw
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 from pd.engine.training.loop import train_loop
 from pd.engine.training.worker import LocalWorker
 
@@ -54,7 +54,7 @@ def here(folder: Path, plans: Plans) -> None:
 def take(folder: Path, plans: Plans) -> None:
     """Run trainings as one of the ranks that there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)  # every step is told
+        patch.setattr("pd.engine.training.progress_file.EVERY_S", 0.0)  # every step is told
         for name, (changes, last) in plans.items():
             job = Job(settings(**changes), DATA, SEED, folder / name)
             give_inputs(job, pictures())

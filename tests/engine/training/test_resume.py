@@ -35,7 +35,7 @@ from torch import Tensor
 
 from pd.diffusion.data import TrainingData
 from pd.engine.runtime import connect
-from pd.engine.training.job import name_of
+from pd.engine.training.definition import name_of
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.engine.training.worker import LocalWorker
@@ -63,7 +63,7 @@ def test_a_run_that_dies_goes_on_from_its_last_checkpoint(tmp_path: Path, whole:
     chosen = settings()
     train_until(tmp_path, chosen, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pd.engine.training.progress.EVERY_S", 0.0)
+        patch.setattr("pd.engine.training.progress_file.EVERY_S", 0.0)
         assert not (tmp_path / "out").exists()
         before = len(records(tmp_path))
         train(tmp_path, chosen)

@@ -13,8 +13,8 @@ from torch import distributed, multiprocessing
 from pd.diffusion.components import build
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.sampler import Sampler
+from pd.engine.training.definition import common
 from pd.engine.training.engine import TrainEngine
-from pd.engine.training.job import common
 from pd.engine.training.samples import STEPS, sample_grid, tiled
 from pd.errors import UserError
 from pd.seeds import derive

@@ -8,7 +8,7 @@ from small_training import CAPTIONS, DATA, SEED, job_folder, records, settings, 
 
 from pd.config import TrackingSettings
 from pd.engine.training import tracking as train_tracking
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 from pd.engine.training.tracking import Tracker, located, shared_settings
 from pd.errors import UserError
 
@@ -67,7 +67,7 @@ def test_an_interrupted_training_goes_on_with_its_run(tmp_path: Path, folder: Tr
 
 def test_a_server_that_is_down_costs_a_word_and_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("mlflow")
-    monkeypatch.setattr("pd.engine.training.progress.EVERY_S", 0.0)
+    monkeypatch.setattr("pd.engine.training.progress_file.EVERY_S", 0.0)
     asked: list[Tracker] = []
     tried = Tracker._tried
 

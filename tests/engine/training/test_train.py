@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from pd.diffusion import autoencoder
 from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
+from pd.engine.training.definition import name_of
 from pd.engine.training.engine import TrainEngine
-from pd.engine.training.job import name_of
 from pd.engine.training.train import train_model
 from pd.errors import UserError
 from pd.seeds import derive

@@ -17,8 +17,8 @@ from pd.diffusion.latents import Floats, Latents
 from pd.diffusion.order import Order, Rows, share
 from pd.diffusion.tensor_table import read_arrays
 from pd.engine.runtime import rank_rows
-from pd.engine.training.job import Job
-from pd.engine.training.steps import drawn, open_latents
+from pd.engine.training.definition import Job
+from pd.engine.training.step_inputs import drawn, open_latents
 from pd.engine.training.stream import Stream
 from pd.engine.training.worker import RayWorker, Worker
 

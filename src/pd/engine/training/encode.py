@@ -19,8 +19,8 @@ from pd.engine.runtime import unwrap
 from pd.engine.stream.layout import plan_layout
 from pd.engine.stream.shards import Shard, plan
 from pd.engine.training.dataset_reference import receive, receive_images
-from pd.engine.training.job import Job
-from pd.engine.training.progress import ProgressWriter
+from pd.engine.training.definition import Job
+from pd.engine.training.progress_file import ProgressWriter
 from pd.errors import UserError
 from pd.progress import Progress
 from pd.store.kept import keep

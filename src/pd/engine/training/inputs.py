@@ -5,10 +5,10 @@ import torch
 from pd.diffusion.components import Components
 from pd.diffusion.latents import Latents
 from pd.engine.training.dataset_reference import receive
+from pd.engine.training.definition import Job
 from pd.engine.training.encode import encode_here, shard_rows
-from pd.engine.training.job import Job
 from pd.engine.training.prepare_model import lay_ground, rebuild
-from pd.engine.training.progress import ProgressWriter
+from pd.engine.training.progress_file import ProgressWriter
 from pd.store.kept import at_hand, discard, keep, keep_json, there
 
 WINDOW_BYTES = 2**30  # of latents that a reader holds, two at most; a smaller cache is one window, shuffled as a whole

@@ -16,17 +16,17 @@ from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.export import export
 from pd.engine.training.batch_loader import Feed
 from pd.engine.training.checkpoint import Checkpoint
+from pd.engine.training.definition import Job, snapshot_of
 from pd.engine.training.engine import TrainEngine, take_weights
 from pd.engine.training.failures import out_of_memory
 from pd.engine.training.generalise import LookedAt, look_at, looks_in
 from pd.engine.training.inputs import prepare
-from pd.engine.training.job import Job, snapshot_of
 from pd.engine.training.micro_batch import find_micro_batch
 from pd.engine.training.prepare_model import rebuild
-from pd.engine.training.progress import ProgressWriter, Tell
+from pd.engine.training.progress_file import ProgressWriter, Tell
 from pd.engine.training.samples import sample_grid, write_picture
 from pd.engine.training.tracking import Tracker
-from pd.engine.training.watch import Watch, memory_used, watch
+from pd.engine.training.usage import Watch, memory_used, watch
 from pd.engine.training.worker import Worker
 from pd.errors import UserError
 from pd.seeds import derive

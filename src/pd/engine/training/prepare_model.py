@@ -9,7 +9,7 @@ from pd.diffusion.captions import CaptionTable, embed
 from pd.diffusion.components import Components
 from pd.diffusion.data import TrainingData
 from pd.diffusion.tensor_table import write_arrays
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 from pd.seeds import derive
 from pd.store.atomic import write_json
 from pd.store.kept import at_hand, keep, keep_folder, there

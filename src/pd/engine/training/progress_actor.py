@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pd.engine.shared_folder import in_bucket
-from pd.engine.training.progress import ProgressReader, Record, Tell
+from pd.engine.training.progress_file import ProgressReader, Record, Tell
 
 
 class _Board:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pd.config import ModelSettings, flatten
-from pd.engine.training.job import counting
+from pd.engine.training.definition import counting
 from pd.store.atomic import write_json
 
 _SETTINGS = "settings.json"

@@ -18,8 +18,8 @@ import pyarrow as pa
 from pd.diffusion.latents import Floats, Latents
 from pd.diffusion.order import Rows, share
 from pd.diffusion.tensor_table import from_table, to_table
-from pd.engine.training.job import Job
-from pd.engine.training.steps import drawn, open_latents
+from pd.engine.training.definition import Job
+from pd.engine.training.step_inputs import drawn, open_latents
 from pd.engine.training.worker import Worker
 
 BLOCK_BYTES = 2**22  # about: one block is used while the next is on its way

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pd.config import TrackingSettings
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 from pd.errors import UserError
 from pd.store.atomic import write_json
 

@@ -17,13 +17,13 @@ from pd.engine.cpu.cores import interrupting, keep_to_own_cores
 from pd.engine.runtime import Share, connect, preflight_train, split_batch
 from pd.engine.shared_folder import storage
 from pd.engine.training.dataset_reference import hand_over
+from pd.engine.training.definition import Job, common, name_of, snapshot_of
 from pd.engine.training.encode import encode_on_ray
 from pd.engine.training.follow import MAX_FAILURES, follow, refuse_given_up
 from pd.engine.training.generalise import LookedAt, looks_in, taken
-from pd.engine.training.job import Job, common, name_of, snapshot_of
 from pd.engine.training.metrics import TrainingMeters
-from pd.engine.training.progress import Tell
 from pd.engine.training.progress_actor import reader_of
+from pd.engine.training.progress_file import Tell
 from pd.engine.training.stopped import note_settings
 from pd.engine.training.tracking import located
 from pd.errors import UserError

@@ -11,8 +11,8 @@ from pd.cli.app import settings_of_run
 from pd.config import Settings, parse_settings
 from pd.config.mirrored import PLAIN_UPLOADS
 from pd.engine.dashboard import FILE, note_dashboard
-from pd.engine.job import given_environment, lift_thread_limit, search_path, settle, submission_id
 from pd.engine.runtime import _runtime_env
+from pd.engine.submitted_job import given_environment, lift_thread_limit, search_path, settle, submission_id
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_jobs_driver_computes_on_all_of_its_machine(job: Path, monkeypatch: py
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # by Ray
     quota = job / "cpu.max"
     quota.write_text("max 100000\n")
-    monkeypatch.setattr("pd.engine.job.QUOTA", quota)
+    monkeypatch.setattr("pd.engine.submitted_job.QUOTA", quota)
     lift_thread_limit()
     assert "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from small_training import events, job_folder, records, settings, train
 
-from pd.engine.training import progress as train_progress
-from pd.engine.training.progress import ProgressReader, ProgressWriter
+from pd.engine.training import progress_file
+from pd.engine.training.progress_file import ProgressReader, ProgressWriter
 
 
 def test_records_reach_the_file_the_listener_and_tensorboard(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_line_that_is_not_whole_yet_waits(tmp_path: Path) -> None:
 
 
 def test_a_training_writes_every_figure_of_every_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_progress, "EVERY_S", 0.0)
+    monkeypatch.setattr(progress_file, "EVERY_S", 0.0)
     train(tmp_path, settings(steps=3))
     reported = [record for record in records(tmp_path) if "loss" in record]
     assert [record["step"] for record in reported] == [1, 2, 3]

@@ -15,10 +15,10 @@ from small_training import DATA, job_folder, settings, train, train_until, weigh
 from pd.diffusion.components import build
 from pd.diffusion.denoiser import Denoiser
 from pd.diffusion.flops import TrainingFlops
-from pd.engine.training import watch as train_watch
+from pd.engine.training import usage
 from pd.engine.training.engine import TrainEngine
 from pd.engine.training.train import _show
-from pd.engine.training.watch import Watch, memory_used, watch
+from pd.engine.training.usage import Watch, memory_used, watch
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.training import divergence
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 def test_mfu_is_the_models_operations_over_what_the_devices_could_do(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(train_watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(usage.time, "monotonic", lambda: now[0])
     found = Watch(settings(batch=8), TrainingFlops(image=10.0, caption=3.0), peak=50.0, world=2)
     now[0] = 1000.0  # a long start, which does not count
     found.start()
@@ -45,7 +45,7 @@ def test_a_model_that_cannot_be_counted_has_no_mfu(monkeypatch: pytest.MonkeyPat
     def fail(*given: object) -> None:
         raise NotImplementedError
 
-    monkeypatch.setattr(train_watch, "training_flops", fail)
+    monkeypatch.setattr(usage, "training_flops", fail)
     parts = build(settings(), DATA, 1)
     found = watch(parts, Denoiser(parts, settings()), settings(), CPU, 1)
     found.step(captions=1)

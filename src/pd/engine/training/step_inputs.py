@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pd.diffusion.latents import Latents
 from pd.diffusion.order import Order
-from pd.engine.training.job import Job
+from pd.engine.training.definition import Job
 from pd.store.kept import at_hand
 
 if TYPE_CHECKING:
