@@ -33,6 +33,7 @@ from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import worth_of_few
+from pd.stages.leak_steps import refuse_leaks
 from pd.stages.public import public_people
 from pd.stages.reid import others_of
 from pd.store.atomic import disk_errors, write_json
@@ -58,6 +59,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
         pictures and on strangers.
     """
     settings, source = _settings(real, overrides), Place.parse(synthetic)
+    refuse_leaks(settings)
     images = list_images(source)
     if out.exists() and not (out.is_dir() and all(map(_decisions, out.iterdir()))):
         raise UserError("holds other things than decisions", code="other-files", where=str(out), fix="name a new folder")
