@@ -148,7 +148,7 @@ def test_of_few_people_it_is_said_how_many_would_tell_and_nothing_is_cleared() -
     wide = arm(0.0, 0.6)
     assert "About" not in would_tell(figure(0.0299, 0.6), 0.03)
     assert "400 times as many, members and hold-out" in would_tell(figure(0.0, 0.6), 0.03)
-    assert judge_limits(wide, {}).lines[0].startswith("Verdict: cannot tell. Of 100 pictures")
+    assert judge_limits(wide, {}).lines[0].startswith("Verdict: cannot tell. With 95 % confidence between none and 60 in 100")
     assert judge_limits(arm(0.0, 0.4), {}).lines[0].startswith("Verdict: no leak is shown")
 
 

@@ -18,7 +18,7 @@ _WORSE: tuple[Outcome, ...] = ("leak", "cannot tell", "clear")
 _MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little more often than the stranger rate says
 _TIMES = 50  # as many samples: more is no advice
 _PEOPLE_TIMES = 1000  # as many people: an audit of six becomes one of thousands, and more is no advice
-_TOO_WIDE = 1.0  # an interval from nothing to everything says nothing, as in `pd.report.findings`
+_HALF = 0.5  # of the pictures: an audit that cannot rule out that so many leak clears nobody; ours
 _NORMAL = 1.96
 
 
@@ -180,13 +180,11 @@ def _verdict(arm: ArmResult, *, split_drawn: bool) -> Judged:
         )
     if outcome == "cannot tell":
         return Judged("cannot tell", f"cannot tell. {doubted}")
-    figure = excess_of(arm)
-    if figure and figure.high - figure.low >= _TOO_WIDE:
-        ends = f"{in_hundred(figure.low)} to {in_hundred(figure.high)}"
-        words = f"cannot tell. Of 100 pictures {ends} pass for a person beyond chance (95 % interval): people are too few. "
-        words += power
-        return Judged("cannot tell", words.rstrip())
-    most = f" With 95 % confidence at most {in_hundred(max(0.0, *clear))} in 100 pictures give somebody away." if clear else ""
+    most = in_hundred(max(0.0, *clear)) if clear else ""
+    if clear and max(clear) >= _HALF:
+        words = f"With 95 % confidence between none and {most} in 100 pictures give somebody away: people are too few. {power}"
+        return Judged("cannot tell", f"cannot tell. {words}".rstrip())
+    most = f" With 95 % confidence at most {most} in 100 pictures give somebody away." if clear else ""
     return Judged("clear", f"no leak is shown.{most} {power}".rstrip())
 
 
