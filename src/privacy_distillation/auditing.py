@@ -1,5 +1,6 @@
 """The audit, in this process."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from pd.audit.attackers.base import Attacker
 from pd.audit.estimate import Estimate
 from pd.audit.run import audit as attack_arms
 from pd.report.gate import verdict_words
+from pd.stages.few_labels import worth_of_few
 from pd.stages.limits import MEASURES
+from pd.stages.public import public_people
 from privacy_distillation.inputs import as_images, as_people, drawn, reporter, settings_of
 
 if TYPE_CHECKING:
@@ -111,9 +114,15 @@ def audit(
         UserError: too few people or images, an unknown attacker or key, images of another size than the people's.
     """
     data = as_people(real)
-    chosen = settings_of(settings, seed, "audit")
+    chosen = settings_of(settings, seed, "audit", data)
     samples = as_images(synthetic, data, limit=chosen.audit.samples, seed=seed)
     samples = samples.take(drawn(len(samples), chosen.audit.samples, seed))
     with reporter(progress).task("audit") as told:
-        figures = attack_arms(data, {ARM: samples}, None, chosen.audit, seed, told, attackers=attackers)
-    return AuditResult(figures, verdict_words(figures.arms[ARM], split_drawn=data.split_drawn).words)
+        public = public_people(chosen, data)
+        figures = attack_arms(data, {ARM: samples}, None, chosen.audit, seed, told, public=public, attackers=attackers)
+    if chosen.audit.utility == "semi_vit":
+        with tempfile.TemporaryDirectory(prefix="pd-audit-") as folder:
+            few = worth_of_few(data, ARM, samples, chosen, Path(folder), reporter(progress))
+        figures = figures.model_copy(update={"few_labels": few})
+    planted = figures.real.planted if figures.real else None
+    return AuditResult(figures, verdict_words(figures.arms[ARM], split_drawn=data.split_drawn, planted=planted).words)

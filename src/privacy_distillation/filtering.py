@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from pd.config import Settings
 from pd.dataset.private import PrivateDataset
 from pd.engine.recognisers import recognisers
 from pd.filters.calibration import find_thresholds
 from pd.filters.decide import Thresholds, decide, scores_of
-from pd.filters.duplicate import repeated
+from pd.filters.duplicate import SKETCH, nearly_repeated, repeated
 from pd.filters.prepare import prepare
 from pd.filters.scorer import Scorer, score_in_blocks
 from pd.filters.table import FAMILY, scored_table
+from pd.stages.leak_steps import refuse_leaks
+from pd.stages.reid import others_of
 from privacy_distillation.inputs import as_images, as_people, reporter, settings_of
 
 if TYPE_CHECKING:
@@ -59,11 +63,20 @@ class Filter:
         found = as_images(images, self._people)
         scored = score_in_blocks(self._scorer, found.images)
         table = scored_table(found.ids, found.images[:], scored, prompts=found.prompts)
-        doubled = repeated(table["pixels_sha"].to_pylist())
-        keep, reasons = decide(scores_of(table, doubled, np.ones(len(table), bool)), self._settings.filter, self.thresholds)
+        keep, reasons = self._decide(table)
         shown = [name for name in table.column_names if name in _SHOWN or name.startswith((FAMILY, "score_"))]
         frame: DataFrame = table.select(shown).to_pandas()
         return frame.assign(keep=keep, reason=reasons)
+
+    def _decide(self, table: pa.Table) -> tuple[npt.NDArray[np.bool_], list[str]]:
+        """As `pd filter` does, whose prompts are nobody's captions."""
+        how, any_prompt = self._settings.filter, np.ones(len(table), bool)
+        again = repeated(table["pixels_sha"].to_pylist()) & how.duplicate
+        if how.near_duplicate is not None:
+            rows, _ = decide(scores_of(table, again, any_prompt), how, self.thresholds)
+            sketches = np.frombuffer(b"".join(table["sketch"].filter(pa.array(rows)).to_pylist()), np.int8)
+            again[rows] |= nearly_repeated([sketches.reshape(-1, SKETCH)], how.near_duplicate)
+        return decide(scores_of(table, again, any_prompt), how, self.thresholds)
 
     def __repr__(self) -> str:
         members = self._people.members()
@@ -83,10 +96,13 @@ def fit_filter(people: Any, *, settings: Mapping[str, Any] | None = None, seed: 
     Raises:
         UserError: too few people, an unknown key, a wrong value.
     """
-    data, chosen = as_people(people), settings_of(settings, seed, "fit_filter")
+    data = as_people(people)
+    chosen = settings_of(settings, seed, "fit_filter", data)
+    refuse_leaks(chosen)
     folder = Path(tempfile.mkdtemp(prefix="pd-filter-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    networks = recognisers(data.members(), chosen, folder / "training", reporter(progress))
+    others, _ = others_of(chosen, data)
+    networks = recognisers(data.members(), chosen, folder / "training", reporter(progress), others)
     measured = prepare(data, networks, chosen, folder / "reid")
     shutil.rmtree(folder / "training", ignore_errors=True)
     thresholds = find_thresholds(measured, chosen.reid.calibration, chosen.filter)

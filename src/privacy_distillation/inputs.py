@@ -153,13 +153,17 @@ def load_images(
     return SyntheticDataset([str(row) for row in rows], pixels, [str(asked[int(row)]) for row in rows], {})
 
 
-def settings_of(given: Mapping[str, Any] | None, seed: int, where: str) -> Settings:
-    """Settings from keys such as `{"reid.steps": 300}`; data come from elsewhere.
+def settings_of(given: Mapping[str, Any] | None, seed: int, where: str, people: PrivateDataset | None = None) -> Settings:
+    """Settings from keys such as `{"reid.steps": 300}`; data come from elsewhere, at the size and mode of `people`.
 
     Raises:
         UserError: an unknown key, or a wrong value.
     """
-    tree = {"seed": seed, "data": {"path": ".", "reader": "folder"}}
+    data: dict[str, Any] = {"path": ".", "reader": "folder"}
+    if people is not None:
+        _, side, _, channels = people.images.shape
+        data |= {"size": side, "mode": "rgb" if channels == 3 else "grey"}
+    tree = {"seed": seed, "data": data}
     try:
         return parse_settings(tree, as_overrides(given), where=where)
     except UserError as error:

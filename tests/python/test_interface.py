@@ -67,6 +67,16 @@ def test_the_filter_drops_members_pictures_and_says_whose(people):
     assert chosen.scores(noise).keep.mean() > 0.5
 
 
+def test_a_setting_of_the_filter_does_what_it_does_in_a_run_or_is_refused(people):
+    chosen = pdl.fit_filter(people, settings={**QUICK, "filter.near_duplicate": 0.95}, progress=False)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 16, 16), dtype=np.uint8)
+    frame = chosen.scores(np.concatenate([noise, noise ^ 1]))  # of each picture another one of nearly the same pixels
+    assert frame.keep[:20].mean() > 0.5
+    assert set(frame.reason[20:][frame.keep[:20].to_numpy()]) == {"duplicate"}
+    with pytest.raises(pdl.UserError, match=r"filter\.calibration"):
+        pdl.fit_filter(people, settings={**QUICK, "filter.calibration": "leaks"}, progress=False)
+
+
 def test_an_audit_finds_copies_and_shows_them(people, tmp_path):
     members = people.members()
     leaking = pdl.audit(people, members.images[:60], attackers=["thumbnails"], settings=ATTACK, progress=False)
@@ -161,9 +171,37 @@ class LongRows(Bright):
         return 2 * super().embed(images)
 
 
+class Fails(Bright):
+    name = "fails"
+
+    def embed(self, images):
+        raise KeyError("the name of a person")
+
+
+class Unlearned(Bright):
+    name = "unlearned"
+
+    def fit(self, images, identities, *, seed, steps):
+        raise RuntimeError("the name of a person")
+
+
+class OtherWidths(Bright):
+    name = "widths"
+
+    def __init__(self):
+        self.calls = 0
+
+    def embed(self, images):
+        self.calls += 1
+        return np.eye(8 + self.calls, dtype=np.float32)[np.zeros(len(images), int)]
+
+
 @pytest.mark.parametrize(
     ("attacker", "said"),
     [
+        (Fails(), "attacker 'fails': embed failed (KeyError)"),
+        (Unlearned(), "attacker 'unlearned': fit failed (RuntimeError)"),
+        (OtherWidths(), "attacker 'widths': embed gave float32 of shape"),
         (NoName(), "it has no name"),
         (Bright, "Bright()"),
         (OtherFit(), "'fit' cannot be called"),
@@ -175,6 +213,37 @@ def test_an_attacker_that_does_not_fit_is_named(people, attacker, said):
     with pytest.raises(pdl.UserError) as error:
         pdl.audit(people, people.members().images[:60], attackers=[attacker], settings=ATTACK, progress=False)
     assert said in str(error.value)
+    assert "the name of a person" not in str(error.value)
+
+
+class Spoils(Bright):
+    """Works on the pictures that it is given as if they were its own."""
+
+    name = "altered copies"  # and bears the name of pd's own search
+
+    def embed(self, images):
+        found = super().embed(images)
+        images[:] = 0
+        return found
+
+
+def test_an_attacker_that_spoils_its_pictures_or_bears_another_ones_name_changes_no_other_figure(people):
+    copies = people.members().images[:60].copy()
+    alone, beside = (
+        pdl.audit(people, copies, attackers=attackers, settings=ATTACK, progress=False).arm
+        for attackers in (["thumbnails"], [Spoils(), "thumbnails"])
+    )
+    assert set(beside.reid.by_attacker) == {"altered copies", "altered copies (2)", "thumbnails"}
+    for name in ("altered copies", "thumbnails"):
+        assert beside.reid.by_attacker[name].excess == alone.reid.by_attacker[name].excess
+    assert beside.extraction == alone.extraction
+
+
+def test_an_entry_point_that_cannot_be_loaded_is_one_line(people, monkeypatch):
+    point = EntryPoint("absent", "no_such_package_here:Thing", "privacy_distillation.attackers")
+    monkeypatch.setattr("pd.audit.attackers.choose.entry_points", lambda group: [point])
+    with pytest.raises(pdl.UserError, match=r"attacker 'absent': it cannot be made \(ModuleNotFoundError\)"):
+        pdl.audit(people, people.members().images[:60], attackers=["absent"], settings=ATTACK, progress=False)
 
 
 def test_nothing_private_is_shown_by_accident(people):

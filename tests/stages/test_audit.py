@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pd.config import parse_settings
 from pd.errors import UserError
-from pd.stages.audit import refuse_own_networks
+from pd.stages.audit import refuse_own_networks, voters
 
 
 def test_the_filters_own_network_is_no_attacker(tmp_path: Path) -> None:
@@ -16,3 +17,10 @@ def test_the_filters_own_network_is_no_attacker(tmp_path: Path) -> None:
     for name in ("reid", "copy"):
         with pytest.raises(UserError, match="is the filter's own network"):
             refuse_own_networks([f"network:{tmp_path / name}"], tmp_path / "reid")
+
+
+def test_attackers_that_learn_as_the_filters_networks_did_are_of_its_families() -> None:
+    plain = ["filter.families=[whitened]"]
+    assert voters(parse_settings({}, plain)) == ["whitened", "supcon"]
+    assert "crrcd" in voters(parse_settings({}, [*plain, "reid.method=[{name: crrcd}, {name: supcon}]"]))
+    assert voters(parse_settings({}, [*plain, "reid.method=[{name: crrcd}]", "filter.reid=false"])) == ["whitened"]

@@ -19,7 +19,7 @@ from pd.dataset.splits import holdout_identities
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.seeds import derive
-from pd.stages.external import filter_folders
+from pd.stages.external import audit_folders, filter_folders
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +92,25 @@ def test_only_a_folder_of_decisions_is_written_over(there: str, said: str, peopl
         (out / there).touch()
     with pytest.raises(UserError, match=said):
         filter_folders(str(real), str(people), out, (), Reporter())
+
+
+@pytest.mark.parametrize("name", ["people.csv", "list.json", "number.json", "people.csv/below/audit.json"])
+def test_figures_are_written_over_nothing_but_figures(name: str, tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("path,identity\n")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "number.json").write_text("1")
+    with pytest.raises(UserError) as refused:
+        audit_folders(str(tmp_path), str(tmp_path / "none"), tmp_path / name, (), Reporter())
+    assert refused.value.code in ("other-files", "cannot-write")
+    assert (tmp_path / "people.csv").read_text() == "path,identity\n"
+    (tmp_path / "audit.json").write_text('{"arms": {}}')
+    with pytest.raises(UserError, match="none"):  # of the images
+        audit_folders(str(tmp_path), str(tmp_path / "none"), tmp_path / "audit.json", (), Reporter())
+
+
+def test_thresholds_from_generated_leaks_are_refused_where_no_teacher_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="generated leaks come from teachers"):
+        filter_folders(str(tmp_path), str(tmp_path), tmp_path / "out", ["filter.calibration=leaks"], Reporter())
 
 
 def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, members: set[str], tmp_path: Path) -> None:

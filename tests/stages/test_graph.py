@@ -17,6 +17,18 @@ def test_a_changed_filter_is_audited_again_even_where_it_drops_the_same(change: 
     assert before != after
 
 
+def test_weights_that_an_attacker_or_an_encoder_has_are_part_of_the_audit(tmp_path: Path) -> None:
+    source, file = BY_NAME["audit"].source, tmp_path / "own.onnx"
+    assert source is not None
+    assert source(parse_settings({})) == ""
+    for key in (f"audit.features=onnx:{file}", f"audit.attackers=[imagenet, onnx:{file}]", f"audit.features=timm:a/{file}"):
+        settings, seen = parse_settings({}, [key]), set[str]()
+        for size in (1, 2, 3):
+            file.write_bytes(b"x" * size)
+            seen.add(source(settings))
+        assert len(seen) == 3
+
+
 def test_each_stage_that_an_error_asks_for_is_a_command() -> None:
     """`pd NAME` first, it says."""
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}

@@ -2,14 +2,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from small_people import QUICK, small_people
 
 from pd.audit.estimate import Estimate
+from pd.audit.figures import NotMeasured
 from pd.audit.results import ArmResult, BestMatch, BestMatches, Extraction
 from pd.cli.audits import audit
 from pd.errors import LeakError, UserError
 from pd.report.gate import against, would_tell
 from pd.stages.limits import Gate, judge_limits, parse_limits
+from pd.stages.summary import measures_table
 
 
 def figure(value: float, half: float = 0.01, n: int = 600) -> Estimate:
@@ -98,7 +101,9 @@ def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Pa
     people = small_people(tmp_path / "people", people=60, each=2)
     with pytest.raises(LeakError):  # half of the samples are members' pictures
         audit(None, str(people), str(people), None, ["excess=0.03"], list(QUICK))
-    assert capsys.readouterr().out.startswith("Verdict: leak.")
+    said = capsys.readouterr().out
+    assert said.startswith("Verdict: leak.")
+    assert "The audit does not surely catch copies that are" in said
 
 
 def test_what_was_not_measured_cannot_tell_and_hides_no_leak() -> None:
@@ -124,7 +129,39 @@ def test_best_matches_that_name_members_are_a_leak_without_any_limit() -> None:
     assert judge_limits(found, {"best_match": 0.05}).outcome == "leak"
 
 
-@pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan"])
+def test_best_matches_among_few_strangers_are_not_measured_and_no_auc_stands_in_for_them() -> None:
+    few = NotMeasured(why="16 hold-out images; a false positive rate of 1 % needs 100")
+    match = BestMatch(auc=Estimate(0.5, 0.4, 0.6, 100), tpr_at_1=few)
+    found = arm(0.0).model_copy(update={"best_match": BestMatches(single=match, averaged=match)})
+    gate = judge_limits(found, {"best_match": 0.05})
+    assert gate.outcome == "cannot tell"
+    assert "it was not measured: 16 hold-out images" in gate.lines[-1]
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(measures_table(found))
+    (row,) = [line for line in captured.get().splitlines() if "named by best match" in line]
+    assert "0.500" not in row
+    assert "16 hold-out images" in row
+
+
+def test_of_few_people_it_is_said_how_many_would_tell_and_nothing_is_cleared() -> None:
+    wide = arm(0.0, 0.6)
+    assert "About" not in would_tell(figure(0.0299, 0.6), 0.03)
+    assert "400 times as many, members and hold-out" in would_tell(figure(0.0, 0.6), 0.03)
+    assert judge_limits(wide, {}).lines[0].startswith("Verdict: cannot tell. With 95 % confidence between none and 60 in 100")
+    assert judge_limits(arm(0.0, 0.4), {}).lines[0].startswith("Verdict: no leak is shown")
+
+
+def test_the_verdict_names_the_disguises_that_the_audit_hardly_catches() -> None:
+    planted = {"framed": figure(0.97), "blurred to an eighth": figure(0.25)}
+    for one in (arm(0.0), arm(0.2), arm(0.0, blind=True)):
+        (line,) = judge_limits(one, {}, planted=planted).lines
+        assert "does not surely catch copies that are blurred to an eighth (25)" in line
+        assert "framed" not in line
+    assert "surely" not in judge_limits(arm(0.0), {}, planted={"framed": figure(0.97)}).lines[0]
+
+
+@pytest.mark.parametrize("text", ["exces=0.02", "excess", "excess=much", "excess=nan", "excess=3", "excess=1", "copies=-0.1"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--fail-above"):
         parse_limits([text])

@@ -101,7 +101,8 @@ def audit(
         limits = parse_limits(fail_above or ())
         figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
         arm = figures.arms["synthetic"]
-        gate = judge_limits(arm, limits, split_drawn=bool(figures.images and figures.images.split_drawn))
+        drawn = bool(figures.images and figures.images.split_drawn)
+        gate = judge_limits(arm, limits, split_drawn=drawn, planted=figures.real.planted if figures.real else None)
         for line in gate.lines:
             Console().print(shown(line), soft_wrap=True)
         Console().print(arms_table(figures))

@@ -79,12 +79,27 @@ class Wanted:
                 )
 
     def sides(self, prompts: Prompts, kept: Counts) -> dict[str, float]:
-        """Which side of each label is short, 1 or 0, before anything is made besides: that one alone is added to."""
-        found = {}
+        """Which side of each label is short, 1 or 0, once enough is kept of each prompt: that one alone is added to.
+
+        Nothing while a prompt is short: what is made of it may turn a share round.
+        """
+        found: dict[str, float] = {}
+        if (kept < self.per_prompt).any():
+            return found
         for name, share in self.shares.items():
             ones, zeros = _counts(prompts, kept, name)
             found[name] = 1.0 if ones < share * (ones + zeros) else 0.0
         return found
+
+    def off(self, prompts: Prompts, kept: Counts) -> list[str]:
+        """In words, which shares are not what was asked for, by more than one kept candidate or a hundredth of them."""
+        told = []
+        for name, share in self.shares.items():
+            ones, zeros = _counts(prompts, kept, name)
+            total = ones + zeros
+            if abs(ones - share * total) > max(1.0, 0.01 * total):
+                told.append(f"{name}: {ones / total:.2f} instead of {share:g}")
+        return told
 
     def blocks(self, prompts: Prompts, kept: Counts, asked: Counts, sides: Mapping[str, float], block: int) -> Counts:
         """(P,) blocks of each prompt to make next; all 0: there is enough.

@@ -8,7 +8,7 @@ from typing import Any
 from pd.audit.estimate import Estimate
 from pd.audit.figures import measured
 from pd.audit.results import ArmResult, AuditResult
-from pd.report.findings import best_match
+from pd.report.findings import named_by_best_match
 from pd.report.forests import arms_of, kept_share, kind_of
 from pd.report.formatting import ARMS, excess_of, usefulness
 from pd.report.html import environment
@@ -124,7 +124,7 @@ def _leaks(entry: ArmResult) -> dict[str, Estimate | None]:
         "membership": max(aucs, key=lambda auc: auc.low, default=None),
         "extracted": extracted.excess if extracted else None,
         "copies": copies.excess if copies else None,
-        "best_match": best_match(entry).figure if entry.best_match else None,
+        "best_match": named_by_best_match(entry),
         "attribute": worst.advantage if worst else None,
         "hidden_half": half.advantage if half else None,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pd.audit.estimate import Estimate
 from pd.audit.figures import NotMeasured, measured, why_not
 from pd.audit.judged import Finding, State, Told
-from pd.audit.results import ArmResult, AuditResult
+from pd.audit.results import ArmResult, AuditResult, BestMatch
 from pd.report.formatting import decimal, excess_of, in_hundred
 
 STATES: Mapping[State, str] = {
@@ -132,15 +132,29 @@ def best_match(arm: ArmResult) -> _Attack:
 
     An AUC above 0.5 by itself is no picture told apart: a generator that drew nothing but the members' mean face has that, too.
     """
-    ways = [way for way in ((arm.best_match.single, arm.best_match.averaged) if arm.best_match else ()) if way]
-    named = [measured(way.tpr_at_1) for way in ways]
-    if not (named and named[0]):
-        return _Attack(max((way.auc for way in ways), key=_low, default=None), _auc, chance=0.5)
+    named = named_by_best_match(arm)
+    if named is None:
+        return _Attack(max((way.auc for way in _ways(arm)), key=_low, default=None), _auc, chance=0.5)
 
     def words(value: float) -> str:
         return f"{in_hundred(value)} in 100 members' pictures named, where 1 in 100 strangers' is"
 
-    return _Attack(max(named, key=_low), words, chance=0.01, ends=in_hundred)
+    return _Attack(named, words, chance=0.01, ends=in_hundred)
+
+
+def named_by_best_match(arm: ArmResult) -> Estimate | None:
+    """The share of members' pictures named, at one false name in a hundred; None: too few strangers' pictures to say."""
+    return max((measured(way.tpr_at_1) for way in _ways(arm)), key=_low, default=None)
+
+
+def why_not_named(arm: ArmResult) -> str:
+    """Why `named_by_best_match` is None."""
+    return next((why for way in _ways(arm) if (why := why_not(way.tpr_at_1))), "no attack by best match was made")
+
+
+def _ways(arm: ArmResult) -> list[BestMatch]:
+    """By single samples and by means of their fellows, as far as they were tried."""
+    return [way for way in ((arm.best_match.single, arm.best_match.averaged) if arm.best_match else ()) if way]
 
 
 def _auc(value: float) -> str:

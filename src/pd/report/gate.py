@@ -1,6 +1,7 @@
 """What an audit of somebody's images means for a limit: a leak, clear, or that it cannot tell; in words that say what to do."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,13 +9,16 @@ from pd.audit.estimate import Estimate
 from pd.audit.results import ArmResult, Power
 from pd.report.findings import best_match, told
 from pd.report.formatting import decimal, excess_of, in_hundred
+from pd.report.verdict import missed_words
 
 Outcome = Literal["leak", "cannot tell", "clear"]
 """`leak`: the interval lies above the limit; `clear`: below it; `cannot tell`: it holds the limit, or says nothing."""
 
 _WORSE: tuple[Outcome, ...] = ("leak", "cannot tell", "clear")
 _MOST = 2 / 3  # share of samples: unrelated ones look like some hold-out person a little more often than the stranger rate says
-_TIMES = 50  # as many people and samples: more is no advice
+_TIMES = 50  # as many samples: more is no advice
+_PEOPLE_TIMES = 1000  # as many people: an audit of six becomes one of thousands, and more is no advice
+_HALF = 0.5  # of the pictures: an audit that cannot rule out that so many leak clears nobody; ours
 _NORMAL = 1.96
 
 
@@ -57,7 +61,7 @@ def would_tell(figure: Estimate, limit: float, arm: ArmResult | None = None) -> 
     value, n = figure.value, figure.n
     gap = abs(value - limit)
     half = figure.high - value if value < limit else value - figure.low
-    if half <= 0 or gap < half / math.sqrt(_TIMES):
+    if half <= 0 or gap < half / math.sqrt(_PEOPLE_TIMES):
         return f"The figure lies so near to {limit:g} that no audit of a sensible size would tell."
     times = (half / gap) ** 2
     reid = arm.reid if arm else None
@@ -68,6 +72,10 @@ def would_tell(figure: Estimate, limit: float, arm: ArmResult | None = None) -> 
         enough = math.ceil(n * by_chance / (gap**2 - by_people))
         if enough < _TIMES * n:
             return f"About {enough:,} samples would tell, if the figure stays the same."
+    if times > _TIMES:
+        return (
+            f"There are too few people: about {times:.0f} times as many, members and hold-out, would tell, if the figure stays."
+        )
     return (
         f"About {times:.1f} times as many people, members and hold-out, and samples ({math.ceil(times * n):,}) would tell, if "
         "the figure stays the same."
@@ -128,8 +136,20 @@ def _holdout_words(toward: Estimate | None, share: float) -> str:
     )
 
 
-def verdict_words(arm: ArmResult, *, split_drawn: bool) -> Judged:
-    """The verdict on somebody's images without any limit: what gives people away, in plain words, and what to do."""
+def verdict_words(arm: ArmResult, *, split_drawn: bool, planted: Mapping[str, Estimate] | None = None) -> Judged:
+    """The verdict on somebody's images without any limit: what gives people away, in plain words, and what to do.
+
+    Args:
+        arm: of an audit.
+        split_drawn: nobody said who was a member, so that it was drawn by lot.
+        planted: kind of disguise -> the share of planted copies that the audit caught; what it hardly catches is named.
+    """
+    judged = _verdict(arm, split_drawn=split_drawn)
+    missed = missed_words("The audit", planted or {})
+    return Judged(judged.outcome, f"{judged.words} {missed}") if missed else judged
+
+
+def _verdict(arm: ArmResult, *, split_drawn: bool) -> Judged:
     leaks, clear = [], []
     extracted = arm.extraction
     for figure, words in (
@@ -160,7 +180,11 @@ def verdict_words(arm: ArmResult, *, split_drawn: bool) -> Judged:
         )
     if outcome == "cannot tell":
         return Judged("cannot tell", f"cannot tell. {doubted}")
-    most = f" With 95 % confidence at most {in_hundred(max(0.0, *clear))} in 100 pictures give somebody away." if clear else ""
+    most = in_hundred(max(0.0, *clear)) if clear else ""
+    if clear and max(clear) >= _HALF:
+        words = f"With 95 % confidence between none and {most} in 100 pictures give somebody away: people are too few. {power}"
+        return Judged("cannot tell", f"cannot tell. {words}".rstrip())
+    most = f" With 95 % confidence at most {most} in 100 pictures give somebody away." if clear else ""
     return Judged("clear", f"no leak is shown.{most} {power}".rstrip())
 
 

@@ -1,6 +1,6 @@
 """The audit's verdict in plain words: what leaks, how sure that is, and whether the audit could have seen it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pd.audit.estimate import Estimate
@@ -179,20 +179,29 @@ _CAUGHT = 0.95  # of planted copies: what is caught less surely is named
 
 def _missed(audit: AuditResult) -> list[str]:
     """Which disguised copies would have been missed, by the audit and by the filter; nothing where it was not tried."""
-    told = []
     at_chosen = audit.filter.at_chosen if audit.filter else None
-    for who, tried in (
-        ("The audit", audit.real.planted if audit.real else {}),
-        ("The filter", at_chosen.sensitivity if at_chosen else {}),
-    ):
-        missed = [
-            f"{kind.replace('_', ' ')} ({in_hundred(one.value)})"
-            for kind, one in tried.items()
-            if kind not in KINDS and one.value < _CAUGHT
-        ]
-        if missed:
-            told.append(f"{who} does not surely catch copies that are {_and(missed)}: so many of 100 planted ones were caught.")
-    return told
+    told = [
+        missed_words("The audit", audit.real.planted if audit.real else {}),
+        missed_words("The filter", at_chosen.sensitivity if at_chosen else {}),
+    ]
+    return [words for words in told if words]
+
+
+def missed_words(who: str, tried: Mapping[str, Estimate]) -> str:
+    """Which disguised copies are caught less than 95 times in 100; empty where there are none.
+
+    Args:
+        who: catches them, at the beginning of a sentence.
+        tried: kind of planted leak -> the share that was caught.
+    """
+    missed = [
+        f"{kind.replace('_', ' ')} ({in_hundred(one.value)})"
+        for kind, one in tried.items()
+        if kind not in KINDS and one.value < _CAUGHT
+    ]
+    if not missed:
+        return ""
+    return f"{who} does not surely catch copies that are {_and(missed)}: so many of 100 planted ones were caught."
 
 
 def _worth(audit: AuditResult) -> str:

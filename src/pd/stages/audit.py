@@ -85,7 +85,7 @@ def execute(context: Context) -> Facts:
             progress,
             _kept(run),
             shown="kept",
-            voted=settings.filter.families,
+            voted=voters(settings),
             public=public_people(settings, real),
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
@@ -110,6 +110,12 @@ def execute(context: Context) -> Facts:
     write_json(run.release_audit, public_audit(whole).as_json())
     map_rows.done()
     return {arm: round(excess.value, 4) for arm in whole.arms if (excess := excess_of(whole.arms[arm]))}
+
+
+def voters(settings: Settings) -> list[str]:
+    """Families with a vote in the filter, by the names that attackers have: its spaces, and how its networks are made."""
+    methods = [method.name for method in settings.reid.methods] if settings.filter.reid else []
+    return [*settings.filter.families, *methods]
 
 
 def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:

@@ -1,5 +1,6 @@
 """`pd filter` and `pd audit` on images that somebody else's generator made: no teacher, no run, the same filter and attacks."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,7 @@ from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import worth_of_few
+from pd.stages.leak_steps import refuse_leaks
 from pd.stages.public import public_people
 from pd.stages.reid import others_of
 from pd.store.atomic import disk_errors, write_json
@@ -58,6 +60,7 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
         pictures and on strangers.
     """
     settings, source = _settings(real, overrides), Place.parse(synthetic)
+    refuse_leaks(settings)
     images = list_images(source)
     if out.exists() and not (out.is_dir() and all(map(_decisions, out.iterdir()))):
         raise UserError("holds other things than decisions", code="other-files", where=str(out), fix="name a new folder")
@@ -137,10 +140,8 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
         many real ones were `shrunk` or lost their colours (`coloured`), and whether members were drawn by lot (`split_drawn`).
     """
     settings = _settings(real, overrides)
-    if out and out.is_dir():
-        raise UserError(
-            "this is a folder", code="no-such-file", where=str(out), fix="name a file for the figures, such as audit.json"
-        )
+    if out:
+        _check_file(out)
     samples = _draw(Place.parse(synthetic), settings, reporter)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
         data, report = _read(settings, here / "dataset", reporter)
@@ -161,6 +162,27 @@ def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequen
     if out:
         write_json(out, found.as_json())
     return found
+
+
+def _check_file(out: Path) -> None:
+    """Before minutes of work, refuse a place for figures that cannot be written, or that holds something else.
+
+    Raises:
+        UserError: a folder, a file that is no audit's, or no place to write to.
+    """
+    if out.is_dir():
+        raise UserError(
+            "this is a folder", code="no-such-file", where=str(out), fix="name a file for the figures, such as audit.json"
+        )
+    with disk_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        there = out.exists()
+    try:
+        other = there and "arms" not in json.loads(out.read_bytes())
+    except (OSError, ValueError, TypeError):
+        other = True
+    if other:
+        raise UserError("holds something else than figures", code="other-files", where=str(out), fix="name a new file")
 
 
 def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDataset:

@@ -48,6 +48,21 @@ def _votes(settings: Settings) -> str:
     return digest_file(read) if read and read.is_file() else ""
 
 
+def _weights(settings: Settings) -> str:
+    """Changes when weights that the audit's settings name do, by name, size or time of a file."""
+    audit = settings.audit
+    paths = [audit.few_labels.network.weights] if audit.utility == "semi_vit" else []
+    for name in (*audit.attackers, audit.features or "", audit.adherence or ""):
+        kind, _, where = name.partition(":")
+        paths.append(Path(where if kind in ("network", "onnx") else where.partition("/")[2]))  # ARCHITECTURE/WEIGHTS
+    found = []
+    for path in paths:
+        if path is not None and path.name:
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            found += [(str(file), file.stat()) for file in files if file.is_file()]
+    return digest_of([(name, info.st_size, info.st_mtime_ns) for name, info in found]) if found else ""
+
+
 def _besides(settings: Settings) -> str:
     from pd.store.files import digest_file
 
@@ -279,6 +294,7 @@ STAGES = (
             "generate.batch",
         ),
         outputs=lambda run, settings: [run.all_samples, run.audit, run.release_audit],
+        source=_weights,
     ),
     Stage(
         name="release",

@@ -8,7 +8,7 @@ from pd.audit.estimate import Estimate
 from pd.audit.figures import measured, why_not
 from pd.audit.results import ArmResult
 from pd.errors import LeakError, UndecidedError, UserError
-from pd.report.findings import best_match
+from pd.report.findings import named_by_best_match, why_not_named
 from pd.report.formatting import excess_of
 from pd.report.gate import Outcome, against, doubts, limit_words, verdict_words, worst_of
 
@@ -28,7 +28,7 @@ MEASURES: Mapping[str, Of] = {
         why_not(arm.extraction),
     ),
     "hidden_half": _hidden_half,
-    "best_match": lambda arm: (best_match(arm).figure, "too few pictures or samples"),
+    "best_match": lambda arm: (named_by_best_match(arm), why_not_named(arm)),
 }
 """What may be limited -> an arm's figure, and why there is none. `pd audit --help` says what they are."""
 
@@ -65,7 +65,7 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
     """`excess=0.02` to {"excess": 0.02}.
 
     Raises:
-        UserError: no such measure, or no number.
+        UserError: no such measure, no number, or none from 0 to below 1.
     """
     limits: dict[str, float] = {}
     for text in texts:
@@ -77,19 +77,30 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float]:
             limit = math.nan
         if not math.isfinite(limit):
             raise UserError(f"'{text}' has no number", code="bad-value", where="--fail-above", fix=f"write {name}=0.02")
+        if not 0 <= limit < 1:  # nothing lies above 1: such a limit would clear everything
+            fix = f"limits are shares, from 0 to below 1: for 2 in 100 write {name}=0.02"
+            raise UserError(f"'{text}' limits nothing", code="bad-value", where="--fail-above", fix=fix)
         limits[name] = min(limit, limits.get(name, math.inf))  # the strictest of those given
     return limits
 
 
-def judge_limits(arm: ArmResult, limits: Mapping[str, float], *, split_drawn: bool = False) -> Gate:
+def judge_limits(
+    arm: ArmResult,
+    limits: Mapping[str, float],
+    *,
+    split_drawn: bool = False,
+    planted: Mapping[str, Estimate] | None = None,
+) -> Gate:
     """Hold an arm's intervals against limits.
 
     Args:
         arm: of an audit.
         limits: measure -> limit; `MEASURE_low` asks only that no leak above it is shown.
         split_drawn: nobody said who was a member, so that it was drawn by lot.
+        planted: kind of disguise -> the share of planted copies that the audit caught.
     """
-    lines, outcomes = [f"Verdict: {verdict_words(arm, split_drawn=split_drawn).words}"], list[Outcome]()
+    verdict = verdict_words(arm, split_drawn=split_drawn, planted=planted)
+    lines, outcomes = [f"Verdict: {verdict.words}"], list[Outcome]()
     for name, limit in limits.items():
         of, low_only = _named(name)
         figure, why = of(arm)

@@ -7,7 +7,7 @@ from pd.audit.figures import measured, why_not
 from pd.audit.results import ArmResult, AtPoint, AuditResult, Distance, FilterResult, Power, Rates, RealResult, load
 from pd.progress import shown
 from pd.report.costs import at_chosen
-from pd.report.findings import best_match, released_in
+from pd.report.findings import named_by_best_match, released_in, why_not_named
 from pd.report.forests import arms_of
 from pd.report.formatting import usefulness
 from pd.report.verdict import verdict
@@ -62,7 +62,7 @@ def measures_table(arm: ArmResult) -> Table:
         table.add_column(heading, justify="left" if heading == "measure" else "right")
     extracted, guessed, covered = arm.extraction, measured(arm.attributes), measured(arm.coverage)
     copies, half = extracted and extracted.copies, guessed and guessed.hidden_half
-    why, named = why_not(arm.coverage), best_match(arm).figure if arm.best_match else None
+    why, named = why_not(arm.coverage), named_by_best_match(arm)
     rows: list[tuple[str, Estimate | None, str, str, str]] = [
         (f"excess re-identification, {name}", found.excess, _NOT_MEANT, _recognises(found.power), "")
         for name, found in (arm.reid.by_attacker if arm.reid else {}).items()
@@ -70,7 +70,7 @@ def measures_table(arm: ArmResult) -> Table:
     rows += [
         ("extracted: made again and again, a member's", extracted and extracted.excess, _NOT_MEANT, "", why_not(extracted)),
         ("copies of members' pictures, altered or not", copies and copies.excess, _NOT_MEANT, "", ""),
-        ("members' pictures named by best match (of strangers': 0.01)", named, "at most 0.01", "", ""),
+        ("members' pictures named by best match (of strangers': 0.01)", named, "at most 0.01", "", why_not_named(arm)),
         ("half-hidden pictures completed", half and half.advantage, _NOT_MEANT, "", ""),
         ("coverage: members near whom a sample lies", covered and covered.identities, "high", "", why),
         ("coverage: samples that lie near a member (precision)", covered and covered.precision, "high", "", why),

@@ -8,7 +8,7 @@ from pd.dataset.real import real_images, real_words
 from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
-from pd.engine.training.generalise import LookedAt
+from pd.engine.training.generalise import LookedAt, words
 from pd.engine.training.stopped import stopped_trainings
 from pd.engine.training.train import train_model
 from pd.filters.captions import captions_of
@@ -69,7 +69,5 @@ def train(context: Context, model: ModelSettings, name: str, out: Path, captions
             looked_at=LookedAt.of(real_images(run, settings), settings) if model.stop == "generalises" else None,
         )
     if "stopped_at" in facts:
-        context.reporter.say(
-            f"  {name}: step {facts['stopped_at']:,} of {model.steps:,}, the last before it remembers, is taken"
-        )
+        context.reporter.say(f"  {name}: taken is {words(facts, model.steps)}")
     return facts

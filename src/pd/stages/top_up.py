@@ -51,6 +51,8 @@ def execute(context: Context) -> Facts:
             f"  {len(short)} of {len(prompts.texts)} prompts are still short after {sum(used.values()) * how.batch:,} more "
             "candidates: raise generate.most, or ask for less"
         )
+    elif off := wanted.off(prompts, kept):
+        context.reporter.say(f"  of what is kept, shares differ from generate.shares: {'; '.join(off)}")
     write_json(run.topped_up / "used.json", [shard.name for shard in shards_of(blocks, used, len(base))])
     return {"topped_up": sum(used.values()) * how.batch, "made": made, "kept": int(keep.sum()), "prompts_short": len(short)}
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pd.audit.estimate import Estimate
+from pd.audit.gap import Look
 from pd.config import DataSettings, ModelSettings, parse_settings
 from pd.dataset.private import PrivateDataset
 from pd.diffusion.data import TrainingData
 from pd.engine.training.definition import name_of
-from pd.engine.training.generalise import LookedAt
+from pd.engine.training.generalise import LookedAt, taken, words
 from pd.engine.training.train import train_model
 from pd.errors import UserError
 from pd.store.files import digest_folder
@@ -51,6 +53,17 @@ def test_it_ends_at_the_first_checkpoint_that_remembers_and_the_one_before_is_ta
     (job,) = (folder / "work").iterdir()
     assert digest_folder(folder / "out") == digest_folder(job / "snapshots" / f"step_{steps[-2]:08d}")
     assert train(folder, seen) == facts
+    assert facts["remembers_at"] == steps[-1]
+
+
+def test_what_is_said_of_the_step_that_is_taken_holds() -> None:
+    def look(step: int, low: float) -> Look:
+        return Look(step, Estimate(0.1, low, 0.2, 9), None)
+
+    never, first, later = ([look(4, a), look(8, b)] for a, b in ((-0.1, -0.1), (0.1, 0.1), (-0.1, 0.1)))
+    assert words(taken(never), 8) == "all 8 steps: it remembers at no checkpoint"
+    assert "already the first checkpoint remembers" in words(taken(first), 8)
+    assert words(taken(later), 8) == "step 4 of 8, the last checkpoint before it remembers"
 
 
 def test_killed_between_a_look_and_its_checkpoint_it_ends_where_it_would_have(

@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from pd.audit.attackers.frozen_backbone import open_clip_tower, timm_tower, torc
 from pd.audit.attackers.learned import Gradients, ImageNet, Learned, Whitened
 from pd.audit.attackers.network import Network, Onnx
 from pd.audit.attackers.thumbnails import Thumbnails
+from pd.audit.copies import NAME as COPIES
 from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images
 from pd.errors import UserError
@@ -51,7 +53,9 @@ def attacker(name: str) -> Attacker:
     if name not in ATTACKERS:
         brought = {one.name: one for one in entry_points(group=GROUP)}
         if name in brought:
-            return Brought(brought[name].load()())
+            with _their_errors(f"attacker '{name}'", "it cannot be made", "mend the package that brings it"):
+                made = brought[name].load()()
+            return Brought(made)
         names = [*ATTACKERS, STRONG, *brought, *(f"{kind}:" for kind in LOCAL)]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
         raise UserError(
@@ -67,11 +71,12 @@ class Brought:
         made: has `name`, `fit` and `embed`, as `pd.audit.attackers.base.Attacker` says.
 
     Raises:
-        UserError: it lacks one of them, or they cannot be called so; from `embed`: it gave no unit rows.
+        UserError: it lacks one of them, or they cannot be called so. From `fit` and `embed`: these failed. From `embed`: it
+            gave something else than rows of one width, each of unit length, or all zero where a picture shows nothing.
     """
 
     def __init__(self, made: Attacker) -> None:
-        self._made = made
+        self._made, self._width = made, 0
         self.name = str(getattr(made, "name", "") or "")
         if isinstance(made, type):
             raise UserError(
@@ -88,19 +93,37 @@ class Brought:
             raise UserError("it has no name", code="bad-plug-in", where=where, fix="give it an attribute `name`")
 
     def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
-        """As the attacker does."""
-        self._made.fit(images, identities, seed=seed, steps=steps)
+        """As the attacker does, on pictures of its own: what it does to them changes nobody else's."""
+        with _their_errors(f"attacker '{self.name}'", "fit failed"):
+            own = images.copy() if isinstance(images, np.ndarray) else images
+            self._made.fit(own, list(identities), seed=seed, steps=steps)
 
     def embed(self, images: Pixels) -> Rows:
-        """As the attacker does, checked."""
-        rows = np.asarray(self._made.embed(images))
-        if rows.ndim != 2 or len(rows) != len(images) or rows.dtype.kind != "f":
+        """As the attacker does, likewise, and checked."""
+        with _their_errors(f"attacker '{self.name}'", "embed failed"):
+            rows = np.asarray(self._made.embed(images.copy()))
+        self._width = self._width or (rows.shape[-1] if rows.ndim else 0)
+        if rows.ndim != 2 or rows.shape != (len(images), self._width) or rows.dtype.kind != "f":
             what = f"embed gave {rows.dtype} of shape {rows.shape} for {len(images)} images"
-            raise UserError(what, code="bad-plug-in", where=f"attacker '{self.name}'", fix="give (N, d) float32")
-        if not np.allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-3):
+            fix = "give (N, d) float32, d always the same"
+            raise UserError(what, code="bad-plug-in", where=f"attacker '{self.name}'", fix=fix)
+        length = np.linalg.norm(rows, axis=1)
+        if not np.allclose(length[length != 0], 1, atol=1e-3):  # a blank picture may resemble nothing
             what = "embed gave rows that are not of unit length, or not finite"
             raise UserError(what, code="bad-plug-in", where=f"attacker '{self.name}'", fix="divide each row by its norm")
         return rows.astype(np.float32)
+
+
+@contextmanager
+def _their_errors(where: str, what: str, fix: str = "mend it") -> Iterator[None]:
+    """What somebody else's code raises, in one line: of its words nothing, for they may hold names of people."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        told = f"{what} ({type(error).__name__})"
+        raise UserError(told, code="bad-plug-in", where=where, fix=f"{fix}; `pd --debug` shows where it failed") from error
 
 
 def named(names: Sequence[Given]) -> list[Given | str]:
@@ -124,6 +147,6 @@ def choose_attackers(names: Sequence[str | Attacker]) -> dict[str, Attacker]:
         )
     chosen: dict[str, Attacker] = {}
     for one in (attacker(name) if isinstance(name, str) else Brought(name) for name in named(names)):
-        like = sum(name == one.name or name.startswith(f"{one.name} (") for name in chosen)
+        like = sum(name == one.name or name.startswith(f"{one.name} (") for name in (COPIES, *chosen))
         chosen[f"{one.name} ({like + 1})" if like else one.name] = one
     return chosen

@@ -4,8 +4,10 @@ Looked at are members and calibration people, whom the audit never measures. Ran
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,13 +124,35 @@ def looks_in(folder: Path) -> list[Look]:
 
 
 def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
-    """Facts: `stopped_at`, the step whose model is taken; `gap` and `widening`: [step, value, low, high] of each checkpoint."""
+    """What the looks come to, as facts.
+
+    Returns:
+        `stopped_at`, the step whose model is taken; `gap` and `widening`: [step, value, low, high] of each checkpoint; and
+        `remembers_at`, the step of the first that remembers, where there is one.
+    """
 
     def rows(name: str) -> list[list[float]]:
         found = [(one.step, getattr(one, name)) for one in looks]
         return [[step, round(of.value, 4), round(of.low, 4), round(of.high, 4)] for step, of in found if of is not None]
 
-    return {"stopped_at": looks[choose(looks)].step, "gap": rows("gap"), "widening": rows("widening")}
+    at = [one.step for one in looks if one.remembers][:1]
+    facts: dict[str, int | list[list[float]]] = {"stopped_at": looks[choose(looks)].step}
+    return {**facts, **({"remembers_at": at[0]} if at else {}), "gap": rows("gap"), "widening": rows("widening")}
+
+
+def words(facts: Mapping[str, Any], steps: int) -> str:
+    """For people, which step is taken of so many, and why.
+
+    Args:
+        facts: as `taken` gives them.
+        steps: that were asked for.
+    """
+    at, step = facts.get("remembers_at"), facts["stopped_at"]
+    if at is None:
+        return f"all {step:,} steps: it remembers at no checkpoint"
+    if at == step:
+        return f"step {step:,} of {steps:,}: already the first checkpoint remembers, set checkpoint_every lower"
+    return f"step {step:,} of {steps:,}, the last checkpoint before it remembers"
 
 
 def _read(file: Path) -> Look:
