@@ -75,6 +75,12 @@ class Clip:
         """16 hex digits that name the clip: of the way to it, and its seconds."""
         return sha256(f"{self.name}\0{self.start}\0{self.end}".encode(errors="surrogatepass")).hexdigest()[:16]
 
+    def meets(self, other: "Clip") -> bool:
+        """Whether two clips of one file have seconds in common."""
+        return self.start < (math.inf if other.end is None else other.end) and other.start < (
+            math.inf if self.end is None else self.end
+        )
+
 
 @dataclass(frozen=True)
 class Clips:
@@ -235,8 +241,7 @@ def _refuse_two_people(found: Clips) -> None:
         if clip.file is None or not clip.identity:
             continue
         for other in seen[clip.file]:
-            apart = (other.end or math.inf) <= clip.start or (clip.end or math.inf) <= other.start
-            if other.identity != clip.identity and not apart:
+            if other.identity != clip.identity and clip.meets(other):
                 what = f"'{plain(clip.name)}' is of two people in the same seconds"
                 raise UserError(what, code="shared-people", where=found.where, fix="give each their own start and end")
         seen[clip.file].append(clip)
