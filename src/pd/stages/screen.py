@@ -164,8 +164,10 @@ def _require_one(footage: Footage, entries: list[Entry], how: ScreenSettings, wh
 
 
 def _doubts(real: Clips, forged: Clips | None, asked: Clips) -> list[str]:
-    """What makes figures better than they are: people whom nobody names, and clips that are known as well as screened."""
+    """What was not looked at, and what makes figures better than they are: people whom nobody names, clips that are known."""
     lines = []
+    if asked.ignored:
+        lines.append(f"left out, no clips by their name: {_counted(Counter(asked.ignored))}")
     if not any(clip.identity for clip in real.clips):
         what = "nobody names the people of the real clips, so each clip counts as a person"
         lines.append(f"{what}: who is in several may be learned from and measured by, which flatters the errors")
