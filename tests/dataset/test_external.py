@@ -110,6 +110,17 @@ def test_an_image_larger_than_its_pixels_may_be_is_not_read_whole(tmp_path):
     assert _values(tmp_path / "s.tar", images, on_bad_image="skip", max_pixels=1000) == ["too large"]
 
 
+def test_a_tar_shard_that_was_cut_short_is_refused_wherever_that_was(tmp_path):
+    _tar(tmp_path / "s.tar", [(f"{n}.png", _png(n)) for n in range(3)])
+    data = (tmp_path / "s.tar").read_bytes()
+    with tarfile.open(tmp_path / "s.tar") as tar:
+        ends = [member.offset for member in tar][1:]
+    for cut in [0, 100, 700, *ends, *[end + 100 for end in ends]]:
+        (tmp_path / "s.tar").write_bytes(data[:cut])
+        with pytest.raises(UserError, match="not readable as tar"):
+            _list(tmp_path / "s.tar")
+
+
 def test_damaged_tar_shards_are_refused(tmp_path):
     _tar(tmp_path / "s.tar", [("a.png", _png(1)), ("a.png", _png(2))])
     with pytest.raises(UserError, match=r"'a\.png' twice"):

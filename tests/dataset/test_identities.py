@@ -29,6 +29,23 @@ def test_people_whose_labels_disagree(tmp_path):
     assert contradictions(found) == ["1 people have images that disagree in 'sex', which others' do not: p1"]
 
 
+def test_few_people_whose_labels_disagree(tmp_path):
+    people = [f"p{n // 3}" for n in range(24)]
+    sex = ["F" if n // 3 % 2 else "M" for n in range(24)]
+    blank = ["" if n % 3 == 1 else word for n, word in enumerate(sex)]  # of a table with gaps: says nothing
+    number = [float(word == "F") if word else None for word in blank]
+    sex[4] = "M"
+    view = np.random.default_rng(0).integers(0, 2, 24)
+    found = table(tmp_path / "a", identity=people, sex=sex, view=view, blank=blank, number=number, weight=np.arange(24) / 7)
+    assert contradictions(found) == ["1 people have images that disagree in 'sex', which others' do not: p1"]
+    before, number[3] = list(number), 0.0
+    found = table(tmp_path / "b", identity=people, number=number)  # two images a person: less sure
+    assert contradictions(found) == []
+    found = table(tmp_path / "c", identity=[*people, *people], number=[*number, *before])
+    assert len(contradictions(found)) == 1
+    assert contradictions(table(tmp_path / "d", identity=["p0", "p0", "p1", "p1"], sex=["F", "M", "M", "M"])) == []
+
+
 def test_near_copies_across(tmp_path):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (40, SIDE * SIDE), dtype=np.uint8)

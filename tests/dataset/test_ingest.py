@@ -231,8 +231,18 @@ def test_the_split_column_decides(people, settings, out):
 def test_unknown_split(word, people, settings, out):
     root = people(n=7)
     words = {f"p{i}": "member" if i < 3 else "holdout" for i in range(7)} | {"p2": word}
-    with pytest.raises(UserError, match=f"row 5: unknown split '{word}'. write member or holdout"):
+    with pytest.raises(
+        UserError, match=f"row 5: unknown split '{word}'. write member or holdout, or say in data.columns.members"
+    ):
         ingest(settings(reader="manifest", path=with_splits(root, words), on_bad_image="skip"), 1, out)
+
+
+def test_words_that_mean_member_and_are_not_there_are_named(people, settings, out):
+    root = people(n=7)
+    path = with_splits(root, {f"p{i}": "train" if i < 3 else "test" for i in range(7)})
+    with pytest.raises(UserError, match=r"is one of data\.columns\.members \(Train\)"):
+        ingest(settings(reader="manifest", path=path, columns={"members": ["Train"]}), 1, out)
+    ingest(settings(reader="manifest", path=path, columns={"members": ["train"]}), 1, out)
 
 
 def test_a_person_on_both_sides(people, settings, out):

@@ -14,6 +14,7 @@ from small_clips import encode, moving, world
 from pd.cli import app
 from pd.config import load_settings
 from pd.config.training import TrainingSettings
+from pd.dataset.clips import list_clips
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.private import CLIP, PrivateDataset
 from pd.errors import UserError
@@ -22,6 +23,7 @@ from pd.forgery.head import Features, auc, head_task, scores_of, threshold_at
 from pd.pipeline import run_pipeline
 from pd.progress import Reporter
 from pd.stages import footage
+from pd.stages.screen import _known
 from pd.stages.screen_clips import screen_clips
 from pd.training.loop import fit_here
 
@@ -134,6 +136,32 @@ def test_given_forgeries_are_kinds_of_their_own(real, asked, tmp_path):
     assert len(found.rows) == 1
 
 
+def test_what_makes_its_figures_flatter_is_said(real, asked, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for number in range(5):
+        shutil.copy(real / f"p{number:02}" / "clip0.mp4", tmp_path / "flat" / f"{number}.mp4")
+    (tmp_path / "asked").mkdir()
+    shutil.copy(real / "p01" / "clip0.mp4", tmp_path / "asked" / "another_name.mp4")
+    shutil.copy(asked / "good.mp4", tmp_path / "asked")
+    (tmp_path / "forged").mkdir()
+    shutil.copy(asked / "short.mp4", tmp_path / "forged")
+    lines = screen_clips(tmp_path / "flat", tmp_path / "forged", tmp_path / "asked", tmp_path / "out", SETS, Reporter()).lines
+    assert "1 of the screened clips are among the real ones given: their scores say nothing" in lines
+    assert any(line.startswith("nobody names the people of the real clips") for line in lines)
+    assert any("none of those given can be used" in line for line in lines)
+    assert "forged clips not used: 1 shorter than a window of 6 frames" in lines
+
+
+def test_a_part_of_a_file_is_known_by_its_seconds(asked, tmp_path):
+    def listed(*seconds):
+        rows = "".join(f"good.mp4,p,{start},{end}\n" for start, end in seconds)
+        (asked / "parts.csv").write_text(f"path,identity,start,end\n{rows}")
+        return list_clips(asked / "parts.csv")
+
+    assert _known(listed((0, 0.5), (0.5, 1), (1, "")), listed((0.6, 0.7), (1.2, ""))) == 2
+    (asked / "parts.csv").unlink()
+
+
 def test_bad_input_is_one_line_before_the_work(real, asked, tmp_path):
     def refused(*given, sets=()):
         with pytest.raises(UserError) as error:
@@ -143,7 +171,14 @@ def test_bad_input_is_one_line_before_the_work(real, asked, tmp_path):
 
     few = world(tmp_path / "few", people=3, clips=1, seconds=0.8)
     assert "at least 4 are needed" in refused(few, None, asked / "good.mp4")
-    assert "no real clip has 100 frames" in refused(few, None, asked / "good.mp4", sets=["screen.window=100"])
+    long = "(1 shorter than a window of 100 frames)"
+    assert f"no clip can be used {long}" in refused(few, None, asked / "good.mp4", sets=["screen.window=100"])
+    (tmp_path / "unfit" / "p").mkdir(parents=True)
+    shutil.copy(asked / "short.mp4", tmp_path / "unfit" / "p")
+    shutil.copy(asked / "sound.mp4", tmp_path / "unfit" / "p")
+    why = "can be used (1 no picture, 1 shorter than a window of 6 frames)"
+    assert f"no real clip {why}" in refused(tmp_path / "unfit", None, asked / "good.mp4")
+    assert f"no clip {why}" in refused(real, None, tmp_path / "unfit")
     (tmp_path / "empty").mkdir()
     assert "no video in this folder" in refused(tmp_path / "empty", None, asked)
     assert "no such folder" in refused(real, tmp_path / "none", asked)

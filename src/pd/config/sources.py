@@ -43,7 +43,7 @@ PRESET_DATA: Mapping[str, Mapping[str, object]] = {
     "padchest": _CHEST,
     "lfw": _FACE,
     "celeba": _FACE,
-    "fashion_mnist": {"caption": "a piece of clothing", "size": 32},
+    "fashion_mnist": {"caption": "a piece of clothing", "size": 32, "on_bad_image": "skip"},
 }
 
 

@@ -1,7 +1,7 @@
 """Clips of video: which there are, and their faces as small pictures, clip by clip, here or by workers."""
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -57,6 +57,7 @@ class Clip:
         number: its row in a manifest.
         caption, split, labels: what a manifest says besides.
         reason: why it cannot be used; empty: it can.
+        detail: what helps to mend that.
     """
 
     name: str
@@ -69,11 +70,18 @@ class Clip:
     split: str | None = None
     labels: Mapping[str, object] = field(default_factory=dict, hash=False)
     reason: Reason | None = None
+    detail: str = ""
 
     @property
     def id(self) -> str:
         """16 hex digits that name the clip: of the way to it, and its seconds."""
         return sha256(f"{self.name}\0{self.start}\0{self.end}".encode(errors="surrogatepass")).hexdigest()[:16]
+
+    def meets(self, other: "Clip") -> bool:
+        """Whether two clips of one file have seconds in common."""
+        return self.start < (math.inf if other.end is None else other.end) and other.start < (
+            math.inf if self.end is None else self.end
+        )
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class Clips:
         labels: name and type of a manifest's further columns, but `start` and `end`.
         has_split: the source says who is a member.
         files: that decide what is read.
+        ignored: files of a folder that are no clips by their name, counted by suffix.
     """
 
     where: str
@@ -93,6 +102,7 @@ class Clips:
     labels: Mapping[str, pa.DataType] = field(default_factory=dict)
     has_split: bool = False
     files: tuple[Path, ...] = ()
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identity: bool = True) -> Clips:
@@ -109,7 +119,8 @@ def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identi
     settings = settings or DataSettings(reader="video")
     if path.is_file():
         if path.name.lower().endswith(SUFFIXES):
-            return Clips(str(path), (Clip(path.name, path.absolute()),), files=(path,))
+            clip = Clip(path.name, None, reason="no identity") if needs_identity else Clip(path.name, path.absolute())
+            return Clips(str(path), (clip,), files=(path,))
         found = _in_manifest(path, settings, needs_identity)
     elif path.is_dir():
         found = _in_folder(path, settings, needs_identity)
@@ -120,9 +131,10 @@ def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identi
 
 
 def _in_folder(path: Path, settings: DataSettings, needs_identity: bool) -> Clips:
-    root, clips = path.resolve(), []
+    root, clips, ignored = path.resolve(), [], Counter[str]()
     for name, link in walk(path):
         if link or not name.lower().endswith(SUFFIXES):
+            ignored["links to folders" if link else Path(name).suffix.lower() or "no suffix"] += 1
             continue
         who, slash, _ = name.partition("/")
         if settings.identity_from is not None:
@@ -139,7 +151,8 @@ def _in_folder(path: Path, settings: DataSettings, needs_identity: bool) -> Clip
     if not clips:
         fix = f"put them at WHO/clip.mp4; read are {' '.join(SUFFIXES)}"
         raise UserError("no video in this folder", code="no-images", where=str(path), fix=fix)
-    return Clips(str(path), tuple(clips), files=tuple(clip.file for clip in clips if clip.file is not None))
+    files = tuple(clip.file for clip in clips if clip.file is not None)
+    return Clips(str(path), tuple(clips), files=files, ignored=ignored)
 
 
 def _in_manifest(path: Path, settings: DataSettings, needs_identity: bool) -> Clips:
@@ -197,7 +210,7 @@ def _no_seconds(name: str, where: str) -> UserError:
 
 def _clip(row: Row | BadRow, alone: bool) -> Clip:
     if isinstance(row, BadRow):
-        return Clip(row.name, None, number=row.number, reason=row.reason)
+        return Clip(row.name, None, number=row.number, reason=row.reason, detail=row.detail)
     labels = {name: value for name, value in row.labels.items() if name not in _SECONDS}
     start, end = (_second(row.labels.get(name)) for name in _SECONDS)
     good = isinstance(row.data, Path) and not math.isinf(start) and not math.isinf(end)
@@ -214,6 +227,7 @@ def _clip(row: Row | BadRow, alone: bool) -> Clip:
         row.split,
         labels,
         None if good else "unsupported",
+        "" if good else "no path to a file, or an end that is not after its start",
     )
 
 
@@ -235,8 +249,7 @@ def _refuse_two_people(found: Clips) -> None:
         if clip.file is None or not clip.identity:
             continue
         for other in seen[clip.file]:
-            apart = (other.end or math.inf) <= clip.start or (clip.end or math.inf) <= other.start
-            if other.identity != clip.identity and not apart:
+            if other.identity != clip.identity and clip.meets(other):
                 what = f"'{plain(clip.name)}' is of two people in the same seconds"
                 raise UserError(what, code="shared-people", where=found.where, fix="give each their own start and end")
         seen[clip.file].append(clip)
@@ -292,7 +305,7 @@ def read_clip(clip: Clip, settings: DataSettings) -> dict[str, Any]:
     faces = 0
     try:
         if clip.file is None:
-            raise BadImage(clip.reason or "missing")
+            raise BadImage(clip.reason or "missing", clip.detail)
         frames = frames_of(
             clip.file,
             rate=video.rate,

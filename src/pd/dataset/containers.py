@@ -153,15 +153,19 @@ def _readable(place: Place, name: str) -> Iterator[None]:
         ) from None
 
 
+# An archive ends in blocks of zeros: without them it was cut short. typeshed has no names for these.
+_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError, tarfile.EmptyHeaderError)  # type: ignore[attr-defined]
+
+
 class _Header(tarfile.TarInfo):
     """A tar header whose numbers can be believed: `tarfile` of Python 3.11 goes in circles on negative sizes (CVE-2025-8194),
-    takes a damaged header for the end of the archive, and reads a name of any length."""
+    takes a damaged header, or one cut short, for the end of the archive, and reads a name of any length."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         try:
             found = super().frombuf(buf, encoding, errors)
-        except tarfile.InvalidHeaderError as error:  # type: ignore[attr-defined]  # typeshed has no name for it
+        except _DAMAGED as error:
             raise tarfile.ReadError(str(error)) from None
         beside = found.type in (*_BESIDE, tarfile.XGLTYPE)
         if found.size < 0 or (beside and found.size > _LONGEST_NAME):
@@ -205,7 +209,9 @@ def members(place: Place, name: str, suffixes: Sequence[str] = SUFFIXES) -> dict
         raise
     except Exception as error:  # on damaged archives tarfile raises nearly anything
         what = f"not readable as tar ({type(error).__name__})"
-        raise UserError(what, code="unreadable-file", where=where(place, name), fix="unpack compressed ones") from None
+        raise UserError(
+            what, code="unreadable-file", where=where(place, name), fix="fetch it again; unpack a compressed one"
+        ) from None
     return found
 
 

@@ -1,5 +1,6 @@
 """Identities that look wrong: one person under two names, or two people under one. Reported to the custodian, never changed."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pd.dataset.readers.source import plain
+from pd.dataset.worked_out import OBSERVATIONS
 
 SIDE = 16  # of the thumbnails that are compared
 _ALIKE, _RESIDUE, _FLAT = 0.98, 3.0, 8.0  # ours: correlation, and grey levels that a copy may differ by, and must vary by
 _MOST_PAIRS = 4_000_000_000  # ours: pairs of thumbnails that are compared; of more, evenly spaced hold-out images
 _STEADY = 0.9  # ours: how much more often than by chance all images of a person agree in a label that is the person's
-_FEWEST = 10  # ours: people with several images, from which that can be told
+_MANY = 10  # ours: people with several images, from which that can be told by their share
+_FEW, _BY_CHANCE = 2, 1e-3  # ours: so few who disagree are named, too, where chance would leave no more than that this rarely
 _NAMED = 5
 
 
@@ -30,25 +33,54 @@ def contradictions(folder: Path) -> list[str]:
     own = ("id", "image", "identity", "split", "caption")
     lines = []
     for field in schema:
-        if field.name in own or pa.types.is_floating(field.type) or pa.types.is_null(field.type):
+        if field.name in own or pa.types.is_null(field.type):
             continue
         table = pa.concat_tables([pq.read_table(file, columns=["identity", field.name]) for file in files])
         # a name such as `.a` would be taken for a path into a column
         table = table.rename_columns(["who", "value"]).filter(pc.is_valid(table.column(1)))
+        table = _said(table, field.name)
         groups = table.group_by("who").aggregate([("value", "count"), ("value", "count_distinct")])
         groups = groups.filter(pc.greater(groups["value_count"], 1))
-        if groups.num_rows < _FEWEST:
+        if not groups.num_rows:
             continue
         counts = groups["value_count"].to_numpy()
         agree = groups["value_count_distinct"].to_numpy() == 1
         values = np.array([item["counts"] for item in pc.value_counts(table["value"]).to_pylist()], np.float64)
         shares = values / values.sum()
         chance = float(np.mean([(shares**count).sum() for count in counts]))
-        if chance < 1 and _STEADY <= (agree.mean() - chance) / (1 - chance) < 1:
+        if chance < 1 and not agree.all() and _is_steady(int((~agree).sum()), len(agree), chance):
             people = sorted(groups["who"].filter(pa.array(~agree)).to_pylist())
             what = f"people have images that disagree in '{plain(field.name)}', which others' do not"
             lines.append(f"{len(people)} {what}: {_some([plain(name) for name in people])}")
     return lines
+
+
+def _said(table: pa.Table, name: str) -> pa.Table:
+    """The rows whose value says something: no blank text, no NaN; none of measurements, and of what a report labeler says."""
+    kind = table["value"].type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return table.filter(pc.not_equal(pc.utf8_trim_whitespace(table["value"]), ""))
+    if pa.types.is_floating(kind):
+        table = table.filter(pc.is_finite(table["value"]))
+        whole = pc.all(pc.equal(table["value"], pc.round(table["value"]))).as_py()
+        return table if whole and name not in OBSERVATIONS else table.slice(0, 0)
+    return table
+
+
+def _is_steady(disagree: int, people: int, chance: float) -> bool:
+    """Whether a label is the person's, though some people's images disagree.
+
+    Args:
+        disagree: people whose images do, at least 1.
+        people: with several images.
+        chance: share of people whose images would agree by chance.
+    """
+    if people >= _MANY and 1 - disagree / people >= chance + _STEADY * (1 - chance):
+        return True
+    if disagree > _FEW or 2 * disagree > people:
+        return False
+    no_more = sum(math.comb(people, n) * (1 - chance) ** n * chance ** (people - n) for n in range(disagree + 1))
+    return no_more < _BY_CHANCE
 
 
 def across(thumbnails: npt.NDArray[np.uint8], identities: Sequence[str], holdout: npt.NDArray[np.bool_]) -> list[str]:

@@ -22,7 +22,7 @@ from pd.dataset.ingest_report import IngestReport, counted
 from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
 from pd.dataset.readers.normal import alike, normal
-from pd.dataset.readers.source import BadRow, Row, Source, plain
+from pd.dataset.readers.source import SECONDARY, BadRow, Row, Source, plain
 from pd.dataset.schema import IMAGE, image_schema
 from pd.dataset.splits import MIN_HOLDOUT, MIN_MEMBERS, check_splits, holdout_identities
 from pd.errors import UserError
@@ -221,7 +221,10 @@ def _check_split_column(rows: Iterator[Row | BadRow], source: Source, splits: di
             where = f"{source.where}, row {row.number}"
             if row.split not in _SPLITS:
                 raise UserError(
-                    f"unknown split '{plain(row.split or '')}'", code="bad-row", where=where, fix="write member or holdout"
+                    f"unknown split '{plain(row.split or '')}'",
+                    code="bad-row",
+                    where=where,
+                    fix="write member or holdout, or say in data.columns.members which words mean member",
                 )
             if splits.setdefault(row.identity, row.split) != row.split:
                 raise UserError(
@@ -236,9 +239,11 @@ def _check_split_column(rows: Iterator[Row | BadRow], source: Source, splits: di
 def _splits(intake: _Intake, settings: DataSettings, seed: int, source: Source) -> dict[str, str]:
     """Identity -> member or holdout, for everybody who has enough usable images."""
     people = [name for name, count in intake.images.items() if count >= settings.min_images]
-    bad = f" ({counted(intake.bad)})" if intake.bad else ""
+    out = [*([counted(intake.bad)] if intake.bad else []), *(f"{n} {kind} left out" for kind, n in source.left_out.items())]
+    bad = f" ({', '.join(out)})" if out else ""
     if not people:
-        raise UserError(f"no usable image{bad}", code="no-images", where=source.where)
+        fix = "data.dicom.secondary: read takes secondary captures" if SECONDARY in source.left_out else ""
+        raise UserError(f"no usable image{bad}", code="no-images", where=source.where, fix=fix)
     if len(people) == 1:
         raise UserError(
             f"one identity only, '{plain(people[0])}'{bad}",
@@ -248,6 +253,13 @@ def _splits(intake: _Intake, settings: DataSettings, seed: int, source: Source) 
         )
     if source.has_split:
         splits = {name: intake.splits[name] for name in people}
+        if settings.columns.members and "member" not in intake.splits.values():
+            raise UserError(
+                f"no image's word for its split is one of data.columns.members ({', '.join(settings.columns.members)})",
+                code="bad-options",
+                where=source.where,
+                fix="name words that the column holds",
+            )
         check_splits(splits, source.where)
         return splits
     held = holdout_identities(people, seed, settings.holdout)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pd.dataset.decode import SUFFIXES
 from pd.dataset.readers.source import BadRow, plain
+from pd.dataset.video_file import SUFFIXES as VIDEO
 
 _SHOWN = 5
 
@@ -97,9 +98,10 @@ class IngestReport:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
         if self.ignored:
             kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            lines.append(
-                f"left out, no images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
-            )
+            read = f"images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
+            if self.of_clips:
+                read = f"clips by their name: {kinds} (read are {' '.join(VIDEO)})"
+            lines.append(f"left out, no {read}")
         if self.left_out:
             kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
             lines.append(f"left out, no pictures of people by their headers: {kinds}")

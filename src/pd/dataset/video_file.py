@@ -128,6 +128,8 @@ def frames_of(
                 break
             gap = second - shown[0] if shown is not None else step
             shown, pixels = (second, frame), None
+    if not taken and start > 0 and told.seconds and start >= told.seconds and not told.broken:
+        raise BadImage("too short", f"{told.seconds:.1f} s, and its part begins at {start:g} s")
     if not taken:
         raise BadImage("truncated" if told.broken else "no picture", "not one frame can be decoded")
 

@@ -83,4 +83,4 @@ def features_in(table: pa.Table) -> Features:
     clip = np.repeat(np.arange(len(firsts)), [len(one) for one in firsts]).astype(np.int64)
     rows = [row for one in table["rows"].to_pylist() for row in one]
     first = np.array([place for one in firsts for place in one], np.int64)
-    return Features(np.array(rows, np.float32).reshape(len(rows), -1), clip, first, len(firsts))
+    return Features(np.array(rows, np.float32).reshape(len(rows), -1 if rows else 1), clip, first, len(firsts))

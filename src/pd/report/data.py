@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pd.audit.results import AuditResult
 from pd.config import Settings
+from pd.filters.report_phrases import Said
 
 Scores = npt.NDArray[np.float32]
 
@@ -74,6 +75,7 @@ class ReportData:
         sweep: `private/sweep/sweep.json`; None: no sweep was made.
         labels: `private/labels/figures.json` with `people`, annotators, and the galleries
             `gallery`, `unsure` and `confused`; None: the data's own.
+        said: what became of free-text reports; None: captions are not such.
     """
 
     run: str
@@ -94,6 +96,7 @@ class ReportData:
     identity_of: Mapping[str, str] = field(default_factory=dict)
     sweep: Mapping[str, Any] | None = None
     labels: Mapping[str, Any] | None = None
+    said: Said | None = None
 
 
 def dangerous(scores: Scores, keep: npt.NDArray[np.bool_], n: int = 8) -> tuple[list[int], list[int]]:

@@ -30,6 +30,7 @@ from pd.store.atomic import write_bytes
 
 SHOWN_SAMPLES = 64
 SHOWN_DANGERS = 8
+SHOWN_PHRASES = 40
 SHOWN_PEOPLE = 10
 # Control characters but tab and newline; marks of direction (Unicode's Bidi_Control); half characters, which no file can hold.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
@@ -176,6 +177,9 @@ def _private(data: ReportData) -> dict[str, Any]:
         ],
         "concentration": concentration(people),
         "labels": labels_section(data),
+        "said": data.said,
+        "said_nothing": data.said.prompts.count(data.settings.data.generic) if data.said else 0,
+        "phrases": SHOWN_PHRASES,
         "histogram": histogram(candidates.scores, candidates.keep, data.stranger_scores, data.member_scores, data.threshold),
         "own_thresholds": curves.threshold_curves(
             curves.curves_from_scores(candidates, data.stranger_scores, data.member_scores), data.threshold, "own-thresholds"

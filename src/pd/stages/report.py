@@ -16,6 +16,7 @@ from pd.audit.results import AuditResult, Fingerprints, load
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
 from pd.filters.calibration import read_measurements
+from pd.filters.report_phrases import report_prompts
 from pd.release.sums import write_sums
 from pd.report.card import write_card
 from pd.report.data import Candidates, Counts, ReportData, dangerous
@@ -108,6 +109,9 @@ def _report_data(context: Context, run: Run) -> ReportData:
         identity_of=identity_of,
         sweep=json.loads(run.sweep_result.read_text(encoding="utf-8")) if run.sweep_result.exists() else None,
         labels=labels,
+        said=report_prompts(members.captions, members.identities, settings.generate.prompt_k, settings.data.generic)
+        if settings.data.caption == "report"
+        else None,
     )
 
 

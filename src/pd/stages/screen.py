@@ -1,13 +1,13 @@
 """Screen: which clips look forged, as a list and a page. Nothing is dropped here; `data.drop_flagged` lets ingest do it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pd.config import ScreenSettings, Settings
-from pd.dataset.clips import Clips, list_clips
+from pd.dataset.clips import Clip, Clips, list_clips
 from pd.engine.fit import fit
 from pd.engine.map_images import Mapper
 from pd.engine.shared_folder import in_bucket
@@ -21,6 +21,7 @@ from pd.stages.base import Facts
 from pd.stages.footage import Entry, clip_settings, read_footage
 from pd.store.atomic import write_folder
 from pd.store.context import Context
+from pd.store.files import digest_file
 from pd.store.run import Run
 
 
@@ -102,7 +103,10 @@ def screen_listed(
 
     own = real is asked
     footage, entries = read(asked, "asked")
+    _require_one(footage, entries, how, "clip", asked.where)
     natural, unread = (footage, list[Entry]()) if own else read(real, "real")
+    if not own:
+        _require_one(natural, unread, how, "real clip", real.where)
     known, kinds = None, list[str]()
     unread_forged: list[Entry] = []
     if forged is not None:
@@ -121,8 +125,11 @@ def screen_listed(
             maps=mapper,
         )
     mapper.done()
-    rows = _rows(found, entries)
-    lines = _lines(found, rows, own, forged is not None, how, Counter(_bad(unread)), Counter(_bad(unread_forged)))
+    rows = _rows(found, entries, how)
+    lines = [
+        *_lines(found, rows, own, known is not None, how, _unused(natural, unread, how), _unused(known, unread_forged, how)),
+        *_doubts(real, forged, asked),
+    ]
     with write_folder(out) as folder:
         write_found(rows, lines, found, footage, {entry.clip.id: entry.row for entry in entries}, how, folder)
     flagged = tuple(row.id for row in rows if row.flagged)
@@ -136,6 +143,61 @@ def screen_listed(
     return Found(tuple(rows), tuple(lines), flagged, facts)
 
 
+def _unused(footage: Footage | None, entries: list[Entry], how: ScreenSettings) -> Counter[str]:
+    """Why clips teach nothing, counted."""
+    short = int((footage.lengths < how.window).sum()) if footage is not None else 0
+    return Counter(_bad(entries)) + Counter({_short(how): short})
+
+
+def _short(how: ScreenSettings) -> str:
+    return f"shorter than a window of {how.window} frames"
+
+
+def _require_one(footage: Footage, entries: list[Entry], how: ScreenSettings, what: str, where: str) -> None:
+    """Raises UserError, before anything is trained, where no clip has a window."""
+    if (footage.lengths >= how.window).any():
+        return
+    why, fix = _unused(footage, entries, how), "give clips that show something"
+    if _short(how) in why:
+        fix = "give longer clips, or a smaller screen.window or higher screen.rate"
+    raise UserError(f"no {what} can be used ({_counted(why)})", code="too-few-images", where=where, fix=fix)
+
+
+def _doubts(real: Clips, forged: Clips | None, asked: Clips) -> list[str]:
+    """What was not looked at, and what makes figures better than they are: people whom nobody names, clips that are known."""
+    lines = []
+    if asked.ignored:
+        lines.append(f"left out, no clips by their name: {_counted(Counter(asked.ignored))}")
+    if not any(clip.identity for clip in real.clips):
+        what = "nobody names the people of the real clips, so each clip counts as a person"
+        lines.append(f"{what}: who is in several may be learned from and measured by, which flatters the errors")
+    for known, word in ((real, "real"), (forged, "forged")):
+        if known is not None and known is not asked and (both := _known(asked, known)):
+            lines.append(f"{both} of the screened clips are among the {word} ones given: their scores say nothing")
+    return lines
+
+
+def _known(asked: Clips, known: Clips) -> int:
+    """How many clips show seconds of files that are among the known ones, under whatever name. Files of one size are read."""
+    wanted = {clip.file.stat().st_size for clip in asked.clips if clip.file is not None and clip.file.is_file()}
+    digests: dict[Path, str] = {}
+
+    def content(clip: Clip) -> str | None:
+        if clip.file is None or not clip.file.is_file() or clip.file.stat().st_size not in wanted:
+            return None
+        if clip.file not in digests:
+            digests[clip.file] = digest_file(clip.file)
+        return digests[clip.file]
+
+    there: defaultdict[str, list[Clip]] = defaultdict(list)
+    for clip in known.clips:
+        if (digest := content(clip)) is not None:
+            there[digest].append(clip)
+    sizes = {clip.file.stat().st_size for clips in there.values() for clip in clips if clip.file is not None}
+    wanted &= sizes
+    return sum(any(clip.meets(other) for other in there.get(content(clip) or "", ())) for clip in asked.clips)
+
+
 def _kind(entry: Entry) -> str:
     named = entry.clip.labels.get("method")
     return str(named) if named else entry.clip.identity or "forged"
@@ -145,14 +207,14 @@ def _bad(entries: list[Entry]) -> list[str]:
     return [entry.why.partition(" (")[0] for entry in entries if entry.row is None]
 
 
-def _rows(found: Screened, entries: list[Entry]) -> list[Row]:
+def _rows(found: Screened, entries: list[Entry], how: ScreenSettings) -> list[Row]:
     """A row a clip, the most suspicious first."""
     rows = []
     for entry in entries:
         clip = entry.clip
         score = float(found.scores[entry.row]) if entry.row is not None else float("nan")
         if not np.isfinite(score) or entry.row is None:
-            why = entry.why if entry.row is None else f"shorter than a window of {found.window} frames"
+            why = entry.why if entry.row is None else _short(how)
             rows.append(Row(clip.id, clip.name, clip.identity, None, False, None, None, 0, why))
             continue
         flagged, windows = found.flagged(entry.row), found.windows[entry.row]
@@ -175,7 +237,8 @@ def _lines(
     few = len(found.real) < 1 / how.false_alarms - 1
     whose = "the screened clips themselves, taken for real: a forgery was learned as natural" if own else "real clips"
     made = "forgeries made from the real clips"
-    from_what = f"the forged clips given, and {made}" if given else f"{made} alone: none were given"
+    used, why = any(not one.made for one in found.expected), "none of those given can be used" if given else "none were given"
+    from_what = f"the forged clips given, and {made}" if used else f"{made} alone: {why}"
     return [
         f"{flagged} of {len(rows)} clips are flagged, for a person to look at; nothing is dropped by it",
         f"natural motion learned from {clips} clips of {people} people ({whose}); the head from {from_what}",
@@ -190,8 +253,8 @@ def _lines(
             else []
         ),
         *([f"not scored: {_counted(unscored)}"] if unscored else []),
-        *([f"real clips not read: {_counted(bad)}"] if bad else []),
-        *([f"forged clips not read: {_counted(bad_forged)}"] if bad_forged else []),
+        *([f"real clips not used: {_counted(bad)}"] if bad and not own else []),
+        *([f"forged clips not used: {_counted(bad_forged)}"] if bad_forged else []),
     ]
 
 

@@ -90,6 +90,14 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert {"a.dcm", "screen.dcm"} == {row.name for row in read.rows() if isinstance(row, Row)}
 
 
+def test_secondary_captures_alone_say_which_setting_takes_them(tmp_path):
+    for n in range(3):
+        write(tmp_path, f"{n}.dcm", picture(n, SOPClassUID=SecondaryCaptureImageStorage))
+    shutil.copy(FILES / "test-SR.dcm", tmp_path / "report.dcm")
+    with pytest.raises(UserError, match=r"3 secondary captures left out, 1 reports left out\)\. data\.dicom\.secondary: read"):
+        ingest(settings(tmp_path), 7, tmp_path / "out")
+
+
 def test_burned_in_text_is_refused(tmp_path):
     write(tmp_path, "a.dcm", picture(1, BurnedInAnnotation="YES"))
     write(tmp_path, "b.dcm", picture(2, BurnedInAnnotation="NO"))

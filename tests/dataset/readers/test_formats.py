@@ -35,6 +35,21 @@ def test_delimiters_and_encodings(delimiter, encoding, tmp_path):
     assert (second.key, second.caption, second.labels["age"]) == ("b.png", "é", None)
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+@pytest.mark.parametrize("said", ["", "sep=;", '"sep=;"', "SEP=;"])
+def test_ends_of_lines_and_the_line_that_excel_begins_with(said, end, tmp_path):
+    lines = [*([said] if said else []), "path;identity;a,b,c,d,e", "x.png;007;1,5", "y.png;08;2,5"]
+    (tmp_path / "m.csv").write_bytes("".join(line + end for line in lines).encode())
+    assert [row.identity for row in manifest(tmp_path / "m.csv").rows()] == ["007", "08"]
+
+
+@pytest.mark.parametrize("data", [b"", b" \r\n\n", b"\xef\xbb\xbf"])
+def test_an_empty_table(data, tmp_path):
+    (tmp_path / "m.csv").write_bytes(data)
+    with pytest.raises(UserError, match="the table is empty"):
+        manifest(tmp_path / "m.csv")
+
+
 def test_a_header_without_quotes_that_holds_another_delimiter(tmp_path):
     (tmp_path / "m.csv").write_text("path,identity,a;b;c;d;e\nx.png,p,1\n")
     assert manifest(tmp_path / "m.csv").labels == {"a;b;c;d;e": pa.int64()}

@@ -110,7 +110,7 @@ def test_parquet_that_pandas_wrote(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a readable CSV"),
+        ("", "the table is empty"),
         ("path,identity\n", "no rows"),
         ("identity,age\na,1\n", "no column 'path' or 'image'.*its columns are: identity, age"),
         ("path,age\na,1\n", "no column 'identity'"),

@@ -188,6 +188,15 @@ def test_nih(tmp_path):
     assert rows[0].caption is None  # one is built from the findings that enough patients share
 
 
+def test_nih_of_2017_writes_ages_in_years(tmp_path):
+    nih(tmp_path)
+    old, new = tmp_path / "Data_Entry_2017.csv", tmp_path / "Data_Entry_2017_v2020.csv"
+    old.write_text(new.read_text().replace(",058,", ",058Y,").replace(",058Y,", ",011M,", 1).replace(",058Y,", ",,", 1))
+    new.unlink()
+    rows = list(open_source(DataSettings(preset="nih_chestxray14", path=tmp_path)).rows())
+    assert [row.labels["Patient Age"] for row in rows[:3]] == [0, None, 58]
+
+
 def test_chexpert_keeps_uncertain_and_not_mentioned_apart(tmp_path):
     _, rows = rows_of("chexpert", tmp_path)
     labels = rows[0].labels
@@ -230,6 +239,18 @@ def test_celeba(tmp_path):
     assert (rows[1].identity, rows[1].key) == ("2881", "img_align_celeba/000002.jpg")
 
 
+@pytest.mark.parametrize("inner", ["Img/img_align_celeba", "Img/img_align_celeba/img_align_celeba", "img_celeba"])
+def test_celeba_in_the_folders_it_is_published_in(tmp_path, inner):
+    celeba(tmp_path)
+    (tmp_path / "Anno").mkdir()
+    for name in ("identity_CelebA.txt", "list_attr_celeba.txt"):
+        (tmp_path / name).rename(tmp_path / "Anno" / name)
+    (tmp_path / inner).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "img_align_celeba").rename(tmp_path / inner)
+    report = ingest(DataSettings(preset="celeba", path=tmp_path, size=24), 7, tmp_path / "out")
+    assert (sum(report.images.values()), report.bad) == (PEOPLE, [])
+
+
 def test_fashion_mnist(tmp_path):
     _, rows = rows_of("fashion_mnist", tmp_path)
     assert rows[0].labels == {"class": "boot"}
@@ -266,6 +287,16 @@ def test_webdataset_with_dots_capitals_and_a_leading_dot(tmp_path):
     assert len(rows) == 2 * PEOPLE
     assert (rows[1].name, rows[1].identity, rows[1].caption, rows[1].labels) == ("1.00.PNG", "p1", "a scan", {"age": 1})
     assert rows[1].data != rows[2].data
+
+
+def test_webdataset_without_identities_names_its_keys_alone(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for suffix, data in ((".png", b"x"), (".json", b'{"age": 3}'), (".txt", b"said")):
+            info = tarfile.TarInfo(f"1{suffix}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(UserError, match=r"its columns are: age, caption; set data\.columns\.identity"):
+        open_source(DataSettings(preset="webdataset", path=tmp_path))
 
 
 def test_webdataset_identity_from_the_name(tmp_path):

@@ -1,5 +1,7 @@
 """Clips as private images: one person's clip on one side, repeats thinned, bad clips named."""
 
+import shutil
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -94,6 +96,26 @@ def test_bad_clips_stop_or_are_counted(clips, tmp_path):
         ingest(settings(tmp_path), 7, tmp_path / "out")
     report = ingest(settings(tmp_path, on_bad_image="skip"), 7, tmp_path / "again")
     assert report.facts()["bad"] == {"not a video": 1, "no picture": 1}
+
+
+def test_what_is_no_clip_by_its_name_is_counted(clips, tmp_path):
+    shutil.copytree(clips, tmp_path / "clips", ignore=shutil.ignore_patterns("*.csv"))
+    for name in ("p00/a.MTS", "p00/b.mts", "notes.txt", "p01/none"):
+        (tmp_path / "clips" / name).write_bytes(b"x")
+    report = ingest(settings(tmp_path / "clips"), 7, tmp_path / "out")
+    assert report.ignored == {".mts": 2, ".txt": 1, "no suffix": 1}
+    assert any(
+        line.startswith("left out, no clips by their name: 2 .mts, 1 .txt, 1 no suffix (read are .mp4")
+        for line in report.lines()
+    )
+
+
+def test_why_a_part_cannot_be_read(clips):
+    (clips / "m.csv").write_text("path,identity,start,end\np00/clip0.mp4,p,1,0.5\np00/clip0.mp4,p,50,60\n")
+    backwards, beyond = video(settings(clips / "m.csv")).rows()
+    assert (backwards.reason, backwards.detail) == ("unsupported", "no path to a file, or an end that is not after its start")
+    assert (beyond.reason, beyond.detail.endswith("its part begins at 50 s")) == ("too short", True)
+    (clips / "m.csv").unlink()
 
 
 def test_no_clip_is_one_line(tmp_path):

@@ -131,7 +131,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
 
 def _pick(table: Table, named: str | None, looked_for: tuple[str, ...], what: str, *, needed: bool = True) -> str | None:
     names = table.schema.names
-    here = f"its columns are: {', '.join(names)[:200]}; "
+    theirs = [name for name in names if not name.startswith("__")]  # pd's own, of tar shards and data sets, are called so
+    here = f"its columns are: {', '.join(theirs)[:200] or 'none'}; "
     if named is not None:
         if named not in names:
             fix = f"{here}set data.columns.{what} to one of them"

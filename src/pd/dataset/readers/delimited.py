@@ -18,6 +18,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _LARGEST = 2 << 30  # ours: bytes of an unpacked table; a file of this size in memory is the most that is reasonable
 _LOOK = 1 << 16  # bytes in which encoding and delimiter show
 _BLANK = re.compile(r"[ \t]+")
+_SAID = re.compile(r'"?sep=([,;|\t])"?(?:\r\n?|\n)', re.IGNORECASE)
 
 
 def read_delimited(
@@ -36,13 +37,18 @@ def read_delimited(
         UserError: the file cannot be read, is no text of UTF-8 or UTF-16, is too large, or its rows differ in length.
     """
     data = _utf8(_bytes(path), path)
+    if not data.strip():
+        raise UserError("the table is empty", code="unreadable-file", where=str(path), fix="write it again")
     if skip:
         data = data.split(b"\n", skip)[-1]
     if blank:
         data = b"\n".join(_BLANK.sub(",", line.strip()).encode() for line in data.decode().splitlines() if line.strip())
     first = data[:_LOOK].decode(errors="replace")
-    delimiter = "," if blank else _delimiter(first, text)
-    names = next(csv.reader(io.StringIO(first), delimiter=delimiter), []) if header else []
+    if header and (said := _SAID.match(first)):  # as Excel begins a file
+        delimiter, data, first = said[1], data[len(said[0].encode()) :], first[len(said[0]) :]
+    else:
+        delimiter = "," if blank else _delimiter(first, text)
+    names = _names(first, delimiter) if header else []
     strings = {name: pa.string() for name in names if name.strip() in text} if header else {name: pa.string() for name in text}
     try:
         table = pa.csv.read_csv(
@@ -105,10 +111,15 @@ def _delimiter(text: str, wanted: Collection[str]) -> str:
     """What separates the columns: the one under which most wanted names are found, then the one that gives most columns."""
 
     def fits(delimiter: str) -> tuple[int, int]:
-        try:
-            names = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
-        except csv.Error:
-            return 0, 0
+        names = _names(text, delimiter)
         return len({name.strip() for name in names} & set(wanted)), len(names)
 
     return max(_DELIMITERS, key=fits)
+
+
+def _names(text: str, delimiter: str) -> list[str]:
+    """The columns that a text begins with; none where they cannot be told. A line may end in a carriage return alone."""
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    except csv.Error:
+        return []

@@ -12,10 +12,11 @@ from pd.config import DataSettings
 from pd.dataset.decode import BadImage, largest_file
 from pd.dataset.dicom_file import Dataset, frames_in, is_dicom, read_header, require_dicom
 from pd.dataset.dicom_pixels import decode_dicom
+from pd.dataset.readers.ages import years_of
 from pd.dataset.readers.columns import LONGEST
 from pd.dataset.readers.identity import identity_of
 from pd.dataset.readers.manifest import text_of
-from pd.dataset.readers.source import BadRow, Row, Source, utf8
+from pd.dataset.readers.source import SECONDARY, BadRow, Row, Source, utf8
 from pd.errors import UserError
 from pd.store.paths import inside, walk
 
@@ -150,7 +151,7 @@ def _no_picture(header: Dataset, settings: DataSettings) -> str | None:
     """What a file is, where it is no picture of a person."""
     kind = _word(header, "SOPClassUID")
     if settings.dicom.secondary == "skip" and (kind == _SECONDARY or kind.startswith(f"{_SECONDARY}.")):
-        return "secondary captures"
+        return SECONDARY
     for beginning, words in _NO_PICTURES.items():
         if kind == beginning or kind.startswith(f"{beginning}."):
             return words
@@ -208,9 +209,8 @@ def _value(header: Dataset, keyword: str, kind: pa.DataType) -> object:
         return None
     if pa.types.is_string(kind):
         return word
-    if word[-1:] in "YMWD" and word[:-1].isdigit():
-        years = int(word[:-1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[word[-1]]
-        return int(years)
+    if (years := years_of(word)) is not None:
+        return years
     try:
         number = float(word.split("\\")[0])
     except ValueError:

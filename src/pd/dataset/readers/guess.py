@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pd.dataset.decode import SUFFIXES
 from pd.dataset.dicom_file import is_dicom
+from pd.dataset.video_file import SUFFIXES as VIDEO
 from pd.store.paths import walk
 
 _LOOK = 200  # files of a folder
@@ -18,6 +19,8 @@ def guess(path: str) -> dict[str, str]:
             return {"preset": "webdataset"}
         return {"reader": "manifest" if "." in name and not name.endswith(SUFFIXES) else "folder"}
     place = Path(path)
+    if place.is_file() and name.endswith(VIDEO):
+        return {"reader": "video"}
     if place.is_file():
         return {"preset": "webdataset"} if name.endswith(".tar") else {"reader": "manifest"}
     if not place.is_dir():
@@ -27,10 +30,16 @@ def guess(path: str) -> dict[str, str]:
     names = [file for file, link in islice(walk(place), _LOOK) if not link]
     if any(Path(file).name in ("metadata.jsonl", "metadata.csv", "metadata.parquet") for file in names):
         return {"preset": "imagefolder"}
-    if any(file.lower().endswith(".tar") for file in names) and not any(file.lower().endswith(SUFFIXES) for file in names):
+    if any(file.lower().endswith(SUFFIXES) for file in names):
+        return {"reader": "folder"}
+    if any(file.lower().endswith(".tar") for file in names):
         return {"preset": "webdataset"}
-    if not any(file.lower().endswith(SUFFIXES) for file in names) and any(_dicom(place / file) for file in names[:20]):
+    if any(_dicom(place / file) for file in names[:20]):
         return {"reader": "dicom"}
+    if any(file.lower().endswith(VIDEO) for file in names):
+        return {"reader": "video"}
+    if any(file.lower().endswith(".parquet") for file in names):
+        return {"reader": "huggingface"}
     return {"reader": "folder"}
 
 

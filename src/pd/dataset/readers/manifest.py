@@ -13,7 +13,7 @@ from pd.dataset.readers.identity import EACH, identity_of
 from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.dataset.readers.table import Table, open_table
 from pd.errors import UserError
-from pd.store.paths import inside
+from pd.store.paths import inside, leads_away
 
 Images = Callable[[Mapping[str, Any]], bytes | None]
 
@@ -114,7 +114,8 @@ class _Rows:
                 return BadRow(label, number, "missing")
             file = self._file(str(name))
             if file is None:
-                return BadRow(label, number, "outside the folder")
+                why = "paths are relative to the manifest's folder" if leads_away(str(name)) else "a link that leads out"
+                return BadRow(label, number, "outside the folder", why)
             key = file.relative_to(self._root).as_posix()
         elif self._read is not None:
             key = str(name)

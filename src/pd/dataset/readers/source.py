@@ -10,6 +10,9 @@ from pd.config import DataSettings
 from pd.dataset.decode import Decoded, Reason, decode
 from pd.progress import printable
 
+SECONDARY = "secondary captures"
+"""A kind of `Source.left_out`, which `data.dicom.secondary` decides."""
+
 
 @dataclass(frozen=True)
 class Row:

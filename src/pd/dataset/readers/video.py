@@ -76,6 +76,7 @@ def source_of_clips(listed: Clips, settings: DataSettings, tables: Tables, dropp
         embedded=True,
         files=listed.files,
         of_clips=of_clips,
+        ignored=listed.ignored,
     )
 
 

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pd.config import ColumnSettings, DataSettings
+from pd.dataset.readers.ages import years_of
 from pd.dataset.readers.columns import overlaid
 from pd.dataset.readers.folder import image_names
 from pd.dataset.readers.manifest import source_of
@@ -23,6 +24,7 @@ def nih_chestxray14(settings: DataSettings) -> Source:
     lies = {name.rpartition("/")[2]: name for name in image_names(folder, {})}
     paths = [lies.get(name, f"images/{name}") for name in table["Image Index"].to_pylist()]
     table = table.append_column("file_name", pa.array(paths, pa.string()))
+    table = _in_years(table, "Patient Age")  # 058Y in the first version of the table, 58 in later ones
     labels = there(table, ("Patient Age", "Patient Gender", "Patient Sex", "View Position"))
     columns = ColumnSettings(image="file_name", identity="Patient ID", findings="Finding Labels", labels=labels)
     columns = overlaid(columns, settings.columns)
@@ -92,6 +94,17 @@ def padchest(settings: DataSettings) -> Source:
     columns = ColumnSettings(image="file_name", identity="PatientID", caption=caption, findings="Labels", labels=labels)
     columns = overlaid(columns, settings.columns)
     return source_of(table_in_memory(table, str(file)), folder, columns, settings.identity_from, files=(file,))
+
+
+def _in_years(table: pa.Table, name: str) -> pa.Table:
+    """The table with a column of ages such as 058Y as numbers; one that holds anything else stays as it is."""
+    if name not in table.column_names or not pa.types.is_string(table[name].type):
+        return table
+    words = table[name].to_pylist()
+    ages = [years_of(word) if word else None for word in words]
+    if any(word and age is None for word, age in zip(words, ages, strict=True)):
+        return table
+    return table.set_column(table.column_names.index(name), name, pa.array(ages, pa.int64()))
 
 
 def _as(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:

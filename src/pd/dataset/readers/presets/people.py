@@ -16,11 +16,20 @@ from pd.dataset.readers.source import Source
 from pd.dataset.readers.table import table_in_memory
 from pd.errors import UserError
 
+_CELEBA = tuple(  # the pictures, as published in `Img/`, or unpacked into a folder of the archive's name
+    f"{above}{inner}"
+    for name in ("img_align_celeba", "img_celeba")
+    for above in ("", "Img/")
+    for inner in (f"{name}/{name}", name)
+)
 _LFW = ("lfw_funneled", "lfw-deepfunneled", "lfw")
 
 
 def celeba(settings: DataSettings) -> Source:
-    """`identity_CelebA.txt` without a header, `list_attr_celeba.txt` under a line with its length, over `img_align_celeba/`."""
+    """`identity_CelebA.txt` without a header, `list_attr_celeba.txt` under a line with its length, over `img_align_celeba/`.
+
+    Tables may lie in `Anno/` and pictures in `Img/`, as they are published.
+    """
     folder = settings.path
     assert folder is not None
     who = find(folder, ("identity_CelebA.txt", "*/identity_CelebA.txt"), "list of identities")
@@ -42,9 +51,7 @@ def celeba(settings: DataSettings) -> Source:
         )
     at = {name: row for row, name in enumerate(values["f0"].to_pylist())}
     rows = pa.array([at.get(name) for name in people["f0"].to_pylist()], pa.int64())
-    pictures = next((name for name in ("img_align_celeba", "img_celeba") if (folder / name).is_dir()), "img_align_celeba")
-    nested = folder / pictures / pictures
-    prefix = f"{pictures}/{pictures}/" if nested.is_dir() else f"{pictures}/"
+    prefix = next((f"{name}/" for name in _CELEBA if (folder / name).is_dir()), "img_align_celeba/")
     # 1 and -1 become 1 and 0
     labels = {name: pc.equal(values[f"f{n}"], 1).cast(pa.int64()).take(rows) for n, name in enumerate(names, start=1)}
     table = pa.table({"file_name": joined(prefix, people["f0"]), "identity": people["f1"], **labels})
