@@ -235,12 +235,16 @@ def test_fewer_labelled_images_than_classes_is_one_line():
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
         ("kind", ["labels.method=fill"], "fills gaps by semi_vit, not by fill"),
+        ("probability", [], "holds no label"),
+        ("known", [], "holds no label"),
+        ("identity", [], "holds no label"),
         ("kind", ["labels.training.workers=3"], "does not divide among 3 workers"),
         ("kind", ["labels.training.workers=[2, 4]"], "multiple of 12, or set one number"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):
-    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60)
+    columns = {"probability": [None, "x", "y"] * 20, "known": [None, "x", "y"] * 20}
+    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60, **columns)
     with pytest.raises(UserError, match=says):
         fill_images(images, column, None, tmp_path / "out", [*OVERRIDES, *overrides], Reporter())
 
@@ -306,6 +310,16 @@ def test_cells_of_a_table_are_read_as_what_they_are(tmp_path):
     path.write_bytes("image,kind\n1.png,Müller\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         values_of(path, "kind", ["1.png"])
+    path.write_text("image,kind,kind\n1.png,1,2\n")
+    with pytest.raises(UserError, match="two columns are called 'kind'"):
+        values_of(path, "kind", ["1.png"])
+    path.write_text("image,kind\n1.png,1\n1.png,1\n2.png,\n2.png,0\n")
+    with pytest.raises(UserError, match="1 rows say other things of an image"):
+        values_of(path, "kind", ["1.png"])
+    nobody = pa.table({"image": ["a", "b"], "kind": ["x", "y"], "identity": [1.0, float("nan")]})
+    pq.write_table(nobody, tmp_path / "t.parquet")
+    found = values_of(tmp_path / "t.parquet", "kind", ["a", "b"])
+    assert [one["identity"] for one in found] == ["1", None]
     pq.write_table(pa.table({"image": ["a"], "kind": [[1]]}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match="neither text nor numbers"):
         values_of(tmp_path / "t.parquet", "kind", ["a"])
