@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pd.config import AuditSettings, CondenseSettings, ReidSettings, ScreenSettings, Settings, digest_of
-from pd.config.people import LAYOUT
+from pd.config.people import LAYOUT, DataSettings
+from pd.errors import UserError
 from pd.store.mirror import bytes_of, listing
 from pd.store.run import Run
 
@@ -88,8 +89,35 @@ def _taught(settings: Settings) -> str:
 
         told = digest_of(origin(reid.teacher))
     if settings.public is not None and any(method.name == "g2d" for method in reid.methods):
-        told += digest_of(settings.public.model_dump(mode="json"))
+        told += digest_of([settings.public.model_dump(mode="json"), _public(settings)])
     return told
+
+
+def _public(settings: Settings) -> str:
+    """Changes when the public pictures do, by name, size or time; empty where there are none."""
+    from pd.dataset.ingest import fingerprint
+
+    if settings.public is None:
+        return ""
+    try:
+        return fingerprint(DataSettings(reader=settings.public.reader, path=settings.public.path))
+    except UserError:  # who reads them says what is wrong
+        return "unreadable"
+
+
+def _attacking(settings: Settings) -> str:
+    """Changes when weights that the audit reads from this machine do, or the public pictures; empty where there are none."""
+    from pd.store.files import digest_file
+
+    audit = settings.audit
+    named = [name.partition(":")[2] for name in (*audit.attackers, audit.features or "", audit.adherence or "")]
+    weights = audit.few_labels.network.weights if audit.utility == "semi_vit" else None
+    # `onnx:FILE` and `network:FOLDER`, or `timm:ARCHITECTURE/FILE`
+    places = [Path(place) for name in named if name for place in (name, name.partition("/")[2]) if place]
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.glob("*.safetensors")))]
+    found = [digest_file(file) for file in (*files, *([weights] if weights else [])) if file.is_file()]
+    public = _public(settings)
+    return digest_of([found, public]) if found or public else ""
 
 
 @dataclass(frozen=True)
@@ -147,7 +175,7 @@ STAGES = (
         name="labels",
         doing="working labels out",
         needs=("ingest",),
-        keys=("labels",),
+        keys=("labels", "data.uncertain", "data.unmentioned"),
         outputs=lambda run, settings: [run.labels],
         source=_votes,
         asked=lambda settings: settings.labels is not None,
@@ -279,6 +307,7 @@ STAGES = (
             "generate.batch",
         ),
         outputs=lambda run, settings: [run.all_samples, run.audit, run.release_audit],
+        source=_attacking,
     ),
     Stage(
         name="release",
