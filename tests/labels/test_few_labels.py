@@ -14,6 +14,7 @@ from pd.classify.fine_tune import load_vit
 from pd.classify.inputs import Held, tensor
 from pd.cli import app
 from pd.config import Settings, parse_settings
+from pd.dataset.cache import Cached
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.private import MAX_CATEGORIES
@@ -194,6 +195,27 @@ def test_pictures_of_nobody_are_split_by_picture(tmp_path):
     found = fill_images(images, "kind", None, tmp_path / "out", [*OVERRIDES, "labels.training.steps=2"], Reporter())
     assert found.split == "picture"
     assert any("split by picture" in line for line in found.warnings)
+
+
+def test_people_who_are_measured_on_are_not_looked_at(tmp_path, monkeypatch):
+    images, _ = folder_of(tmp_path)
+    looked: set[int] = set()
+    take = Cached.take
+
+    def noted(self, rows):
+        looked.update(rows.tolist())
+        return take(self, rows)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cached, "take", noted)
+    monkeypatch.setattr("pd.labels.semi_vit.load_vit", stopped)  # training is over
+    with pytest.raises(KeyboardInterrupt):
+        given = [*OVERRIDES, "labels.semi_vit.mae_steps=20"]
+        fill_images(images, "kind", None, tmp_path / "out", given, Reporter())
+    people = {row // 3 for row in range(60)} - {row // 3 for row in looked - {0}}
+    assert len(people) >= 3
 
 
 def test_people_are_held_out_whole_and_every_class_keeps_two():
