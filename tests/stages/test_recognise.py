@@ -117,6 +117,7 @@ def test_classes_instead_of_people(tmp_path) -> None:
         (["reid.identities_per_batch=16"], {}, "5 people to learn from, and a batch takes 16"),
         (["reid.method={name: crrcd, views: [24x24]}"], {}, "'24x24' is above the pictures' 16x16"),
         (["reid.method=[crrcd, aird]"], {}, "several methods are named"),
+        (["reid.networks=2"], {}, "reid.networks asks for 2"),
         ([], {"label": "kind", "adapt": 0.3}, "--adapt is for people"),
     ],
 )

@@ -45,7 +45,8 @@ def recognise(
     chosen = [f"reid.method={method}"] if method else []
     found = run(train, test, out, [*chosen, *(set_ or ())], Reporter(), label, adapt)
     names = list(next(iter(found.figures.values())))
-    table = Table("shown as", *(_NAMES[name] for name in names), title="95 % intervals over people")
+    over = "people" if label is None else "pictures"
+    table = Table("shown as", *(_NAMES[name] for name in names), title=f"95 % intervals over {over}")
     for view, figures in found.figures.items():
         table.add_row(view, *(f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in figures.values()))
     Console().print(table)

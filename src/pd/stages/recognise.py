@@ -83,6 +83,9 @@ def recognise(
         raise UserError(
             "one recogniser is trained, and several methods are named", code="bad-options", where="reid.method", fix="name one"
         )
+    if settings.reid.networks > 1:
+        what = f"one recogniser is trained, and reid.networks asks for {settings.reid.networks}"
+        raise UserError(what, code="bad-options", where="reid.networks", fix="leave it out; networks vote in a filter")
     if out.exists() and not (out / FIGURES).is_file():
         raise UserError("holds other things than a recogniser", code="other-files", where=str(out), fix="name a new folder")
     if adapt and label is not None:
