@@ -7,7 +7,9 @@ import pytest
 import pd.cli  # noqa: F401  (defines all commands)
 from pd.cli.app import app
 from pd.config import Settings, parse_settings
-from pd.pipeline import _settings_of
+from pd.errors import UserError
+from pd.pipeline import _settings_of, run_pipeline
+from pd.progress import Reporter
 from pd.stages.graph import BY_NAME, STAGES
 
 
@@ -47,6 +49,13 @@ def test_other_public_pictures_and_other_weights_are_noticed(tmp_path: Path) -> 
     assert all(old != new for old, new in zip(before, after, strict=True))
     (tmp_path / "other" / "model.safetensors").write_bytes(b"two")
     assert seen(attackers, "audit") != after[2]
+
+
+def test_an_attacker_that_is_not_there_is_told_before_the_first_stage(tmp_path: Path) -> None:
+    settings = parse_settings({"runs": str(tmp_path), "audit": {"attackers": ["thumbnail"]}})
+    with pytest.raises(UserError, match="did you mean 'thumbnails'"):
+        run_pipeline(settings, Reporter())
+    assert not settings.run_dir.exists()
 
 
 def test_each_stage_that_an_error_asks_for_is_a_command() -> None:
