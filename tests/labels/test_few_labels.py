@@ -211,8 +211,8 @@ def test_people_who_are_measured_on_are_not_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Cached, "take", noted)
     monkeypatch.setattr("pd.labels.semi_vit.load_vit", stopped)  # training is over
+    given = [*OVERRIDES, "labels.semi_vit.mae_steps=20"]
     with pytest.raises(KeyboardInterrupt):
-        given = [*OVERRIDES, "labels.semi_vit.mae_steps=20"]
         fill_images(images, "kind", None, tmp_path / "out", given, Reporter())
     people = {row // 3 for row in range(60)} - {row // 3 for row in looked - {0}}
     assert len(people) >= 3
