@@ -113,7 +113,8 @@ def recognise(
                 (aside / CLASSES).write_bytes((folder / CLASSES).read_bytes())
                 write_json(aside / "classes.json", sorted(set(ours.identities)))
             why = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
-            write_json(aside / "lineage.json", lineage(settings.reid, others))
+            moved = {"figures_adapted_by": adapt} if adapt else {}
+            write_json(aside / "lineage.json", {**lineage(settings.reid, others), **moved})
             write_json(aside / FIGURES, {view: {k: vars(e) for k, e in found.items()} for view, found in figures.items()})
     discard(*work.glob("pixels-*"), must=False)
     return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), not why, why)
