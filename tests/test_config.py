@@ -67,6 +67,8 @@ def test_an_unknown_key_in_the_file_names_the_file(tmp_path: Path) -> None:
             "teacher: {base: x, train_unet: frozen, train_text_encoder: false}",
             "teacher: train_unet and train_text_encoder are both",
         ),
+        ("reid: {teacher: classes}", "yaml: reid.teacher teaches crrcd, aird or g2d, and reid.method names none of them"),
+        ("reid: {teacher: classes, method: supcon}", "reid.method names none"),
         ("teacher: {adapter: lora}", "teacher: lora (train_unet and train_text_encoder) adapts what a base has learned"),
         ("teacher: {train_text_encoder: lora}", "teacher: lora (train_text_encoder)"),
         ("teacher: {train_unet: frozen}", "random weights: name a base"),

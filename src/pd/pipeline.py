@@ -75,6 +75,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _name_stale_needs(wanted, settings, reporter)
         try:
             _refuse_models(wanted, settings, run)
+            _refuse_attackers(wanted, settings, run)
             if "dicom" in settings.release.formats:
                 require_highdicom()
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
@@ -198,6 +199,15 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
                 pretrained.check(pretrained.locate(model.base, model.revision))
         except UserError as error:
             raise UserError(error.what, code=error.code, where=f"{name}, {error.where}", fix=error.fix) from None
+
+
+def _refuse_attackers(wanted: Sequence[Stage], settings: Settings, run: Run) -> None:
+    """An attacker that is not there is told before the first stage, too: the audit comes last."""
+    stage = BY_NAME["audit"]
+    if stage in wanted and len(wanted) > 1 and _why_run(stage, read_record(run.record("audit")), run, settings) is not None:
+        from pd.audit.attackers.choose import choose_attackers  # brings torch
+
+        choose_attackers(settings.audit.attackers)
 
 
 def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:

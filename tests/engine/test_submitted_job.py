@@ -50,15 +50,18 @@ def test_in_a_job_weights_and_bases_that_are_there_are_below_the_shared_home(job
         "student": {"base": "owner/name"},
         "reid": {"backbone": "open_clip:ViT-B-32", "weights": "tower.safetensors"},
         "tracking": {"mlflow": "figures"},
+        "labels": {"votes": "votes.csv"},
         "audit": {
             "adherence": "open_clip:ViT-B-32/tower.safetensors",
             "attackers": [
                 "imagenet",
                 "open_clip:ViT-B-32/laion2b_s34b_b79k",
                 "torchvision:resnet18/tower.safetensors",
+                "timm:resnet18/tower.safetensors",
                 "network:runs/other/private/reid",
                 "onnx:/net.onnx",
             ],
+            "features": "timm:resnet18/tower.safetensors",
         },
     }
     settings = settle(parse_settings(given))
@@ -69,9 +72,13 @@ def test_in_a_job_weights_and_bases_that_are_there_are_below_the_shared_home(job
         "imagenet",
         "open_clip:ViT-B-32/laion2b_s34b_b79k",
         f"torchvision:resnet18/{job}/tower.safetensors",
+        f"timm:resnet18/{job}/tower.safetensors",
         f"network:{job}/runs/other/private/reid",
         "onnx:/net.onnx",
     )
+    assert settings.audit.features == f"timm:resnet18/{job}/tower.safetensors"
+    assert settings.labels is not None
+    assert settings.labels.votes == job / "votes.csv"
     assert settings.tracking.mlflow == f"{job}/figures"
     assert settle(settings) == settings
     server = settle(parse_settings({"reid": {"weights": "openai"}, "tracking": {"mlflow": "http://host:5000"}}))

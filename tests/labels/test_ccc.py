@@ -1,5 +1,8 @@
 """CCC: its bi-level derivative by finite differences; votes to labels by networks; resumption."""
 
+import tracemalloc
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,13 @@ from safetensors.torch import load_file
 from torch.func import functional_call
 
 from pd.classify.inputs import Held
+from pd.config.labels import LabelsSettings
 from pd.config.training import TrainingSettings
 from pd.labels import ccc
 from pd.labels.ccc import CccTask, correction, distilled, grouped, of_network
 from pd.labels.crowd_layer import CrowdLayerTask, VotesByImage, votes_loss
+from pd.labels.fit import label
+from pd.labels.votes import Votes
 from pd.training.loop import fit_here
 from pd.training.task import Alone
 
@@ -107,3 +113,53 @@ def test_a_class_without_images_is_left_out_of_the_meta_set():
     rows, classes = distilled(probabilities, VotesByImage(votes), matrices.astype(np.float32))
     assert len(rows) == 3 * ccc.META_PER_CLASS
     assert set(classes.tolist()) == {0}
+
+
+def test_one_image_that_everybody_votes_on_takes_no_more_memory_than_its_votes(labelled):
+    inputs, votes, _ = labelled
+    rows = 50_000
+    gold = np.zeros(rows, np.int64)
+    many = Votes(
+        image=np.concatenate([gold, np.arange(rows)]),
+        annotator=np.concatenate([np.arange(rows), np.arange(rows)]),
+        label=np.concatenate([gold, np.arange(rows) % 3]),
+        images=range(rows),
+        annotators=range(rows),
+        classes=votes.classes,
+    )
+    tracemalloc.start()
+    by_image = VotesByImage(many)
+    distilled(np.full((rows, 3), 1 / 3, np.float32), by_image, np.full((rows, 3, 3), 1 / 3, np.float32))
+    assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    tracemalloc.stop()
+    share = VotesByImage(votes).share(inputs, 0, 0, 30, 1, 2)
+    rows = share["annotator"].shape[0]
+    assert (rows, share["each"].item()) == (15, 30)  # two votes on each of 30 images, by two ranks
+
+
+def test_the_images_of_least_loss_are_chosen():
+    votes, _, matrices = crowd(images=300, each=3)
+    matrices = matrices.astype(np.float32)
+    probabilities = np.random.default_rng(0).dirichlet([1, 1, 1], 300).astype(np.float32)
+    rows, classes = distilled(probabilities, VotesByImage(votes), matrices)
+    losses = np.array(
+        [
+            np.mean([-np.log(probabilities[i] @ matrices[a, :, c]) for a, c in zip(annotators, labels, strict=True)])
+            for i in range(300)
+            for annotators, labels in [(votes.annotator[votes.image == i], votes.label[votes.image == i])]
+        ]
+    )
+    predicted = probabilities.argmax(1)
+    for c in range(3):
+        there = np.flatnonzero(predicted == c)
+        assert set(rows[classes == c]) == set(there[np.argsort(losses[there])[: ccc.META_PER_CLASS]])
+
+
+def test_classes_without_a_sample_are_told(labelled, tmp_path):
+    inputs, votes, _ = labelled
+    more = replace(votes, classes=[*votes.classes, "nobody's"])
+    training = {"steps": 60, "learning_rate": 0.01}
+    settings = LabelsSettings(votes="v.csv", method="ccc", width=8, batch=60, warmup=5, training=training)
+    found = label(more, inputs, settings, tmp_path, seed=1)
+    assert any("1 of 4 classes have no image that a network predicts" in line for line in found.warnings)
+    assert not any("no image that" in line for line in label(votes, inputs, settings, tmp_path, seed=1).warnings)

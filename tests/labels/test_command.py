@@ -79,11 +79,33 @@ def _written(tmp_path, **columns):
         ({"image": ["a"], "who": ["x"], "label": ["1"]}, "no column 'annotator'"),
         ({"image": ["a", "b"], "annotator": ["x", "y"], "label": ["1", "1"]}, "one class"),
         ({"image": ["a", None], "annotator": ["x", "y"], "label": ["1", "2"]}, "without 'image'"),
+        ({"image": ["a", "b"], "annotator": ["x", " "], "label": ["1", "2"]}, "row 2: a vote without 'annotator'"),
+        ({"image": ["a", "b"], "annotator": ["x", "y"], "label": [1.0, float("nan")]}, "row 2: a vote without 'label'"),
+        ({"image": ["a", "b"], "annotator": ["x", "y"], "label": [[1], [2]]}, "'label' is neither text nor numbers"),
+        ({"image": [b"\xff", b"b"], "annotator": ["x", "y"], "label": ["1", "2"]}, "'image' is neither text nor numbers"),
     ],
 )
 def test_bad_votes_are_one_line(tmp_path, columns, says):
     with pytest.raises(UserError, match=says):
         read_votes(_written(tmp_path, **columns))
+
+
+def test_columns_of_one_name_are_one_line(tmp_path):
+    (tmp_path / "votes.csv").write_text("image,image,annotator,label\na,a,x,1\nb,b,y,2\n")
+    with pytest.raises(UserError, match="two columns are called 'image'"):
+        read_votes(tmp_path / "votes.csv")
+
+
+def test_further_votes_of_an_annotator_on_an_image_are_counted(tmp_path):
+    table = _written(tmp_path, image=["a", "a", "b"], annotator=["x", "x", "x"], label=["1", "2", "1"])
+    assert any("1 of 3 votes are further ones" in line for line in read_votes(table).warnings)
+
+
+@pytest.mark.parametrize("name", ["image", "probability", "id", "x.probability"])
+def test_a_label_is_not_called_as_a_column_of_the_table_is(crowded, tmp_path, name):
+    here, _, _ = crowded
+    with pytest.raises(UserError, match=f"a label cannot be called '{name}'"):
+        label_images(here / "votes.csv", None, tmp_path / "out", [f"labels.column={name}"], Reporter())
 
 
 def test_votes_for_images_that_are_not_there_are_counted(tmp_path):

@@ -14,6 +14,7 @@ from pd.classify.fine_tune import load_vit
 from pd.classify.inputs import Held, tensor
 from pd.cli import app
 from pd.config import Settings, parse_settings
+from pd.dataset.cache import Cached
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.private import MAX_CATEGORIES
@@ -196,6 +197,27 @@ def test_pictures_of_nobody_are_split_by_picture(tmp_path):
     assert any("split by picture" in line for line in found.warnings)
 
 
+def test_people_who_are_measured_on_are_not_looked_at(tmp_path, monkeypatch):
+    images, _ = folder_of(tmp_path)
+    looked: set[int] = set()
+    take = Cached.take
+
+    def noted(self, rows):
+        looked.update(rows.tolist())
+        return take(self, rows)
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Cached, "take", noted)
+    monkeypatch.setattr("pd.labels.semi_vit.load_vit", stopped)  # training is over
+    given = [*OVERRIDES, "labels.semi_vit.mae_steps=20"]
+    with pytest.raises(KeyboardInterrupt):
+        fill_images(images, "kind", None, tmp_path / "out", given, Reporter())
+    people = {row // 3 for row in range(60)} - {row // 3 for row in looked - {0}}
+    assert len(people) >= 3
+
+
 def test_people_are_held_out_whole_and_every_class_keeps_two():
     known = Known.of("x", [*"aabbab", None, *"ab"])
     groups = ["p", "p", "q", "q", "r", "r", "r", "s", "s"]
@@ -235,12 +257,16 @@ def test_fewer_labelled_images_than_classes_is_one_line():
         ("kind", ["labels.semi_vit.network.patch=5"], "do not divide images of 16"),
         ("kind", ["labels.semi_vit.network.name=resnet"], "no network 'resnet'"),
         ("kind", ["labels.method=fill"], "fills gaps by semi_vit, not by fill"),
+        ("probability", [], "holds no label"),
+        ("known", [], "holds no label"),
+        ("identity", [], "holds no label"),
         ("kind", ["labels.training.workers=3"], "does not divide among 3 workers"),
         ("kind", ["labels.training.workers=[2, 4]"], "multiple of 12, or set one number"),
     ],
 )
 def test_bad_input_is_one_line_before_the_work(tmp_path, column, overrides, says):
-    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60)
+    columns = {"probability": [None, "x", "y"] * 20, "known": [None, "x", "y"] * 20}
+    images, _ = folder_of(tmp_path, full=["x", "y"] * 30, lists=[[1]] * 60, **columns)
     with pytest.raises(UserError, match=says):
         fill_images(images, column, None, tmp_path / "out", [*OVERRIDES, *overrides], Reporter())
 
@@ -306,6 +332,16 @@ def test_cells_of_a_table_are_read_as_what_they_are(tmp_path):
     path.write_bytes("image,kind\n1.png,Müller\n".encode("latin-1"))
     with pytest.raises(UserError, match="not UTF-8"):
         values_of(path, "kind", ["1.png"])
+    path.write_text("image,kind,kind\n1.png,1,2\n")
+    with pytest.raises(UserError, match="two columns are called 'kind'"):
+        values_of(path, "kind", ["1.png"])
+    path.write_text("image,kind\n1.png,1\n1.png,1\n2.png,\n2.png,0\n")
+    with pytest.raises(UserError, match="1 rows say other things of an image"):
+        values_of(path, "kind", ["1.png"])
+    nobody = pa.table({"image": ["a", "b"], "kind": ["x", "y"], "identity": [1.0, float("nan")]})
+    pq.write_table(nobody, tmp_path / "t.parquet")
+    found = values_of(tmp_path / "t.parquet", "kind", ["a", "b"])
+    assert [one["identity"] for one in found] == ["1", None]
     pq.write_table(pa.table({"image": ["a"], "kind": [[1]]}), tmp_path / "t.parquet")
     with pytest.raises(UserError, match="neither text nor numbers"):
         values_of(tmp_path / "t.parquet", "kind", ["a"])

@@ -6,8 +6,10 @@ import pytest
 
 import pd.cli  # noqa: F401  (defines all commands)
 from pd.cli.app import app
-from pd.config import parse_settings
-from pd.pipeline import _settings_of
+from pd.config import Settings, parse_settings
+from pd.errors import UserError
+from pd.pipeline import _settings_of, run_pipeline
+from pd.progress import Reporter
 from pd.stages.graph import BY_NAME, STAGES
 
 
@@ -27,6 +29,45 @@ def test_weights_that_an_attacker_or_an_encoder_has_are_part_of_the_audit(tmp_pa
             file.write_bytes(b"x" * size)
             seen.add(source(settings))
         assert len(seen) == 3
+
+
+@pytest.mark.parametrize("key", ["uncertain=negative", "unmentioned=negative"])
+def test_labels_are_made_again_where_the_columns_are_read_otherwise(key: str) -> None:
+    asked = {"labels": {"columns": ["edema"], "method": "fill"}}
+    before, after = (_settings_of(BY_NAME["labels"], parse_settings(asked, sets)) for sets in ((), (f"data.{key}",)))
+    assert before != after
+
+
+def test_other_public_pictures_and_other_weights_are_noticed(tmp_path: Path) -> None:
+    person = tmp_path / "public" / "ann"
+    person.mkdir(parents=True)
+    (person / "1.png").write_bytes(b"one")
+    (tmp_path / "net.onnx").write_bytes(b"one")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "model.safetensors").write_bytes(b"one")
+    public = {"public": {"path": str(tmp_path / "public")}, "reid": {"method": "g2d"}}
+    attackers = {"audit": {"attackers": [f"onnx:{tmp_path}/net.onnx", f"network:{tmp_path}/other"]}}
+
+    def seen(given: object, stage: str) -> str:
+        source = BY_NAME[stage].source
+        assert source is not None
+        return source(Settings.model_validate(given))
+
+    assert seen({}, "audit") == seen({}, "reid") == ""
+    before = [seen(public, "audit"), seen(public, "reid"), seen(attackers, "audit")]
+    (person / "2.png").write_bytes(b"two")
+    (tmp_path / "net.onnx").write_bytes(b"two")
+    after = [seen(public, "audit"), seen(public, "reid"), seen(attackers, "audit")]
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    (tmp_path / "other" / "model.safetensors").write_bytes(b"two")
+    assert seen(attackers, "audit") != after[2]
+
+
+def test_an_attacker_that_is_not_there_is_told_before_the_first_stage(tmp_path: Path) -> None:
+    settings = parse_settings({"runs": str(tmp_path), "audit": {"attackers": ["thumbnail"]}})
+    with pytest.raises(UserError, match="did you mean 'thumbnails'"):
+        run_pipeline(settings, Reporter())
+    assert not settings.run_dir.exists()
 
 
 def test_each_stage_that_an_error_asks_for_is_a_command() -> None:

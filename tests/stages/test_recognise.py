@@ -117,6 +117,7 @@ def test_classes_instead_of_people(tmp_path) -> None:
         (["reid.identities_per_batch=16"], {}, "5 people to learn from, and a batch takes 16"),
         (["reid.method={name: crrcd, views: [24x24]}"], {}, "'24x24' is above the pictures' 16x16"),
         (["reid.method=[crrcd, aird]"], {}, "several methods are named"),
+        (["reid.networks=2"], {}, "reid.networks asks for 2"),
         ([], {"label": "kind", "adapt": 0.3}, "--adapt is for people"),
     ],
 )
@@ -227,6 +228,12 @@ def test_public_people_who_are_private_ones_are_refused(sets, tmp_path) -> None:
         Image.fromarray(np.clip(image.astype(int) + 3, 0, 255).astype(np.uint8)).save(near / f"x{person}" / f"{number}.png")
     with pytest.raises(UserError, match="public pictures are private ones, or nearly"):
         ask(near)
+    mirrored = tmp_path / "mirrored"
+    for person, number, image in drawn:
+        (mirrored / f"x{person}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[:, ::-1]).save(mirrored / f"x{person}" / f"{number}.png")
+    with pytest.raises(UserError, match="public pictures are private ones, or nearly"):
+        ask(mirrored)
     found = ask(folder(tmp_path / "others", "y", 77))
     assert found is not None
     assert len(found) == 15
@@ -239,3 +246,5 @@ def test_the_command_shows_a_table(sets, tmp_path) -> None:
     assert done.exit_code == 0, done.output
     assert "half hidden" in done.output
     assert "learned 5 people, looked for 5" in done.output
+    assert "adapted by 0.3 to each set" in done.output
+    assert json.loads((tmp_path / "out" / "lineage.json").read_text())["figures_adapted_by"] == 0.3

@@ -38,6 +38,24 @@ class Held:
         return self._values[rows]
 
 
+class Chosen:
+    """Some rows of others.
+
+    Args:
+        inputs: the others.
+        rows: (n,) int64, which ones.
+    """
+
+    def __init__(self, inputs: Inputs, rows: npt.NDArray[np.int64]) -> None:
+        self._inputs, self._rows = inputs, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8] | npt.NDArray[np.float32]:
+        return self._inputs.take(self._rows[rows])
+
+
 def inputs_of(images: Images) -> Inputs:
     """Images, in memory or in files, as classifiers take them."""
     return Cached(images) if isinstance(images, ParquetImages) else Held(images)

@@ -45,10 +45,13 @@ def recognise(
     chosen = [f"reid.method={method}"] if method else []
     found = run(train, test, out, [*chosen, *(set_ or ())], Reporter(), label, adapt)
     names = list(next(iter(found.figures.values())))
-    table = Table("shown as", *(_NAMES[name] for name in names), title="95 % intervals over people")
+    over = "people" if label is None else "pictures"
+    table = Table("shown as", *(_NAMES[name] for name in names), title=f"95 % intervals over {over}")
     for view, figures in found.figures.items():
         table.add_row(view, *(f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in figures.values()))
     Console().print(table)
+    if adapt:
+        Console().print(f"figures of the network adapted by {adapt:g} to each set; the files hold it as it was learned")
     kinds = "safetensors and ONNX" if found.onnx else f"safetensors (no model.onnx: {found.why})"
     what = "people" if label is None else "classes"
     Console().print(

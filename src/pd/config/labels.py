@@ -9,6 +9,8 @@ from pd.config.semi_vit import SemiVitSettings
 from pd.config.training import TrainingSettings
 
 OF_COLUMNS = ("transition", "fill", "semi_vit")
+PROBABILITY = ".probability"  # ends the names of the columns that say how sure a label is
+OWN_COLUMNS = ("id", "image", "probability")  # of the tables that hold labels
 LEAST_OF_FEW = 0.7  # ours
 
 
@@ -59,6 +61,9 @@ class LabelsSettings(Section):
         if (self.method in OF_COLUMNS) != bool(self.columns):
             what = "columns takes method transition, fill or semi_vit" if self.columns else "votes takes another method"
             raise ValueError(f"labels.{what}, not {self.method}")
+        own = [self.column] if self.column in OWN_COLUMNS else []
+        if taken := [*own, *(name for name in (self.column, *self.columns) if name.endswith(PROBABILITY))]:
+            raise ValueError(f"a label cannot be called '{taken[0]}': a column of pd's own is")
         if len(set(self.columns)) < len(self.columns):
             raise ValueError("labels.columns names a column twice")
         return self

@@ -138,7 +138,7 @@ def _explain(error: ValidationError, where: str, overridden: Sequence[str]) -> U
     more = len(error.errors()) - 1
     tail = f" (and {more} more)" if more else ""
     if own and isinstance(first.get("input"), dict):  # about keys that do not go together, which it names
-        return UserError(f"{key}: {own}{tail}", code="bad-value", where=where)
+        return UserError(f"{f'{key}: ' if key else ''}{own}{tail}", code="bad-value", where=where)
     value = _CREDENTIALS.sub("://***@", repr(first.get("input")))
     if len(value) > 60:
         value = value[:57] + "..."

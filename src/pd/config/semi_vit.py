@@ -74,8 +74,8 @@ class SemiVitSettings(Section):
     flip: bool = Field(True, description="mirror images at random while training; set false where left and right differ")
     mae_steps: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="steps of pre-training on all images, labels unread: a masked autoencoder; 0: none. Not of "
-        "audit.few_labels",
+        description="steps of pre-training on all images but those of people who are measured on, labels unread: a masked "
+        "autoencoder; 0: none. Not of audit.few_labels",
     )
     mae_mask: Annotated[float, Field(gt=0, lt=1)] = Field(0.75, description="share of the patches that it does not see")
     held: Annotated[float, Field(gt=0, lt=1)] = Field(

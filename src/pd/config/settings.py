@@ -124,6 +124,12 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _taught(self) -> Self:
+        if self.reid.teacher is not None and all(method.name == "supcon" for method in self.reid.methods):
+            raise ValueError("reid.teacher teaches crrcd, aird or g2d, and reid.method names none of them")
+        return self
+
+    @model_validator(mode="after")
     def _labels_of_others(self) -> Self:
         counted = "formal" if self.formal is not None else "classifier" if self.classifier is not None else None
         if counted and self.labels is not None and self.labels.method != "majority":

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pd.config.labels import PROBABILITY
 from pd.dataset.private import PrivateDataset, labels_of
 from pd.errors import UserError
 
 FILE = "labels.parquet"
-PROBABILITY = ".probability"  # ends the names of the columns that say how sure a label is
 
 # The 14 observations of the CheXpert labeller: 1, 0, -1 for uncertain, blank for not mentioned.
 OBSERVATIONS = (

@@ -9,6 +9,8 @@ from typing import Any
 import pd
 from pd.config import PublicSettings, Settings
 from pd.config.base import Section
+from pd.config.labels import LabelsSettings
+from pd.config.semi_vit import SemiVitSettings
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many; torch does not look at it
 HOME = "PD_HOME"  # a folder that all nodes share; the cluster's files set it
@@ -55,7 +57,8 @@ def settle(settings: Settings) -> Settings:
     bases = {name: _below(home, getattr(settings, name), "base") for name in ("teacher", "student")}
     audit = {
         "attackers": tuple(_weights(home, name) for name in settings.audit.attackers),
-        "adherence": settings.audit.adherence and _weights(home, settings.audit.adherence),
+        **{name: (given := getattr(settings.audit, name)) and _weights(home, given) for name in ("features", "adherence")},
+        "few_labels": _few(home, settings.audit.few_labels),
     }
     mlflow = settings.tracking.mlflow
     if mlflow and ":" not in mlflow and mlflow != "databricks":
@@ -67,6 +70,7 @@ def settle(settings: Settings) -> Settings:
             **bases,
             "reid": _taught(home, _below(home, settings.reid, "weights")),
             "public": settings.public and _public(home, settings.public),
+            "labels": settings.labels and _labels(home, settings.labels),
             "audit": settings.audit.model_copy(update=audit),
             "tracking": settings.tracking.model_copy(update={"mlflow": mlflow}),
         }
@@ -94,6 +98,18 @@ def _public(home: Path, public: PublicSettings) -> PublicSettings:
     return public.model_copy(update={"path": _at(home, public.path)})
 
 
+def _labels(home: Path, labels: LabelsSettings) -> LabelsSettings:
+    """The section with its votes and weights below `home`."""
+    votes = labels.votes and _at(home, labels.votes)
+    return labels.model_copy(update={"votes": votes, "semi_vit": _few(home, labels.semi_vit)})
+
+
+def _few(home: Path, few: SemiVitSettings) -> SemiVitSettings:
+    """The section with its network's weights below `home`."""
+    weights = few.network.weights and _at(home, few.network.weights)
+    return few.model_copy(update={"network": few.network.model_copy(update={"weights": weights})})
+
+
 def _there(home: Path, name: str | None) -> str | None:
     return str(home / name) if name and (home / name).exists() else name
 
@@ -103,7 +119,7 @@ def _weights(home: Path, attacker: str) -> str:
     kind, _, place = attacker.partition(":")
     if kind in ("network", "onnx") and place:
         return f"{kind}:{home / place}"
-    if kind in ("open_clip", "torchvision"):
+    if kind in ("open_clip", "torchvision", "timm"):
         architecture, slash, file = place.partition("/")
         return f"{kind}:{architecture}{slash}{_there(home, file)}"
     return attacker

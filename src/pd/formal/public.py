@@ -42,13 +42,14 @@ def read_public(path: Path, shape: DataSettings) -> Pixels:
 
 
 def refuse_private(public: Pixels, private: Pixels) -> None:
-    """Refuse public pictures that are private ones, by their pixels or as near-copies.
+    """Refuse public pictures that are private ones, by their pixels or as near-copies, mirrored or not.
 
     Raises:
         UserError: some are; how many is said, not which.
     """
     ours, theirs = _thumbnails(public), _thumbnails(private)
-    near = sum(int((part @ theirs.T).max(axis=1).__ge__(_NEAR).sum()) for part in np.array_split(ours, len(ours) // 512 + 1))
+    both = np.concatenate([theirs, theirs.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)])
+    near = sum(int((part @ both.T).max(axis=1).__ge__(_NEAR).sum()) for part in np.array_split(ours, len(ours) // 512 + 1))
     if near:
         raise UserError(
             f"{near:,} of {len(public):,} public pictures are private ones, or nearly",

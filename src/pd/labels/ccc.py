@@ -42,6 +42,7 @@ CORRECTION_RATE = 1.0  # b, ours
 META_PER_CLASS = 64  # ours
 META_BATCH = 64  # ours
 GROUPS = 5  # ours
+_VOTES = 1 << 16  # looked at together, so that memory stays bounded
 
 Which = Literal["other", "own"]
 
@@ -169,7 +170,13 @@ class CccTask(Task):
             part = folder / f"network-{k}"
             part.mkdir()
             save_classifier(crowd.classifier, shape(self.inputs), len(self.votes.classes), self.width, part)
-        return {}
+        return {"without_sample": self._without_sample()}
+
+    def _without_sample(self) -> int:
+        """Classes that have no image in the last meta set of one of the networks."""
+        if not self.meta_image.any():  # the warm-up was all
+            return 0
+        return len(self.votes.classes) - min(len(own.unique()) for own in self.meta_class)
 
 
 def of_network(batch: Batch, k: int) -> dict[str, Tensor]:
@@ -239,11 +246,13 @@ def distilled(
     Returns:
         images and their classes, (C * META_PER_CLASS,) int64 each.
     """
-    said = np.take_along_axis(
-        np.einsum("nc,nmcd->nmd", probabilities, matrices[votes.annotator]), votes.label[..., None], axis=2
-    )[..., 0]
-    losses = -(np.log(np.maximum(said, 1e-12)) * votes.given).sum(axis=1) / np.maximum(votes.given.sum(axis=1), 1)
-    losses = np.where(votes.given.any(axis=1), losses, np.inf)
+    total = np.zeros(len(probabilities))
+    for at in range(0, len(votes.image), _VOTES):
+        image, annotator, label = (part[at : at + _VOTES] for part in (votes.image, votes.annotator, votes.label))
+        said = np.einsum("vc,vc->v", probabilities[image], matrices[annotator, :, label])
+        total += np.bincount(image, -np.log(np.maximum(said, 1e-12)), len(total))
+    count = np.diff(votes.first)
+    losses = np.where(count > 0, total / np.maximum(count, 1), np.inf)
     predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
     rows, chosen = [], []
     for c in range(classes):

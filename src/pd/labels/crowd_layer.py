@@ -61,40 +61,43 @@ def votes_loss(logits: Tensor, matrices: Tensor, batch: Mapping[str, Tensor]) ->
 
 
 class VotesByImage:
-    """The votes of an image, padded to the most that an image has.
+    """The votes, an image's beside each other. Memory is that of the votes, however many a single image has.
 
     Args:
         votes: of all.
 
     Attributes:
-        annotator, label: (N, M) int64, 0 where there is no vote.
-        given: (N, M) bool, where there is one.
+        image, annotator, label: (V,) int64, image by image.
+        first: (N + 1,) int64, where each image's votes begin.
         voted: (n,) int64, the images that have a vote.
     """
 
     def __init__(self, votes: Votes) -> None:
         order = np.argsort(votes.image, kind="stable")
-        image = votes.image[order]
-        counts = np.bincount(image, minlength=len(votes.images))
-        place = np.arange(len(image)) - np.repeat(np.cumsum(counts) - counts, counts)
-        shape = len(votes.images), int(counts.max())
-        self.annotator, self.label = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self.given = np.zeros(shape, bool)
-        self.annotator[image, place] = votes.annotator[order]
-        self.label[image, place] = votes.label[order]
-        self.given[image, place] = True
+        self.image, self.annotator, self.label = votes.image[order], votes.annotator[order], votes.label[order]
+        counts = np.bincount(self.image, minlength=len(votes.images))
+        self.first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self.voted = np.flatnonzero(counts).astype(np.int64)
 
     def share(self, inputs: Inputs, seed: int, step: int, batch: int, rank: int, world: int) -> dict[str, Tensor]:
-        """A rank's images of a step with their votes.
+        """A rank's images of a step with their votes, padded to the most that one of them has.
 
         Returns:
-            `inputs`, (n, ...); `annotator`, `label` and `given`, (n, M); `each`, scalar, votes of the global batch by rank.
+            `inputs`, (n, ...); `annotator` and `label`, (n, M) int64, 0 where there is no vote; `given`, (n, M) bool, where
+            there is one; `each`, scalar, votes of the global batch by rank.
         """
         whole = self.voted[batch_rows(seed, step, len(self.voted), batch)]
         rows = share_of(whole, rank, world)
-        votes = {name: torch.from_numpy(getattr(self, name)[rows]) for name in ("annotator", "label", "given")}
-        return {"inputs": tensor(inputs, rows), **votes, "each": torch.tensor(float(self.given[whole].sum()) / world)}
+        counts = self.first[rows + 1] - self.first[rows]
+        given = np.arange(counts.max()) < counts[:, None]
+        at = np.where(given, self.first[rows][:, None] + np.arange(counts.max()), 0)
+        votes = {
+            "annotator": torch.from_numpy(np.where(given, self.annotator[at], 0)),
+            "label": torch.from_numpy(np.where(given, self.label[at], 0)),
+            "given": torch.from_numpy(given),
+        }
+        each = float((self.first[whole + 1] - self.first[whole]).sum()) / world
+        return {"inputs": tensor(inputs, rows), **votes, "each": torch.tensor(each)}
 
 
 class CrowdLayerTask(Task):

@@ -1,5 +1,6 @@
 """Votes to labels, by the method that the settings name."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pd.labels.result import Labelled
 from pd.labels.votes import Votes
 from pd.progress import Progress, silent
 from pd.training.digest import training_digest
-from pd.training.loop import fit_here
+from pd.training.loop import FACTS, fit_here
 
 
 def label(
@@ -66,7 +67,14 @@ def label(
     out = fit_here(task, settings.training, work / training_digest(settings.training), progress)
     held = load_file(out / "labels.safetensors")
     seen, confusions = held["probabilities"].astype(np.float64), held["confusions"].astype(np.float64)
-    return _warned(Labelled(with_votes(seen, votes, confusions), confusions, votes.warnings), votes)
+    facts = json.loads((out / FACTS).read_text(encoding="utf-8"))
+    warnings = list(votes.warnings)
+    if without := facts.get("without_sample"):
+        warnings.append(
+            f"{without} of {len(votes.classes)} classes have no image that a network predicts: they correct nothing, "
+            "and the networks correct each other by the other classes"
+        )
+    return _warned(Labelled(with_votes(seen, votes, confusions), confusions, tuple(warnings)), votes)
 
 
 def _warned(found: Labelled, votes: Votes) -> Labelled:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 
 from pd.classify.fine_tune import load_vit
-from pd.classify.inputs import Inputs
+from pd.classify.inputs import Chosen, Inputs
 from pd.classify.mae import MaeTask
 from pd.classify.semi_vit import SemiVitTask
-from pd.classify.task import predict
+from pd.classify.task import digest_of_array, predict
 from pd.classify.vit import Vit, build_vit
 from pd.config.labels import LabelsSettings
 from pd.config.training import TrainingSettings
@@ -144,7 +144,11 @@ def learn(
     start = None
     if how.mae_steps:
         before = settings.training.model_copy(update={"steps": how.mae_steps})
-        start = fit(MaeTask(inputs, how, seed=seed, digest=digest), before, work / "mae", progress)
+        seen, of = inputs, digest
+        if unlabelled is not None:  # nor does pre-training look at others
+            rows = np.union1d(np.flatnonzero(known.labels >= 0), unlabelled).astype(np.int64)
+            seen, of = Chosen(inputs, rows), f"{digest} {digest_of_array(rows)}"
+        start = fit(MaeTask(seen, how, seed=seed, digest=of), before, work / "mae", progress)
     task = SemiVitTask(
         inputs,
         known.labels,

@@ -75,12 +75,14 @@ def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequenc
         classes: what a label may be. None: those in the table.
 
     Raises:
-        UserError: no such table, column, or vote; a label that is none of the classes; one class only.
+        UserError: no such table, column, or vote; a column of other things than text or numbers; an empty cell; a label that is
+            none of the classes; one class only.
     """
     table = _read(path)
     for name in COLUMNS:
-        if table[name].null_count:
-            row = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0]) + 1
+        empty = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(table[name]), ""), True)
+        if pc.any(empty).as_py():
+            row = int(np.flatnonzero(empty.to_numpy())[0]) + 1
             raise UserError(
                 f"a vote without '{name}'", code="bad-row", where=f"{path}, row {row}", fix="remove the row, or fill it in"
             )
@@ -134,6 +136,8 @@ def _read(path: Path) -> pa.Table:
             where=str(path),
             fix="CSV or Parquet with the columns image, annotator, label",
         ) from None
+    if doubled := [name for name in COLUMNS if table.column_names.count(name) > 1]:
+        raise UserError(f"two columns are called '{doubled[0]}'", code="bad-name", where=str(path), fix="rename one")
     if lacking := [name for name in COLUMNS if name not in table.column_names]:
         raise UserError(
             f"no column '{lacking[0]}' in the votes",
@@ -141,7 +145,19 @@ def _read(path: Path) -> pa.Table:
             where=str(path),
             fix=f"name the columns image, annotator, label; there are {', '.join(table.column_names[:10])}",
         )
-    return table.select(list(COLUMNS)).cast(pa.schema([(name, pa.string()) for name in COLUMNS]))
+    return pa.table({name: _texts(table[name], name, path) for name in COLUMNS})
+
+
+def _texts(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """As text; what is no number is null."""
+    try:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_finite(column), column, None)
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        raise UserError(
+            f"column '{name}' is neither text nor numbers", code="bad-column", where=str(path), fix="write it as text"
+        ) from None
 
 
 def _places(column: pa.ChunkedArray, names: Sequence[str]) -> Index:
@@ -150,8 +166,11 @@ def _places(column: pa.ChunkedArray, names: Sequence[str]) -> Index:
 
 
 def _scarce(votes: Votes) -> list[str]:
-    """What is too little to learn from."""
+    """What is too little to learn from, or counts twice."""
     found = []
+    pairs = votes.image * len(votes.annotators) + votes.annotator
+    if again := len(pairs) - len(np.unique(pairs)):
+        found.append(f"{again} of {len(votes)} votes are further ones of an annotator on the same image: each counts")
     per_annotator = np.bincount(votes.annotator, minlength=len(votes.annotators))
     if lone := int((per_annotator == 1).sum()):
         found.append(f"{lone} of {len(votes.annotators)} annotators gave one vote: their reliability is not known")

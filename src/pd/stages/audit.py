@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pd.audit.attackers.choose import ATTACKERS, named
+from pd.audit.attackers.distilled import Distilled
 from pd.audit.figures import NotMeasured
 from pd.audit.filter_figures import filter_figures
 from pd.audit.model_attacks import infer_membership
@@ -86,7 +88,7 @@ def execute(context: Context) -> Facts:
             _kept(run),
             shown="kept",
             voted=voters(settings),
-            public=public_people(settings, real),
+            public=public_people(settings, real) if _learns_from_public(settings) else None,
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     shadows = shadow_models(context, real) if shadow_count(settings) else ()
@@ -116,6 +118,12 @@ def voters(settings: Settings) -> list[str]:
     """Families with a vote in the filter, by the names that attackers have: its spaces, and how its networks are made."""
     methods = [method.name for method in settings.reid.methods] if settings.filter.reid else []
     return [*settings.filter.families, *methods]
+
+
+def _learns_from_public(settings: Settings) -> bool:
+    """Whether the public pictures must be of people: those of a private training or its queries need not."""
+    learning = any(issubclass(ATTACKERS[name], Distilled) for name in named(settings.audit.attackers) if name in ATTACKERS)
+    return learning or (settings.formal is None and settings.classifier is None)
 
 
 def refuse_own_networks(attackers: Sequence[str], reid: Path) -> None:

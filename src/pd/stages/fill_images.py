@@ -25,9 +25,11 @@ from pd.labels.semi_vit import Known, Value, check_network, hold_out, learn
 from pd.progress import Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import Filled, confusions, measure, put_together
-from pd.stages.label_table import IDENTITY, values_of
+from pd.stages.label_table import IDENTITY, IMAGE, values_of
 from pd.store.atomic import disk_errors, write_folder
 from pd.store.places import Place
+
+_OWN = ("probability", "known")  # columns of `labels.parquet`
 
 
 class FilledFigures(BaseModel):
@@ -87,6 +89,10 @@ def fill_images(
         )
     if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
         raise UserError("holds other things than labels", code="other-files", where=str(out), fix="name a new folder")
+    if column in (IMAGE, IDENTITY, *_OWN):
+        raise UserError(
+            f"the column '{column}' holds no label", code="bad-name", where="--labels", fix="rename it, or name another"
+        )
     place = Place.parse(images)
     listed = list_images(place)
     rows = read_values(place, listed, [column, IDENTITY]) if table is None else values_of(table, column, listed.names)
@@ -181,11 +187,12 @@ def _figures(filled: Filled, images: int, by_person: bool, nameless: int) -> Fil
 
 def _write(folder: Path, names: list[str], known: Known, filled: Filled, figures: FilledFigures, inputs: Inputs) -> None:
     number = all(value is None or isinstance(value, float) for value in filled.values)
+    sure, given = _OWN
     columns = {
-        "image": names,
+        IMAGE: names,
         known.name: pa.array(filled.values, pa.float64() if number else pa.string()),
-        "probability": filled.probabilities,
-        "known": known.labels >= 0,
+        sure: filled.probabilities,
+        given: known.labels >= 0,
     }
     pq.write_table(pa.table(columns), folder / "labels.parquet")
     (folder / "figures.json").write_text(json.dumps(figures.model_dump(), indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pd.config import AuditSettings, CondenseSettings, ReidSettings, ScreenSettings, Settings, digest_of
-from pd.config.people import LAYOUT
+from pd.config.people import LAYOUT, DataSettings
+from pd.errors import UserError
 from pd.store.mirror import bytes_of, listing
 from pd.store.run import Run
 
@@ -46,21 +47,6 @@ def _votes(settings: Settings) -> str:
     labels = settings.labels
     read = labels and (labels.votes or labels.semi_vit.network.weights)
     return digest_file(read) if read and read.is_file() else ""
-
-
-def _weights(settings: Settings) -> str:
-    """Changes when weights that the audit's settings name do, by name, size or time of a file."""
-    audit = settings.audit
-    paths = [audit.few_labels.network.weights] if audit.utility == "semi_vit" else []
-    for name in (*audit.attackers, audit.features or "", audit.adherence or ""):
-        kind, _, where = name.partition(":")
-        paths.append(Path(where if kind in ("network", "onnx") else where.partition("/")[2]))  # ARCHITECTURE/WEIGHTS
-    found = []
-    for path in paths:
-        if path is not None and path.name:
-            files = sorted(path.rglob("*")) if path.is_dir() else [path]
-            found += [(str(file), file.stat()) for file in files if file.is_file()]
-    return digest_of([(name, info.st_size, info.st_mtime_ns) for name, info in found]) if found else ""
 
 
 def _besides(settings: Settings) -> str:
@@ -103,8 +89,35 @@ def _taught(settings: Settings) -> str:
 
         told = digest_of(origin(reid.teacher))
     if settings.public is not None and any(method.name == "g2d" for method in reid.methods):
-        told += digest_of(settings.public.model_dump(mode="json"))
+        told += digest_of([settings.public.model_dump(mode="json"), _public(settings)])
     return told
+
+
+def _public(settings: Settings) -> str:
+    """Changes when the public pictures do, by name, size or time; empty where there are none."""
+    from pd.dataset.ingest import fingerprint
+
+    if settings.public is None:
+        return ""
+    try:
+        return fingerprint(DataSettings(reader=settings.public.reader, path=settings.public.path))
+    except UserError:  # who reads them says what is wrong
+        return "unreadable"
+
+
+def _attacking(settings: Settings) -> str:
+    """Changes when weights that the audit reads from this machine do, or the public pictures; empty where there are none."""
+    from pd.store.files import digest_file
+
+    audit = settings.audit
+    named = [name.partition(":")[2] for name in (*audit.attackers, audit.features or "", audit.adherence or "")]
+    weights = audit.few_labels.network.weights if audit.utility == "semi_vit" else None
+    # `onnx:FILE` and `network:FOLDER`, or `timm:ARCHITECTURE/FILE`
+    places = [Path(place) for name in named if name for place in (name, name.partition("/")[2]) if place]
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.glob("*.safetensors")))]
+    found = [digest_file(file) for file in (*files, *([weights] if weights else [])) if file.is_file()]
+    public = _public(settings)
+    return digest_of([found, public]) if found or public else ""
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,7 @@ STAGES = (
         name="labels",
         doing="working labels out",
         needs=("ingest",),
-        keys=("labels",),
+        keys=("labels", "data.uncertain", "data.unmentioned"),
         outputs=lambda run, settings: [run.labels],
         source=_votes,
         asked=lambda settings: settings.labels is not None,
@@ -294,7 +307,7 @@ STAGES = (
             "generate.batch",
         ),
         outputs=lambda run, settings: [run.all_samples, run.audit, run.release_audit],
-        source=_weights,
+        source=_attacking,
     ),
     Stage(
         name="release",

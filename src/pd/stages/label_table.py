@@ -1,10 +1,12 @@
 """A table beside images in files: what it says of each."""
 
 import codecs
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -25,9 +27,13 @@ def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, V
         names: of the images.
 
     Raises:
-        UserError: no such table or column, one that is neither text nor numbers, or a table of other images.
+        UserError: no such table or column, one that is neither text nor numbers, one of these names twice, an image with two
+            different labels or people, or a table of other images.
     """
     read = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path, column)
+    for name in (IMAGE, IDENTITY, column):
+        if read.column_names.count(name) > 1:
+            raise UserError(f"two columns are called '{name}'", code="bad-name", where=str(path), fix="rename one")
     for needed in (IMAGE, column):
         if needed not in read.column_names:
             raise UserError(
@@ -36,13 +42,23 @@ def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, V
                 where=str(path),
                 fix=f"there are {', '.join(read.column_names[:10])}",
             )
-    there = [name for name in (IMAGE, IDENTITY) if name in read.column_names and name != column]
+    there = [name for name in (IMAGE, IDENTITY) if name in read.column_names]
     texts = {name: _texts(read[name], name, path) for name in there}
     labels = _labels(read[column], column, path)
     of_image: dict[str, dict[str, Value]] = {}
-    for row, image in enumerate(texts.get(IMAGE, labels)):
+    twice = 0
+    for row, image in enumerate(texts[IMAGE]):
         who = {IDENTITY: texts[IDENTITY][row]} if IDENTITY in texts else {}
-        of_image[str(image)] = {**who, column: labels[row]}
+        said: dict[str, Value] = {**who, column: labels[row]}
+        if image is not None:
+            twice += of_image.setdefault(image, said) != said
+    if twice:
+        raise UserError(
+            f"{twice} rows say other things of an image than a row before",
+            code="bad-row",
+            where=str(path),
+            fix="keep one row for each image",
+        )
     if not set(of_image) & set(names):
         raise UserError(
             "no image of the table is there", code="no-images", where=str(path), fix="`image` is the path within --images"
@@ -63,7 +79,7 @@ def _csv(path: Path, column: str) -> pa.Table:
         _check_utf8(path)
         types = {name: pa.string() for name in (IMAGE, IDENTITY)}
         read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
-        if column in read.column_names and not _is_number(read[column].type):
+        if read.column_names.count(column) == 1 and not _is_number(read[column].type):
             types[column] = pa.string()
             read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
         return read
@@ -85,11 +101,13 @@ def _check_utf8(path: Path) -> None:
 def _labels(values: pa.ChunkedArray, name: str, path: Path) -> list[Value]:
     if not _is_number(values.type):
         return list(_texts(values, name, path))
-    return [None if value is None else float(value) for value in values.to_pylist()]
+    return [None if value is None or not math.isfinite(value) else float(value) for value in values.to_pylist()]
 
 
 def _texts(values: pa.ChunkedArray, name: str, path: Path) -> list[str | None]:
     try:
+        if pa.types.is_floating(values.type):
+            values = pc.if_else(pc.is_finite(values), values, None)
         found: list[str | None] = values.cast(pa.string()).to_pylist()
     except (pa.ArrowException, UnicodeDecodeError):
         raise UserError(

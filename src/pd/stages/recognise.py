@@ -83,6 +83,9 @@ def recognise(
         raise UserError(
             "one recogniser is trained, and several methods are named", code="bad-options", where="reid.method", fix="name one"
         )
+    if settings.reid.networks > 1:
+        what = f"one recogniser is trained, and reid.networks asks for {settings.reid.networks}"
+        raise UserError(what, code="bad-options", where="reid.networks", fix="leave it out; networks vote in a filter")
     if out.exists() and not (out / FIGURES).is_file():
         raise UserError("holds other things than a recogniser", code="other-files", where=str(out), fix="name a new folder")
     if adapt and label is not None:
@@ -110,7 +113,8 @@ def recognise(
                 (aside / CLASSES).write_bytes((folder / CLASSES).read_bytes())
                 write_json(aside / "classes.json", sorted(set(ours.identities)))
             why = write_onnx(load(folder), settings.data.size, aside / "model.onnx")
-            write_json(aside / "lineage.json", lineage(settings.reid, others))
+            moved = {"figures_adapted_by": adapt} if adapt else {}
+            write_json(aside / "lineage.json", {**lineage(settings.reid, others), **moved})
             write_json(aside / FIGURES, {view: {k: vars(e) for k, e in found.items()} for view, found in figures.items()})
     discard(*work.glob("pixels-*"), must=False)
     return Recognised(figures, (len(set(ours.identities)), len(set(theirs.identities))), not why, why)
