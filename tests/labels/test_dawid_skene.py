@@ -57,3 +57,12 @@ def test_a_few_unanimous_images_are_not_called_worthless(images, flagged):
     label[1 if flagged else 0] = 1
     votes = Votes(image, annotator, label, [str(i) for i in range(images)], ["x", "y"], ["a", "b"])
     assert agrees_by_chance(votes) is flagged
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_annotator_without_a_vote_changes_nothing_and_has_no_confusions():
+    votes, _, _ = crowd(images=50)
+    more = Votes(votes.image, votes.annotator, votes.label, votes.images, [*votes.annotators, "idle"], votes.classes)
+    found = dawid_skene(more)
+    np.testing.assert_array_equal(found.probabilities, dawid_skene(votes).probabilities)
+    assert (found.confusions[-1] == 0).all()

@@ -76,7 +76,8 @@ def _maximise(votes: Votes, posterior: Floats, has: npt.NDArray[np.bool_]) -> tu
     errors = np.stack(by_class, axis=1).reshape(len(votes.annotators), classes, classes).astype(np.float64)
     said = (np.bincount(cells, minlength=size) > 0).reshape(len(votes.annotators), classes, 1)
     errors = np.where(said, np.maximum(errors, TINY), 0.0)
-    return np.maximum(posterior[has].mean(axis=0), TINY), errors / errors.sum(axis=1, keepdims=True)
+    whole = np.maximum(errors.sum(axis=1, keepdims=True), TINY)  # of an annotator without a vote: nothing
+    return np.maximum(posterior[has].mean(axis=0), TINY), errors / whole
 
 
 def _expect(votes: Votes, prior: Floats, errors: Floats) -> tuple[Floats, float]:
