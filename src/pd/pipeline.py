@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pd import __version__
-from pd.config import Settings, digest_of, flatten
+from pd.config import AuditSettings, Settings, digest_of, flatten
 from pd.config.mirrored import as_written, lies_in
 from pd.engine.dashboard import FILE as DASHBOARD
 from pd.engine.runtime import split_batch
@@ -75,7 +75,7 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _name_stale_needs(wanted, settings, reporter)
         try:
             _refuse_models(wanted, settings, run)
-            _refuse_attackers(wanted, settings, run)
+            _refuse_instruments(wanted, settings, run)
             if "dicom" in settings.release.formats:
                 require_highdicom()
             ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
@@ -201,13 +201,20 @@ def _refuse_models(wanted: Sequence[Stage], settings: Settings, run: Run) -> Non
             raise UserError(error.what, code=error.code, where=f"{name}, {error.where}", fix=error.fix) from None
 
 
-def _refuse_attackers(wanted: Sequence[Stage], settings: Settings, run: Run) -> None:
-    """An attacker that is not there is told before the first stage, too: the audit comes last."""
-    stage = BY_NAME["audit"]
-    if stage in wanted and len(wanted) > 1 and _why_run(stage, read_record(run.record("audit")), run, settings) is not None:
-        from pd.audit.attackers.choose import choose_attackers  # brings torch
+def _refuse_instruments(wanted: Sequence[Stage], settings: Settings, run: Run) -> None:
+    """Likewise what the audit is to attack and measure with, where settings name something of their own."""
+    stage, how, plain = BY_NAME["audit"], settings.audit, AuditSettings()
+    own = how.attackers != plain.attackers or how.features or how.adherence
+    if not own or stage not in wanted or _why_run(stage, read_record(run.record("audit")), run, settings) is None:
+        return
+    from pd.audit.attackers.choose import choose_attackers  # brings torch
+    from pd.audit.clip import Clip
+    from pd.audit.features import encoder
 
-        choose_attackers(settings.audit.attackers)
+    choose_attackers(how.attackers)
+    encoder(how.features)
+    if how.adherence:
+        Clip(how.adherence, "audit.adherence")
 
 
 def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:

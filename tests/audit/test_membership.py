@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from pd.audit.estimate import Estimate
 from pd.audit.figures import why_not
 from pd.audit.membership import likelihood_ratio, loss_scores, membership
 
@@ -82,3 +83,21 @@ def test_an_image_that_every_shadow_learned_is_refused() -> None:
 
 def test_a_loss_score_is_larger_for_a_smaller_loss() -> None:
     assert loss_scores(np.array([[1, 3], [0, 2]], np.float32)).tolist() == [-2.0, -1.0]
+
+
+@pytest.mark.parametrize(("members", "strangers", "each"), [(20, 10, 20), (40, 10, 10)])
+def test_true_positives_of_people_with_nothing_to_find_are_hardly_ever_shown(members: int, strangers: int, each: int) -> None:
+    """Pictures of one person are alike, so that one stranger may set the bar."""
+    names = [f"p{person:02d}" for person in range(members + strangers) for _ in range(each)]
+    inside = members * each
+
+    def found(seed: int, learned: float) -> Estimate:
+        rng = np.random.default_rng(seed)
+        scores = np.repeat(rng.normal(size=members + strangers), each) + 0.3 * rng.normal(size=len(names))
+        scores[:inside] += learned * (rng.random(inside) < 0.3)
+        told = membership(scores[:inside], scores[inside:], names[:inside], names[inside:], bootstrap=200, seed=1).tpr_at_1
+        assert isinstance(told, Estimate)
+        return told
+
+    assert sum(found(seed, 0).low > 0.01 for seed in range(60)) <= 4  # 2 or 3 in 100 are chance
+    assert all(found(seed, 5).low > 0.01 for seed in range(5))

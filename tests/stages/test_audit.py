@@ -1,11 +1,15 @@
 """What the audit refuses before it begins."""
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pd.config import parse_settings
 from pd.errors import UserError
+from pd.pipeline import run_pipeline
+from pd.progress import Reporter
 from pd.stages.audit import refuse_own_networks, voters
 
 
@@ -24,3 +28,17 @@ def test_attackers_that_learn_as_the_filters_networks_did_are_of_its_families() 
     assert voters(parse_settings({}, plain)) == ["whitened", "supcon"]
     assert "crrcd" in voters(parse_settings({}, [*plain, "reid.method=[{name: crrcd}, {name: supcon}]"]))
     assert voters(parse_settings({}, [*plain, "reid.method=[{name: crrcd}]", "filter.reid=false"])) == ["whitened"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("audit.attackers=[imagenett]", "did you mean 'imagenet'"),
+        ("audit.features=onnx:none.onnx", "no file 'none.onnx'"),
+    ],
+)
+def test_an_instrument_that_is_not_there_is_refused_before_the_first_stage(change: str, said: str, tmp_path: Path) -> None:
+    settings = parse_settings({"runs": str(tmp_path), "name": "a"}, [change])
+    with pytest.raises(UserError, match=said):
+        run_pipeline(settings, Reporter(Console(file=StringIO())))
+    assert not (tmp_path / "a").exists()
