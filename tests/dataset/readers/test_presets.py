@@ -8,15 +8,17 @@ import tarfile
 
 import numpy as np
 import pytest
+from bucket import BUCKET
 from PIL import Image
 
-from pd.config import ColumnSettings, DataSettings
+from pd.config import ColumnSettings, DataSettings, parse_settings
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.choose import PRESETS, open_source
 from pd.dataset.readers.presets.chest import OBSERVATIONS
 from pd.dataset.readers.source import Row
 from pd.errors import UserError
+from pd.store.files import digest_folder
 
 PEOPLE = 7
 
@@ -171,6 +173,23 @@ def test_a_replica_can_be_ingested(preset, tmp_path):
     assert not report.bad
     assert sum(report.identities.values()) == (PEOPLE + 2 if preset == "fashion_mnist" else PEOPLE)
     assert len(PrivateDataset.read(tmp_path / "out")) == sum(report.images.values())
+
+
+@pytest.mark.parametrize("preset", ["nih_chestxray14", "mimic_cxr", "celeba", "webdataset", "imagefolder"])
+def test_a_replica_in_a_bucket(preset, s3, tmp_path, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PD_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / preset).mkdir()
+    MAKE[preset](tmp_path / preset)
+    s3.upload(tmp_path / preset)
+
+    def read(path, out):
+        settings = parse_settings({"data": {"preset": preset, "path": str(path), "size": 24}}).data
+        return ingest(settings, 7, tmp_path / out)
+
+    assert read(f"s3://{BUCKET}/{preset}", "there") == read(tmp_path / preset, "here")
+    assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
 
 
 def test_nih(tmp_path):
