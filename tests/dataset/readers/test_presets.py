@@ -12,7 +12,7 @@ from bucket import BUCKET
 from PIL import Image
 
 from pd.config import ColumnSettings, DataSettings, parse_settings
-from pd.dataset.ingest import ingest
+from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.choose import PRESETS, open_source
 from pd.dataset.readers.presets.chest import OBSERVATIONS
@@ -235,6 +235,24 @@ def test_mimic_joins_pictures_and_studies(tmp_path):
     assert rows[0].labels["Atelectasis"] is None
     assert (rows[2].identity, rows[2].labels["Atelectasis"], rows[2].labels["Edema"]) == ("11000032", 1.0, -1.0)
     assert rows[3].labels["ViewPosition"] == "PA"
+
+
+@pytest.mark.parametrize("above", ["", "mimic-cxr-reports"])
+def test_mimic_with_its_reports(above, tmp_path):
+    mimic(tmp_path)
+    how = DataSettings(preset="mimic_cxr", path=tmp_path, caption="report", size=24)
+    with pytest.raises(UserError, match="no report is here"):
+        open_source(how)
+    for n in range(1, PEOPLE):
+        file = tmp_path / above / f"files/p{10 + n}/p{10000032 + n * 1_000_000}/s{50414267 + n}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"FINAL REPORT\n FINDINGS: Edema {n}.\n")
+    rows = list(open_source(how).rows())
+    assert [row.caption for row in rows[:4]] == [None, None, *["FINAL REPORT\n FINDINGS: Edema 1."] * 2]
+    before = fingerprint(how)
+    file.write_text("FINDINGS: none.")
+    assert fingerprint(how) != before
+    assert next(iter(open_source(DataSettings(preset="mimic_cxr", path=tmp_path)).rows())).caption is None
 
 
 def test_padchest(tmp_path):
