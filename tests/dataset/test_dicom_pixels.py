@@ -111,6 +111,22 @@ def test_voi_table():
     assert grey(made(picture, VOILUTSequence=[table]))[0, :5].tolist() == [0, 128, 255, 255, 0]
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_voi_table_of_many_entries_of_eight_bits(packed):
+    entries = np.arange(4096) // 16
+    table = item(LUTDescriptor=[4096, 0, 8], LUTData=entries.astype("u1" if packed else "<u2").tobytes())
+    picture = np.arange(256).reshape(16, 16) * 16
+    np.testing.assert_array_equal(grey(made(picture, VOILUTSequence=[table])), picture // 16)
+
+
+@pytest.mark.parametrize(("descriptor", "reason"), [([4, 0, 12], "truncated"), ([3, 0, 40], "unsupported")])
+def test_a_voi_table_that_lies(descriptor, reason):
+    table = item(LUTDescriptor=descriptor, LUTData=words(0, 2048, 4095))
+    with pytest.raises(BadImage) as caught:
+        grey(made(np.zeros((16, 16)), VOILUTSequence=[table]))
+    assert caught.value.reason == reason
+
+
 def test_modality_table_then_window():
     table = item(LUTDescriptor=[3, 0, 16], LUTData=words(0, 100, 200), ModalityLUTType="US")
     picture = np.zeros((16, 16), np.int64)

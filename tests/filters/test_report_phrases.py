@@ -32,6 +32,11 @@ def test_what_is_denied_is_never_said_to_be_there():
     ]
 
 
+def test_a_prompt_keeps_what_is_denied_apart():
+    found = report_prompts(["Edema. No effusion, fracture."] * 3 + ["edema, scar"] * 3, list("abcdef"), 3, "an x-ray")
+    assert found.prompts == ["an x-ray; edema; no effusion, fracture"] * 3 + ["an x-ray, edema, scar"] * 3
+
+
 def test_what_a_picture_was_taken_for_is_no_finding():
     report = (
         "FINAL REPORT\n INDICATION:  ?pneumonia.\n Comparison: none.\n\n FINDINGS: \n \n Edema is new.\n\n IMPRESSION: \n Edema"

@@ -73,10 +73,7 @@ def voi(found: Dataset, values: Values, frame: int, settings: DataSettings, padd
     holder = _holder(found, frame, "FrameVOILUTSequence")
     holder = found if holder is None else holder
     if holder.get("VOILUTSequence"):
-        from pydicom.pixels import apply_voi
-
-        bits = int(_items(holder.VOILUTSequence[0].LUTDescriptor)[2])
-        return np.asarray(apply_voi(np.rint(values).astype(np.int64), holder)) / float(2**bits - 1)
+        return looked_up(holder.VOILUTSequence[0], values, bool(found.file_meta.TransferSyntaxUID.is_little_endian))
     centres, widths = _items(holder.get("WindowCenter")), _items(holder.get("WindowWidth"))
     if centres and widths:
         centre, width = float(centres[0]), float(widths[0])
@@ -91,6 +88,31 @@ def voi(found: Dataset, values: Values, frame: int, settings: DataSettings, padd
     inner = values if padding is None or padding.all() else values[~padding]
     low, high = float(inner.min()), float(inner.max())
     return (values - low) / (high - low) if high > low else np.zeros(values.shape)
+
+
+def looked_up(table: Dataset, values: Values, little: bool) -> Values:
+    """A VOI table (PS3.3 C.11.2.1.1) as shares. pydicom 3 takes tables of 8 bits for tables of 256 entries.
+
+    Args:
+        table: an item of the sequence. Entries of 8 bits may be written in a byte or in two.
+        values: measured.
+        little: the order of bytes of the file.
+
+    Raises:
+        BadImage: it has fewer entries than it says, or entries of a size that cannot be.
+    """
+    entries, first, bits = (int(number) for number in _items(table.LUTDescriptor)[:3])
+    entries = entries or 1 << 16
+    if not 8 <= bits <= 16 or entries < 0:
+        raise BadImage("unsupported", "a VOI table of entries that are not of 8 to 16 bits")
+    data = table.LUTData
+    if isinstance(data, bytes):
+        packed = bits == 8 and len(data) < 2 * entries
+        data = np.frombuffer(data[: entries if packed else 2 * entries], "u1" if packed else "<u2" if little else ">u2")
+    found = np.asarray(_items(data), np.int64) if not isinstance(data, np.ndarray) else data
+    if len(found) < entries:
+        raise BadImage("truncated", "a VOI table of fewer entries than it says")
+    return found[np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)] / float(2**bits - 1)
 
 
 def linear(values: Values, centre: float, width: float) -> Values:

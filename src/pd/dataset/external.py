@@ -89,6 +89,22 @@ def list_images(place: Place) -> Listing:
     return Listing(names, begins, lengths)
 
 
+def refuse_reader(data: DataSettings, command: str) -> None:
+    """Refuse a reader or a preset where images are listed as here: it would not be asked.
+
+    Raises:
+        UserError: `data` names one.
+    """
+    named = data.preset or (data.reader if data.reader in ("dicom", "huggingface", "video") else None)
+    if named is not None:
+        raise UserError(
+            f"'{named}' would not be asked: {command} reads folders of images, Parquet and tar shards",
+            code="bad-options",
+            where="data.preset" if data.preset else "data.reader",
+            fix="leave it out, or work in a run, which reads them: name a settings file",
+        )
+
+
 def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterator[Found]:
     """Each name with its image, (size, size, C) uint8, or with why it cannot be used.
 

@@ -114,6 +114,7 @@ def report_prompts(reports: Sequence[str], identities: Sequence[str], k: int, su
     for length in range(_MOST, 0, -1):
         ends = people_with(paths, identities)
         paths = [path[:-1] if len(path) == length and ends[path] < k else path for path in paths]
-    prompts = [", ".join((subject, *path)) for path in paths]
+    # a comma within a phrase is part of what it denies
+    prompts = [("; " if any("," in phrase for phrase in path) else ", ").join((subject, *path)) for path in paths]
     rare = {phrase: count for phrase, count in people.items() if phrase not in kept and phrase != subject.lower()}
     return Said(prompts, dict(Counter(kept).most_common()), dict(Counter(rare).most_common()), len(unfit))

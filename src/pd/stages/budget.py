@@ -9,10 +9,12 @@ from pd.classifier.plan import answers_right, teachers_needed
 from pd.classifier.plan import make_plan as make_classifier_plan
 from pd.config import ModelSettings, Settings
 from pd.config.mirrored import mirrored_run
+from pd.dataset.splits import holdout_identities
 from pd.dp.budget import prospects
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
 from pd.formal.plan import make_plan, way
+from pd.seeds import derive
 from pd.stages.spending import models
 from pd.store.run import Run
 
@@ -103,17 +105,22 @@ def count_people(settings: Settings) -> int:
     run = Run(settings.run_dir)
     if run.dataset.is_dir():
         return len(set(PrivateDataset.read_words(run.dataset).members().identities))
+    from pd.dataset.readers.bucket import fetched
     from pd.dataset.readers.choose import open_source
+    from pd.dataset.readers.normal import normal
     from pd.dataset.readers.source import BadRow
 
     names, members = set(), set()
-    source = open_source(settings.data)
-    for row in source.rows():
-        if not isinstance(row, BadRow):
-            names.add(row.identity)
-            if source.has_split and row.split == "member":
-                members.add(row.identity)
-    return len(members) if source.has_split else len(names) - round(settings.data.holdout * len(names))
+    with fetched(settings.data) as here:
+        source = normal(open_source(here))
+        for row in source.rows():
+            if not isinstance(row, BadRow):
+                names.add(row.identity)
+                if source.has_split and row.split == "member":
+                    members.add(row.identity)
+    if source.has_split:
+        return len(members)
+    return len(names) - len(holdout_identities(names, derive(settings.seed, "split"), settings.data.holdout))
 
 
 def spent_by(runs: Sequence[Path]) -> Rows:

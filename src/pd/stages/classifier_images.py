@@ -8,7 +8,7 @@ import numpy as np
 from pd.classifier.examples import examples
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images
-from pd.dataset.external import list_images, read_texts
+from pd.dataset.external import list_images, read_texts, refuse_reader
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released
@@ -40,6 +40,7 @@ def classifier_of_images(
     settings = parse_settings({"classifier": {"label": label}}, overrides, where="pd classifier")
     how = settings.classifier
     assert how is not None
+    refuse_reader(settings.data, "pd classifier --images")
     if out.exists() and not (out / "claim.json").is_file():
         raise UserError("holds other things than a classifier", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"

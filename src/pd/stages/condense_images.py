@@ -7,7 +7,7 @@ import numpy as np
 
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images, read_texts
+from pd.dataset.external import list_images, read_texts, refuse_reader
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.progress import Reporter
@@ -40,6 +40,7 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
     settings = parse_settings({"condense": {"labels": label.split(",")}}, overrides, where="pd condense")
     how = settings.condense
     assert how is not None
+    refuse_reader(settings.data, "pd condense --images")
     if out.exists() and not (out / "data").is_dir():
         raise UserError(
             "holds other things than condensed pictures", code="other-files", where=str(out), fix="name a new folder"

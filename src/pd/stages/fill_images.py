@@ -17,7 +17,7 @@ from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images, read_values
+from pd.dataset.external import list_images, read_values, refuse_reader
 from pd.dataset.images import encode_png
 from pd.engine.fit import fit
 from pd.errors import UserError
@@ -82,6 +82,7 @@ def fill_images(
     given = {"labels": {"columns": [column], "method": "semi_vit"}}
     settings = parse_settings(given, overrides, where="pd labels")
     assert settings.labels is not None
+    refuse_reader(settings.data, "pd labels --images")
     if settings.labels.method != "semi_vit":
         what = f"pd labels fills gaps by semi_vit, not by {settings.labels.method}"
         raise UserError(

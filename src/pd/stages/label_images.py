@@ -13,7 +13,7 @@ from pd.classify.inputs import Inputs
 from pd.config import DataSettings, parse_settings
 from pd.config.labels import LabelsSettings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images
+from pd.dataset.external import list_images, refuse_reader
 from pd.errors import UserError
 from pd.labels.annotators import annotators, write_annotators
 from pd.labels.fit import label
@@ -65,6 +65,7 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
     """
     settings = parse_settings({"labels": {"votes": str(votes)}}, overrides, where="pd labels")
     assert settings.labels is not None
+    refuse_reader(settings.data, "pd labels --images")
     if settings.labels.looks and images is None:
         raise UserError(
             f"{settings.labels.method} looks at the images",

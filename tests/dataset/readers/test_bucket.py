@@ -3,14 +3,17 @@
 import csv
 import os
 
+import numpy as np
 import pytest
 from bucket import BUCKET
+from dicom_makers import encoded, made
 
 from pd.config import parse_settings
 from pd.config.mirrored import SCRATCH, in_words
 from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.readers import bucket
 from pd.errors import UserError
+from pd.stages.budget import count_people
 from pd.store.atomic import make_folder
 from pd.store.files import digest_folder
 from pd.store.places import Place
@@ -111,3 +114,23 @@ def test_what_a_killed_one_fetched_goes_before_and_what_a_living_one_did_stays(s
 def test_nothing_there(home, tmp_path):
     with pytest.raises(UserError, match=rf"s3://{BUCKET}/nothing: no such object or prefix"):
         ingest(data("folder", f"s3://{BUCKET}/nothing"), 1, tmp_path / "there")
+
+
+def test_dicom(s3, home, tmp_path):
+    for n in range(7):
+        make_folder(tmp_path / "dicom" / f"st{n}")
+        stored = np.random.default_rng(n).integers(0, 4096, (20, 20))
+        (tmp_path / "dicom" / f"st{n}" / "IM1").write_bytes(encoded(made(stored, PatientID=f"p{n}")))
+    s3.upload(tmp_path / "dicom")
+    mine = ingest(data("dicom", tmp_path / "dicom"), 1, tmp_path / "here")
+    assert ingest(data("dicom", f"s3://{BUCKET}/dicom"), 1, tmp_path / "there") == mine
+    assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
+
+
+def test_people_are_counted_for_a_budget(s3, home, people, tmp_path):
+    s3.upload(people(n=7).rename(tmp_path / "counted"))
+    given = {"reader": "folder", "path": f"s3://{BUCKET}/counted", "size": 16, "holdout": 0.1}
+    settings = parse_settings({"data": given, "runs": str(tmp_path / "runs")})
+    # as ingest divides them, who holds out four at least
+    assert count_people(settings) == 3
+    assert ingest(settings.data, 1, tmp_path / "out").identities["member"] == 3

@@ -8,15 +8,17 @@ import tarfile
 
 import numpy as np
 import pytest
+from bucket import BUCKET
 from PIL import Image
 
-from pd.config import ColumnSettings, DataSettings
-from pd.dataset.ingest import ingest
+from pd.config import ColumnSettings, DataSettings, parse_settings
+from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.choose import PRESETS, open_source
 from pd.dataset.readers.presets.chest import OBSERVATIONS
 from pd.dataset.readers.source import Row
 from pd.errors import UserError
+from pd.store.files import digest_folder
 
 PEOPLE = 7
 
@@ -173,6 +175,23 @@ def test_a_replica_can_be_ingested(preset, tmp_path):
     assert len(PrivateDataset.read(tmp_path / "out")) == sum(report.images.values())
 
 
+@pytest.mark.parametrize("preset", ["nih_chestxray14", "mimic_cxr", "celeba", "webdataset", "imagefolder"])
+def test_a_replica_in_a_bucket(preset, s3, tmp_path, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PD_MIRROR", str(tmp_path / "mirror"))
+    (tmp_path / preset).mkdir()
+    MAKE[preset](tmp_path / preset)
+    s3.upload(tmp_path / preset)
+
+    def read(path, out):
+        settings = parse_settings({"data": {"preset": preset, "path": str(path), "size": 24}}).data
+        return ingest(settings, 7, tmp_path / out)
+
+    assert read(f"s3://{BUCKET}/{preset}", "there") == read(tmp_path / preset, "here")
+    assert digest_folder(tmp_path / "there") == digest_folder(tmp_path / "here")
+
+
 def test_nih(tmp_path):
     _, rows = rows_of("nih_chestxray14", tmp_path)
     assert rows[0].labels == {
@@ -216,6 +235,24 @@ def test_mimic_joins_pictures_and_studies(tmp_path):
     assert rows[0].labels["Atelectasis"] is None
     assert (rows[2].identity, rows[2].labels["Atelectasis"], rows[2].labels["Edema"]) == ("11000032", 1.0, -1.0)
     assert rows[3].labels["ViewPosition"] == "PA"
+
+
+@pytest.mark.parametrize("above", ["", "mimic-cxr-reports"])
+def test_mimic_with_its_reports(above, tmp_path):
+    mimic(tmp_path)
+    how = DataSettings(preset="mimic_cxr", path=tmp_path, caption="report", size=24)
+    with pytest.raises(UserError, match="no report is here"):
+        open_source(how)
+    for n in range(1, PEOPLE):
+        file = tmp_path / above / f"files/p{10 + n}/p{10000032 + n * 1_000_000}/s{50414267 + n}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"FINAL REPORT\n FINDINGS: Edema {n}.\n")
+    rows = list(open_source(how).rows())
+    assert [row.caption for row in rows[:4]] == [None, None, *["FINAL REPORT\n FINDINGS: Edema 1."] * 2]
+    before = fingerprint(how)
+    file.write_text("FINDINGS: none.")
+    assert fingerprint(how) != before
+    assert next(iter(open_source(DataSettings(preset="mimic_cxr", path=tmp_path)).rows())).caption is None
 
 
 def test_padchest(tmp_path):

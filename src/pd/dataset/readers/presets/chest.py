@@ -1,11 +1,14 @@
 """Chest X-rays: NIH ChestX-ray14, CheXpert, MIMIC-CXR-JPG and PadChest."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pd.config import ColumnSettings, DataSettings
 from pd.dataset.readers.ages import years_of
-from pd.dataset.readers.columns import overlaid
+from pd.dataset.readers.columns import LONGEST, overlaid
 from pd.dataset.readers.folder import image_names
 from pd.dataset.readers.manifest import source_of
 from pd.dataset.readers.presets.tables import find, joined, read, there
@@ -13,6 +16,7 @@ from pd.dataset.readers.source import Source
 from pd.dataset.readers.table import table_in_memory
 from pd.dataset.worked_out import OBSERVATIONS
 from pd.errors import UserError
+from pd.store.paths import inside
 
 
 def nih_chestxray14(settings: DataSettings) -> Source:
@@ -51,7 +55,11 @@ def chexpert(settings: DataSettings) -> Source:
 
 
 def mimic_cxr(settings: DataSettings) -> Source:
-    """Two tables, of pictures and of studies, over `files/p10/p10000032/s50414267/DICOM_ID.jpg`."""
+    """Two tables, of pictures and of studies, over `files/p10/p10000032/s50414267/DICOM_ID.jpg`.
+
+    Where `data.caption` is report, captions are the reports of MIMIC-CXR, `files/p10/p10000032/s50414267.txt`, also below
+    `mimic-cxr-reports/`; a study without one has no caption.
+    """
     folder = settings.path
     assert folder is not None
     keys = ("subject_id", "study_id", "dicom_id")
@@ -72,8 +80,14 @@ def mimic_cxr(settings: DataSettings) -> Source:
         | {name: _as(findings, name, pa.float64()).take(rows) for name in OBSERVATIONS}
     )
     columns = ColumnSettings(image="file_name", identity="subject_id", labels=(*extra, *OBSERVATIONS))
+    files: tuple[Path, ...] = (pictures_file, findings_file)
+    if settings.caption == "report":
+        names = joined("files/p", start, "/p", subject, "/s", study, ".txt").to_pylist()
+        found = _reports(folder, names)
+        words = [_text(found[name]) if name in found else None for name in names]
+        table = table.append_column("report", pa.array(words, pa.string()))
+        columns, files = columns.model_copy(update={"caption": "report"}), (*files, *found.values())
     columns = overlaid(columns, settings.columns)
-    files = (pictures_file, findings_file)
     return source_of(table_in_memory(table, str(pictures_file)), folder, columns, settings.identity_from, files=files)
 
 
@@ -94,6 +108,34 @@ def padchest(settings: DataSettings) -> Source:
     columns = ColumnSettings(image="file_name", identity="PatientID", caption=caption, findings="Labels", labels=labels)
     columns = overlaid(columns, settings.columns)
     return source_of(table_in_memory(table, str(file)), folder, columns, settings.identity_from, files=(file,))
+
+
+def _reports(folder: Path, names: Sequence[str | None]) -> dict[str, Path]:
+    """The reports that are there, by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    root, found = folder.resolve(), dict[str, Path]()
+    for name in dict.fromkeys(filter(None, names)):
+        places = (inside(root, f"{above}{name}") for above in ("", "mimic-cxr-reports/"))
+        file = next((file for file in places if file is not None and file.is_file()), None)
+        if file is not None:
+            found[name] = file
+    if not found:
+        what = "data.caption is report, and no report is here: files/p10/p10000032/s50414267.txt, or below mimic-cxr-reports/"
+        fix = "unpack mimic-cxr-reports.zip of MIMIC-CXR here, or leave data.caption out"
+        raise UserError(what, code="no-such-file", where=str(folder), fix=fix)
+    return found
+
+
+def _text(file: Path) -> str:
+    """What a report says, as much as a caption may hold; the same for all pictures of its study."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(LONGEST).decode(errors="replace").strip()
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", code="unreadable-file", where=str(file)) from None
 
 
 def _in_years(table: pa.Table, name: str) -> pa.Table:
