@@ -15,10 +15,11 @@ from pd.config.labels import LabelsSettings
 from pd.errors import UserError
 from pd.labels.dawid_skene import CHANCE
 from pd.labels.fit import label
-from pd.labels.result import known
+from pd.labels.majority import majority
+from pd.labels.result import Labelled, known
 from pd.labels.votes import read_votes
 from pd.progress import Reporter
-from pd.stages.label_images import label_images
+from pd.stages.label_images import label_images, write_labels
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,13 @@ def test_an_image_without_a_vote_has_no_label_where_no_image_is_looked_at():
         settings = LabelsSettings(votes="votes.csv", method=method)
         found = label(one_more, None, settings, None, seed=0)
         assert known(one_more, found, settings).tolist() == [True] * 20 + [False]
+
+
+def test_an_image_without_a_vote_has_no_majority_that_its_label_could_differ_from(tmp_path):
+    votes, _, _ = crowd(images=20)
+    one_more = replace(votes, images=[*votes.images, "lone"])
+    shares = majority(one_more).probabilities.copy()
+    shares[-1] = np.eye(3)[shares[-1].argmin()]
+    settings = LabelsSettings(votes="votes.csv", method="ccc")
+    found = write_labels(one_more, Labelled(shares), settings, tmp_path / "out")
+    assert (found.labelled, found.changed) == (21, 0.0)

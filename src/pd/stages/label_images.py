@@ -33,7 +33,7 @@ class LabelFigures(BaseModel):
         images: how many there are.
         labelled: how many got a label.
         votes, annotators, classes: how many there were.
-        changed: share of the labels given that are not the majority's.
+        changed: share of the labels given to images with a vote that are not the majority's.
         confidence: mean probability of the labels given.
         warnings: what a reader must know.
     """
@@ -94,6 +94,7 @@ def write_labels(votes: Votes, found: Labelled, settings: LabelsSettings, out: P
     sure = known(votes, found, settings)
     names = np.array(votes.classes, dtype=object)[found.labels]
     given = [name if kept else None for name, kept in zip(names, sure, strict=True)]
+    voted = sure & (np.bincount(votes.image, minlength=len(votes.images)) > 0)
     figures = LabelFigures(
         method=settings.method,
         images=len(votes.images),
@@ -101,7 +102,7 @@ def write_labels(votes: Votes, found: Labelled, settings: LabelsSettings, out: P
         votes=len(votes),
         annotators=len(votes.annotators),
         classes=len(votes.classes),
-        changed=float((majority(votes).labels != found.labels)[sure].mean()) if sure.any() else 0.0,
+        changed=float((majority(votes).labels != found.labels)[voted].mean()) if voted.any() else 0.0,
         confidence=float(found.confidence[sure].mean()) if sure.any() else 0.0,
         warnings=found.warnings,
     )
