@@ -7,14 +7,31 @@ import pytest
 import pd.cli  # noqa: F401  (defines all commands)
 from pd.cli.app import app
 from pd.config import parse_settings
-from pd.pipeline import _settings_of
+from pd.pipeline import _inputs_of, _settings_of, _why_run
 from pd.stages.graph import BY_NAME, STAGES
+from pd.store.lineage import Record
+from pd.store.run import Run
 
 
 @pytest.mark.parametrize("change", ["filter.reid=false", "filter.near_copy_quantile=0.98", "filter.vote=majority"])
 def test_a_changed_filter_is_audited_again_even_where_it_drops_the_same(change: str) -> None:
     before, after = (_settings_of(BY_NAME["audit"], parse_settings({}, sets)) for sets in ((), (change,)))
     assert before != after
+
+
+def test_how_the_work_is_laid_out_spends_no_budget_again(tmp_path: Path) -> None:
+    """Neither of a run that is made now, nor of one whose record still names these settings."""
+    before, after = (parse_settings({"formal": {}, "runs": str(tmp_path)}, sets) for sets in ((), ["formal.workers=2"]))
+    stage, run = BY_NAME["formal"], Run(before.run_dir)
+    for changed in (["formal.workers=2"], ["formal.micro_batch=8"], ["formal.checkpoint_every=5"]):
+        assert _settings_of(stage, before) == _settings_of(
+            stage, parse_settings({"formal": {}, "runs": str(tmp_path)}, changed)
+        )
+    old = {**_settings_of(stage, before), "formal.workers": 0, "formal.micro_batch": 64, "formal.checkpoint_every": 20}
+    record = Record("formal", old, _inputs_of(stage, run, before), {}, {}, 1.0)
+    assert _why_run(stage, record, run, after) is None
+    noise = parse_settings({"formal": {"epsilon": 3}, "runs": str(tmp_path)})
+    assert "formal.epsilon changed" in str(_why_run(stage, record, run, noise))
 
 
 def test_each_stage_that_an_error_asks_for_is_a_command() -> None:
