@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +78,11 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _refuse_instruments(wanted, settings, run)
             if "dicom" in settings.release.formats:
                 require_highdicom()
-            ran = [stage.name for stage in wanted if _run_stage(stage, context, ours)]
+            ran = []
+            for stage in wanted:
+                ran += [stage.name] if _run_stage(stage, context, ours) else []
+                if stage.name == "ingest":
+                    _refuse_guarantees(wanted, context)
         except UserError:
             if new and not any(read_record(run.record(stage.name)) for stage in STAGES):
                 shutil.rmtree(run.root)  # the data were refused: leave no empty run behind
@@ -135,6 +139,20 @@ def purge_run(settings: Settings, keep: Sequence[str], agreed: Callable[[list[Pa
             return []
         purge(run, parts)
     return parts
+
+
+def _refuse_guarantees(wanted: Sequence[Stage], context: Context) -> None:
+    """Say what is wrong with the sections `formal` and `classifier` before other stages take hours."""
+    settings, names = context.settings, [stage.name for stage in wanted[wanted.index(BY_NAME["ingest"]) + 1 :]]
+    asked = [name for name in ("formal", "classifier") if name in names]
+    if settings.labels is not None:  # labels are known later
+        asked = [name for name in asked if name != "classifier"]
+    for name in asked:
+        stage, record = BY_NAME[name], read_record(context.run.record(name))
+        if _why_run(stage, record, context.run, settings) is not None:
+            from pd.stages import guarantees  # brings torch
+
+            {"formal": guarantees.refuse_formal, "classifier": guarantees.refuse_classifier}[name](context)
 
 
 def _refuse_purged(run: Run) -> None:
@@ -219,6 +237,9 @@ def _refuse_instruments(wanted: Sequence[Stage], settings: Settings, run: Run) -
 
 def _why_run(stage: Stage, record: Record | None, run: Run, settings: Settings) -> str | None:
     """Why a stage must run (again), as things are now; None: it is done."""
+    if record is not None and stage.layout:
+        made_with = {name: value for name, value in record.settings.items() if name not in stage.layout}
+        record = replace(record, settings=made_with)
     return why_stale(record, _settings_of(stage, settings), _inputs_of(stage, run, settings), run.root)
 
 
@@ -265,7 +286,7 @@ def _run_stage(stage: Stage, context: Context, ours: Callable[[], None]) -> bool
     _refuse_missing_needs(stage, run, settings)
     keys, inputs = _settings_of(stage, settings), _inputs_of(stage, run, settings)
     record = read_record(run.record(stage.name))
-    why = why_stale(record, keys, inputs, run.root)
+    why = _why_run(stage, record, run, settings)
     if why is None:
         return False
     say(f"{stage.name}: {stage.doing}" + (f"  (again: {why})" if record else ""))
@@ -328,7 +349,11 @@ def _withdraw_later(stage: Stage, run: Run, settings: Settings) -> None:
 def _settings_of(stage: Stage, settings: Settings) -> dict[str, Any]:
     flat = flatten(settings.model_dump(mode="json"))
     keys = ("seed", *stage.keys)
-    return {name: value for name, value in flat.items() if any(name == key or name.startswith(f"{key}.") for key in keys)}
+    return {
+        name: value
+        for name, value in flat.items()
+        if name not in stage.layout and any(name == key or name.startswith(f"{key}.") for key in keys)
+    }
 
 
 def _inputs_of(stage: Stage, run: Run, settings: Settings) -> dict[str, str]:

@@ -110,3 +110,18 @@ def test_one_of_k_parts_is_bounded_by_numerical_integration() -> None:
         p, q = (rest + norm.pdf(x, end, sigma) / k for end in (1.0, -1.0))
         delta = np.trapezoid(np.maximum(p - np.exp(epsilon) * q, 0), x)
         assert delta <= 1e-3
+
+
+def test_hardly_any_noise_fills_no_memory() -> None:
+    """A release is read by whoever got it: its ledger may say anything."""
+    found = Ledger().spend("sum", gaussian(1e-3)).epsilon(DELTA)
+    assert found.accountant == "rdp"
+    assert found.value > 1e5
+    assert math.isinf(Ledger("replace").spend("sum", times(10, poisson_sampled(0.1, gaussian(1e-3)))).epsilon(DELTA).value)
+
+
+def test_numbers_that_no_training_has_are_no_ledger() -> None:
+    tree = Ledger().spend("sum", gaussian(1.0)).to_json()
+    tree["entries"][0]["event"]["noise_multiplier"] = 10**400
+    with pytest.raises(UserError, match="no privacy ledger"):
+        Ledger.from_json(tree)

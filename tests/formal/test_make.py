@@ -11,7 +11,9 @@ from pd.config import DataSettings, FormalSettings, ModelSettings, parse_setting
 from pd.dataset.images import encode_png
 from pd.diffusion.adapter import attach
 from pd.diffusion.components import build
+from pd.dp.events import gaussian
 from pd.dp.ledger import Ledger
+from pd.engine.fit_many import fit_many
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.release.checks import Check
@@ -21,8 +23,12 @@ from pd.release.verify import bundled_digests
 from pd.stages import formal as stage
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.ingest import execute as ingest
+from pd.stages.spending import check_spent
+from pd.stages.verify import check_release
 from pd.store.context import Context
+from pd.store.files import digest_file
 from pd.store.run import Run
+from pd.training.task import Task
 
 MODEL = {
     "unet": "tiny", "steps": 2, "batch": 4, "workers": 0, "warmup": 0, "samples_every": 0,
@@ -106,6 +112,56 @@ def test_false_claims_are_found(made: Context, name: str, change: str, tmp_path:
     assert next(check for check in checks_of(copy) if check.name == EPSILON).ok is False
 
 
+@pytest.mark.parametrize(
+    "change", [{"epsilon": float("nan")}, {"epsilon": 10**400}, {"people": True}, {"people": -3}, {"people": 10**400}]
+)
+def test_claims_that_are_no_numbers_are_found(made: Context, change: dict[str, object], tmp_path: Path) -> None:
+    copy = tmp_path / "release"
+    shutil.copytree(made.run.release, copy)
+    path = copy / "formal" / "claim.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    assert next(check for check in checks_of(copy) if check.name == EPSILON).ok is False
+
+
+def test_a_trained_part_is_not_public(made: Context, tmp_path: Path) -> None:
+    copy = tmp_path / "release"
+    shutil.copytree(made.run.release, copy)
+    path = copy / "formal" / "lineage.json"
+    lines = json.loads(path.read_text(encoding="utf-8"))
+    lines["text_encoder"] = {"sha256": lines["text_encoder"]["sha256"], "trained_on": lines["vae"]["trained_on"]}
+    path.write_text(json.dumps(lines), encoding="utf-8")
+    assert next(check for check in checks_of(copy) if check.name == COVERED).ok is False
+
+
+def test_a_release_that_agrees_with_itself_alone_is_found(made: Context, tmp_path: Path) -> None:
+    """Ledger, claim and lineage changed together: the run knows what it spent."""
+    assert [check.ok for check in check_spent(made.run, made.run.release)] == [True]
+    copy = tmp_path / "formal"
+    shutil.copytree(made.run.formal, copy)
+    assert check_release(copy, made.run.root).ok
+    ledger = Ledger().spend("noisy sums", gaussian(5.0))
+    ledger.save(copy / "ledger.json")
+    digest = digest_file(copy / "ledger.json")
+    claim, lines = (json.loads((copy / name).read_text(encoding="utf-8")) for name in ("claim.json", "lineage.json"))
+    found = ledger.epsilon(claim["delta"])
+    told = claim | {"epsilon": found.value, "accountant": found.accountant}
+    named = {part: line | ({"ledger": digest} if "ledger" in line else {}) for part, line in lines.items()}
+    (copy / "claim.json").write_text(json.dumps(told), encoding="utf-8")
+    (copy / "lineage.json").write_text(json.dumps(named), encoding="utf-8")
+    assert check_release(copy, None).ok
+    (fault,) = check_release(copy, made.run.root).failed
+    assert fault.detail == "it was released with another ledger"
+
+
+def test_a_formal_model_alone_is_verified(made: Context, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(made.run.formal, copy)
+    assert check_release(copy, None).ok
+    (copy / "scan.png").write_bytes(encode_png(np.zeros((16, 16, 1), np.uint8)))
+    (fault,) = check_release(copy, None).failed
+    assert "does not belong" in fault.detail
+
+
 def test_an_autoencoder_that_nobody_knows_is_found(made: Context, tmp_path: Path) -> None:
     """Though its digest is written into the lineage: who trained it on private images could have done that, too."""
     copy = tmp_path / "release"
@@ -148,9 +204,17 @@ def test_student_of_a_private_teacher_costs_no_more(made: Context, tmp_path: Pat
     assert Ledger.load(found.run.formal / "ledger.json") == Ledger.load(made.run.formal / "ledger.json")
 
 
-def test_ensemble(tmp_path: Path) -> None:
+def test_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def many(tasks: list[Task], *given: object, **named: object) -> list[Path]:
+        asked.append(len(tasks))
+        return fit_many(tasks, *given, **named)
+
+    monkeypatch.setattr(stage, "fit_many", many)
     found = context(tmp_path, method="dp_sad", teacher="ensemble", teachers=3, samples=0)
     stage.execute(found)
+    assert asked == [3]  # side by side
     assert all(check.ok for check in checks_of(found.run.release))
     assert json.loads((found.run.formal / "ledger.json").read_text(encoding="utf-8"))["relation"] == "replace"
 
@@ -199,7 +263,13 @@ def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:
     stage.execute(found)
     claim = json.loads((found.run.formal / "claim.json").read_text(encoding="utf-8"))
     assert claim["epsilon"] is None
-    assert "WITHOUT a privacy guarantee" in (found.run.formal / "README.md").read_text(encoding="utf-8")
+    card = (found.run.formal / "README.md").read_text(encoding="utf-8")
+    assert "WITHOUT a privacy guarantee" in card
+    rows = budget_of(found.settings, 6)
+    assert rows["epsilon"] == "no guarantee (accounting: paper)"
+    assert 7 < rows["epsilon that the paper would claim"] <= 8
+    assert rows["noise multiplier in effect, over 500"] == rows["noise multiplier"] / 500
+    assert f"the paper would claim epsilon {rows['epsilon that the paper would claim']:.3g}" in card
     claim["no_guarantee_accepted"] = False
     (found.run.formal / "claim.json").write_text(json.dumps(claim), encoding="utf-8")
     assert checks_of(found.run.release)[0].ok is False
@@ -212,6 +282,11 @@ def test_twin_with_canaries_gives_a_bound(tmp_path: Path) -> None:
     card = (found.run.formal / "README.md").read_text(encoding="utf-8")
     assert "20 canaries" in card
     assert "a second training on the same people, which no ledger counts" in card
+
+
+def test_budget_says_what_is_not_measured(made: Context) -> None:
+    assert budget_of(made.settings, 6)["lower bound on epsilon"] == "not measured"
+    assert "lower bound not measured" in next(check.detail for check in checks_of(made.run.release) if check.name == EPSILON)
 
 
 def test_budget_of_an_ensemble_is_by_its_own_figure(made: Context) -> None:

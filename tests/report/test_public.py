@@ -67,3 +67,14 @@ def test_settings_name_nothing_of_the_machine():
     assert shown["generate"]["sampler_steps"] == 15
     assert "anna" not in str(shown)
     assert "secret" not in str(shown)
+
+
+def test_arms_whose_figures_stay_at_home(report_data):
+    whole = every_attack(report_data.audit)
+    whole = whole.model_copy(update={"arms": {**whole.arms, "formal": whole.arms["filtered"]}})
+    public = public_audit(whole, ("formal",))
+    assert "formal" in public_audit(whole).arms
+    assert set(public.arms) == set(whole.arms) - {"formal"}
+    assert public.verdict == public_audit(whole).verdict
+    assert Settings.model_validate({"formal": {"release": "weights"}}).unpublished_arms == ("formal",)
+    assert Settings.model_validate({"formal": {}}).unpublished_arms == ()

@@ -38,6 +38,14 @@ def test_a_training_that_remembers_is_refuted_and_one_that_does_not_is_not(image
     assert judge_file(scored(key, tmp_path / "b.csv", False), key, 1e-5, 0.95).epsilon < 1
 
 
+def test_folders_that_canaries_cannot_be_put_beside(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lies in the folder of images"):
+        insert(images, images / "out", 10, 16, 7)
+    insert(images, tmp_path / "once", 20, 16, 7)
+    with pytest.raises(UserError, match="canaries in this folder already"):
+        insert(tmp_path / "once", tmp_path / "twice", 20, 16, 7)
+
+
 def test_bad_scores_are_refused(images: Path, tmp_path: Path) -> None:
     key = insert(images, tmp_path / "out", 20, 16, seed=1)
     for text in ("canary,score\ncanary-00000,1", "a,b\n1,2", "canary,score\ncanary-00000,x"):

@@ -9,19 +9,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pd.config import parse_settings
+from pd.config import FormalSettings, parse_settings
 from pd.dataset.images import encode_png
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
+from pd.pipeline import run_pipeline, states
 from pd.progress import Reporter
 from pd.release.classifier import COVERED, EPSILON, SAME, check_classifier
 from pd.release.files import check_files
 from pd.release.lineage import weights_sha256
+from pd.release.sums import SIGNED
 from pd.stages import classifier as stage
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.classifier_images import classifier_of_images
 from pd.stages.ingest import execute as ingest
 from pd.stages.plan import _classifier
+from pd.stages.spending import CLASSIFIER
 from pd.stages.verify import check_release
 from pd.store.context import Context
 from pd.store.run import Run
@@ -130,6 +133,22 @@ def test_false_claims_are_found(made: Context, name: str, check: str, tmp_path: 
     assert not check_release(copy, None).ok
 
 
+def test_the_folder_of_a_classifier_holds_nothing_else(made: Context, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(made.run.classifier, copy)
+    assert check_release(copy, made.run.root).ok
+    (copy / "people.png").write_bytes(picture(np.random.default_rng(0), bright=True))
+    assert [check.name for check in check_release(copy, None).failed] == ["only files that belong in a release"]
+    (copy / "people.png").unlink()
+    key = tmp_path / "key.pub"
+    key.write_text("ssh-ed25519 AAAA somebody\n", encoding="utf-8")
+    assert [check.name for check in check_release(copy, None, signer=key).failed] == [SIGNED]
+    claim = json.loads((copy / "claim.json").read_text(encoding="utf-8"))
+    (copy / "claim.json").write_text(json.dumps(claim | {"people": 20}), encoding="utf-8")
+    assert check_release(copy, None).ok
+    assert [check.name for check in check_release(copy, made.run.root).failed] == [CLASSIFIER]
+
+
 def test_the_ledger_knows_it_before_it_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = context(tmp_path, method="dp_sgd", onnx=False)
 
@@ -174,6 +193,18 @@ def test_bad_input_is_one_line_before_the_work(made: Context, how: dict[str, obj
     with pytest.raises(UserError, match=words):
         stage.execute(found)
     assert not (found.run.work / "classifier").exists()
+
+
+def test_a_run_says_what_is_wrong_before_its_other_stages(tmp_path: Path) -> None:
+    """The classifier comes after teacher and student, which take hours."""
+    settings = context(tmp_path, teachers=13).settings
+    with pytest.raises(UserError, match="24 people for 13 teachers"):
+        run_pipeline(settings, Reporter())
+    assert [state.name for state in states(settings) if state.state == "done"] == ["ingest"]
+    formal = settings.model_copy(update={"classifier": None, "formal": FormalSettings(delta=0.5)})
+    with pytest.raises(UserError, match="not below 1 / 24 people"):
+        run_pipeline(formal, Reporter())
+    assert [state.name for state in states(formal) if state.state == "done"] == ["ingest"]
 
 
 def test_public_pictures_that_are_private_ones_are_refused(made: Context, tmp_path: Path) -> None:
@@ -221,10 +252,19 @@ def test_anybodys_folder(tmp_path: Path) -> None:
     found = classifier_of_images(str(tmp_path / "in"), "folder", tmp_path / "out", OVERRIDES, Reporter())
     assert (found["classes"], found["people"], found["images"]) == (2, 12, 12)
     assert check_release(tmp_path / "out", None).ok
+    assert found["lower bound"] == "not measured"
+    assert spent_by([tmp_path / "out"])["epsilon together"] == pytest.approx(found["epsilon"])  # it has no run
     with pytest.raises(UserError, match="no label 'hat'"):
         classifier_of_images(str(tmp_path / "in"), "hat", tmp_path / "other", OVERRIDES, Reporter())
     with pytest.raises(UserError, match="holds other things"):
         classifier_of_images(str(tmp_path / "in"), "folder", tmp_path / "in", OVERRIDES, Reporter())
+
+
+@pytest.mark.parametrize("asked", ["baseline=card", "shadows=2"])
+def test_of_anybodys_images_nobody_is_held_out(asked: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(UserError, match="nobody is held out"):
+        classifier_of_images(str(tmp_path / "in"), "folder", tmp_path / "out", (*OVERRIDES, f"classifier.{asked}"), Reporter())
 
 
 def test_anybodys_parquet_says_who_is_who(tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import pd.cli  # noqa: F401  (defines all commands)
 from pd.cli.app import app
 from pd.config import Settings, parse_settings
 from pd.errors import UserError
-from pd.pipeline import _settings_of, run_pipeline
+from pd.pipeline import _inputs_of, _settings_of, _why_run, run_pipeline
 from pd.progress import Reporter
 from pd.stages.graph import BY_NAME, STAGES
+from pd.store.lineage import Record
+from pd.store.run import Run
 
 
 @pytest.mark.parametrize("change", ["filter.reid=false", "filter.near_copy_quantile=0.98", "filter.vote=majority"])
@@ -68,6 +70,21 @@ def test_an_attacker_that_is_not_there_is_told_before_the_first_stage(tmp_path: 
     with pytest.raises(UserError, match="did you mean 'thumbnails'"):
         run_pipeline(settings, Reporter())
     assert not settings.run_dir.exists()
+
+
+def test_how_the_work_is_laid_out_spends_no_budget_again(tmp_path: Path) -> None:
+    """Neither of a run that is made now, nor of one whose record still names these settings."""
+    before, after = (parse_settings({"formal": {}, "runs": str(tmp_path)}, sets) for sets in ((), ["formal.workers=2"]))
+    stage, run = BY_NAME["formal"], Run(before.run_dir)
+    for changed in (["formal.workers=2"], ["formal.micro_batch=8"], ["formal.checkpoint_every=5"]):
+        assert _settings_of(stage, before) == _settings_of(
+            stage, parse_settings({"formal": {}, "runs": str(tmp_path)}, changed)
+        )
+    old = {**_settings_of(stage, before), "formal.workers": 0, "formal.micro_batch": 64, "formal.checkpoint_every": 20}
+    record = Record("formal", old, _inputs_of(stage, run, before), {}, {}, 1.0)
+    assert _why_run(stage, record, run, after) is None
+    noise = parse_settings({"formal": {"epsilon": 3}, "runs": str(tmp_path)})
+    assert "formal.epsilon changed" in str(_why_run(stage, record, run, noise))
 
 
 def test_each_stage_that_an_error_asks_for_is_a_command() -> None:

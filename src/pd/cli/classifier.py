@@ -47,7 +47,8 @@ def classifier(
     from pd.stages.classifier_images import classifier_of_images
 
     found = classifier_of_images(images, label, out, set_ or (), Reporter())
-    epsilon = found["epsilon"]
+    epsilon, bound = found["epsilon"], found["lower bound"]
     told = f"epsilon {epsilon:.3g} at delta {found['delta']:g}" if isinstance(epsilon, float) else "no guarantee"
+    told += f" (lower bound {bound:.3g})" if isinstance(bound, float) else f" (lower bound {bound})"
     words = f"{found['classes']} classes from {found['images']} images of {found['people']} people, {told}"
     Console().print(f"{words}: {shown(str(out))}", soft_wrap=True)

@@ -140,6 +140,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _cut(self) -> Self:
+        if self.condense is not None and self.data.size % self.condense.factor:
+            raise ValueError(
+                f"condense.factor = {self.condense.factor} does not divide data.size = {self.data.size}: set 1, or another size"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _screened(self) -> Self:
         if self.screen is not None and (self.data.reader != "video" or self.data.preset is not None):
             raise ValueError("screen looks at clips of video: set data.reader: video, or leave the section out")
@@ -156,6 +164,11 @@ class Settings(Section):
     def audited_arms(self) -> tuple[str, ...]:
         """The arms that are attacked: those asked for, and the condensed pictures where there are any."""
         return (*self.audit.arms, *(["condensed"] if self.condense else []))
+
+    @property
+    def unpublished_arms(self) -> tuple[str, ...]:
+        """The arms whose figures are not released: the formal model's, where its weights alone are."""
+        return ("formal",) if self.formal is not None and self.formal.release == "weights" else ()
 
     def digest(self) -> str:
         """16 hex digits that name the settings; what changes nothing in the run's results does not count.

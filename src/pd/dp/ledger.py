@@ -24,6 +24,8 @@ Relation = Literal["zero_out", "replace"]
 VERSION = 1
 # A step of PLD's grid of losses. Any is sound (losses are rounded up); smaller ones are tighter and slower.
 _GRID = 1e-3  # ours
+# The grid of an epsilon of this size has a million steps; with an event of hardly any noise it would fill all memory.
+_MOST = 1000.0  # ours
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,15 @@ class Ledger:
             raise UserError(f"delta is {delta:g}", code="bad-value", where="formal.delta", fix="set it between 0 and 1")
         if not self.entries:
             return Epsilon(0.0, delta, "nothing was spent", {})
-        found = {name: value for name in accountants if (value := self._bound(name, delta)) is not None}
+        found: dict[str, float] = {}
+        try:
+            for name in accountants:
+                if (value := self._bound(name, delta, found.get("rdp"))) is not None:
+                    found[name] = value
+        except (ArithmeticError, ValueError, MemoryError) as error:  # counts and noise that no training has
+            raise UserError(
+                f"no accountant can work these events out ({type(error).__name__})", code="bad-ledger", where="ledger"
+            ) from None
         if not found:
             kinds = sorted({str(entry.event.get("kind")) for entry in self.entries})
             raise UserError(
@@ -113,8 +123,8 @@ class Ledger:
         best = min(found, key=lambda name: found[name])
         return Epsilon(found[best], delta, best, found)
 
-    def _bound(self, name: str, delta: float) -> float | None:
-        """One accountant's epsilon; None: it does not support an event."""
+    def _bound(self, name: str, delta: float, known: float | None) -> float | None:
+        """One accountant's epsilon; None: it does not support an event; infinite, which is sound, where it is too large."""
         library = accounting()
         from dp_accounting import pld, rdp
 
@@ -124,11 +134,25 @@ class Ledger:
             if name == "rdp"
             else pld.PLDAccountant(relation, value_discretization_interval=_GRID)
         )
-        for entry in self.entries:
-            event = to_library(entry.event)
-            if not accountant.supports(event):
-                return None
+        events = [to_library(entry.event) for entry in self.entries]
+        if not all(accountant.supports(event) for event in events):
+            return None
+        if name != "rdp" and (self._order_of_size(events, delta) if known is None else known) > _MOST:
+            return math.inf
+        for event in events:
             accountant.compose(event)
+        value = float(accountant.get_epsilon(delta))
+        return math.inf if math.isnan(value) else value
+
+    @staticmethod
+    def _order_of_size(events: list[Any], delta: float) -> float:
+        """About how large an epsilon is, quickly, whatever the relation; no bound."""
+        from dp_accounting import rdp
+
+        accountant = rdp.RdpAccountant()
+        for event in events:
+            if accountant.supports(event):
+                accountant.compose(event)
         value = float(accountant.get_epsilon(delta))
         return math.inf if math.isnan(value) else value
 
@@ -150,7 +174,7 @@ class Ledger:
             ledger = cls(tree["relation"])
             for entry in tree["entries"]:
                 ledger = ledger.spend(str(entry["what"]), entry["event"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UserError("no privacy ledger", code="bad-ledger", where="ledger", fix="name one that pd wrote") from None
         return ledger
 

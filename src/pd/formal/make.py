@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,13 @@ from pd.progress import Progress
 from pd.seeds import derive
 from pd.store.atomic import write_json
 from pd.training.loop import fit_here
+from pd.training.task import Task as TrainingTask
 
 Task = Callable[[str], AbstractContextManager[Progress]]
 """A named progress bar."""
+
+FitMany = Callable[[Sequence[TrainingTask], TrainingSettings, Path, Progress], list[Path]]
+"""Trains many tasks, side by side or one after another."""
 
 _SAMPLED = 2048  # of a private teacher, for its student to learn from; ours
 
@@ -49,6 +53,7 @@ class Order:
         work: checkpoints and the key, private.
         seed: of everything that is no privacy noise.
         fit: the trainer of private steps.
+        fit_many: of teachers, side by side; None: one after another in this process.
     """
 
     settings: FormalSettings
@@ -58,6 +63,7 @@ class Order:
     work: Path
     seed: int
     fit: Fit = fit_here
+    fit_many: FitMany | None = None
 
     @property
     def training(self) -> TrainingSettings:
@@ -214,12 +220,14 @@ def _ensemble(order: Order, people: People, source: NoiseSource, task: Task) -> 
     settings = order.settings
     student = build(settings.model, order.shape, derive(order.seed, "start"))
     text = text_of(student, order.captions)
-    teachers = []
+    tasks = [
+        _unprotected_task(order, _part(people, number, settings.teachers), f"teacher {number}")
+        for number in range(settings.teachers)
+    ]
     with task("teachers") as progress:
-        for number in range(settings.teachers):
-            part = _part(people, number, settings.teachers)
-            teachers.append(unprotected(order, part, student, f"teacher {number}").unet)
-            progress(number + 1, settings.teachers, {})
+        # of their losses nothing is shown: a loss of private data is no event of the ledger
+        folders = (order.fit_many or _one_by_one)(tasks, order.training, order.work, lambda done, of, _: progress(done, of, {}))
+    teachers = [_loaded(folder, student).unet for folder in folders]
     shape = student.latent_shape
 
     def inputs(step: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -265,14 +273,27 @@ def _sad(order: Order, way: str) -> Sad:
 
 def unprotected(order: Order, people: People, start: Components, name: str) -> Components:
     """A teacher that nothing protects. What reaches anybody else of it is the caller's to account for."""
-    free = FreeDenoising(
-        _key(order, name), order.settings.model, order.shape, derive(order.seed, "start"), order.captions,
-        Latents(people.latents, people.captions),
-    )  # fmt: skip
-    folder = fit_here(free, order.training, order.work) / "model"
-    teacher = export.load(folder)
+    return _loaded(fit_here(_unprotected_task(order, people, name), order.training, order.work), start)
+
+
+def _unprotected_task(order: Order, people: People, name: str) -> FreeDenoising:
+    latents = Latents(people.latents, people.captions)
+    seed = derive(order.seed, "start")
+    return FreeDenoising(_key(order, name), order.settings.model, order.shape, seed, order.captions, latents)
+
+
+def _loaded(folder: Path, start: Components) -> Components:
+    teacher = export.load(folder / "model")
     teacher.text_encoder = start.text_encoder
     return teacher
+
+
+def _one_by_one(tasks: Sequence[TrainingTask], how: TrainingSettings, work: Path, progress: Progress) -> list[Path]:
+    folders = []
+    for task in tasks:
+        folders.append(fit_here(task, how, work))
+        progress(len(folders), len(tasks), {})
+    return folders
 
 
 def _part(people: People, number: int, parts: int) -> People:

@@ -12,7 +12,7 @@ from pd.errors import UserError
 from pd.formal import moments
 
 STEPS = 200  # private steps where settings leave it open; ours
-_RATE, _LEAST = 1 / 60, 64  # share of the people a step, and the fewest; ours
+_RATE, LEAST = 1 / 60, 64  # share of the people a step, and the fewest; ours
 CLIP_OF_OUTPUT = 1.0  # ensemble: norm of a batch's output gradient; ours
 PAPER_DIVISOR = 500  # steps of the published schedule, by which its noise is divided
 
@@ -129,5 +129,31 @@ def paper_noise(settings: FormalSettings, steps: int) -> float:
     )
 
 
+@dataclass(frozen=True)
+class Published:
+    """What the paper would say of a plan of its accounting, and what is left of its noise.
+
+    Attributes:
+        epsilon: that it would claim; it is no guarantee.
+        effective: noise over the clip of one row's gradient, after the division by the schedule's steps.
+    """
+
+    epsilon: float
+    effective: float
+
+    def in_words(self) -> str:
+        """For a terminal or a card."""
+        return (
+            f"no guarantee: the paper would claim epsilon {self.epsilon:.3g}, and its noise multiplier is in effect "
+            f"{self.effective:.3g} for one row's gradient; one person moves a whole batch of them"
+        )
+
+
+def published(plan: Plan, delta: float) -> Published:
+    """Of a plan whose reading is `paper`."""
+    ledger = Ledger().spend("as published", times(plan.steps, gaussian(plan.noise)))
+    return Published(ledger.epsilon(delta).value, plan.noise / PAPER_DIVISOR)
+
+
 def _batch(settings: FormalSettings, people: int) -> int:
-    return min(people, settings.batch or max(_LEAST, round(people * _RATE)))
+    return min(people, settings.batch or max(LEAST, round(people * _RATE)))

@@ -6,6 +6,7 @@ from typing import Any
 
 from pd.classifier.onnx_file import onnx_bytes
 from pd.classify.task import load_classifier
+from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Epsilon, Ledger
 from pd.errors import UserError
 from pd.release.checks import Check, judge
@@ -32,6 +33,7 @@ def write_classifier(
     accepted: bool,
     reproducible: bool,
     onnx: bool,
+    bound: LowerBound | None = None,
 ) -> Epsilon:
     """Write all but the card.
 
@@ -46,6 +48,7 @@ def write_classifier(
         accepted: whether a setting says that no guarantee is wanted.
         reproducible: whether noise follows from a seed.
         onnx: whether `model.onnx` is written, too.
+        bound: from canaries; None: not measured.
 
     Returns:
         what the ledger says.
@@ -53,7 +56,8 @@ def write_classifier(
     write_bytes(folder / WEIGHTS, (made / WEIGHTS).read_bytes())
     config = json.loads((made / "config.json").read_text(encoding="utf-8"))
     write_json(folder / "config.json", config | {"names": list(names)})
-    found = write_ledger(folder, ledger, delta, people=people, sound=sound, accepted=accepted, reproducible=reproducible)
+    how = {"sound": sound, "accepted": accepted, "reproducible": reproducible}
+    found = write_ledger(folder, ledger, delta, people=people, bound=bound, **how)
     line = {"sha256": weights_sha256(folder), "trained_on": LEDGER if sound else PAPER}
     write_json(folder / "lineage.json", {"classifier": line | {"ledger": digest_file(folder / "ledger.json")}})
     if onnx:

@@ -66,7 +66,15 @@ def contents(release: Path) -> list[str]:
         told = json.loads((release / CONTENTS).read_text(encoding="utf-8"))["released"]
         return [part for part in ("student", "data", CONDENSED) if part in told]
     except (OSError, ValueError, KeyError, TypeError):
-        return ["student", "data"]
+        return [] if of_guarantees(release) else ["student", "data"]
+
+
+def of_guarantees(release: Path) -> bool:
+    """Whether all that a release holds is a formal model or a classifier: nobody has made the rest, or wants it."""
+    rest = ("model", "data", "condensed", "audit.json", CONTENTS)
+    return any((release / part / "claim.json").is_file() for part in ("formal", "classifier")) and not any(
+        (release / name).exists() for name in rest
+    )
 
 
 def factor_of(release: Path) -> int:
@@ -93,6 +101,7 @@ def check_files(release: Path) -> list[Check]:
     names = [path.relative_to(release).as_posix() for path in paths]
     parts = contents(release)
     needed = [name for name in _NEEDED if "student" in parts or not name.startswith("model/")]
+    needed = [] if of_guarantees(release) else needed
     missing = [f"{name} is missing" for name in needed if name not in names]
     if "data" in parts and not any(name.startswith("data/") for name in names):
         missing.append("data/ holds no file")
@@ -104,6 +113,22 @@ def check_files(release: Path) -> list[Check]:
     needed_parts = COMPONENTS if "student" in parts else ()
     weightless = [part for part in needed_parts if not any((release / "model" / part).glob("*.safetensors"))]
     missing += [f"no weights in model/{part}" for part in weightless]
+    return [judge("the release is complete", missing, f"{len(names)} files"), *_check_each(paths, names)]
+
+
+def check_part(folder: Path, part: str) -> list[Check]:
+    """The same checks, but for what must be there, of a part of a release that lies by itself.
+
+    Args:
+        folder: of the part.
+        part: what it is called in a release: `formal` or `classifier`.
+    """
+    paths = entries(folder)
+    return _check_each(paths, [f"{part}/{path.relative_to(folder).as_posix()}" for path in paths])
+
+
+def _check_each(paths: list[Path], names: list[str]) -> list[Check]:
+    """What each file of a release may be, by its name in there."""
     strange = [
         f"{name} is a link" if path.is_symlink() else f"{name} does not belong in a release"
         for path, name in zip(paths, names, strict=True)
@@ -114,7 +139,6 @@ def check_files(release: Path) -> list[Check]:
     unsound = [fault for path, name in plain if (fault := _kind(path, name))]
     weights = [path for path, _ in plain if path.suffix == ".safetensors"]
     return [
-        judge("the release is complete", missing, f"{len(names)} files"),
         judge("only files that belong in a release", strange, f"{len(names)} files, all expected"),
         judge("weights are safetensors, nothing is pickled", pickled, f"{len(weights)} files of weights"),
         judge("every file is what its name says", unsound, "text, pages, JSON, Parquet and safetensors parse"),

@@ -7,10 +7,12 @@
 import json
 import math
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pd.config import ModelSettings
+from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Epsilon, Ledger
 from pd.errors import UserError
 from pd.release.checks import Check, judge
@@ -22,6 +24,7 @@ LEDGER, PAPER = "the ledger's mechanisms", "private data without a guarantee"
 EPSILON, COVERED = "the formal model's epsilon follows from its ledger", "the ledger covers every weight of the formal model"
 VERSION = 1
 _CLOSE = 1e-6
+_MOST_PEOPLE = 10**11
 
 
 def write_claim(
@@ -34,6 +37,7 @@ def write_claim(
     sound: bool,
     accepted: bool,
     reproducible: bool,
+    bound: LowerBound | None = None,
 ) -> Epsilon:
     """Write `ledger.json`, `claim.json` and `lineage.json` beside `model/`.
 
@@ -46,11 +50,13 @@ def write_claim(
         sound: False: the ledger's accounting is dp_sad's paper's, which is no guarantee.
         accepted: whether a setting says that no guarantee is wanted.
         reproducible: whether noise follows from a seed.
+        bound: from canaries; None: not measured.
 
     Returns:
         what the ledger says.
     """
-    found = write_ledger(folder, ledger, delta, people=people, sound=sound, accepted=accepted, reproducible=reproducible)
+    how = {"sound": sound, "accepted": accepted, "reproducible": reproducible}
+    found = write_ledger(folder, ledger, delta, people=people, bound=bound, **how)
     digest = digest_file(folder / "ledger.json")
     lines: dict[str, dict[str, Any]] = {}
     for part in sorted({path.parent.name for path in (folder / "model").rglob("*.safetensors")}):
@@ -66,7 +72,15 @@ def write_claim(
 
 
 def write_ledger(
-    folder: Path, ledger: Ledger, delta: float, *, people: int, sound: bool, accepted: bool, reproducible: bool
+    folder: Path,
+    ledger: Ledger,
+    delta: float,
+    *,
+    people: int,
+    sound: bool,
+    accepted: bool,
+    reproducible: bool,
+    bound: LowerBound | None = None,
 ) -> Epsilon:
     """Write `ledger.json` and `claim.json`; arguments as for `write_claim`, less the model."""
     found = ledger.epsilon(delta)
@@ -82,6 +96,7 @@ def write_ledger(
         "guarantee": sound,
         "no_guarantee_accepted": accepted,
         "reproducible": reproducible,
+        "lower_bound": None if bound is None else asdict(bound),
     }
     write_json(folder / "claim.json", claim)
     return found
@@ -95,8 +110,11 @@ def check_formal(release: Path, bundled: Collection[str]) -> list[Check]:
         bundled: tensor digests of the autoencoders that pd ships.
     """
     folder = release / "formal"
-    if not folder.exists():
-        return []
+    return check_formal_folder(folder, bundled) if folder.exists() else []
+
+
+def check_formal_folder(folder: Path, bundled: Collection[str]) -> list[Check]:
+    """The same of such a folder, wherever it lies."""
     try:
         claim, lines = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("claim.json", "lineage.json"))
     except (OSError, ValueError):
@@ -116,8 +134,9 @@ def check_claim(folder: Path, name: str, published: str) -> Check:
     try:
         claim = json.loads((folder / "claim.json").read_text(encoding="utf-8"))
         ledger = Ledger.load(folder / "ledger.json")
-        delta, told = float(claim["delta"]), claim["epsilon"]
-    except (OSError, ValueError, KeyError, TypeError, UserError):
+        delta, told, people = float(claim["delta"]), claim["epsilon"], claim.get("people")
+        told = math.nan if told is None or isinstance(told, bool) else float(told)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, UserError):
         return Check(name, False, f"{folder.name}/ has no readable claim and ledger")
     try:
         found = ledger.epsilon(delta)
@@ -130,16 +149,26 @@ def check_claim(folder: Path, name: str, published: str) -> Check:
     faults = []
     if not ledger.entries:
         faults.append("the ledger is empty")
-    if not isinstance(told, int | float) or isinstance(told, bool) or not math.isfinite(found.value):
+    if not math.isfinite(told) or not math.isfinite(found.value):
         faults.append("no finite epsilon")
     elif abs(told - found.value) > _CLOSE * max(1.0, found.value):
         faults.append(f"the claim says {told:.6g}, the ledger {found.value:.6g}")
     if (claim.get("unit"), claim.get("relation")) != ("person", ledger.relation):
         faults.append("claim and ledger name different units or relations")
-    people = claim.get("people")
-    if not isinstance(people, int) or not 0 < delta < 1 / max(people, 1):
+    if not isinstance(people, int) or isinstance(people, bool) or not 2 <= people < _MOST_PEOPLE:
+        faults.append("it does not say of how many people")
+    elif not 0 < delta * people < 1:
         faults.append("delta is not below 1 / people")
-    return judge(name, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}")
+    bound = _bound_in_words(claim.get("lower_bound", "not known"))
+    return judge(name, faults, f"epsilon {found.value:.4g} at delta {delta:g}, by {found.accountant}; lower bound {bound}")
+
+
+def _bound_in_words(told: Any) -> str:
+    """What a claim says of a lower bound: nothing here can prove it."""
+    try:
+        return "not measured" if told is None else f"{float(told['epsilon']):.3g}, as claimed"
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return "not known"
 
 
 def _check_covered(folder: Path, claim: dict[str, Any], lines: Any, bundled: Collection[str]) -> Check:
@@ -152,7 +181,7 @@ def _check_covered(folder: Path, claim: dict[str, Any], lines: Any, bundled: Col
     for part, line in sorted(lines.items()):
         if weights_sha256(folder / "model" / part) != line.get("sha256"):
             faults.append(f"{part}: its weights are not those that were recorded")
-        if line.get("trained_on") not in allowed or (part == "unet" and line.get("trained_on") == PUBLIC):
+        if line.get("trained_on") not in allowed or (part != "vae" and line.get("trained_on") == PUBLIC):
             faults.append(f"{part}: it learned from something that the ledger does not cover")
         if part == "vae":
             faults += [f"vae: {fault}" for fault in _vae_faults(folder / "model" / part, line, bundled)]

@@ -8,6 +8,7 @@ import yaml
 from pd.config import FormalSettings
 from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Epsilon, Ledger
+from pd.formal.plan import Published
 from pd.store.atomic import write_bytes
 
 _RELATION = {
@@ -25,6 +26,7 @@ def write_formal_card(
     people: int,
     weights: int,
     bound: LowerBound | None,
+    published: Published | None = None,
 ) -> None:
     """Write the card.
 
@@ -37,6 +39,7 @@ def write_formal_card(
         people: members.
         weights: trained numbers.
         bound: from canaries; None: not measured.
+        published: what the paper would claim, where its accounting was asked for.
     """
     sound = math.isfinite(epsilon.value)
     front = {
@@ -53,7 +56,7 @@ def write_formal_card(
         "",
         f"# {name}: a model {'with a formal privacy guarantee' if sound else 'WITHOUT a privacy guarantee'}",
         "",
-        *(_promise(formal, ledger, epsilon, people) if sound else _none()),
+        *(_promise(formal, ledger, epsilon, people) if sound else _none(published)),
         "",
         f"**Lower bound.** {bound_in_words(bound)}",
         "",
@@ -105,11 +108,13 @@ def _promise(formal: FormalSettings, ledger: Ledger, epsilon: Epsilon, people: i
     return lines
 
 
-def _none() -> list[str]:
+def _none(published: Published | None) -> list[str]:
+    told = [] if published is None else ["", f"In figures, {published.in_words()}."]
     return [
         "**There is no guarantee.** The accounting of arXiv 2408.14738 was asked for. Its noise is divided by the number of "
         "diffusion steps, one person moves the gradients of a whole batch through a teacher that nothing protects, and the "
         "student's Jacobian is taken at private images.",
+        *told,
     ]
 
 

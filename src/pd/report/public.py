@@ -4,7 +4,7 @@ Which figures those are, the marks in `pd.audit.results` say. The verdict goes a
 says of a figure that stays at home is withheld, its state is not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pd.audit.figures import public_part
@@ -13,12 +13,15 @@ from pd.config import Settings
 from pd.report.verdict import published, verdict
 
 
-def public_audit(audit: AuditResult) -> AuditResult:
+def public_audit(audit: AuditResult, without: Collection[str] = ()) -> AuditResult:
     """The part of an audit that may be released, and the verdict.
 
     Args:
         audit: all figures; or what this function made of them, which comes out as it is.
+        without: arms whose figures stay at home, whatever they are.
     """
+    if set(audit.arms).intersection(without):
+        audit = audit.model_copy(update={"arms": {name: arm for name, arm in audit.arms.items() if name not in without}})
     shared = audit.shared and Shared(k=audit.shared.k, labels=sorted(audit.shared.labels))
     public = public_part(audit, frozenset(shared.labels if shared else ()))
     whole = published(verdict(audit), verdict(public))

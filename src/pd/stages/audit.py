@@ -109,7 +109,7 @@ def execute(context: Context) -> Facts:
         )
     whole = figures.model_copy(update={"arms": asked, **beside})
     write_json(run.audit, whole.as_json())
-    write_json(run.release_audit, public_audit(whole).as_json())
+    write_json(run.release_audit, public_audit(whole, settings.unpublished_arms).as_json())
     map_rows.done()
     return {arm: round(excess.value, 4) for arm in whole.arms if (excess := excess_of(whole.arms[arm]))}
 

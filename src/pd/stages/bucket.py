@@ -51,7 +51,8 @@ def fetch_release(release: Path) -> None:
 
 def fetch_proof(run: Run) -> None:
     """Fetch what a release is proven by."""
-    pull(run.dataset, run.labels, run.reid, run.filter_counts, run.teacher, run.private / "settings.yaml")
+    ledgers = (run.ledger, run.classifier_ledger)
+    pull(run.dataset, run.labels, run.reid, run.filter_counts, run.teacher, run.private / "settings.yaml", *ledgers)
 
 
 def commit_stage(stage: Stage, run: Run, settings: Settings) -> None:

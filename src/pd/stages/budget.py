@@ -13,7 +13,7 @@ from pd.dataset.splits import holdout_identities
 from pd.dp.budget import prospects
 from pd.dp.ledger import Ledger
 from pd.errors import UserError
-from pd.formal.plan import make_plan, way
+from pd.formal.plan import make_plan, published, way
 from pd.seeds import derive
 from pd.stages.spending import models
 from pd.store.run import Run
@@ -54,12 +54,16 @@ def budget_of(settings: Settings, people: int) -> Rows:
     rows |= {
         "epsilon": found.value if plan.reading == "sound" else "no guarantee (accounting: paper)",
         "delta": formal.delta,
+        **_beside(formal.canaries),
         "mu of Gaussian privacy": expected.mu,
         "trained weights": weights,
         "dp_sgd: squared signal to noise, (mu n)^2 / weights": expected.dp_sgd,
         f"ensemble of {formal.teachers}: (mu K / 2)^2 / outputs": expected.ensemble,
         "a model of use is": {"useful": "to be expected", "doubtful": "doubtful"}.get(expected.word, expected.word),
     }
+    if plan.reading == "paper":
+        told = published(plan, formal.delta)
+        rows |= {"epsilon that the paper would claim": told.epsilon, "noise multiplier in effect, over 500": told.effective}
     if expected.word == "out of reach":
         rows["why"] = f"noise that hides one of {people:,} people hides the others too; about 300 would be needed above"
     if settings.classifier is not None:
@@ -95,7 +99,13 @@ def classifier_budget(settings: Settings, people: int) -> Rows:
         ledger = ledger.and_(other.ledger)
         rows["epsilon with the baseline that the card names"] = ledger.epsilon(how.delta).value
     sound = planned.reading == "sound"
-    return rows | {"epsilon": found.value if sound else "no guarantee (accounting: paper)", "delta": how.delta}
+    rows |= {"epsilon": found.value if sound else "no guarantee (accounting: paper)", "delta": how.delta}
+    return rows | _beside(how.canaries)
+
+
+def _beside(canaries: int) -> Rows:
+    """What stands beside an epsilon before there is any training."""
+    return {"lower bound on epsilon": f"not measured yet ({canaries} canaries)" if canaries else "not measured"}
 
 
 def count_people(settings: Settings) -> int:
@@ -154,6 +164,8 @@ def _spent(path: Path) -> tuple[list[tuple[str, Ledger]], float]:
         UserError: there is none.
     """
     run = Run(mirrored_run(path))
+    if (path / "claim.json").is_file() and (path / "ledger.json").is_file():  # a classifier of --images has no run
+        return _of_release(path)
     try:
         trees = [json.loads(file.read_text(encoding="utf-8")) for file in (run.ledger, run.classifier_ledger) if file.exists()]
         spent = [(str(model["dataset"]), Ledger.from_json(model["ledger"])) for tree in trees for model in models(tree)]
@@ -164,6 +176,15 @@ def _spent(path: Path) -> tuple[list[tuple[str, Ledger]], float]:
         fix = "`pd formal` and `pd classifier` write one"
         raise UserError("no ledger in this run", code="bad-ledger", where=str(path), fix=fix) from None
     return spent, delta
+
+
+def _of_release(folder: Path) -> tuple[list[tuple[str, Ledger]], float]:
+    """The same of a released model's folder, whose data set is not known."""
+    try:
+        delta = float(json.loads((folder / "claim.json").read_text(encoding="utf-8"))["delta"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        raise UserError("no claim in this folder", code="bad-ledger", where=str(folder), fix="name one that pd wrote") from None
+    return [(f"of {folder.absolute()}", Ledger.load(folder / "ledger.json"))], delta
 
 
 def _numbers(model: ModelSettings, settings: Settings) -> tuple[int, int]:

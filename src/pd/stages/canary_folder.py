@@ -35,6 +35,12 @@ def insert(images: Path, out: Path, count: int, size: int, seed: int) -> Path:
     for path in (out, aside):
         if path.exists():
             raise UserError("there is such a folder already", code="already-there", where=str(path), fix="choose another name")
+        if images.resolve() in path.resolve().parents:
+            raise UserError("lies in the folder of images", code="bad-options", where=str(path), fix="name a folder beside it")
+    if any(images.glob("canary-[0-9]*")):
+        raise UserError(
+            "there are canaries in this folder already", code="already-there", where=str(images), fix="name one without"
+        )
     rng = np.random.default_rng(derive(seed, "canary folder"))
     inserted = rng.random(count) < 0.5
     cells = -(-size // _BLOCK)

@@ -9,8 +9,8 @@ from pd.dataset.real import real_words
 from pd.release.lineage import weights_sha256
 from pd.stages.base import Facts
 from pd.stages.classifier_audit import audited, usefulness
-from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released, values_of
-from pd.stages.spending import enter
+from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released, released_ledger, values_of
+from pd.stages.spending import Claimed, enter
 from pd.store.atomic import write_json
 from pd.store.context import Context
 from pd.store.files import digest_folder
@@ -35,7 +35,10 @@ def execute(context: Context) -> Facts:
     beside = usefulness(context, found.baseline[0], held.classes) if found.baseline else None
     ledger = plan.ledger if found.baseline is None else plan.ledger.and_(found.baseline[1].ledger)
     # before the release is there: one that no ledger knows could be given away
-    enter(run.classifier_ledger, dataset, weights_sha256(found.folder), ledger, how.delta)
+    claimed = Claimed.of(
+        released_ledger(found), how.delta, held.people, guarantee=plan.reading == "sound", accepted=how.accept_no_guarantee
+    )
+    enter(run.classifier_ledger, dataset, weights_sha256(found.folder), ledger, how.delta, claimed)
     epsilon = released(run.classifier, settings.name, found, held, useful.compared(beside))
     audit: dict[str, Any] = {"utility": useful.to_json()}
     if beside is not None:
@@ -52,6 +55,6 @@ def execute(context: Context) -> Facts:
         "queries": plan.queries,
         "delta": how.delta,
         "epsilon": epsilon.value if plan.reading == "sound" else "no guarantee",
-        "accuracy, hold-out people": useful.accuracy.value,
+        "accuracy, hold-out people": useful.accuracy.value if useful.accuracy.n else "not measured",
         "lower bound": "not measured" if found.bound is None else found.bound.epsilon,
     }

@@ -43,7 +43,7 @@ class Usefulness:
 
     def compared(self, other: "Usefulness | None") -> Compared | None:
         """Beside DP-SGD's."""
-        if other is None:
+        if other is None or not self.accuracy.n:
             return None
         ours, theirs = self.accuracy, other.accuracy
         return Compared((ours.value, ours.low, ours.high), (theirs.value, theirs.low, theirs.high))

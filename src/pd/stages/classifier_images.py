@@ -32,7 +32,7 @@ def classifier_of_images(
         reporter: reports progress.
 
     Returns:
-        `classes`, `people`, `images`, `epsilon` and `delta`.
+        `classes`, `people`, `images`, `epsilon`, `delta` and `lower bound`.
 
     Raises:
         UserError: images, labels or settings that cannot be used.
@@ -41,6 +41,14 @@ def classifier_of_images(
     how = settings.classifier
     assert how is not None
     refuse_reader(settings.data, "pd classifier --images")
+    asked = "baseline" if how.baseline != "off" else "shadows" if how.shadows else None
+    if asked:
+        raise UserError(
+            f"classifier.{asked} is measured on hold-out people, and of --images nobody is held out",
+            code="bad-options",
+            where=f"classifier.{asked}",
+            fix="leave it out, or make a run: `pd init`, then `pd classifier`",
+        )
     if out.exists() and not (out / "claim.json").is_file():
         raise UserError("holds other things than a classifier", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
@@ -71,4 +79,6 @@ def classifier_of_images(
         epsilon = released(out, out.name, found, given, None)
         cleared(work)
     told = epsilon.value if np.isfinite(epsilon.value) else "no guarantee"
-    return {"classes": len(given.classes), "people": given.people, "images": len(names), "epsilon": told, "delta": how.delta}
+    bound = "not measured" if found.bound is None else found.bound.epsilon
+    counts = {"classes": len(given.classes), "people": given.people, "images": len(names)}
+    return {**counts, "epsilon": told, "delta": how.delta, "lower bound": bound}

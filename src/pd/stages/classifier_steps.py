@@ -18,7 +18,7 @@ from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images, blocks
 from pd.dataset.private import PrivateDataset
 from pd.dp.canaries import LowerBound
-from pd.dp.ledger import Epsilon
+from pd.dp.ledger import Epsilon, Ledger
 from pd.engine.fit import fit
 from pd.engine.fit_many import fit_many
 from pd.errors import UserError
@@ -54,6 +54,20 @@ class Made:
 
 
 def prepared(settings: ClassifierSettings, held: Examples, seed: int, reporter: Reporter) -> Plan:
+    """The plan, and in words what it can be hoped to give.
+
+    Raises:
+        UserError: what is wrong.
+    """
+    plan = checked(settings, held, seed)
+    weights = sum(value.numel() for value in _network(settings, held).parameters())
+    reporter.say(f"  {in_words(settings, plan, len(held.classes), weights)}")
+    if plan.reading == "paper":
+        reporter.say("  not covered by any epsilon: the generator, which learns against a classifier of all private images")
+    return plan
+
+
+def checked(settings: ClassifierSettings, held: Examples, seed: int) -> Plan:
     """The plan, once everything that could be wrong has been looked at.
 
     Raises:
@@ -70,10 +84,6 @@ def prepared(settings: ClassifierSettings, held: Examples, seed: int, reporter: 
         )
     if settings.onnx:
         onnx_bytes(_network(settings, held), _shape(held))  # before the work: is the package there?
-    weights = sum(value.numel() for value in _network(settings, held).parameters())
-    reporter.say(f"  {in_words(settings, plan, len(held.classes), weights)}")
-    if plan.reading == "paper":
-        reporter.say("  not covered by any epsilon: the generator, which learns against a classifier of all private images")
     return plan
 
 
@@ -127,6 +137,14 @@ def many(tasks: Sequence[ClassifierTask], how: TrainingSettings, work: Path, pro
     return fit_many(tasks, how, work, lambda done, total, info: progress(done, total, {}), gpus=how.gpus_per_worker)
 
 
+def released_ledger(found: Made) -> Ledger:
+    """Of what is released: the classifier, and the baseline where the card names it."""
+    ledger = found.order.plan.ledger
+    if found.order.settings.baseline == "card" and found.baseline is not None:
+        return ledger.and_(found.baseline[1].ledger)
+    return ledger
+
+
 def released(out: Path, name: str, found: Made, held: Examples, compared: Compared | None) -> Epsilon:
     """Write the release folder, whole or not there.
 
@@ -138,9 +156,7 @@ def released(out: Path, name: str, found: Made, held: Examples, compared: Compar
         compared: accuracy beside the baseline's; on the card only where that is paid for.
     """
     settings, plan = found.order.settings, found.order.plan
-    ledger, told = plan.ledger, None
-    if settings.baseline == "card" and found.baseline is not None:
-        ledger, told = ledger.and_(found.baseline[1].ledger), compared
+    ledger, told = released_ledger(found), compared if settings.baseline == "card" else None
     with write_folder(out) as folder:
         epsilon = write_classifier(
             folder,
@@ -153,6 +169,7 @@ def released(out: Path, name: str, found: Made, held: Examples, compared: Compar
             accepted=settings.accept_no_guarantee,
             reproducible=settings.reproducible,
             onnx=settings.onnx,
+            bound=found.bound,
         )
         write_classifier_card(
             folder / "README.md", name, settings, held.classes, _shape(held), ledger, epsilon, held.people, found.bound,

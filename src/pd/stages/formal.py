@@ -16,19 +16,20 @@ from pd.diffusion.sampler import Sampler
 from pd.dp.budget import Prospects, prospects
 from pd.dp.canaries import LowerBound
 from pd.engine.fit import fit
-from pd.errors import UserError
+from pd.engine.fit_many import fit_many
 from pd.filters.captions import captions_of
 from pd.formal.canaries import twin
 from pd.formal.make import Order, key_of, make
 from pd.formal.people import People, bounded
-from pd.formal.plan import Plan, make_plan, way
+from pd.formal.plan import Plan, published, way
 from pd.formal.private_training import same_plan
 from pd.formal.public import public_latents
 from pd.release.formal import write_claim
 from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
 from pd.stages.base import Facts
-from pd.stages.spending import enter
+from pd.stages.guarantees import checked
+from pd.stages.spending import Claimed, enter
 from pd.store.atomic import write_folder
 from pd.store.context import Context
 from pd.store.files import digest_folder
@@ -47,19 +48,14 @@ def execute(context: Context) -> Facts:
     captions = captions_of(members, settings)
     distinct = sorted(set(captions))
     people = len(set(members.identities))
-    plan = make_plan(formal, people)
-    if plan.reading == "paper" and not formal.accept_no_guarantee:
-        raise UserError(
-            "dp_sad's published accounting is no guarantee, and would be released",
-            code="no-guarantee",
-            where="formal.accounting",
-            fix="set accounting: sound, or accept_no_guarantee: true if that is what you want",
-        )
+    plan = checked(formal, people)
     parts = build(formal.model, settings.data, context.seed("formal", "start"))
     weights = trained_weights(parts, formal)
     outputs = int(np.prod(parts.latent_shape))
     expected = prospects(formal.epsilon, formal.delta, people, weights, formal.teachers, outputs, way(formal))
     context.reporter.say(f"  {in_words(formal, people, expected)}")
+    if plan.reading == "paper":
+        context.reporter.say(f"  {published(plan, formal.delta).in_words()}")
     public = None
     if formal.public:  # what is wrong with it is said before anything is begun
         public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
@@ -76,7 +72,8 @@ def execute(context: Context) -> Facts:
         of = torch.tensor([number[captions[row]] for row in rows])
         People(autoencoder.encode(parts.vae, pixels[:]), of, torch.from_numpy(first)).save(held)
     loaded = People.load(held)
-    order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), fit if formal.workers else fit_here)
+    trainer = fit if formal.workers else fit_here
+    order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), trainer, fit_many)
     made = make(order, loaded, source, context.reporter.task, public)
     bound = twin(order, loaded, context.reporter.task, public) if formal.canaries else None
     facts = _write(context, plan, made, captions, weights, bound, dataset)
@@ -128,7 +125,8 @@ def _write(
     with write_folder(run.formal) as folder:
         export.export(made, folder / "model")
         # before the release is there: one that no ledger knows could be given away
-        enter(run.ledger, dataset, weights_sha256(folder / "model" / "unet"), plan.ledger, formal.delta)
+        claimed = Claimed.of(plan.ledger, formal.delta, plan.people, guarantee=sound, accepted=formal.accept_no_guarantee)
+        enter(run.ledger, dataset, weights_sha256(folder / "model" / "unet"), plan.ledger, formal.delta, claimed)
         if formal.release == "all" and formal.samples:
             with context.reporter.task("formal samples") as progress:
                 _samples(folder / "model", settings, captions, context.seed("formal", "samples"), progress).write(
@@ -143,8 +141,10 @@ def _write(
             sound=sound,
             accepted=formal.accept_no_guarantee,
             reproducible=formal.reproducible,
+            bound=bound,
         )
-        write_formal_card(folder / "README.md", settings.name, formal, plan.ledger, found, plan.people, weights, bound)
+        told = None if sound else published(plan, formal.delta)
+        write_formal_card(folder / "README.md", settings.name, formal, plan.ledger, found, plan.people, weights, bound, told)
     facts: dict[str, object] = {"epsilon": found.value, "delta": formal.delta, "people": plan.people, "noise": plan.noise}
     facts["lower bound"] = "not measured" if bound is None else bound.epsilon
     return facts if sound else {**facts, "epsilon": "no guarantee"}

@@ -131,6 +131,8 @@ class Stage:
         keys: dotted prefixes of the settings it depends on (the run's seed always counts).
         outputs: the files and folders it makes, given the run and the settings.
         source: a fingerprint of what it reads besides: from outside the run, or of a command that need not have run.
+        layout: settings below its keys that say how the work is laid out, or how often it is kept: they make nothing else, and
+            a model with an epsilon that is made again spends its budget again.
         asked: whether settings ask for it. A stage that they do not ask for is as if there were none.
     """
 
@@ -140,6 +142,7 @@ class Stage:
     keys: tuple[str, ...]
     outputs: Callable[[Run, Settings], list[Path]]
     source: Callable[[Settings], str] | None = None
+    layout: tuple[str, ...] = ()
     asked: Callable[[Settings], bool] = lambda settings: True
 
     def needs_in(self, settings: Settings) -> tuple[str, ...]:
@@ -272,6 +275,7 @@ STAGES = (
         needs=("ingest", "labels"),
         keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.formal, run.ledger],
+        layout=("formal.workers", "formal.micro_batch", "formal.checkpoint_every"),
         asked=lambda settings: settings.formal is not None,
     ),
     Stage(
@@ -280,6 +284,14 @@ STAGES = (
         needs=("ingest", "labels"),
         keys=("classifier", "public", "data.size", "data.mode", "data.uncertain", "data.unmentioned", "generate.prompt_k"),
         outputs=lambda run, settings: [run.classifier, run.classifier_ledger, run.classifier_audit],
+        layout=(
+            "classifier.sgd_micro_batch",
+            *(
+                f"classifier.{of}.{name}"
+                for of in ("teacher", "student", "generator")
+                for name in ("workers", "gpus_per_worker", "checkpoint_every")
+            ),
+        ),
         asked=lambda settings: settings.classifier is not None,
     ),
     Stage(

@@ -9,6 +9,7 @@ from rich.table import Table
 from pd.config import ModelSettings, Settings
 from pd.engine.probe import TRAINING_BYTES, Rates, Training
 from pd.engine.shadows import shadow_count, shadow_share
+from pd.formal.plan import LEAST, STEPS
 from pd.reid.task import training_settings
 from pd.stages.leak_steps import steps_of
 
@@ -72,6 +73,7 @@ def plan(settings: Settings, rates: Rates) -> list[Need]:
         ),
         Need("filter", "core", how.candidates, None, 1, None, None, 2 * candidates, "the scores are there: minutes at most"),
         _trained("student", settings.student, rates.student, rates),
+        *([_formal(settings)] if settings.formal else []),
         *([_classifier(settings)] if settings.classifier else []),
         *([_condense(settings)] if settings.condense else []),
         *(_trained(f"arm {arm}", settings.student, rates.student, rates) for arm in settings.audit.trained_arms),
@@ -128,6 +130,24 @@ def _condense(settings: Settings) -> Need:
     how = settings.condense
     why = "as many trainings as there are classes among the kept; `pd condense` shows the first one's pace"
     return Need("condense", "core", how.training.steps * how.batch, None, 1, None, None, 0.0, why)
+
+
+def _formal(settings: Settings) -> Need:
+    """Of the images and noise levels that all trainings look at, with the fewest people a private step."""
+    how = settings.formal
+    assert how is not None
+    model, steps = how.model, how.steps or STEPS
+    free = model.steps * model.batch
+    if how.method == "dp_sad" and how.accounting == "paper":
+        images = free + steps * model.batch
+    elif how.method == "dp_sad" and how.teacher == "ensemble":
+        images = how.teachers * free + steps * model.batch
+    else:
+        images = steps * (how.batch or LEAST) * how.noise_draws + free * ((how.warm_up != "none") + how.public)
+        images += how.student_steps * model.batch if how.method == "dp_sad" else 0
+    images *= 2 if how.canaries else 1
+    why = "its private steps grow with the people; `pd formal` shows their pace"
+    return Need("formal", "core", images, None, 1, None, None, 0.0, why)
 
 
 def _classifier(settings: Settings) -> Need:

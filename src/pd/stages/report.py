@@ -37,7 +37,7 @@ def execute(context: Context) -> Facts:
     decision = json.loads(run.decision.read_text(encoding="utf-8"))
     kept = SyntheticDataset.open(run.student_data if settings.release.data == "student" else run.kept)
     data = _report_data(context, run)
-    public = public_audit(data.audit)
+    public = public_audit(data.audit, settings.unpublished_arms)
     write_card(
         run.card,
         public,

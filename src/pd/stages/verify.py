@@ -18,10 +18,14 @@ from pd.dataset.real import with_labels
 from pd.errors import LeakError, UserError
 from pd.progress import shown
 from pd.release.classifier import check_classifier
-from pd.release.verify import Check, VerifyReport, verify
+from pd.release.files import check_part, of_guarantees
+from pd.release.formal import check_formal_folder
+from pd.release.sums import check_sums
+from pd.release.verify import Check, VerifyReport, bundled_digests, verify
 from pd.stages.base import Facts
 from pd.stages.bucket import fetch_proof, fetch_release
 from pd.stages.release import words_of
+from pd.stages.spending import check_spent
 from pd.store.context import Context
 from pd.store.run import Run
 
@@ -32,10 +36,11 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
     """Check a release folder.
 
     Args:
-        release: the folder, here or in a run at `s3://`; or that of a classifier alone, which is
+        release: the folder, here or in a run at `s3://`; or that of a classifier or a formal model alone, which is
             compared with no image.
         against: a run, or its `private/dataset`. When the network, the thresholds and the teacher of the run are there,
-            images are scored as the filter scored them, and weights are compared with the teacher's.
+            images are scored as the filter scored them, and weights are compared with the teacher's. Claims of an epsilon are
+            compared with what the run spent.
         k: member identities that must share a caption; None: as the run says, else 3.
         signer: the SSH public key that must have signed the release; None: it need not be signed.
 
@@ -47,23 +52,26 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
         raise UserError(
             "no such folder", code="no-such-folder", where=str(release), fix="name a release folder, such as runs/faces/release"
         )
-    if (release / "claim.json").is_file() and (release / "config.json").is_file():
-        return VerifyReport(check_classifier(release))
-    if not any((release / name).exists() for name in ("model", "data", "audit.json")):
+    if signer is not None and not signer.is_file():
+        raise UserError("no such key", code="no-such-file", where=str(signer), fix="name an SSH public key, such as key.pub")
+    if (release / "claim.json").is_file():
+        checks = _check_alone(release)
+        if signer is not None:  # who signs, signs a whole release
+            checks += check_sums(release, signer)
+        if against is not None:
+            checks += check_spent(_run_of(mirrored_run(against, below=_below(against))), release)
+        return VerifyReport(checks)
+    if not of_guarantees(release) and not any((release / name).exists() for name in ("model", "data", "audit.json")):
         raise UserError(
             "no release in this folder",
             code="no-release",
             where=str(release),
-            fix="name a release folder, such as runs/faces/release",
+            fix="name a release folder, such as runs/faces/release, or the folder `formal` or `classifier` in one",
         )
-    if signer is not None and not signer.is_file():
-        raise UserError("no such key", code="no-such-file", where=str(signer), fix="name an SSH public key, such as key.pub")
     if against is None:
         return verify(release, k=k or _K, signer=signer)
-    against = mirrored_run(against, below=2 if against.parts[-2:] == ("private", "dataset") else 0)
-    root = against.parents[1] if against.parts[-2:] == ("private", "dataset") else against
-    run = Run(root)
-    fetch_proof(run)
+    against = mirrored_run(against, below=_below(against))
+    run = _run_of(against)
     if (against / "private" / "dataset").is_dir():
         against = against / "private" / "dataset"
     private = against.parent
@@ -71,7 +79,8 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
     said, k = _said(held), k or _k(held)
     counts, teacher = private / "filter.json", private / "teacher"
     if not ((private / "reid" / "config.json").exists() and counts.exists()):
-        return verify(release, against, k=k, said=said, signer=signer, read=_real)
+        found = verify(release, against, k=k, said=said, signer=signer, read=_real)
+        return VerifyReport([*found.checks, *check_spent(run, release)])
     from pd.filters.decide import Thresholds, margin
     from pd.filters.scorer import Scorer
 
@@ -83,7 +92,7 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
         scores = scorer.score(images)
         return margin(scores.score, scores.further, thresholds, filtered["vote"])
 
-    return verify(
+    found = verify(
         release,
         against,
         margin=above if filtered["reid"] else None,
@@ -93,6 +102,28 @@ def check_release(release: Path, against: Path | None, k: int | None = None, sig
         signer=signer,
         read=_real,
     )
+    return VerifyReport([*found.checks, *check_spent(run, release)])
+
+
+def _below(against: Path) -> int:
+    return 2 if against.parts[-2:] == ("private", "dataset") else 0
+
+
+def _run_of(against: Path) -> Run:
+    """The run that a path names, or whose data set it names; what proves its release is fetched."""
+    run = Run(against.parents[1] if _below(against) else against)
+    fetch_proof(run)
+    if not run.private.is_dir():
+        raise UserError("no run in this folder", code="no-run", where=str(against), fix="name a run, such as runs/faces")
+    return run
+
+
+def _check_alone(folder: Path) -> list[Check]:
+    """The checks of a classifier's or a formal model's folder by itself."""
+    if (folder / "config.json").is_file():
+        return [*check_part(folder, "classifier"), *check_classifier(folder)]
+    vae = folder / "model" / "vae"
+    return [*check_part(folder, "formal"), *check_formal_folder(folder, bundled_digests(vae) if vae.is_dir() else ())]
 
 
 def _real(dataset: Path) -> PrivateDataset:
