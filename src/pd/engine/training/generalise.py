@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +139,7 @@ def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
     return {**facts, **({"remembers_at": at[0]} if at else {}), "gap": rows("gap"), "widening": rows("widening")}
 
 
-def words(facts: Mapping[str, Any], steps: int) -> str:
+def words(facts: Mapping[str, object], steps: int) -> str:
     """For people, which step is taken of so many, and why.
 
     Args:
@@ -151,8 +150,8 @@ def words(facts: Mapping[str, Any], steps: int) -> str:
     if at is None:
         return f"all {step:,} steps: it remembers at no checkpoint"
     if at == step:
-        return f"step {step:,} of {steps:,}: already the first checkpoint remembers, set checkpoint_every lower"
-    return f"step {step:,} of {steps:,}, the last checkpoint before it remembers"
+        return f"step {step} of {steps:,}: already the first checkpoint remembers, set checkpoint_every lower"
+    return f"step {step} of {steps:,}, the last checkpoint before it remembers"
 
 
 def _read(file: Path) -> Look:
