@@ -119,6 +119,15 @@ def test_voi_table_of_many_entries_of_eight_bits(packed):
     np.testing.assert_array_equal(grey(made(picture, VOILUTSequence=[table])), picture // 16)
 
 
+@pytest.mark.parametrize(("bits", "signed"), [(8, False), (12, False), (12, True)])
+def test_modality_table_of_another_size_than_the_values(bits, signed):
+    table = item(LUTDescriptor=[4096, 0, 12], LUTData=(np.arange(4096) // 2).astype("<u2").tobytes(), ModalityLUTType="US")
+    picture = np.arange(256).reshape(16, 16) - (100 if signed else 0)
+    found = grey(made(picture, bits=bits, signed=signed, ModalityLUTSequence=[table], WindowCenter=64, WindowWidth=129))
+    right = np.floor(np.clip((picture.clip(0) // 2 - 63.5) / 128 + 0.5, 0, 1) * 255 + 0.5)
+    np.testing.assert_array_equal(found, right)
+
+
 @pytest.mark.parametrize(("descriptor", "reason"), [([4, 0, 12], "truncated"), ([3, 0, 40], "unsupported")])
 def test_a_voi_table_that_lies(descriptor, reason):
     table = item(LUTDescriptor=descriptor, LUTData=words(0, 2048, 4095))

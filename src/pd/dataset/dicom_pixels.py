@@ -56,9 +56,7 @@ def modality(found: Dataset, stored: Values, frame: int) -> Values:
     """Stored values as what was measured: by a table, or by slope and intercept (PS3.3 C.11.1)."""
     holder = _holder(found, frame, "PixelValueTransformationSequence")
     if holder is None and found.get("ModalityLUTSequence"):
-        from pydicom.pixels import apply_modality_lut
-
-        return np.asarray(apply_modality_lut(stored, found))
+        return looked_up(found.ModalityLUTSequence[0], stored, _little(found))
     holder = found if holder is None else holder
     slope, intercept = float(holder.get("RescaleSlope", 1) or 1), float(holder.get("RescaleIntercept", 0) or 0)
     if not (np.isfinite(slope) and np.isfinite(intercept)):
@@ -73,7 +71,8 @@ def voi(found: Dataset, values: Values, frame: int, settings: DataSettings, padd
     holder = _holder(found, frame, "FrameVOILUTSequence")
     holder = found if holder is None else holder
     if holder.get("VOILUTSequence"):
-        return looked_up(holder.VOILUTSequence[0], values, bool(found.file_meta.TransferSyntaxUID.is_little_endian))
+        table = holder.VOILUTSequence[0]
+        return looked_up(table, values, _little(found)) / float(2 ** int(_items(table.LUTDescriptor)[2]) - 1)
     centres, widths = _items(holder.get("WindowCenter")), _items(holder.get("WindowWidth"))
     if centres and widths:
         centre, width = float(centres[0]), float(widths[0])
@@ -91,11 +90,11 @@ def voi(found: Dataset, values: Values, frame: int, settings: DataSettings, padd
 
 
 def looked_up(table: Dataset, values: Values, little: bool) -> Values:
-    """A VOI table (PS3.3 C.11.2.1.1) as shares. pydicom 3 takes tables of 8 bits for tables of 256 entries.
+    """Entries of a modality or VOI table (PS3.3 C.11.1.1, C.11.2.1.1). pydicom 3 takes those of 8 bits for 256 entries at most.
 
     Args:
         table: an item of the sequence. Entries of 8 bits may be written in a byte or in two.
-        values: measured.
+        values: that they stand for.
         little: the order of bytes of the file.
 
     Raises:
@@ -104,15 +103,19 @@ def looked_up(table: Dataset, values: Values, little: bool) -> Values:
     entries, first, bits = (int(number) for number in _items(table.LUTDescriptor)[:3])
     entries = entries or 1 << 16
     if not 8 <= bits <= 16 or entries < 0:
-        raise BadImage("unsupported", "a VOI table of entries that are not of 8 to 16 bits")
+        raise BadImage("unsupported", "a table of entries that are not of 8 to 16 bits")
     data = table.LUTData
     if isinstance(data, bytes):
         packed = bits == 8 and len(data) < 2 * entries
         data = np.frombuffer(data[: entries if packed else 2 * entries], "u1" if packed else "<u2" if little else ">u2")
     found = np.asarray(_items(data), np.int64) if not isinstance(data, np.ndarray) else data
     if len(found) < entries:
-        raise BadImage("truncated", "a VOI table of fewer entries than it says")
-    return found[np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)] / float(2**bits - 1)
+        raise BadImage("truncated", "a table of fewer entries than it says")
+    return found[np.clip(np.rint(values).astype(np.int64) - first, 0, entries - 1)]
+
+
+def _little(found: Dataset) -> bool:
+    return bool(found.file_meta.TransferSyntaxUID.is_little_endian)
 
 
 def linear(values: Values, centre: float, width: float) -> Values:
