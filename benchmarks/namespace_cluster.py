@@ -172,9 +172,10 @@ DONE: dict[str, tuple[Callable[[Nodes], None], bool]] = {
 REFUSED: dict[str, dict[str, str]] = {
     "wrong_token": {"token": "other-token"},
     "wrong_certificate": {"ca": "other-ca"},
-    "wrong_address_in_certificate": {"address": "10.77.0.99"},
 }
-"""What a client brings that must not be let in, or must not matter."""
+"""What a client brings that must not be let in."""
+MISNAMED = "wrong_address_in_certificate"
+"""The driver's certificate names another address, so that no worker can hand it a result."""
 
 
 def disturbed(fault: str, base: Path, expected: dict[str, bytes], folder: Path) -> dict[str, Any]:
@@ -207,27 +208,39 @@ def disturbed(fault: str, base: Path, expected: dict[str, bytes], folder: Path) 
 
 
 def refused(folder: Path, base: Path) -> dict[str, dict[str, Any]]:
-    """Clients with a wrong token or certificate, on one cluster: are they told so in a line, and does nothing begin?"""
-    found = {}
+    """Clients with a wrong token or certificate, on one cluster: are they told so in a line, and does nothing begin?
+
+    A driver whose certificate names another address must end in a line, too, and not wait for ever.
+    """
+    found: dict[str, dict[str, Any]] = {}
     with cluster(folder / "cluster-refused") as nodes:
         head = nodes.machines["head"]
         for fault, wrong in REFUSED.items():
             join = f"from pd.engine.runtime import connect; connect('{head.address}:{PORT}')"
             begin = time.monotonic()
             env = nodes.environment("desk", **wrong)
-            try:
-                done = nodes.machines["desk"].run(PD.with_name("python"), "-c", join, env=env, timeout=180)
-                line = next((line for line in done.stderr.splitlines() if "UserError" in line), "")
-            except subprocess.TimeoutExpired:
-                line = ""
-            found[fault] = {
-                "survived": bool(line),
-                "said": line.partition("UserError: ")[2][:200],
-                "lost": 0,
-                "doubled": 0,
-                "seconds": round(time.monotonic() - begin, 1),
-            }
+            told = _told(nodes.machines["desk"], [PD.with_name("python"), "-c", join], env, "errors.UserError: ")
+            found[fault] = {**told, "seconds": round(time.monotonic() - begin, 1)}
+        run, begin = folder / "misnamed" / base.name, time.monotonic()
+        shutil.rmtree(run.parent, ignore_errors=True)
+        shutil.copytree(base, run)
+        env = nodes.environment("head", address="10.77.0.99") | {"RAY_ADDRESS": f"{head.address}:{PORT}"}
+        sets = [word for one in (f"runs={run.parent}", *MADE) for word in ("--set", one)]
+        told = _told(head, [PD, "generate", ROOT / "configs" / "smoke.yaml", *sets], env, "pd: ")
+        found[MISNAMED] = {**told, "seconds": round(time.monotonic() - begin, 1)}
     return found
+
+
+def _told(machine: Machine, words: list[object], env: dict[str, str], mark: str) -> dict[str, Any]:
+    """What a command that must fail says after `mark`; it has not survived where it said nothing, or hung."""
+    try:
+        done = machine.run(*words, env=env, timeout=900)
+        line = next((line for line in done.stderr.splitlines() if mark in line), "")
+        ended = done.returncode
+    except subprocess.TimeoutExpired:
+        line, ended = "", None
+    said = line.partition(mark)[2]
+    return {"survived": bool(said) and bool(ended), "said": said[:300], "exit_code": ended, "lost": 0, "doubled": 0}
 
 
 def _waited(job: "subprocess.Popen[str]") -> int:

@@ -42,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--parts", nargs="+", choices=("slurm", "netns", "s3"), default=("slurm", "netns", "s3"))
-    every = (*netns.DONE, *netns.REFUSED)
+    every = (*netns.DONE, *netns.REFUSED, netns.MISNAMED)
     parser.add_argument("--faults", nargs="+", choices=every, default=every, help="of the part netns")
     given = parser.parse_args()
     if given.last:
@@ -124,7 +124,7 @@ def on_namespaces(folder: Path, faults: Any) -> Any:
     assert len(expected) == 960, len(expected)
     for fault in [name for name in faults if name in netns.DONE]:
         yield fault, netns.disturbed(fault, base, expected, folder)
-    if set(faults) & set(netns.REFUSED):
+    if set(faults) & {*netns.REFUSED, netns.MISNAMED}:
         yield from netns.refused(folder, base).items()
 
 
