@@ -10,7 +10,7 @@ from pd.config import parse_settings
 from pd.errors import UserError
 from pd.pipeline import run_pipeline
 from pd.progress import Reporter
-from pd.stages.audit import refuse_own_networks, voters
+from pd.stages.audit import _learns_from_public, refuse_own_networks, voters
 
 
 def test_the_filters_own_network_is_no_attacker(tmp_path: Path) -> None:
@@ -42,3 +42,16 @@ def test_an_instrument_that_is_not_there_is_refused_before_the_first_stage(chang
     with pytest.raises(UserError, match=said):
         run_pipeline(settings, Reporter(Console(file=StringIO())))
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "needed"),
+    [
+        ({}, True),  # nobody else checks them
+        ({"formal": {"public": True}}, False),
+        ({"formal": {"public": True}, "audit": {"attackers": ["thumbnails", "crrcd"]}}, True),
+        ({"formal": {"public": True}, "audit": {"attackers": "strong"}}, True),
+    ],
+)
+def test_public_pictures_need_be_of_people_only_where_an_attacker_learns_from_them(more, needed) -> None:
+    assert _learns_from_public(parse_settings({"public": {"path": "flat"}, **more})) is needed
