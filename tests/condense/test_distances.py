@@ -7,6 +7,7 @@ import torch
 from pd.condense import dm, m3d
 from pd.condense.augment import KINDS, Change, apply, draw
 from pd.condense.formation import packed, parts, unpack
+from pd.config import parse_settings
 from pd.errors import UserError
 
 
@@ -85,6 +86,11 @@ def test_a_change_is_the_same_for_all_and_differentiable(kind):
 def test_changes_follow_from_the_generator():
     first, second = (draw(torch.Generator().manual_seed(4)) for _ in range(2))
     assert first == second
+
+
+def test_a_side_that_does_not_divide_is_refused_with_the_settings():
+    with pytest.raises(UserError, match=r"condense\.factor = 3 does not divide data\.size = 32"):
+        parse_settings({"condense": {"labels": ["a"], "factor": 3}, "data": {"size": 32}})
 
 
 def test_a_side_that_does_not_divide():

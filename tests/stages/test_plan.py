@@ -96,3 +96,23 @@ def test_the_probe_measures_every_stage_of_a_run() -> None:
     for need in found["stages"]:
         assert need["stage"] == "filter" or need["rate"] > 0
     assert found["total"]["hours"] < 1
+
+
+def test_the_formal_model_is_counted() -> None:
+    small = {"steps": 10, "batch": 4}
+    tree = {"steps": 5, "batch": 8, "noise_draws": 2, "model": small}
+    of = {
+        name: by_stage(plan(parse_settings({"formal": {**tree, **more}}), RATES))["formal"].images
+        for name, more in {
+            "dp_sgd": {},
+            "twin": {"canaries": 10},
+            "student": {"method": "dp_sad", "student_steps": 3},
+            "ensemble": {"method": "dp_sad", "teacher": "ensemble", "teachers": 3},
+        }.items()
+    }
+    assert of == {
+        "dp_sgd": 5 * 8 * 2 + 40,
+        "twin": 2 * (5 * 8 * 2 + 40),
+        "student": 5 * 8 * 2 + 40 + 12,
+        "ensemble": 3 * 40 + 20,
+    }
