@@ -69,5 +69,5 @@ def train(context: Context, model: ModelSettings, name: str, out: Path, captions
             looked_at=LookedAt.of(real_images(run, settings), settings) if model.stop == "generalises" else None,
         )
     if "stopped_at" in facts:
-        context.reporter.say(f"  {name}: taken is {words(facts, model.steps)}")
+        context.reporter.say(f"  {name}: taken is {words(facts['stopped_at'], facts.get('remembers_at'), model.steps)}")
     return facts

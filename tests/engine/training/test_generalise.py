@@ -60,10 +60,13 @@ def test_what_is_said_of_the_step_that_is_taken_holds() -> None:
     def look(step: int, low: float) -> Look:
         return Look(step, Estimate(0.1, low, 0.2, 9), None)
 
-    never, first, later = ([look(4, a), look(8, b)] for a, b in ((-0.1, -0.1), (0.1, 0.1), (-0.1, 0.1)))
-    assert words(taken(never), 8) == "all 8 steps: it remembers at no checkpoint"
-    assert "already the first checkpoint remembers" in words(taken(first), 8)
-    assert words(taken(later), 8) == "step 4 of 8, the last checkpoint before it remembers"
+    def told(*lows: float) -> str:
+        facts: dict = dict(taken([look(4 * number, low) for number, low in enumerate(lows, 1)]))
+        return words(facts["stopped_at"], facts.get("remembers_at"), 8)
+
+    assert told(-0.1, -0.1) == "all 8 steps: it remembers at no checkpoint"
+    assert "already the first checkpoint remembers" in told(0.1, 0.1)
+    assert told(-0.1, 0.1) == "step 4 of 8, the last checkpoint before it remembers"
 
 
 def test_killed_between_a_look_and_its_checkpoint_it_ends_where_it_would_have(

@@ -4,7 +4,6 @@ Looked at are members and calibration people, whom the audit never measures. Ran
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -139,19 +138,19 @@ def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
     return {**facts, **({"remembers_at": at[0]} if at else {}), "gap": rows("gap"), "widening": rows("widening")}
 
 
-def words(facts: Mapping[str, object], steps: int) -> str:
+def words(step: int, at: int | None, steps: int) -> str:
     """For people, which step is taken of so many, and why.
 
     Args:
-        facts: as `taken` gives them.
+        step: `stopped_at` of what `taken` gives.
+        at: `remembers_at` of it; None: it has none.
         steps: that were asked for.
     """
-    at, step = facts.get("remembers_at"), facts["stopped_at"]
     if at is None:
         return f"all {step:,} steps: it remembers at no checkpoint"
     if at == step:
-        return f"step {step} of {steps:,}: already the first checkpoint remembers, set checkpoint_every lower"
-    return f"step {step} of {steps:,}, the last checkpoint before it remembers"
+        return f"step {step:,} of {steps:,}: already the first checkpoint remembers, set checkpoint_every lower"
+    return f"step {step:,} of {steps:,}, the last checkpoint before it remembers"
 
 
 def _read(file: Path) -> Look:
