@@ -207,10 +207,10 @@ def disturbed(fault: str, base: Path, expected: dict[str, bytes], folder: Path) 
     }
 
 
-def refused(folder: Path, base: Path) -> dict[str, dict[str, Any]]:
+def refused(folder: Path, base: Path, expected: dict[str, bytes]) -> dict[str, dict[str, Any]]:
     """Clients with a wrong token or certificate, on one cluster: are they told so in a line, and does nothing begin?
 
-    A driver whose certificate names another address must end in a line, too, and not wait for ever.
+    A driver whose certificate names another address must get all candidates, or end in a line, and not wait for ever.
     """
     found: dict[str, dict[str, Any]] = {}
     with cluster(folder / "cluster-refused") as nodes:
@@ -227,6 +227,9 @@ def refused(folder: Path, base: Path) -> dict[str, dict[str, Any]]:
         env = nodes.environment("head", address="10.77.0.99") | {"RAY_ADDRESS": f"{head.address}:{PORT}"}
         sets = [word for one in (f"runs={run.parent}", *MADE) for word in ("--set", one)]
         told = _told(head, [PD, "generate", ROOT / "configs" / "smoke.yaml", *sets], env, "pd: ")
+        if told["exit_code"] == 0:  # it did not matter
+            there = rows_of(run)
+            told |= {"survived": there == expected, "lost": len(expected.keys() - there.keys()), "doubled": twice(run)}
         found[MISNAMED] = {**told, "seconds": round(time.monotonic() - begin, 1)}
     return found
 

@@ -6,7 +6,8 @@
 
 slurm: `sbatch cluster/slurm.sh configs/smoke.yaml` to its end; put back into the queue in the middle (it must resume), then
 cancelled (it must stay so). netns: `namespace_cluster.py`; a fault is survived where the same candidates are there in the end,
-by id and bytes, at once or after the same job once more; a client that must not be let in is survived where one line says why.
+by id and bytes, at once or after the same job once more; a client that must not be let in is survived where one line says why
+(and one whose certificate names another address, also where it gets all candidates).
 s3: a run in a bucket of the MinIO in `juicefs gateway` whose command is killed (SIGKILL), and whose server is killed and begun
 again, while it generates. What is measured replaces the stored figures of the same part or fault.
 """
@@ -125,7 +126,7 @@ def on_namespaces(folder: Path, faults: Any) -> Any:
     for fault in [name for name in faults if name in netns.DONE]:
         yield fault, netns.disturbed(fault, base, expected, folder)
     if set(faults) & {*netns.REFUSED, netns.MISNAMED}:
-        yield from netns.refused(folder, base).items()
+        yield from netns.refused(folder, base, expected).items()
 
 
 def in_a_bucket(folder: Path) -> dict[str, Any]:
