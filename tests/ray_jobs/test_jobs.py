@@ -63,7 +63,8 @@ def test_who_may_not_join_is_told_why(cluster: LocalCluster, changes: dict[str, 
     outsider = replace(cluster, environment=dict(cluster.environment) | changes)
     join = f"from pd.engine.runtime import connect; connect({cluster.address!r})"
     assert f"UserError: address = {cluster.address}: {says}" in outsider.run("python", "-c", join, timeout=120).stderr
-    assert cluster.run("python", "-c", join).returncode == 0
+    # Ray's core may abort while it is taken down at the end of a process; that is not looked at here.
+    assert cluster.run("python", "-c", f"{join}; import os; os._exit(0)").returncode == 0
 
 
 @pytest.mark.exhaustive
