@@ -29,13 +29,13 @@ def norm() -> nn.BatchNorm2d:
     return made
 
 
-def _compare(ranks, folder):
+def _same_norm(ranks, layout):
     rows = share_of(ROWS, ranks.rank, ranks.world)
-    mine = images()[rows].requires_grad_()
+    mine = images()[rows].contiguous(memory_format=layout).requires_grad_()
     layer = over_ranks(norm(), ranks)
     out = ranks.gather(layer(mine), shares(ROWS, ranks.world))
     (out.pow(3).sum()).backward()
-    alone, given = norm(), images().requires_grad_()
+    alone, given = norm(), images().contiguous(memory_format=layout).requires_grad_()
     whole = alone(given)
     whole.pow(3).sum().backward()
     # Each rank computes the whole loss, so what is summed in the backward pass is `world` times its gradient.
@@ -48,6 +48,11 @@ def _compare(ranks, folder):
     torch.testing.assert_close(layer.running_var, alone.running_var)
     assert layer.state_dict().keys() == alone.state_dict().keys()
     torch.testing.assert_close(layer.eval()(given), alone.eval()(given))
+
+
+def _compare(ranks, folder):
+    for layout in (torch.contiguous_format, torch.channels_last):
+        _same_norm(ranks, layout)
     fit_here(Normed(rows=ROWS), SETTINGS, folder, ranks=ranks)
     fit_here(Adversary(), SETTINGS, folder, ranks=ranks)
 
