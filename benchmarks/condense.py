@@ -25,11 +25,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from crowd import FASHION, idx, pixels_of
-from gradient_matching import RATE, gradient_tasks
+from gradient_matching import RATE, GradientTask
 from harness import print_last, store
 from rich.console import Console
 from rich.table import Table
 
+from pd.condense.dance import DanceTask
 from pd.condense.evaluate import at_random, evaluate
 from pd.condense.make import Classes, expert_training, experts_of, pictures_in, tasks_of, training_of
 from pd.config.condense import CondenseSettings
@@ -166,9 +167,7 @@ def condense(arm: str, data: Classes, count: int, factor: int, size: Size, work:
         found["expert_seconds"] = time.process_time() - begin
     if arm == "idc":
         settings = settings.model_copy(update={"learning_rate": RATE * count / 10})
-        tasks = gradient_tasks(data, settings, experts, folders)
-    else:
-        tasks = tasks_of(data, settings, 0, experts, folders)
+    tasks = tasks_of(data, settings, 0, experts, folders, GradientTask if arm == "idc" else DanceTask)
     curves: list[list[float]] = []
     begin, done = time.process_time(), []
     for task in tasks:

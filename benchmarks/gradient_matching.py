@@ -6,25 +6,17 @@ on real pictures between the steps; here each step takes one between untrained a
 apart and each is a training of its own (ours). It is a rival to measure, not a method of `pd condense`.
 """
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pd.classify.inputs import Held
-from pd.classify.task import digest_of_array
 from pd.condense import augment
 from pd.condense.dance import DanceTask
-from pd.condense.experts import LearnerTask
 from pd.condense.formation import parts
-from pd.condense.make import Classes, training_of
 from pd.condense.task import Pictures
-from pd.config import digest_of
-from pd.config.condense import CondenseSettings
 from pd.seeds import derive
-from pd.training.digest import training_digest
 from pd.training.ranks import Ranks
 from pd.training.task import Batch
 
@@ -52,31 +44,3 @@ class GradientTask(DanceTask):
         labels = torch.full((len(images),), self.number)
         lost = F.cross_entropy(network(images), labels)
         return torch.autograd.grad(lost, list(network.parameters()), create_graph=keep)
-
-
-def gradient_tasks(
-    data: Classes, settings: CondenseSettings, experts: Sequence[LearnerTask], folders: Sequence[Path]
-) -> list[GradientTask]:
-    """A training for each class, in the order of classes, as `pd.condense.make.tasks_of` makes them."""
-    mean, deviation = data.standard()
-    pairs = [(task.seed, folder) for task, folder in zip(experts, folders, strict=True)]
-    made = []
-    for number in range(len(data.names)):
-        images = data.images[data.labels == number]
-        made.append(
-            GradientTask(
-                Held(images),
-                experts=pairs,
-                expert_key=digest_of([task.key for task in experts]),
-                classes=len(data.names),
-                number=number,
-                mean=mean,
-                deviation=deviation,
-                count=settings.per_class,
-                factor=settings.factor,
-                batch=settings.batch,
-                width=settings.width,
-                digest=digest_of([digest_of_array(images), training_digest(training_of(settings))]),
-            )
-        )
-    return made

@@ -121,18 +121,22 @@ def shards(run: Path) -> list[Path]:
 
 
 def rows_of(run: Path) -> dict[str, bytes]:
-    """The picture of each candidate by its id. Raises AssertionError where one is there twice."""
-    found: list[tuple[str, bytes]] = []
-    for file in shards(run):
-        table = pq.read_table(file, columns=["id", "image"])
-        found += [(row["id"], row["image"]["bytes"]) for row in table.to_pylist()]
-    return dict(found) if len(dict(found)) == len(found) else {"twice": b"".join(name.encode() for name, _ in found)}
+    """The picture of each candidate by its id; `twice` counts those that are there more than once."""
+    tables = (pq.read_table(file, columns=["id", "image"]) for file in shards(run))
+    return {row["id"]: row["image"]["bytes"] for table in tables for row in table.to_pylist()}
 
 
 def twice(run: Path) -> int:
     """How many candidates are there more than once."""
     ids = Counter(name for file in shards(run) for name in pq.read_table(file, columns=["id"])["id"].to_pylist())
     return sum(count - 1 for count in ids.values())
+
+
+def compared(run: Path, expected: dict[str, bytes]) -> dict[str, Any]:
+    """What is lost or doubled of the expected rows, and whether the rest is theirs, byte for byte."""
+    found, doubled = rows_of(run), twice(run)
+    lost = len(expected.keys() - found.keys())
+    return {"survived": found == expected and not doubled, "lost": lost, "doubled": doubled}
 
 
 def link_down(nodes: Nodes, seconds: float) -> None:
@@ -195,16 +199,9 @@ def disturbed(fault: str, base: Path, expected: dict[str, bytes], folder: Path) 
         if code or again:
             nodes.machines["one"].link(True)
             code, submitted = _waited(nodes.submit(run, log.with_suffix(".again.log"))), 2
-    found = rows_of(run)
-    lost, doubled = len(expected.keys() - found.keys()), twice(run)
-    same = found == expected
-    return {
-        "survived": bool(code == 0 and same),
-        "submitted": submitted,
-        "lost": lost,
-        "doubled": doubled,
-        "seconds": round(time.monotonic() - begin, 1),
-    }
+    found = compared(run, expected)
+    found["survived"] = found["survived"] and code == 0
+    return {**found, "submitted": submitted, "seconds": round(time.monotonic() - begin, 1)}
 
 
 def refused(folder: Path, base: Path, expected: dict[str, bytes]) -> dict[str, dict[str, Any]]:
@@ -228,8 +225,7 @@ def refused(folder: Path, base: Path, expected: dict[str, bytes]) -> dict[str, d
         sets = [word for one in (f"runs={run.parent}", *MADE) for word in ("--set", one)]
         told = _told(head, [PD, "generate", ROOT / "configs" / "smoke.yaml", *sets], env, "pd: ")
         if told["exit_code"] == 0:  # it did not matter
-            there = rows_of(run)
-            told |= {"survived": there == expected, "lost": len(expected.keys() - there.keys()), "doubled": twice(run)}
+            told |= compared(run, expected)
         found[MISNAMED] = {**told, "seconds": round(time.monotonic() - begin, 1)}
     return found
 

@@ -104,7 +104,12 @@ def experts_of(data: Classes, settings: CondenseSettings, seed: int) -> list[Lea
 
 
 def tasks_of(
-    data: Classes, settings: CondenseSettings, seed: int, experts: Sequence[LearnerTask] = (), folders: Sequence[Path] = ()
+    data: Classes,
+    settings: CondenseSettings,
+    seed: int,
+    experts: Sequence[LearnerTask] = (),
+    folders: Sequence[Path] = (),
+    dance: type[DanceTask] = DanceTask,
 ) -> list[CondenseTask]:
     """A training for each class, in the order of classes.
 
@@ -114,6 +119,7 @@ def tasks_of(
         seed: everything follows from it.
         experts: as `experts_of` gives them.
         folders: where they were exported.
+        dance: the task of the method dance; a rival that looks through the same networks may stand in its place.
 
     Raises:
         UserError: the pictures cannot be condensed so.
@@ -140,7 +146,7 @@ def tasks_of(
             pairs: list[Expert] = [(task.seed, folder) for task, folder in zip(experts, folders, strict=True)]
             key = digest_of([task.key for task in experts])
             halves: dict[str, Any] = {"middle": settings.middle, "calibration": settings.calibration}
-            made.append(DanceTask(Held(images), experts=pairs, expert_key=key, **halves, **common))
+            made.append(dance(Held(images), experts=pairs, expert_key=key, **halves, **common))
         else:
             made.append({"dm": DmTask, "m3d": M3dTask}[settings.method](Held(images), **common))
     return made

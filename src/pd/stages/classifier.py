@@ -3,13 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from pd.classifier.examples import examples
-from pd.dataset.private import PrivateDataset
-from pd.dataset.real import real_words
 from pd.release.lineage import weights_sha256
 from pd.stages.base import Facts
 from pd.stages.classifier_audit import audited, usefulness
-from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released, released_ledger, values_of
+from pd.stages.classifier_steps import cleared, inputs, made, prepared, released, released_ledger
 from pd.stages.spending import Claimed, enter
 from pd.store.atomic import write_json
 from pd.store.context import Context
@@ -20,13 +17,8 @@ def execute(context: Context) -> Facts:
     run, settings = context.run, context.settings
     how = settings.classifier
     assert how is not None
-    real = real_words(run, settings)
-    members = real.members()
-    images = PrivateDataset.member_images(run.dataset)
     seed = context.seed("classifier")
-    values = values_of(members, how.label)
-    held = examples(images, values, members.identities, how, settings.generate.prompt_k, seed)
-    public = public_queries(settings, images, real.identities)
+    held, public = inputs(context, how)
     plan = prepared(how, held, seed, context.reporter)
     dataset = digest_folder(run.dataset)
     work = run.work / "classifier"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pd.classifier.canaries import twin
-from pd.classifier.examples import Examples, refuse_unfit
+from pd.classifier.examples import Examples, examples, refuse_unfit
 from pd.classifier.make import Order, make
 from pd.classifier.onnx_file import onnx_bytes
 from pd.classifier.plan import Plan, in_words, make_plan
@@ -17,6 +17,7 @@ from pd.config.training import TrainingSettings
 from pd.dataset.images import Pixels
 from pd.dataset.parquet_images import Images, blocks
 from pd.dataset.private import PrivateDataset
+from pd.dataset.real import real_words
 from pd.dp.canaries import LowerBound
 from pd.dp.ledger import Epsilon, Ledger
 from pd.engine.fit import fit
@@ -30,6 +31,7 @@ from pd.release.classifier import write_classifier
 from pd.report.classifier_card import Compared, write_classifier_card
 from pd.seeds import derive
 from pd.store.atomic import write_folder
+from pd.store.context import Context
 
 Values = list[str | float | None]
 # Settings that a begun making may be given anew: its weights are the same, up to rounding.
@@ -51,6 +53,21 @@ class Made:
     folder: Path
     baseline: tuple[Path, Plan] | None
     bound: LowerBound | None
+
+
+def inputs(context: Context, how: ClassifierSettings) -> tuple[Examples, Pixels | None]:
+    """What a run's classifier is made from: the members' examples, and public pictures where queries are public ones.
+
+    Raises:
+        UserError: it cannot be made of these people, labels or public pictures.
+    """
+    run, settings = context.run, context.settings
+    real = real_words(run, settings)
+    members = real.members()
+    images = PrivateDataset.member_images(run.dataset)
+    seed, k = context.seed("classifier"), settings.generate.prompt_k
+    held = examples(images, values_of(members, how.label), members.identities, how, k, seed)
+    return held, public_queries(settings, images, real.identities)
 
 
 def prepared(settings: ClassifierSettings, held: Examples, seed: int, reporter: Reporter) -> Plan:

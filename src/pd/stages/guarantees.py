@@ -1,13 +1,11 @@
 """What is wrong with the sections `formal` and `classifier`, said once people are known and not after hours of work."""
 
-from pd.classifier.examples import examples
 from pd.config import FormalSettings
 from pd.dataset.private import PrivateDataset
-from pd.dataset.real import real_words
 from pd.errors import UserError
 from pd.formal.plan import Plan, make_plan
 from pd.stages.classifier_steps import checked as checked_classifier
-from pd.stages.classifier_steps import public_queries, values_of
+from pd.stages.classifier_steps import inputs
 from pd.store.context import Context
 
 
@@ -37,13 +35,7 @@ def refuse_formal(context: Context) -> None:
 
 def refuse_classifier(context: Context) -> None:
     """Raises UserError where the classifier could not be made of these people and labels."""
-    run, settings = context.run, context.settings
-    how = settings.classifier
+    how = context.settings.classifier
     assert how is not None
-    real = real_words(run, settings)
-    members = real.members()
-    images = PrivateDataset.member_images(run.dataset)
-    seed, k = context.seed("classifier"), settings.generate.prompt_k
-    held = examples(images, values_of(members, how.label), members.identities, how, k, seed)
-    public_queries(settings, images, real.identities)
-    checked_classifier(how, held, seed)
+    held, _ = inputs(context, how)
+    checked_classifier(how, held, context.seed("classifier"))
