@@ -18,11 +18,13 @@ from rich.console import Console
 
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import BadImage, decode, quiet
-from pd.dataset.external import list_images, part, read_images, read_texts
+from pd.dataset.external import part, read_images
 from pd.dataset.images import encode_png
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readable import Readable, bring_in, reading
 from pd.dataset.readers.guess import guess
+from pd.dataset.readers.identity import EACH
 from pd.dataset.schema import IMAGE
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
@@ -114,22 +116,24 @@ def load_images(
     mode: str = "grey",
     limit: int | None = None,
     seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
 ) -> SyntheticDataset:
     """Read images that some generator made.
 
     Args:
-        source: a folder of images, Parquet with a column `image`, tar shards, here or at `s3://`; or images as for
-            `load_people`.
+        source: a folder of images, Parquet with a column `image`, tar shards, or any other form that `pd` reads (a table,
+            DICOM, a saved Dataset, clips), here or at `s3://`; or images as for `load_people`.
         prompts: of images in memory: what each was asked to show, or the Dataset's column.
         size: of the people that they are compared with.
         mode: of the people that they are compared with.
         limit: so many of them, drawn by seed; None: all.
         seed: of the draw.
+        settings: further keys of `data`, such as `{"preset": "nih_chestxray14"}` or `{"columns": {"image": "file"}}`.
 
     Raises:
         UserError: nothing readable, or a bad image.
     """
-    data = parse_settings({"data": {"path": ".", "reader": "folder", "size": size, "mode": mode}}, where="load_images").data
+    data = parse_settings({"data": {"size": size, "mode": mode, **(settings or {})}}, where="load_images").data
     rows: np.ndarray[Any, np.dtype[np.int64]]
     if isinstance(source, str | Path):
         if prompts is not None:
@@ -137,12 +141,16 @@ def load_images(
                 "prompts are for images in memory", code="bad-options", where="load_images", fix="write them beside the images"
             )
         place = Place.parse(str(source))
-        listed = list_images(place)
-        listed = listed.take(drawn(len(listed), limit, seed))
-        with quiet():
-            names, pixels, _ = part(read_images(place, listed, data), data)
-        said, numbers = read_texts(place, listed)
-        at = {name: row for row, name in enumerate(listed.names)}
+        how = reading(place, data)
+        how = how and how.model_copy(update={"identity_from": how.identity_from or EACH})  # nobody asks who is in them
+        with tempfile.TemporaryDirectory(prefix="pd-images-") as home:
+            draw = None if limit is None else (limit, seed)
+            given = Readable.as_it_lies(place) if how is None else bring_in(place, how, Path(home, "images"), draw=draw)
+            listed = given.images.take(drawn(len(given.images), limit, seed))
+            with quiet():
+                names, pixels, _ = part(read_images(given.place, listed, data), data)
+            said, numbers = given.texts(listed)
+        at = {name: row for row, name in enumerate(listed.ids)}
         rows = np.array([at[name] for name in names], np.int64)
         return SyntheticDataset(names, pixels, [said[row] for row in rows], {key: told[rows] for key, told in numbers.items()})
     images, columns = _unpack(source, {"prompts": prompts})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pd.dataset.decode import BadImage, decode, load, quiet
+from pd.dataset.decode import BadImage, _bytes_of, decode, load, quiet
 
 FORMATS = ("PNG", "JPEG", "PPM", "BMP", "WEBP", "TIFF")
 
@@ -230,3 +230,10 @@ def test_load(tmp_path, settings):
     for data in (b"", tmp_path / "a\0b", tmp_path / ("x" * 300)):
         with pytest.raises(BadImage):
             load(data, settings())
+
+
+@pytest.mark.parametrize(("mode", "size"), [("L", (1, 1)), ("L", (33, 7)), ("L", (6000, 6000)), ("RGB", (33, 7))])
+def test_the_bytes_of_a_picture_are_those_that_pillow_gives(mode, size):
+    """Whether or not they are copied: digests of another version of pd stay the same."""
+    picture = Image.effect_noise(size, 90).convert(mode)
+    assert bytes(_bytes_of(picture)) == picture.tobytes()

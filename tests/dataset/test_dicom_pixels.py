@@ -16,6 +16,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from pd.config import DataSettings, DicomSettings
+from pd.dataset import dicom_pixels
 from pd.dataset.decode import BadImage
 from pd.dataset.dicom_file import require_dicom
 from pd.dataset.dicom_pixels import decode_dicom, shown
@@ -258,3 +259,17 @@ def test_nesting_without_an_end():
     deep = b"\xfe\xff\x00\xe0\xff\xff\xff\xff\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" * 20_000
     data = encoded(made(RAMP))
     assert reason(data[:400] + b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff" + deep) in ("corrupt", "truncated", "unsupported")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16])
+def test_a_table_of_levels_gives_what_each_pixel_by_itself_gives(kind, monkeypatch):
+    rng = np.random.default_rng(0)
+    ends = np.iinfo(kind)
+    for low, high in ((ends.min, ends.max), (3, 200)):
+        stored = rng.integers(low, high, (300, 300), endpoint=True).astype(kind)
+        for more in ({}, {"WindowCenter": 90, "WindowWidth": 60}, {"RescaleSlope": 0.5, "RescaleIntercept": -7}):
+            found = made(stored, bits=8 * stored.dtype.itemsize, photometric="MONOCHROME1", **more)
+            quick = shown(found, stored, 0, DataSettings())
+            with monkeypatch.context() as patched:
+                patched.setattr(dicom_pixels, "_levels", lambda pixels: (pixels, None))
+                assert np.array_equal(quick, shown(found, stored, 0, DataSettings()))

@@ -175,6 +175,7 @@ def test_no_permission(server):
     assert "AKIAEXAMPLE" not in str(error.value)
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_goes_away_stops_the_reading(server, monkeypatch):
     place = Place.parse(f"s3://{BUCKET}/up/images")
     images = list_images(place)

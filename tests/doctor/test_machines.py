@@ -99,7 +99,7 @@ def test_a_head_that_is_not_there_ends_the_checks_of_the_cluster(monkeypatch: py
     monkeypatch.setattr(cluster, "join", lambda _: pytest.fail("no head, and yet joined"))
     (found,) = cluster.cluster("127.0.0.1:1", None)
     assert (found.check, found.state) == ("address", "todo")
-    monkeypatch.setattr(cluster, "started_here", lambda: None)
+    monkeypatch.setattr(cluster, "cluster_address", lambda address: address)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert states(cluster.cluster(None, None)) == ["left out"]
 

@@ -85,7 +85,7 @@ def test_a_bucket_is_written_read_listed_and_left_empty(monkeypatch: pytest.Monk
 
 
 def test_all_checks_of_a_run_end_without_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pd.doctor.cluster.started_here", lambda: None)
+    monkeypatch.setattr("pd.doctor.cluster.cluster_address", lambda address: address)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     run = {"runs": str(tmp_path / "runs"), "data": {"reader": "folder", "path": str(tmp_path / "none")}}
     settings = parse_settings(run | {"cluster": {"address": "http://127.0.0.1:1"}}, where="here")

@@ -70,3 +70,11 @@ def test_every_prompt_is_shared_or_says_nothing():
         assert all(prompt == "s" or count >= 4 for prompt, count in people_with(found.prompts, people).items())
         for prompt, report in zip(found.prompts, reports, strict=True):
             assert set(prompt.split(", ")[1:]) <= set(phrases_in(report))
+
+
+def test_what_is_there_stays_longer_than_what_is_denied() -> None:
+    """Denials are common, findings are not: left out by rarity alone, the findings would go first."""
+    reports = ["Effusion. No pneumothorax."] + ["Effusion."] * 2 + ["No pneumothorax."] * 3
+    found = report_prompts(reports, [f"p{row}" for row in range(6)], 3, "an X-ray")
+    assert found.kept == {"no pneumothorax": 4, "effusion": 3}
+    assert found.prompts == ["an X-ray, effusion"] * 3 + ["an X-ray, no pneumothorax"] * 3

@@ -112,14 +112,14 @@ def parquet(root: Path, rng: np.random.Generator) -> Path:
     return at
 
 
-def tar(root: Path, rng: np.random.Generator) -> Path:
-    """A tar shard of synthetic images: names, sizes and kinds by chance."""
+def tar(root: Path, rng: np.random.Generator, rows: int = 5) -> Path:
+    """A tar shard of so many images: names, sizes and kinds by chance."""
     at = root / "theirs"
     at.mkdir()
     out = io.BytesIO()
     kind = (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT)[rng.integers(3)]
     with tarfile.open(fileobj=out, mode="w", format=kind) as shard:
-        for row in range(5):
+        for row in range(rows):
             name = word(rng) if rng.integers(3) == 0 else str(row)
             info = tarfile.TarInfo((name[:90] if kind == tarfile.USTAR_FORMAT else name) + ".png")
             data = picture(row) if rng.integers(3) else bad_picture(rng)

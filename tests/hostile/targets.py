@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -26,6 +27,7 @@ from pd.dataset.external import list_images, read_images
 from pd.dataset.images import encode_png, to_arrays
 from pd.dataset.ingest import fingerprint, ingest
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readable import bring_in, reading
 from pd.errors import UserError
 from pd.progress import Reporter, shown
 from pd.release.checks import judge
@@ -79,7 +81,7 @@ def dicom(root: Path, rng: np.random.Generator) -> str:
 def tar_of_people(root: Path, rng: np.random.Generator) -> str:
     """A hostile shard as private input."""
     settings = {"preset": "webdataset", "identity_from": "^(.*)$"}
-    return _ingested(root, inputs.tar(root, rng), "folder", **settings)
+    return _ingested(root, inputs.tar(root, rng, rows=24), "folder", **settings)  # so many that six people may be left
 
 
 def parquet(root: Path, rng: np.random.Generator) -> str:
@@ -88,6 +90,15 @@ def parquet(root: Path, rng: np.random.Generator) -> str:
 
 def tar(root: Path, rng: np.random.Generator) -> str:
     return _examined(inputs.tar(root, rng))
+
+
+def given(root: Path, rng: np.random.Generator) -> str:
+    """The images of an option, in a form that a reader brings in."""
+    make = (inputs.manifest_csv, inputs.manifest_parquet, inputs.json_lines, inputs.dicom, inputs.tar)[rng.integers(5)]
+    named = {inputs.dicom: {"reader": "dicom"}, inputs.tar: {"preset": "webdataset"}}.get(make, {"reader": "manifest"})
+    pixels = 300_000 if make is inputs.dicom else 10_000
+    with quiet():
+        return _brought_in(root, make(root, rng), size=16, on_bad_image="skip", max_pixels=pixels, **named)
 
 
 def settings_file(root: Path, rng: np.random.Generator) -> str:
@@ -188,7 +199,7 @@ def terminal(root: Path, rng: np.random.Generator) -> str:
 
 
 _ALL = (image, folder, manifest_csv, manifest_parquet, parquet, tar, settings_file, page, terminal)
-_ALL += (json_lines, dicom, tar_of_people)
+_ALL += (json_lines, dicom, tar_of_people, given)
 TARGETS: dict[str, Callable[[Path, np.random.Generator], str]] = {each.__name__: each for each in _ALL}
 
 
@@ -223,6 +234,35 @@ def _ingested(root: Path, source: Path, reader: str, **more: str) -> str:
     taken = [row["bytes"] for file in (root / "run").glob("*.parquet") for row in pq.read_table(file)["image"].to_pylist()]
     _holds(held not in taken, "an image from outside the folder was read")
     _holds(len(data) == len(taken) > 0, "rows were lost")
+    for path in [root / "run", *(root / "run").rglob("*")]:
+        _holds(not path.stat().st_mode & 0o077, "a private file that others may read")
+    return "read"
+
+
+def _brought_in(root: Path, source: Path, **settings: Any) -> str:
+    place = Place.parse(str(source))
+    before = _listing(source if source.is_dir() else source.parent)
+    try:
+        how = reading(place, DataSettings.model_validate(settings))
+        assert how is not None
+        found = bring_in(place, how, root / "run")
+    except UserError as error:
+        return _one_line(error)
+    finally:
+        _holds(_listing(source if source.is_dir() else source.parent) == before, "the source was altered")
+    names = found.images.ids
+    _holds(len(names) == len(set(names)) > 0, "two images of one name")
+    held = dict(read_images(found.place, found.images, how))
+    _holds(not any(isinstance(image, BadImage) for image in held.values()), "a bad image was kept")
+    secret = to_arrays([inputs.picture(SECRET)])[0]
+    _holds(not any(np.array_equal(image, secret) for image in held.values()), "an image from outside the folder was read")
+    prompts, labels = found.labelled()
+    _holds({len(prompts), *map(len, labels.values())} == {len(names)}, "labels were lost")
+    found.texts(found.images)
+    try:
+        found.people()
+    except UserError as error:
+        return _one_line(error)
     for path in [root / "run", *(root / "run").rglob("*")]:
         _holds(not path.stat().st_mode & 0o077, "a private file that others may read")
     return "read"

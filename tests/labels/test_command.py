@@ -124,6 +124,21 @@ def test_numbers_are_read_as_names(tmp_path):
     assert read_votes(tmp_path / "votes.csv").images == ["001", "002"]
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8-sig"), ("|", "utf-16"), (",", "utf-16-le")])
+def test_votes_are_read_as_people_save_them(tmp_path, separator, encoding):
+    lines = ["note,image,annotator,label", "x,001,7,ä", "y,002,7,b", "z,001,8,b"]
+    text = "\r\n".join(line.replace(",", separator) for line in lines) + "\r\n"
+    (tmp_path / "votes.csv").write_bytes(text.encode(encoding))
+    found = read_votes(tmp_path / "votes.csv")
+    assert (found.images, found.classes, len(found)) == (["001", "002"], ["b", "ä"], 3)
+
+
+def test_empty_cells_of_votes_are_none(tmp_path):
+    (tmp_path / "votes.csv").write_text("image;annotator;label\na;x;1\nb;x;NA\n")
+    with pytest.raises(UserError, match="row 2: a vote without 'label'"):
+        read_votes(tmp_path / "votes.csv")
+
+
 def test_annotators_of_one_vote_are_counted_and_guessing_crowds_named_by_every_method(tmp_path):
     table = _written(tmp_path, image=["a", "b", "a"], annotator=["x", "x", "y"], label=["1", "2", "1"])
     assert any("1 of 2 annotators gave one vote" in line for line in read_votes(table).warnings)

@@ -321,6 +321,15 @@ def test_labels_that_look_like_dates_are_text_and_minus_one_is_not_known(tmp_pat
     assert (found.labelled, found.filled, found.classes) == (8, 4, 2)
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16")])
+def test_a_table_is_read_as_people_save_it(tmp_path, separator, encoding):
+    text = "image,kind,identity\n001,1,007\n002,NA,\n003,yes,7\n".replace(",", separator)
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    assert values_of(tmp_path / "t.csv", "kind", ["001", "002", "003"]) == [
+        {"kind": "1", "identity": "007"}, {"kind": None, "identity": None}, {"kind": "yes", "identity": "7"},
+    ]  # fmt: skip
+
+
 def test_cells_of_a_table_are_read_as_what_they_are(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("image,kind,identity\n001,1,007\n002,NA,\n003,yes,7\n")

@@ -56,6 +56,21 @@ def test_a_dataset_is_read_by_its_columns(faces):
     assert found.labels["glasses"].tolist() == [float(row % 2) for row in range(len(images))]
 
 
+def test_images_are_read_in_every_form(faces, tmp_path):
+    for row in range(3):
+        Image.fromarray(faces[0][row][:, :, 0]).save(tmp_path / f"{row}.png")
+    table = tmp_path / "made.csv"
+    table.write_text("file;prompt;glasses\n0.png;a face;1\n1.png;;0\n2.png;a hat;\n")
+    found = pdl.load_images(table, size=16, settings={"columns": {"image": "file"}})
+    assert (found.ids, found.prompts) == (["0.png", "1.png", "2.png"], ["a face", "", "a hat"])
+    assert (found.images == faces[0][:3]).all()
+    assert found.labels["glasses"][:2].tolist() == [1, 0]
+    drawn = pdl.load_images(table, size=16, limit=2, seed=1, settings={"columns": {"image": "file"}})
+    assert drawn.ids == pdl.load_images(tmp_path, size=16, limit=2, seed=1).ids
+    with pytest.raises(pdl.UserError, match="no column 'path' or 'image'"):
+        pdl.load_images(table, size=16)
+
+
 def test_the_filter_drops_members_pictures_and_says_whose(people):
     members = people.members()
     chosen = pdl.fit_filter(people, settings=QUICK, progress=False)

@@ -113,6 +113,7 @@ def test_thresholds_from_generated_leaks_are_refused_where_no_teacher_is_trained
         filter_folders(str(tmp_path), str(tmp_path), tmp_path / "out", ["filter.calibration=leaks"], Reporter())
 
 
+@pytest.mark.exhaustive
 def test_the_audit_of_members_finds_them_and_of_strangers_nobody(people: Path, members: set[str], tmp_path: Path) -> None:
     excess = {}
     for kind in ("members", "strangers"):

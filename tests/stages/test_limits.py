@@ -100,7 +100,7 @@ def test_samples_unlike_anything_and_blind_audits_cannot_tell() -> None:
 def test_the_command_says_the_verdict_first_and_ends_by_the_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     people = small_people(tmp_path / "people", people=60, each=2)
     with pytest.raises(LeakError):  # half of the samples are members' pictures
-        audit(None, str(people), str(people), None, ["excess=0.03"], list(QUICK))
+        audit(real=str(people), synthetic=str(people), fail_above=["excess=0.03"], set_=list(QUICK))
     said = capsys.readouterr().out
     assert said.startswith("Verdict: leak.")
     assert "The audit does not surely catch copies that are" in said

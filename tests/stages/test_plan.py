@@ -86,6 +86,7 @@ def test_a_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         assert _busy(2) == said
 
 
+@pytest.mark.exhaustive
 def test_the_probe_measures_every_stage_of_a_run() -> None:
     done = pd("plan", "configs/smoke.yaml", "--json")
     assert done.returncode == 0, done.stderr[-2000:]

@@ -25,9 +25,28 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path, typer.Argument(help="settings file (YAML); `pd init` writes one", show_default=False)]
+RunConfig = Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)]
+Images = Annotated[
+    str | None,
+    typer.Option(
+        help="instead: images, a folder with a sub-folder a class, Parquet, a table, DICOM, a saved data set or clips; "
+        "here or at s3://; other layouts by --set data.preset=NAME"
+    ),
+]
 Synthetic = Annotated[  # text: a Path would make one slash of the two in s3://
     str | None,
-    typer.Option(help="somebody's synthetic images: a folder, Parquet or tar shards; or s3://bucket/prefix", metavar="PATH"),
+    typer.Option(
+        help="somebody's synthetic images: a folder, Parquet, tar shards, a table, DICOM, a saved data set or clips; "
+        "here or at s3://",
+        metavar="PATH",
+    ),
+]
+SyntheticAs = Annotated[
+    str | None,
+    typer.Option(
+        help="how --synthetic is read, where it is not as it looks: a reader (manifest, huggingface, dicom, video) or a preset",
+        metavar="NAME",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="override one setting: --set teacher.steps=200", metavar="KEY=VALUE")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pd.cli.app import ConfigFile, Overrides, Synthetic, app, run_stage, settings_of_run
+from pd.cli.app import ConfigFile, Overrides, RunConfig, Synthetic, SyntheticAs, app, run_stage, settings_of_run
 from pd.config import load_settings
 from pd.config.mirrored import mirrored_run, require_disk
 from pd.errors import LeakError, UserError
@@ -22,9 +22,10 @@ _REAL = (
 
 @app.command("filter")
 def filter_(
-    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    config: RunConfig = None,
     real: Annotated[str | None, typer.Option(help=_REAL, metavar="PATH")] = None,
     synthetic: Synthetic = None,
+    synthetic_as: SyntheticAs = None,
     out: Annotated[Path | None, typer.Option(help="folder for the decisions, Parquet")] = None,
     set_: Overrides = None,
 ) -> None:
@@ -40,6 +41,7 @@ def filter_(
     `pd filter --real people/ --synthetic s3://bucket/samples --out decisions/`
     """
     require_disk("--out", out)
+    _with_synthetic(synthetic, synthetic_as)
     if real or synthetic or out:
         if config or not (real and synthetic and out):
             raise UserError(
@@ -49,7 +51,7 @@ def filter_(
         from pd.stages.external import filter_folders
         from pd.stages.summary import tested_table
 
-        found = filter_folders(real, synthetic, out, set_ or (), Reporter())
+        found = filter_folders(real, synthetic, out, set_ or (), Reporter(), synthetic_as)
         Console().print(tested_table(found.at_chosen or AtPoint()))
         Console().print(f"kept {found.kept} of {found.candidates}: {shown(str(out))}", soft_wrap=True)
     elif config:
@@ -60,9 +62,10 @@ def filter_(
 
 @app.command()
 def audit(
-    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
+    config: RunConfig = None,
     real: Annotated[str | None, typer.Option(help=_REAL, metavar="PATH")] = None,
     synthetic: Synthetic = None,
+    synthetic_as: SyntheticAs = None,
     out: Annotated[Path | None, typer.Option(help="file for the figures, JSON")] = None,
     fail_above: Annotated[
         list[str] | None,
@@ -78,7 +81,7 @@ def audit(
     """Attack the arms of a run, or anybody's synthetic images, and write the figures.
 
     With --real and --synthetic the real identities are split into members (those that the images were made from) and
-    strangers by lot; name them yourself with a manifest's `split` column. Images are compared at 32x32 pixels, grey: for
+    strangers at random; name them yourself with a manifest's `split` column. Images are compared at 32x32 pixels, grey: for
     larger or coloured ones add `--set data.size=64 --set data.mode=rgb`.
 
     Limits: `excess`, the share of samples that pass for a member beyond chance, by the worst attacker; `copies`, the share that
@@ -91,6 +94,7 @@ def audit(
     `pd audit --real people/ --synthetic s3://bucket/samples.parquet --fail-above excess=0.03 --fail-above copies=0.01`
     """
     require_disk("--out", out)
+    _with_synthetic(synthetic, synthetic_as)
     if real or synthetic:
         if config or not (real and synthetic):
             raise UserError("--real and --synthetic go together, without a settings file", code="bad-options", fix="give both")
@@ -99,7 +103,7 @@ def audit(
         from pd.stages.summary import arms_table, measures_table
 
         limits = parse_limits(fail_above or ())
-        figures = audit_folders(real, synthetic, out, set_ or (), Reporter())
+        figures = audit_folders(real, synthetic, out, set_ or (), Reporter(), synthetic_as)
         arm = figures.arms["synthetic"]
         drawn = bool(figures.images and figures.images.split_drawn)
         gate = judge_limits(arm, limits, split_drawn=drawn, planted=figures.real.planted if figures.real else None)
@@ -122,25 +126,35 @@ def audit(
         raise UserError("nothing to audit", code="no-images", fix="give a settings file, or --real and --synthetic")
 
 
+def _with_synthetic(synthetic: str | None, synthetic_as: str | None) -> None:
+    if synthetic_as is not None and synthetic is None:
+        raise UserError("--synthetic-as goes with --synthetic", code="bad-options", fix="name both")
+
+
 @app.command()
 def fingerprint(
     config: ConfigFile,
-    doses: Annotated[str, typer.Option(help="how many images carry each mark", metavar="K,K,...")] = "1,2,4,8,16,32,64",
+    repetitions: Annotated[str, typer.Option(help="how many images carry each canary", metavar="K,K,...")] = "1,2,4,8,16,32,64",
     set_: Overrides = None,
 ) -> None:
-    """Plant marks in member images, and count how often teacher and student show them: what k images leave behind.
+    """Plant canaries in member images, and count how often teacher and student show them: what k images leave behind.
 
     Makes a run of its own, NAME-fingerprints, from the same settings; the ordinary run is not touched. The figures are in its
     `private/fingerprints.json`. It takes as long as a run without its audit.
 
-    Example: `pd fingerprint configs/faces.yaml --doses 1,4,16,64`
+    Example: `pd fingerprint configs/faces.yaml --repetitions 1,4,16,64`
     """
-    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", doses):
-        raise UserError(f"'{doses}' are not whole numbers", code="bad-value", where="--doses", fix="write --doses 1,4,16,64")
+    if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", repetitions):
+        raise UserError(
+            f"'{repetitions}' are not whole numbers",
+            code="bad-value",
+            where="--repetitions",
+            fix="write --repetitions 1,4,16,64",
+        )
     from pd.pipeline import run_pipeline
     from pd.stages.fingerprint import STAGES, fingerprints_table, measure, prepare
 
-    numbers = [int(dose) for dose in doses.split(",")]
+    numbers = [int(repeated) for repeated in repetitions.split(",")]
     reporter = Reporter()
     settings = prepare(load_settings(config, set_ or ()), numbers, reporter)
     done = run_pipeline(settings, reporter, only=STAGES)

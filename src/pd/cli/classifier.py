@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pd.cli.app import Overrides, app, run_stage
+from pd.cli.app import Images, Overrides, RunConfig, app, run_stage
 from pd.config.mirrored import require_disk
 from pd.errors import UserError
 from pd.progress import Reporter, shown
@@ -14,17 +14,18 @@ from pd.progress import Reporter, shown
 
 @app.command()
 def classifier(
-    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    images: Annotated[
-        str | None, typer.Option(help="instead: images, a folder with a sub-folder a class, or Parquet; or s3://bucket/prefix")
+    config: RunConfig = None,
+    images: Images = None,
+    label: Annotated[
+        str | None, typer.Option(help="a label: column of the table, or of the Parquet (label.NAME without label.); `folder`")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="column of the Parquet (label.NAME without label.); `folder`")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for the classifier of --images")] = None,
     set_: Overrides = None,
 ) -> None:
     """Train a classifier with an epsilon, by votes of teachers on disjoint people or by DP-SGD; see docs/private-classifier.md.
 
-    Of --images a column `identity` of the Parquet says who is in each; without one each image counts as a person.
+    Of --images a column `identity`, or what a reader takes for it (PatientID of DICOM), says who is in each; where nobody is
+    named each image counts as a person.
 
     Examples: `pd classifier mine.yaml --set classifier.label=glasses`;
     `pd classifier --images people.parquet --label smiling --out smiling/ --set classifier.method=dp_sgd`

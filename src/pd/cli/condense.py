@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pd.cli.app import Overrides, app, run_stage
+from pd.cli.app import Images, Overrides, RunConfig, app, run_stage
 from pd.config.mirrored import require_disk
 from pd.errors import UserError
 from pd.progress import Reporter, shown
@@ -14,12 +14,11 @@ from pd.progress import Reporter, shown
 
 @app.command()
 def condense(
-    config: Annotated[Path | None, typer.Argument(help="settings file of a run", show_default=False)] = None,
-    images: Annotated[
-        str | None, typer.Option(help="instead: images, a folder with a sub-folder a class, or Parquet; or s3://bucket/prefix")
-    ] = None,
+    config: RunConfig = None,
+    images: Images = None,
     label: Annotated[
-        str | None, typer.Option(help="column of the Parquet (label.NAME without label.), several by commas; `folder`")
+        str | None,
+        typer.Option(help="labels by commas: columns of the table, or of the Parquet (label.NAME without label.); `folder`"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder for the condensed pictures of --images")] = None,
     set_: Overrides = None,

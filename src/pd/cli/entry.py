@@ -36,6 +36,15 @@ def main() -> None:
     leave(code)
 
 
+def _unnamed() -> str:
+    """What an error of the file system is about that names no file: most of all, where we stand."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the folder that this was started in"
+    return "a file"
+
+
 def _run(words: list[str], debug: bool) -> int:
     """Run a command, say in one line how it failed, and return the exit code."""
     console = Console(stderr=True, highlight=False)
@@ -49,7 +58,7 @@ def _run(words: list[str], debug: bool) -> int:
     except OSError as error:  # a place that cannot be read or written, wherever it came up
         if debug:
             traceback.print_exc()
-        _complain(console, f"{error.filename or 'a file'}: {error.strerror or type(error).__name__}")
+        _complain(console, f"{error.filename or _unnamed()}: {error.strerror or type(error).__name__}")
         return 2
     except Exception as error:
         if usage := getattr(error, "format_message", None):  # Typer's: an option or argument that does not fit

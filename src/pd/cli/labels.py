@@ -23,10 +23,13 @@ def labels(
     ] = None,
     images: Annotated[
         str | None,
-        typer.Option(help="the images, for methods that look at them: a folder, Parquet or tar; or s3://bucket/prefix"),
+        typer.Option(
+            help="the images, for methods that look at them: a folder, Parquet, tar, a table, DICOM, a saved data set, clips; "
+            "here or at s3://; other layouts by --set data.preset=NAME"
+        ),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="instead of votes: column with gaps to fill, of the Parquet in --images or of --table")
+        str | None, typer.Option(help="instead of votes: column with gaps to fill, a label of --images, or of --table")
     ] = None,
     table: Annotated[
         Path | None,

@@ -108,11 +108,12 @@ def methods() -> None:
     """
     from pd.methods import METHODS
 
-    table = Table(title="methods")
-    for heading in ("method", "paper", "room", "step", "setting", "must improve", "must not suffer"):
+    table = Table(title="methods", show_lines=True)
+    for heading in ("method", "where it is", "what its figures must show"):
         table.add_column(heading, overflow="fold")
     for one in METHODS:
-        table.add_row(one.id, one.paper, one.room, one.stage, one.setting, one.improves, one.keeps)
+        where = f"{one.room}\nused by {one.stage}\nset by {one.setting}"
+        table.add_row(f"[bold]{one.id}[/]\n{one.paper}", where, f"better: {one.improves}\nno worse: {one.keeps}")
     Console().print(table)
 
 

@@ -78,7 +78,7 @@ class Elastic:
 
     @property
     def min_workers(self: _HasWorkers) -> int:
-        """The fewest that training goes on with; 0: in this process."""
+        """The fewest that training continues with; 0: in this process."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property

@@ -52,7 +52,10 @@ class ClassifierSettings(Section):
     entropy: Annotated[float, Field(ge=0)] = Field(5.0, description="generator: weight of classes alike often")
     tangent: Annotated[float, Field(gt=0)] = Field(5.0, description="length of a step in the VAE's latent (L2)")
     normal: Annotated[float, Field(gt=0)] = Field(1.0, description="length of a step off the tangent, pixels in [-1, 1] (L2)")
-    steady: Annotated[float, Field(ge=0)] = Field(1.0, description="weight of being steady along these steps")
+    steady: Annotated[float, Field(ge=0)] = Field(
+        0.1,
+        description="weight of being steady and sure on generated pictures; more lets the student forget the answers (ours)",
+    )
     teacher: TrainingSettings = Field(TrainingSettings(steps=300), description="of each teacher")
     student: TrainingSettings = Field(TrainingSettings(steps=600), description="of the student")
     generator: TrainingSettings = Field(TrainingSettings(steps=300), description="of the generator, each round, and the VAE")

@@ -37,7 +37,7 @@ class DataSettings(Section):
     )
     on_bad_image: Literal["stop", "skip"] = Field(
         "stop",
-        description="a corrupt, truncated, huge, missing or doubled image stops the run, or is set aside and counted",
+        description="a corrupt, truncated, huge, missing or duplicate image stops the run, or is set aside and counted",
     )
     max_pixels: Annotated[int, Field(gt=0, le=178_956_970)] = Field(
         64_000_000, description="an image of more pixels is a decompression bomb and is bad"
@@ -77,7 +77,7 @@ class CalibrationSettings(Section):
         "stranger_quantile", description="stranger_quantile | probability | fixed"
     )
     quantile: Share = Field(
-        0.96, description="stranger_quantile: drop what is liker a member than this share of strangers' images"
+        0.96, description="stranger_quantile: drop what is more similar to a member than this share of strangers' images"
     )
     probability: Share = Field(0.5, description="probability: drop at P(same person) of at least this")
     threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(0.5, description="fixed: drop at this cosine")

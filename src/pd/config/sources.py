@@ -104,4 +104,6 @@ class VideoSettings(Section):
     thin: Annotated[float, Field(ge=0, le=255)] = Field(
         2.0, description="a frame that differs from another of its clip by fewer grey levels is left out; 0: none is"
     )
-    workers: Annotated[int, Field(ge=0)] = Field(0, description="that read clips where there are many; 0: as many as fit")
+    workers: Annotated[int, Field(ge=0)] = Field(
+        0, description="that read clips, or on a cluster image files; 0: as many as fit"
+    )

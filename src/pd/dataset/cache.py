@@ -59,7 +59,7 @@ def cached_images(
         UserError: no image can be used, or one cannot and `on_bad_image` is `stop`.
     """
     key = digest_of([str(place), fingerprint(place, images), settings.model_dump(mode="json", include=DECODED_BY)])
-    _only(folder, key)
+    keep_only(folder, key)
     folder = folder / key
     if not folder.exists():
         schema = image_schema([("id", pa.string()), ("image", IMAGE)])
@@ -84,7 +84,7 @@ def forget_images(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _only(folder: Path, name: str) -> None:
+def keep_only(folder: Path, name: str) -> None:
     """Remove all that lies in a folder but what has this name."""
     for item in list(folder.iterdir()) if folder.is_dir() else []:
         if item.name != name:

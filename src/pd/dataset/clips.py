@@ -20,6 +20,7 @@ from pd.dataset.images import Pixels, encode_png
 from pd.dataset.mapping import MakeRows
 from pd.dataset.parquet_rows import holds_text
 from pd.dataset.readers.columns import plain_type
+from pd.dataset.readers.folder import refuse_nested
 from pd.dataset.readers.identity import identity_of
 from pd.dataset.readers.manifest import manifest
 from pd.dataset.readers.source import BadRow, Row, plain, utf8
@@ -105,16 +106,20 @@ class Clips:
     ignored: Mapping[str, int] = field(default_factory=dict)
 
 
-def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identity: bool = True) -> Clips:
-    """The clips of a folder, whose first sub-folders name who is shown; of a manifest with `path`, `start`, `end`; or one.
+def list_clips(
+    path: Path, settings: DataSettings | None = None, *, needs_identity: bool = True, names_people: bool | None = None
+) -> Clips:
+    """The clips of a folder, whose sub-folders name who is shown; of a manifest with `path`, `start`, `end`; or one.
 
     Args:
         path: the folder, manifest or video.
         settings: `columns` and `identity_from` count.
         needs_identity: False: nobody need say who is shown; each clip then stands for itself.
+        names_people: whether folders, where there are some, are people; None: as `needs_identity`.
 
     Raises:
-        UserError: nothing there, no video in it, a manifest that cannot be read, or seconds that are of two people.
+        UserError: nothing there, no video in it, a manifest that cannot be read, seconds that are of two people, or folders
+            inside those of people, of which `identity_from` does not say which names one.
     """
     settings = settings or DataSettings(reader="video")
     if path.is_file():
@@ -124,6 +129,8 @@ def list_clips(path: Path, settings: DataSettings | None = None, *, needs_identi
         found = _in_manifest(path, settings, needs_identity)
     elif path.is_dir():
         found = _in_folder(path, settings, needs_identity)
+        if settings.identity_from is None and (needs_identity if names_people is None else names_people):
+            refuse_nested((clip.name for clip in found.clips), path)
     else:
         raise UserError("no such folder", code="no-such-folder", where=str(path), fix="name a folder of clips, or a manifest")
     _refuse_two_people(found)

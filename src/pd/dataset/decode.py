@@ -7,12 +7,13 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pd.config import DataSettings
@@ -176,8 +177,19 @@ def finish(bright: Image.Image, settings: DataSettings) -> Decoded:
     """
     upright, coloured = _to_mode(bright, settings), settings.mode == "grey" and _has_colours(bright)
     pixels = np.asarray(_resize(upright, settings))
-    digest = _digest(upright.mode, upright.size, upright.tobytes())
+    digest = _digest(upright.mode, upright.size, _bytes_of(upright))
     return Decoded(pixels.reshape(settings.size, settings.size, -1), digest, *upright.size, coloured)
+
+
+def _bytes_of(picture: Image.Image) -> bytes | memoryview:
+    """What `picture.tobytes()` gives; of grey pictures without a copy, which takes twice as long as their digest."""
+    width, height = picture.size
+    if picture.mode == "L" and width * height:
+        with suppress(ValueError):  # rows of very large pictures lie apart
+            buffer = pa.array(picture).buffers()[1]
+            if buffer is not None and buffer.size == width * height:
+                return memoryview(buffer)
+    return picture.tobytes()
 
 
 def picture_digest(image: Pixels) -> bytes:
@@ -186,7 +198,7 @@ def picture_digest(image: Pixels) -> bytes:
     return _digest("L" if channels == 1 else "RGB", (width, height), np.ascontiguousarray(image).tobytes())
 
 
-def _digest(mode: str, size: tuple[int, int], pixels: bytes) -> bytes:
+def _digest(mode: str, size: tuple[int, int], pixels: bytes | memoryview) -> bytes:
     whole = hashlib.sha256(f"{mode} {size}".encode())
     whole.update(pixels)
     return whole.digest()[:16]

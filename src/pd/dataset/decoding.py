@@ -47,14 +47,15 @@ def decoded_rows(rows: Iterable[Row | BadRow], settings: DataSettings) -> Iterat
     waiting: deque[Future[Good | BadRow] | BadRow] = deque()
     with quiet(), ThreadPoolExecutor(workers) as pool:
         for row in rows:
-            waiting.append(pool.submit(_one, row, settings) if isinstance(row, Row) else row)
+            waiting.append(pool.submit(decode_row, row, settings) if isinstance(row, Row) else row)
             if len(waiting) > 2 * workers:
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
 
 
-def _one(row: Row, settings: DataSettings) -> Good | BadRow:
+def decode_row(row: Row, settings: DataSettings) -> Good | BadRow:
+    """One row decoded and resized; a BadRow says why it cannot be used."""
     try:
         data = load(row.data, settings)
         decoded = row.decode(data, settings)

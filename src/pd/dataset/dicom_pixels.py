@@ -46,10 +46,25 @@ def shown(found: Dataset, stored: Values, frame: int, settings: DataSettings) ->
         return _colours(apply_color_lut(stored, found), 16)
     if stored.ndim == 3:
         return _colours(stored, int(found.get("BitsStored") or 8))
-    values = modality(found, stored, frame)
-    share = voi(found, values, frame, settings, _padding(found, stored))
+    padding = _padding(found, stored)
+    levels, at = (stored, None) if padding is not None else _levels(stored)
+    share = voi(found, modality(found, levels, frame), frame, settings, padding)
     grey = np.floor(np.clip(share, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
-    return 255 - grey if photometric == "MONOCHROME1" else grey
+    grey = 255 - grey if photometric == "MONOCHROME1" else grey
+    return grey if at is None else grey.take(at)
+
+
+def _levels(stored: Values) -> tuple[Values, Values | None]:
+    """All values from the least to the largest, and which of them each pixel has: what follows from a value alone is worked
+    out once. Where that would be more work, the pixels themselves, and None.
+    """
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2 or not stored.size:
+        return stored, None
+    low, high = int(stored.min()), int(stored.max())
+    if high - low >= stored.size:
+        return stored, None
+    wide = stored if stored.dtype.kind == "u" else stored.astype(np.int32)
+    return np.arange(low, high + 1).astype(stored.dtype), wide - wide.dtype.type(low)
 
 
 def modality(found: Dataset, stored: Values, frame: int) -> Values:

@@ -24,7 +24,7 @@ from pd.dataset.readers.source import plain, utf8
 from pd.errors import UserError
 from pd.store.places import Place
 
-_CONTAINERS = (".parquet", ".tar")
+CONTAINERS = (".parquet", ".tar")
 _LONGEST_TEXT = 1 << 16  # bytes of a file beside an image
 _AT_ONCE = 8  # images fetched from a bucket side by side: each is a wait of some 50 ms
 
@@ -36,21 +36,29 @@ class Listing:
     """Images of a place, in order.
 
     Attributes:
-        names: relative to the place; `FILE#ROW` for images in Parquet, `FILE#PATH` for those in tar shards.
+        names: where each lies, relative to the place; `FILE#ROW` for images in Parquet, `FILE#PATH` for those in tar shards.
         begins: (N,) int64, where each begins in its tar shard, in bytes; 0 elsewhere.
         lengths: (N,) int64, how long it is there; 0 elsewhere.
+        known: what people know each by, where that is not where it lies; each name once.
     """
 
     names: list[str]
     begins: npt.NDArray[np.int64]
     lengths: npt.NDArray[np.int64]
+    known: list[str] | None = None
+
+    @property
+    def ids(self) -> list[str]:
+        """What each image goes by."""
+        return self.names if self.known is None else self.known
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> "Listing":
         """Some of the images, by their numbers."""
-        return Listing([self.names[row] for row in rows], self.begins[rows], self.lengths[rows])
+        known = None if self.known is None else [self.known[row] for row in rows]
+        return Listing([self.names[row] for row in rows], self.begins[rows], self.lengths[rows], known)
 
 
 def list_images(place: Place) -> Listing:
@@ -64,7 +72,7 @@ def list_images(place: Place) -> Listing:
             `image` of images, or a tar shard that holds a name twice.
     """
     files = place.files()
-    containers = [file.name for file in files if file.name.endswith(_CONTAINERS)]
+    containers = [file.name for file in files if file.name.endswith(CONTAINERS)]
     if place.is_file and not containers:
         raise UserError(
             "neither a folder, nor Parquet, nor tar", code="unreadable-file", where=str(place), fix="name a folder of images"
@@ -89,22 +97,6 @@ def list_images(place: Place) -> Listing:
     return Listing(names, begins, lengths)
 
 
-def refuse_reader(data: DataSettings, command: str) -> None:
-    """Refuse a reader or a preset where images are listed as here: it would not be asked.
-
-    Raises:
-        UserError: `data` names one.
-    """
-    named = data.preset or (data.reader if data.reader in ("dicom", "huggingface", "video") else None)
-    if named is not None:
-        raise UserError(
-            f"'{named}' would not be asked: {command} reads folders of images, Parquet and tar shards",
-            code="bad-options",
-            where="data.preset" if data.preset else "data.reader",
-            fix="leave it out, or work in a run, which reads them: name a settings file",
-        )
-
-
 def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterator[Found]:
     """Each name with its image, (size, size, C) uint8, or with why it cannot be used.
 
@@ -116,7 +108,7 @@ def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterat
     Raises:
         UserError: an image cannot be used and `on_bad_image` is `stop`, or a bucket cannot be read any more.
     """
-    for name, data in zip(images.names, _fetch(place, images, largest_file(settings)), strict=True):
+    for name, data in zip(images.ids, _fetch(place, images, largest_file(settings)), strict=True):
         try:
             if isinstance(data, BadImage):
                 raise data
@@ -229,7 +221,7 @@ def fingerprint(place: Place, images: Listing) -> str:
 
 def _split(name: str) -> tuple[str, str]:
     """The file that a name means, and the place in it; image files may have a # in theirs."""
-    for suffix in _CONTAINERS:
+    for suffix in CONTAINERS:
         file, found, inside = name.partition(f"{suffix}#")
         if found:
             return file + suffix, inside

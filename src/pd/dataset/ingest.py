@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pd.config import DataSettings
+from pd.dataset.decoded_files import Decode
 from pd.dataset.decoding import Good, decoded_rows
 from pd.dataset.identities import SIDE, across, contradictions
-from pd.dataset.ingest_report import IngestReport, counted
+from pd.dataset.ingest_report import IngestReport, counted, refuse_bad
 from pd.dataset.readers.bucket import bucket_fingerprint, fetched
 from pd.dataset.readers.choose import open_source
 from pd.dataset.readers.normal import alike, normal
@@ -36,7 +37,12 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def ingest(
-    settings: DataSettings, seed: int, out: Path, progress: Progress = silent, source: Source | None = None
+    settings: DataSettings,
+    seed: int,
+    out: Path,
+    progress: Progress = silent,
+    source: Source | None = None,
+    decode: Decode = decoded_rows,
 ) -> IngestReport:
     """Write `out/part-*.parquet`, columns id, image, identity, split, caption and the labels, and `out/_ingest.json` (names).
 
@@ -46,6 +52,7 @@ def ingest(
         out: an empty folder; the caller makes it appear whole.
         progress: called after each image.
         source: what is read, where it is open already.
+        decode: decodes its rows; by default all cores of this machine do.
 
     Raises:
         UserError: a bad image where `on_bad_image` is `stop` (the first is named, all are counted), a source that
@@ -53,23 +60,18 @@ def ingest(
     """
     out.mkdir(parents=True, exist_ok=True)
     if source is not None:
-        return _ingest(source, settings, seed, out, progress)
+        return _ingest(source, settings, seed, out, progress, decode)
     with fetched(settings) as here:
-        return _ingest(open_source(here), here, seed, out, progress)
+        return _ingest(open_source(here), here, seed, out, progress, decode)
 
 
-def _ingest(source: Source, settings: DataSettings, seed: int, out: Path, progress: Progress) -> IngestReport:
+def _ingest(source: Source, settings: DataSettings, seed: int, out: Path, progress: Progress, decode: Decode) -> IngestReport:
     source = normal(source)
     with tempfile.TemporaryDirectory(prefix=".spool-", dir=out) as folder:
         spool = Path(folder, "spool.parquet")
-        intake = _take_in(source, settings, spool, progress)
-        if intake.bad and settings.on_bad_image == "stop":
-            raise UserError(
-                f"{len(intake.bad)} bad images ({counted(intake.bad)}); the first: {intake.bad[0]}",
-                code="bad-image",
-                where=source.where,
-                fix="mend it, or set data.on_bad_image to skip",
-            )
+        intake = _take_in(source, settings, spool, progress, decode)
+        if settings.on_bad_image == "stop":
+            refuse_bad(intake.bad, source.where)
         splits = _splits(intake, settings, seed, source)
         with pq.ParquetFile(spool) as spooled:
             groups = spooled.iter_batches(GROUP_ROWS)
@@ -157,7 +159,7 @@ class _Intake:
         return across(images, names, np.array([splits[name] == "holdout" for name in names], bool))
 
 
-def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Progress) -> _Intake:
+def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Progress, decode: Decode) -> _Intake:
     """First pass: decode every row into the spool, without a split; say which are bad."""
     intake = _Intake()
     seen: dict[bytes, str] = {}
@@ -168,7 +170,7 @@ def _take_in(source: Source, settings: DataSettings, spool: Path, progress: Prog
     with pq.ParquetWriter(spool, schema) as writer:
         records = []
         checked = _check_split_column(source.rows(), source, intake.splits)
-        for done, item in enumerate(decoded_rows(checked, settings), start=1):
+        for done, item in enumerate(decode(checked, settings), start=1):
             progress(done, source.total, {"bad": len(intake.bad)})
             if isinstance(item, BadRow):
                 intake.bad.append(item)

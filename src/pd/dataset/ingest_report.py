@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pd.dataset.decode import SUFFIXES
 from pd.dataset.readers.source import BadRow, plain
 from pd.dataset.video_file import SUFFIXES as VIDEO
+from pd.errors import UserError
 
 _SHOWN = 5
 
@@ -27,7 +28,7 @@ class IngestReport:
         enlarged: images smaller than `data.size`, which became up to twice as large.
         shrunk: images larger than `data.size`.
         coloured: images that `data.mode` made grey.
-        split_drawn: nobody said who is a member, so that it was drawn by lot.
+        split_drawn: nobody said who is a member, so that it was drawn at random.
         labels: names of the label columns.
         alike: groups of people whose names differ in case, spaces or leading zeros alone.
         notes: what else the custodian should know, by name.
@@ -87,7 +88,7 @@ class IngestReport:
             f"{self.identities['holdout']} held out ({self.images['holdout']} images)"
         ]
         if self.bad:
-            lines.append(f"{len(self.bad)} set aside ({counted(self.bad)}): {_some([str(row) for row in self.bad], '; ')}")
+            lines.append(set_aside(self.bad))
         if self.alike:
             groups = _some([" and ".join(f"'{plain(name)}'" for name in group) for group in self.alike], "; ")
             lines.append(
@@ -96,18 +97,7 @@ class IngestReport:
             )
         if self.lone:
             lines.append(f"{len(self.lone)} people have one image: {_some([plain(name) for name in self.lone], ', ')}")
-        if self.ignored:
-            kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(self.ignored.items()))
-            read = f"images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
-            if self.of_clips:
-                read = f"clips by their name: {kinds} (read are {' '.join(VIDEO)})"
-            lines.append(f"left out, no {read}")
-        if self.left_out:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.left_out.items()))
-            lines.append(f"left out, no pictures of people by their headers: {kinds}")
-        if self.of_clips:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.of_clips.items()) if count)
-            lines.append(f"not taken of clips: {kinds or 'nothing'}")
+        lines += not_taken(self.ignored, self.left_out, self.of_clips)
         if self.default_captions:
             lines.append(f"{self.default_captions} images have no caption and get data.caption")
         if self.enlarged:
@@ -115,9 +105,39 @@ class IngestReport:
         return [*lines, *self.notes]
 
 
+def set_aside(bad: Sequence[BadRow]) -> str:
+    """How many images cannot be used, why, and the first by name."""
+    return f"{len(bad)} set aside ({counted(bad)}): {_some([str(row) for row in bad], '; ')}"
+
+
+def not_taken(ignored: Mapping[str, int], left_out: Mapping[str, int], of_clips: Mapping[str, int]) -> list[str]:
+    """What a source did not take, a line for each kind of thing; the arguments are as a `Source` counts them."""
+    lines = []
+    if ignored:
+        kinds = ", ".join(f"{count} {plain(suffix)}" for suffix, count in sorted(ignored.items()))
+        read = f"images by their name: {kinds} (read are {' '.join(SUFFIXES)}; DICOM by data.reader: dicom)"
+        if of_clips:
+            read = f"clips by their name: {kinds} (read are {' '.join(VIDEO)})"
+        lines.append(f"left out, no {read}")
+    if left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(left_out.items()))
+        lines.append(f"left out, no pictures of people by their headers: {kinds}")
+    if of_clips:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(of_clips.items()) if count)
+        lines.append(f"not taken of clips: {kinds or 'nothing'}")
+    return lines
+
+
 def by_reason(bad: Sequence[BadRow]) -> Counter[str]:
     """How many bad images there are of each kind."""
     return Counter(row.reason for row in bad)
+
+
+def refuse_bad(bad: Sequence[BadRow], where: str) -> None:
+    """Raise UserError where there are bad images: the first is named, all are counted."""
+    if bad:
+        what = f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}"
+        raise UserError(what, code="bad-image", where=where, fix="mend it, or set data.on_bad_image to skip")
 
 
 def counted(bad: Sequence[BadRow]) -> str:

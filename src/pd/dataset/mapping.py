@@ -10,6 +10,8 @@ import pyarrow as pa
 from pd.dataset.parquet_images import Images, held_bytes
 from pd.progress import Progress, silent
 
+HERE_BYTES = 64 << 20  # of pixels; what takes more is worth the seconds in which workers start  # ours
+
 MakeRows = Callable[[range], pa.Table]
 """Rows of these numbers, a table with a row for each; nothing in a row depends on what else is asked for."""
 

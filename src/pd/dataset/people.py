@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pd.config import DataSettings
 from pd.dataset.decoding import decoded_rows
 from pd.dataset.images import Pixels, to_arrays
-from pd.dataset.ingest_report import counted
+from pd.dataset.ingest_report import refuse_bad
 from pd.dataset.readers.bucket import fetched
 from pd.dataset.readers.choose import open_source
 from pd.dataset.readers.identity import EACH
@@ -94,11 +94,8 @@ def read_people(
             pictures.append(item.png)
             names.append(item.row.identity if label is None else text_of(item.row.labels[label]))
             told.append(text_of(item.row.labels.get(beside)))
-    if bad and settings.on_bad_image == "stop":
-        fix = "mend it, or set data.on_bad_image to skip"
-        raise UserError(
-            f"{len(bad)} bad images ({counted(bad)}); the first: {bad[0]}", code="bad-image", where=source.where, fix=fix
-        )
+    if settings.on_bad_image == "stop":
+        refuse_bad(bad, source.where)
     if not pictures:
         raise UserError("no usable image", code="no-images", where=source.where)
     images = np.concatenate([to_arrays(pictures[at : at + 1024], settings.mode) for at in range(0, len(pictures), 1024)])

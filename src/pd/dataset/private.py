@@ -38,7 +38,7 @@ class PrivateDataset:
         captions: what the image shows, in words.
         labels: name -> (N,) float64, NaN where missing; values that hold-out people alone have make no label.
         texts: name -> N values of each column of text, whether labels were made of it or not; None where missing.
-        split_drawn: nobody said who is a member, so that it was drawn by lot. False where that is not known.
+        split_drawn: nobody said who is a member, so that it was drawn at random. False where that is not known.
     """
 
     ids: list[str]

@@ -35,6 +35,8 @@ OBSERVATIONS = (
     "Support Devices",
 )
 
+Uncertain = Literal["apart", "positive", "negative", "missing"]
+Unmentioned = Literal["missing", "negative"]
 _UNCERTAIN = {"positive": 1.0, "negative": 0.0, "missing": float("nan")}
 
 
@@ -92,18 +94,22 @@ def is_report(name: str, values: npt.NDArray[np.float64]) -> bool:
 
 def report_labels(
     real: PrivateDataset,
-    uncertain: Literal["apart", "positive", "negative", "missing"],
-    unmentioned: Literal["missing", "negative"],
+    uncertain: Uncertain,
+    unmentioned: Unmentioned,
 ) -> PrivateDataset:
     """The same images with -1 and blanks of a report labeler's columns read as asked; the files stay as they are."""
     if uncertain == "apart" and unmentioned == "missing":
         return real
-    labels = dict(real.labels)
-    for name, values in real.labels.items():
-        if not is_report(name, values):
-            continue
-        blank = np.isnan(values)
-        if uncertain != "apart":
-            values = np.where(values == -1, _UNCERTAIN[uncertain], values)
-        labels[name] = np.where(blank, 0.0, values) if unmentioned == "negative" else values
-    return replace(real, labels=labels)
+    return replace(
+        real, labels={name: report_values(name, values, uncertain, unmentioned) for name, values in real.labels.items()}
+    )
+
+
+def report_values(
+    name: str, values: npt.NDArray[np.float64], uncertain: Uncertain, unmentioned: Unmentioned
+) -> npt.NDArray[np.float64]:
+    """A label's values, (N,) float64, with -1 and NaN of a report labeler's column read as asked; others as they are."""
+    if (uncertain == "apart" and unmentioned == "missing") or not is_report(name, values):
+        return values
+    read = values if uncertain == "apart" else np.where(values == -1, _UNCERTAIN[uncertain], values)
+    return np.where(np.isnan(values), 0.0, read) if unmentioned == "negative" else read

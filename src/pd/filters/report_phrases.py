@@ -92,8 +92,8 @@ def _parts(text: str) -> Iterator[str]:
 def report_prompts(reports: Sequence[str], identities: Sequence[str], k: int, subject: str) -> Said:
     """Prompts made of the phrases that k people share; every prompt is that of at least k people, or is `subject` alone.
 
-    An image's phrases, the most shared first, are a path in a tree. Where fewer than k people end at a node, they end at the
-    one above it: the rarest phrase is left out.
+    An image's phrases are a path in a tree: what is there before what is denied, of each the most shared first. Where fewer
+    than k people end at a node, they end at the one above it: denials are left out first, then the rarest phrase.
 
     Args:
         reports: one for each member image.
@@ -107,10 +107,11 @@ def report_prompts(reports: Sequence[str], identities: Sequence[str], k: int, su
     pairs = [(phrase, who) for phrases, who in zip(said, identities, strict=True) for phrase in phrases]
     people = people_with([phrase for phrase, _ in pairs], [who for _, who in pairs])
     kept = {phrase: count for phrase, count in people.items() if count >= k and phrase != subject.lower()}
-    paths = [
-        tuple(sorted((phrase for phrase in phrases if phrase in kept), key=lambda phrase: (-kept[phrase], phrase))[:_MOST])
-        for phrases in said
-    ]
+
+    def order(phrase: str) -> tuple[bool, int, str]:
+        return bool(_DENIED.search(phrase)), -kept[phrase], phrase
+
+    paths = [tuple(sorted((phrase for phrase in phrases if phrase in kept), key=order)[:_MOST]) for phrases in said]
     for length in range(_MOST, 0, -1):
         ends = people_with(paths, identities)
         paths = [path[:-1] if len(path) == length and ends[path] < k else path for path in paths]

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from pd.dataset.readers.delimited import read_delimited
 from pd.errors import UserError
 
 COLUMNS = ("image", "annotator", "label")
@@ -70,7 +70,7 @@ def read_votes(path: Path, images: Sequence[str] | None = None, classes: Sequenc
     """Read a table `image, annotator, label`, one row a vote.
 
     Args:
-        path: CSV or Parquet; further columns are ignored.
+        path: CSV (commas, tabs, semicolons or bars; UTF-8 or UTF-16) or Parquet; further columns are ignored.
         images: ids that a vote may be for; others are left out and counted. None: those in the table.
         classes: what a label may be. None: those in the table.
 
@@ -127,8 +127,8 @@ def _read(path: Path) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             table = pq.read_table(path)
         else:
-            as_text = pacsv.ConvertOptions(column_types={name: pa.string() for name in COLUMNS}, strings_can_be_null=True)
-            table = pacsv.read_csv(path, convert_options=as_text)  # 001 is a name, not a number
+            path.stat()
+            table = read_delimited(path, COLUMNS, gaps=True)  # as text: 001 is a name, not a number
     except (OSError, pa.ArrowInvalid) as error:
         raise UserError(
             f"no table of votes ({type(error).__name__})",

@@ -8,14 +8,12 @@ import numpy as np
 from pd.classifier.examples import examples
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images
-from pd.dataset.external import list_images, read_texts, refuse_reader
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.classifier_steps import cleared, made, prepared, public_queries, released
-from pd.stages.condense_images import FOLDER
+from pd.stages.given_images import given_images
 from pd.stages.people_of import people_of
 from pd.store.atomic import disk_errors
-from pd.store.places import Place
 
 
 def classifier_of_images(
@@ -24,8 +22,9 @@ def classifier_of_images(
     """Train a private classifier of the images of a place.
 
     Args:
-        images: a folder with a sub-folder a class (`label`: `folder`), each picture a person; or Parquet with a column
-            `label.LABEL` of numbers and, where people have several images, a column `identity`.
+        images: a folder with a sub-folder a class (`label`: `folder`), each picture a person; Parquet with a column
+            `label.LABEL` of numbers and, where people have several images, a column `identity`; or what a reader or a preset
+            opens, with its labels of numbers or words and the people whom it names.
         label: which label makes the classes.
         out: becomes the folder of the classifier. What was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`.
@@ -40,7 +39,6 @@ def classifier_of_images(
     settings = parse_settings({"classifier": {"label": label}}, overrides, where="pd classifier")
     how = settings.classifier
     assert how is not None
-    refuse_reader(settings.data, "pd classifier --images")
     asked = "baseline" if how.baseline != "off" else "shadows" if how.shadows else None
     if asked:
         raise UserError(
@@ -52,24 +50,19 @@ def classifier_of_images(
     if out.exists() and not (out / "claim.json").is_file():
         raise UserError("holds other things than a classifier", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
-    place = Place.parse(images)
-    listed = list_images(place)
-    _, labels = read_texts(place, listed)
-    words: dict[str, list[str | float | None]] = {
-        name: [None if value != value else value for value in values.tolist()] for name, values in labels.items()
-    }
-    if not labels:
-        words[FOLDER] = [name.rpartition("/")[0] for name in listed.names]
-    if label not in words:
-        fix = f"name one of: {', '.join(sorted(words)[:10])}"
-        raise UserError(f"the images have no label '{label}'", code="no-such-column", where="pd classifier --label", fix=fix)
-    people = people_of(place, listed)
-    if people is None:
-        reporter.say("  no column identity: each image counts as a person of its own")
-    at = {name: number for number, name in enumerate(listed.names)}
-    with disk_errors(out):
+    with disk_errors(out), given_images(images, settings.data, work / "source", reporter) as there:
+        _, words = there.labelled()
+        if label not in words:
+            fix = f"name one of: {', '.join(sorted(words)[:10])}"
+            raise UserError(
+                f"the images have no label '{label}'", code="no-such-column", where="pd classifier --label", fix=fix
+            )
+        people = people_of(there)
+        if people is None:
+            reporter.say("  no column identity: each image counts as a person of its own")
+        at = {name: number for number, name in enumerate(there.images.ids)}
         with reporter.task("images") as progress:
-            held, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
+            held, names, digest = cached_images(there.place, there.images, settings.data, work / "images", progress)
         rows = [at[name] for name in names]
         who = [people[row] if people else names[place] for place, row in enumerate(rows)]
         given = examples(held.images, [words[label][row] for row in rows], who, how, settings.generate.prompt_k, settings.seed)

@@ -1,33 +1,34 @@
 """`pd condense --images`: anybody's labelled images condensed. Nothing of it is filtered or audited."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images, read_texts, refuse_reader
+from pd.dataset.readable import Value
 from pd.dataset.synthetic import SyntheticDataset
 from pd.errors import UserError
 from pd.progress import Reporter
 from pd.stages.condense import classes_of, condensed, dataset, write
+from pd.stages.given_images import given_images
 from pd.store.atomic import disk_errors
-from pd.store.places import Place
 
 IMAGES = "images"  # below the folder of the work: everybody's pictures, decoded
-FOLDER = "folder"  # the label that image files have: the folder that each lies in
 
 
 def condense_images(images: str, label: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> dict[str, int]:
     """Condense the images of a place.
 
     Args:
-        images: a folder with a sub-folder a class (`label`: `folder`), or Parquet with a column `label.LABEL` of numbers.
+        images: a folder with a sub-folder a class (`label`: `folder`), Parquet with a column `label.LABEL` of numbers, or
+            what a reader or a preset opens, with its labels of numbers or words.
         label: which label makes the classes; several, joined by commas.
-        out: becomes a folder with `data/` (Parquet), `sheet.png` and, where folders are the classes, `classes.json`, which says
-            what the numbers of the label stand for. A training that was stopped resumes from `.OUT.work`; the images that were
-            kept there are removed in the end.
+        out: becomes a folder with `data/` (Parquet), `sheet.png` and, where folders or words are the classes, `classes.json`,
+            which says what the numbers of the label stand for. A training that was stopped resumes from `.OUT.work`; the
+            images that were kept there are removed in the end.
         overrides: settings as `key=value`.
         reporter: reports progress.
 
@@ -40,33 +41,38 @@ def condense_images(images: str, label: str, out: Path, overrides: Sequence[str]
     settings = parse_settings({"condense": {"labels": label.split(",")}}, overrides, where="pd condense")
     how = settings.condense
     assert how is not None
-    refuse_reader(settings.data, "pd condense --images")
     if out.exists() and not (out / "data").is_dir():
         raise UserError(
             "holds other things than condensed pictures", code="other-files", where=str(out), fix="name a new folder"
         )
     work = out.absolute().parent / f".{out.name}.work"
-    place = Place.parse(images)
-    listed = list_images(place)
-    prompts, labels = read_texts(place, listed)
-    at = {name: number for number, name in enumerate(listed.names)}
-    folders: list[str] | None = None
-    if not labels:
-        above = [name.rpartition("/")[0] for name in listed.names]
-        folders = sorted(set(above))
-        number = {name: float(place) for place, name in enumerate(folders)}
-        labels = {FOLDER: np.array([number[name] for name in above])}
-    with disk_errors(out):
+    with disk_errors(out), given_images(images, settings.data, work / "source", reporter) as given:
+        prompts, said = given.labelled()
+        at = {name: number for number, name in enumerate(given.images.ids)}
+        labels, words = _numbers(said)
         with reporter.task("images") as progress:
-            held, found, _ = cached_images(place, listed, settings.data, work / IMAGES, progress)
+            held, found, _ = cached_images(given.place, given.images, settings.data, work / IMAGES, progress)
         rows = np.array([at[name] for name in found], np.int64)
         pixels = np.asarray(held.take(np.arange(len(found))))
-        given = SyntheticDataset(
+        taken = SyntheticDataset(
             found, pixels, [prompts[row] for row in rows], {name: values[rows] for name, values in labels.items()}
         )
-        data, of = classes_of(given, how)
+        data, of = classes_of(taken, how)
         pictures, classes = condensed(data, how, settings.seed, work / "condense", reporter)
-        names = None if folders is None else {FOLDER: folders}
-        write(dataset(pictures, classes, given, of, data.labels, how), classes, out, names)
+        names = {name: words[name] for name in how.labels if name in words}
+        write(dataset(pictures, classes, taken, of, data.labels, how), classes, out, names or None)
         forget_images(work / IMAGES)
     return {"classes": len(data.names), "pictures": len(pictures), "from": len(data.labels)}
+
+
+def _numbers(said: Mapping[str, Sequence[Value]]) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, list[str]]]:
+    """Labels as numbers, NaN where missing, and of those that are words the words that 0, 1, and so on stand for."""
+    labels, words = {}, {}
+    for name, values in said.items():
+        if any(isinstance(value, str) for value in values):
+            words[name] = sorted({value for value in values if isinstance(value, str)})
+            number = {word: float(place) for place, word in enumerate(words[name])}
+            labels[name] = np.array([number[value] if isinstance(value, str) else np.nan for value in values])
+        else:
+            labels[name] = np.array([np.nan if value is None else value for value in values], np.float64)
+    return labels, words

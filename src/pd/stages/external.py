@@ -16,11 +16,13 @@ from pd.audit.results import AuditResult, FilterResult, Looked
 from pd.audit.run import audit
 from pd.config import DataSettings, Settings, parse_settings
 from pd.dataset.decode import quiet
-from pd.dataset.external import Found, Listing, list_images, part, read_images, read_texts
+from pd.dataset.external import Found, part, read_images
 from pd.dataset.ingest import ingest
 from pd.dataset.ingest_report import IngestReport
 from pd.dataset.private import PrivateDataset
+from pd.dataset.readable import Readable, layout, reading
 from pd.dataset.readers.guess import guess
+from pd.dataset.readers.identity import EACH
 from pd.dataset.synthetic import SyntheticDataset
 from pd.engine.recognisers import recognisers
 from pd.engine.runtime import connect
@@ -34,6 +36,7 @@ from pd.filters.prepare import prepare
 from pd.progress import Progress, Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import worth_of_few
+from pd.stages.given_images import brought_in
 from pd.stages.leak_steps import refuse_leaks
 from pd.stages.public import public_people
 from pd.stages.reid import others_of
@@ -44,16 +47,19 @@ from pd.store.scratch import scratch
 _FIGURES = "_figures.json"
 
 
-def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter) -> FilterResult:
+def filter_folders(
+    real: str, synthetic: str, out: Path, overrides: Sequence[str], reporter: Reporter, synthetic_as: str | None = None
+) -> FilterResult:
     """Filter somebody's images against real people.
 
     Args:
         real: images of people, in any form that a reader or a preset reads, here or at `s3://`.
-        synthetic: images, Parquet files or tar shards, nested or not, in a folder or at `s3://`.
+        synthetic: images, Parquet files or tar shards, nested or not, or what a reader or a preset reads; here or at `s3://`.
         out: becomes a folder of Parquet with the columns `id, seed, prompt, image, score, nearest, keep, reason` and more, and
             of `_figures.json`, what is returned (readers of Parquet pass over names that begin so).
-        overrides: settings, as `key=value`.
+        overrides: settings, as `key=value`; of `data` those of the pictures hold for both, all others for the real images.
         reporter: reports progress.
+        synthetic_as: the reader or preset of `synthetic`; None: as it looks.
 
     Returns:
         `candidates`, `kept`, `threshold`, `dropped`, and `at_chosen`: how the filter does on planted copies of members'
@@ -61,18 +67,24 @@ def filter_folders(real: str, synthetic: str, out: Path, overrides: Sequence[str
     """
     settings, source = _settings(real, overrides), Place.parse(synthetic)
     refuse_leaks(settings)
-    images = list_images(source)
+    how = _reading(source, settings.data, synthetic_as)
+    images = Readable.as_it_lies(source) if how is None else None
     if out.exists() and not (out.is_dir() and all(map(_decisions, out.iterdir()))):
         raise UserError("holds other things than decisions", code="other-files", where=str(out), fix="name a new folder")
     with disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    with scratch("pd-filter-", Path(tempfile.gettempdir())) as here:
+    # Workers on other machines read the network and the synthetic images, and write the scores; the real images are this one's.
+    with (
+        scratch("pd-filter-", Path(tempfile.gettempdir())) as here,
+        scratch(".pd-filter-", out.absolute().parent) as beside,
+    ):
+        if images is None:
+            assert how is not None
+            images = brought_in(source, how, beside / "synthetic", reporter, foreign=True)
         data, _ = _read(settings, here / "dataset", reporter)
         connect(settings.address)
-        # Workers on other machines read the network and write the scores; the images are this one's alone.
-        with scratch(".pd-filter-", out.absolute().parent) as beside:
-            check_shared(beside, "name an --out on storage that all of them mount at the same path")
-            return _filtered(data, images, source, beside, out, settings, reporter)
+        check_shared(beside, "name an --out on storage that all of them mount at the same path")
+        return _filtered(data, images, beside, out, settings, reporter)
 
 
 def _decisions(path: Path) -> bool:
@@ -86,7 +98,7 @@ def _decisions(path: Path) -> bool:
 
 
 def _filtered(
-    data: PrivateDataset, images: Listing, source: Place, folder: Path, out: Path, settings: Settings, reporter: Reporter
+    data: PrivateDataset, images: Readable, folder: Path, out: Path, settings: Settings, reporter: Reporter
 ) -> FilterResult:
     """Train the network in a folder that all nodes see, score the images there, and decide."""
     reid = folder / "reid"
@@ -103,8 +115,8 @@ def _filtered(
     reporter.say("scoring the synthetic images")
     with reporter.task("images") as progress:
         facts = score_images(
-            source=source,
-            images=images,
+            source=images.place,
+            images=images.images,
             reid=reid,
             gallery=reid,
             data=settings.data,
@@ -125,25 +137,40 @@ def _filtered(
     return FilterResult.model_validate({**counts, "at_chosen": tested})
 
 
-def audit_folders(real: str, synthetic: str, out: Path | None, overrides: Sequence[str], reporter: Reporter) -> AuditResult:
+def audit_folders(
+    real: str,
+    synthetic: str,
+    out: Path | None,
+    overrides: Sequence[str],
+    reporter: Reporter,
+    synthetic_as: str | None = None,
+) -> AuditResult:
     """Attack somebody's synthetic images.
 
     Args:
         real: as for `filter_folders`; a manifest's `split` column says who was a member.
         synthetic: as for `filter_folders`; `audit.samples` of the images, drawn by seed, are attacked.
         out: a file for the figures, JSON.
-        overrides: settings, as `key=value`.
+        overrides: as for `filter_folders`.
         reporter: reports progress.
+        synthetic_as: as for `filter_folders`.
 
     Returns:
         As `release/audit.json`, with the one arm `synthetic`, and in `images` how these were compared: `size`, `mode`, how
-        many real ones were `shrunk` or lost their colours (`coloured`), and whether members were drawn by lot (`split_drawn`).
+        many real ones were `shrunk` or lost their colours (`coloured`), and whether members were drawn (`split_drawn`).
     """
     settings = _settings(real, overrides)
     if out:
         _check_file(out)
-    samples = _draw(Place.parse(synthetic), settings, reporter)
+    source = Place.parse(synthetic)
+    how = _reading(source, settings.data, synthetic_as)
     with scratch("pd-audit-", Path(tempfile.gettempdir())) as here:
+        if how is None:
+            images = Readable.as_it_lies(source)
+        else:
+            drawn = (settings.audit.samples, settings.seed)
+            images = brought_in(source, how, here / "synthetic", reporter, drawn, foreign=True)
+        samples = _draw(images, settings, reporter)
         data, report = _read(settings, here / "dataset", reporter)
         with reporter.task("audit") as progress:
             public = public_people(settings, data)
@@ -185,9 +212,17 @@ def _check_file(out: Path) -> None:
         raise UserError("holds something else than figures", code="other-files", where=str(out), fix="name a new file")
 
 
-def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDataset:
+def _reading(source: Place, data: DataSettings, named: str | None) -> DataSettings | None:
+    """How somebody's synthetic images are read: by what is named, else as they look. `data` is about the real ones."""
+    kept = {"path", "reader", "preset", "identity_from"}
+    own = DataSettings.model_validate({**data.model_dump(exclude=kept), **({} if named is None else layout(named))})
+    how = reading(source, own, by_columns=False)
+    return how and how.model_copy(update={"identity_from": EACH})  # nobody asks who is in them
+
+
+def _draw(given: Readable, settings: Settings, reporter: Reporter) -> SyntheticDataset:
     """`audit.samples` of somebody's images, with prompts and labels where these lie beside them; bad ones are left out."""
-    images = list_images(source)
+    source, images = given.place, given.images
     rows = np.sort(np.random.default_rng(settings.seed).permutation(len(images))[: settings.audit.samples])
     drawn = images.take(rows)
     with quiet(), reporter.task("images") as progress:
@@ -197,8 +232,8 @@ def _draw(source: Place, settings: Settings, reporter: Reporter) -> SyntheticDat
         reporter.say(f"  set aside: {line}")
     if not good:
         raise UserError("no usable image", code="no-images", where=str(source))
-    prompts, labels = read_texts(source, drawn)
-    at = {name: row for row, name in enumerate(drawn.names)}
+    prompts, labels = given.texts(drawn)
+    at = {name: row for row, name in enumerate(drawn.ids)}
     kept = [at[name] for name in good]
     return SyntheticDataset(good, pixels, [prompts[row] for row in kept], {name: told[kept] for name, told in labels.items()})
 

@@ -17,7 +17,6 @@ from pd.classify.inputs import Inputs, shape
 from pd.classify.onnx_file import write_onnx
 from pd.config import parse_settings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images, read_values, refuse_reader
 from pd.dataset.images import encode_png
 from pd.engine.fit import fit
 from pd.errors import UserError
@@ -25,9 +24,9 @@ from pd.labels.semi_vit import Known, Value, check_network, hold_out, learn
 from pd.progress import Reporter
 from pd.seeds import derive
 from pd.stages.few_labels import Filled, confusions, measure, put_together
+from pd.stages.given_images import given_images
 from pd.stages.label_table import IDENTITY, IMAGE, values_of
 from pd.store.atomic import disk_errors, write_folder
-from pd.store.places import Place
 
 _OWN = ("probability", "known")  # columns of `labels.parquet`
 
@@ -66,9 +65,9 @@ def fill_images(
     """Fill the gaps of a column of labels.
 
     Args:
-        images: a folder, Parquet or tar.
-        column: of the Parquet, or of `table`; text or numbers, empty or -1 where not known. A column `identity` says
-            who is shown.
+        images: a folder, Parquet or tar, or what a reader or a preset opens.
+        column: of the Parquet, a label that a reader reads, or of `table`; text or numbers, empty or -1 where not known. A
+            column `identity` says who is shown.
         table: for images that are not in Parquet: CSV or Parquet with the columns `image` (the path within `images`), COLUMN
             and, where people are known, `identity`.
         out: becomes a folder with `labels.parquet` (image, COLUMN, probability, known), `figures.json`, `unsure.json`,
@@ -79,10 +78,9 @@ def fill_images(
     Raises:
         UserError: images or labels that cannot be used.
     """
-    given = {"labels": {"columns": [column], "method": "semi_vit"}}
-    settings = parse_settings(given, overrides, where="pd labels")
+    asked = {"labels": {"columns": [column], "method": "semi_vit"}}
+    settings = parse_settings(asked, overrides, where="pd labels")
     assert settings.labels is not None
-    refuse_reader(settings.data, "pd labels --images")
     if settings.labels.method != "semi_vit":
         what = f"pd labels fills gaps by semi_vit, not by {settings.labels.method}"
         raise UserError(
@@ -94,18 +92,16 @@ def fill_images(
         raise UserError(
             f"the column '{column}' holds no label", code="bad-name", where="--labels", fix="rename it, or name another"
         )
-    place = Place.parse(images)
-    listed = list_images(place)
-    rows = read_values(place, listed, [column, IDENTITY]) if table is None else values_of(table, column, listed.names)
-    where = str(table or images)
-    if not any(column in row for row in rows):
-        fix = "name one that is there" if table else "name one of the Parquet, or --table for images in files"
-        raise UserError(f"no column '{column}' beside the images", code="no-such-column", where=where, fix=fix)
-    of_name = dict(zip(listed.names, rows, strict=True))
-    work = out.absolute().parent / f".{out.name}.work"
-    with disk_errors(out):
+    work, where = out.absolute().parent / f".{out.name}.work", str(table or images)
+    with disk_errors(out), given_images(images, settings.data, work / "source", reporter) as given:
+        ids = given.images.ids
+        rows = given.values(column, IDENTITY) if table is None else values_of(table, column, ids)
+        if not any(column in row for row in rows):
+            fix = "name one that is there" if table else "name one of the Parquet, or --table for images in files"
+            raise UserError(f"no column '{column}' beside the images", code="no-such-column", where=where, fix=fix)
+        of_name = dict(zip(ids, rows, strict=True))
         with reporter.task("images") as progress:
-            inputs, names, digest = cached_images(place, listed, settings.data, work / "images", progress)
+            inputs, names, digest = cached_images(given.place, given.images, settings.data, work / "images", progress)
         known = Known.of(column, [None if (value := of_name[name].get(column)) == -1 else value for name in names])
         if (known.labels >= 0).all():
             raise UserError(f"the column '{column}' has no gap", code="bad-column", where=where, fix="there is nothing to fill")

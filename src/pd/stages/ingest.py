@@ -1,16 +1,21 @@
 """Ingest: read the private images, set bad ones aside or stop, split identities into members and hold-out."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from pd.config import Settings
 from pd.dataset.clips import ClipFrames, list_clips
+from pd.dataset.decoded_files import Decode, decoded_by
+from pd.dataset.decoding import decoded_rows
 from pd.dataset.ingest import ingest
 from pd.dataset.private import PrivateDataset
 from pd.dataset.readers.source import Source
 from pd.dataset.readers.video import CLIPS_A_SHARD, source_of_clips
+from pd.engine.ray_start import cluster_address
 from pd.engine.shared_folder import in_bucket
 from pd.errors import UserError
+from pd.progress import Progress
 from pd.release.rare_words import RareWords
 from pd.release.real_names import RealNames
 from pd.release.sums import sign
@@ -24,16 +29,33 @@ def execute(context: Context) -> Facts:
     run, data = context.run, context.settings.data
     if context.settings.release.signing_key:
         sign(b"a key that does not sign is told now, not at the end", context.settings.release.signing_key)
-    shards = run.work / "clips"
-    source = _clips(context, shards)
+    shards = run.work / "clips", run.work / "pictures"
+    source = _clips(context, shards[0])
     with write_folder(run.dataset) as folder, context.reporter.task("images") as progress:
-        report = ingest(data, context.seed("split"), folder, progress, source)
+        report = ingest(data, context.seed("split"), folder, progress, source, _decode(context, shards[1], progress))
         _refuse_telling_name(context.settings, folder)
-    shutil.rmtree(shards, ignore_errors=True)
-    remove(shards)
+    for each in shards:
+        shutil.rmtree(each, ignore_errors=True)
+        remove(each)
     for line in report.lines():
         context.reporter.say(f"  {line}")
     return report.facts()
+
+
+def _decode(context: Context, shards: Path, progress: Progress) -> Decode:
+    """Decoding by workers of a cluster; this machine's cores decode where there is none, or the images lie in a bucket."""
+    data, run = context.settings.data, context.run
+    if data.path is None or in_bucket(data.path) or not cluster_address(context.settings.address):
+        return decoded_rows
+    from pd.engine.map_images import SHARD_ROWS, Mapper
+    from pd.engine.stream.make import Crew
+
+    mapper = Mapper(shards, Crew(data.video.workers, 0.0, context.settings.address, "data.video"), run)
+
+    def told(done: int, total: int, info: Mapping[str, object]) -> None:
+        progress(done, total, {**info, "decoding": "by workers"})
+
+    return decoded_by(lambda function, name: mapper.tables(function, name, SHARD_ROWS, told), "files")
 
 
 def _clips(context: Context, shards: Path) -> Source | None:

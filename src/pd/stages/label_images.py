@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pd.classify.inputs import Inputs
 from pd.config import DataSettings, parse_settings
 from pd.config.labels import LabelsSettings
 from pd.dataset.cache import cached_images, forget_images
-from pd.dataset.external import list_images, refuse_reader
+from pd.dataset.readable import Readable
 from pd.errors import UserError
 from pd.labels.annotators import annotators, write_annotators
 from pd.labels.fit import label
@@ -21,8 +22,8 @@ from pd.labels.majority import majority
 from pd.labels.result import Labelled, known
 from pd.labels.votes import Votes, read_votes
 from pd.progress import Reporter
+from pd.stages.given_images import given_images
 from pd.store.atomic import disk_errors, write_folder
-from pd.store.places import Place
 
 
 class LabelFigures(BaseModel):
@@ -65,7 +66,6 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
     """
     settings = parse_settings({"labels": {"votes": str(votes)}}, overrides, where="pd labels")
     assert settings.labels is not None
-    refuse_reader(settings.data, "pd labels --images")
     if settings.labels.looks and images is None:
         raise UserError(
             f"{settings.labels.method} looks at the images",
@@ -76,8 +76,9 @@ def label_images(votes: Path, images: str | None, out: Path, overrides: Sequence
     if out.exists() and not (out.is_dir() and (out / "labels.parquet").exists()):
         raise UserError("holds other things than labels", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
-    with disk_errors(out):
-        inputs, names, digest = _inputs(images, settings.data, work, reporter) if images else (None, None, "")
+    source = given_images(images, settings.data, work / "source", reporter) if images else nullcontext()
+    with disk_errors(out), source as given:
+        inputs, names, digest = _inputs(given, settings.data, work, reporter) if given is not None else (None, None, "")
         read = read_votes(votes, names)
         with reporter.task(settings.labels.method) as progress:
             looked_at = inputs if settings.labels.looks else None
@@ -114,8 +115,7 @@ def write_labels(votes: Votes, found: Labelled, settings: LabelsSettings, out: P
     return figures
 
 
-def _inputs(images: str, data: DataSettings, work: Path, reporter: Reporter) -> tuple[Inputs, list[str], str]:
+def _inputs(given: Readable, data: DataSettings, work: Path, reporter: Reporter) -> tuple[Inputs, list[str], str]:
     """The images in files that are read as they are asked for, their names, and a digest of their content."""
-    place = Place.parse(images)
     with reporter.task("images") as progress:
-        return cached_images(place, list_images(place), data, work / "images", progress)
+        return cached_images(given.place, given.images, data, work / "images", progress)

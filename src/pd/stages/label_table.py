@@ -1,15 +1,14 @@
 """A table beside images in files: what it says of each."""
 
-import codecs
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from pd.dataset.readers.delimited import read_delimited
 from pd.errors import UserError
 from pd.labels.semi_vit import Value
 
@@ -21,8 +20,8 @@ def values_of(path: Path, column: str, names: Sequence[str]) -> list[dict[str, V
     """What a table says of each image, by its path: text as it is written, numbers and booleans as numbers.
 
     Args:
-        path: CSV in UTF-8, or Parquet, with the columns `image`, COLUMN and, where people are known, `identity`. Of CSV, empty
-            cells and NA are not known.
+        path: CSV (commas, tabs, semicolons or bars; UTF-8 or UTF-16) or Parquet, with the columns `image`, COLUMN and, where
+            people are known, `identity`. Of CSV, empty cells and NA are not known.
         column: of text, or of numbers.
         names: of the images.
 
@@ -75,27 +74,12 @@ def _parquet(path: Path) -> pa.Table:
 
 def _csv(path: Path, column: str) -> pa.Table:
     """001 and 2020-01-02 are names; whether the label is a number, is seen from all of its cells."""
-    try:
-        _check_utf8(path)
-        types = {name: pa.string() for name in (IMAGE, IDENTITY)}
-        read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
-        if read.column_names.count(column) == 1 and not _is_number(read[column].type):
-            types[column] = pa.string()
-            read = pacsv.read_csv(path, convert_options=pacsv.ConvertOptions(column_types=types, strings_can_be_null=True))
-        return read
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"no table ({type(error).__name__})", code="unreadable-file", where=str(path), fix=_FIX) from None
-
-
-def _check_utf8(path: Path) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise UserError("the table is not UTF-8", code="unreadable-file", where=str(path), fix="save it as UTF-8") from None
+    if not path.is_file():
+        raise UserError("no such table", code="unreadable-file", where=str(path), fix=_FIX)
+    read = read_delimited(path, (IMAGE, IDENTITY), gaps=True)
+    if read.column_names.count(column) == 1 and not _is_number(read[column].type):
+        read = read_delimited(path, (IMAGE, IDENTITY, column), gaps=True)
+    return read
 
 
 def _labels(values: pa.ChunkedArray, name: str, path: Path) -> list[Value]:

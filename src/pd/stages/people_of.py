@@ -1,21 +1,23 @@
-"""Who is in anybody's images: the column `identity` of Parquet."""
+"""Who is in anybody's images: the column `identity` of Parquet, or whom a reader names."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.dataset.external import Listing
+from pd.dataset.readable import Readable
 from pd.errors import UserError
-from pd.store.places import Place
 
 COLUMN = "identity"
 
 
-def people_of(place: Place, images: Listing) -> list[str] | None:
-    """A name for each image; None where no file has the column.
+def people_of(given: Readable) -> list[str] | None:
+    """A name for each image; None where no file has the column, or a reader names nobody.
 
     Raises:
         UserError: some files have it and others not, or a name is missing.
     """
+    if given.how is not None:
+        return given.people()
+    place, images = given.place, given.images
     files = sorted({name.partition(".parquet#")[0] + ".parquet" for name in images.names if ".parquet#" in name})
     if not files:
         return None

@@ -20,7 +20,7 @@ def screen_clips(
         real: clips known to be real, by person.
         forged: clips known to be forged, by generator; None: made from the real ones.
         clips: what is screened.
-        out: becomes a folder with `clips.csv`, `screen.html`, `figures.json`. What was stopped goes on from `.OUT.work`.
+        out: becomes a folder with `clips.csv`, `screen.html`, `figures.json`. What was stopped resumes from `.OUT.work`.
         overrides: settings as `key=value`.
         reporter: reports progress.
 
@@ -32,7 +32,7 @@ def screen_clips(
     if out.exists() and not (out.is_dir() and (out / "clips.csv").exists()):
         raise UserError("holds other things than a screening", code="other-files", where=str(out), fix="name a new folder")
     work = out.absolute().parent / f".{out.name}.work"
-    listed = list_clips(real, settings.data, needs_identity=False)
+    listed = list_clips(real, settings.data, needs_identity=False, names_people=True)
     made = list_clips(forged, settings.data, needs_identity=False) if forged is not None else None
     asked = list_clips(clips, settings.data, needs_identity=False)
     with disk_errors(out):

@@ -63,6 +63,15 @@ def test_a_manifest_names_parts_of_clips(clips, tmp_path):
     assert found[-1].reason == "unsupported"
 
 
+def test_folders_inside_those_of_people_are_refused_unless_it_is_said_which_names_one(tmp_path):
+    world(tmp_path / "p10", people=2, clips=1, seconds=0.2)
+    with pytest.raises(UserError, match="sub-folders of 1 people, such as 'p10/p00'") as refused:
+        video(settings(tmp_path))
+    assert refused.value.code == "ambiguous-layout"
+    assert [clip.identity for clip in list_clips(tmp_path, settings(tmp_path, identity_from=2)).clips] == ["p00", "p01"]
+    assert len(list_clips(tmp_path, needs_identity=False).clips) == 2  # of nobody's clips no folder is a person
+
+
 def test_named_labels_leave_the_seconds(clips):
     (clips / "named.csv").write_text("path,identity,start,end,colour,size\np00/clip0.mp4,ann,0.25,0.5,red,3\n")
     found = list_clips(clips / "named.csv", settings(clips, columns={"labels": ["colour"]}))

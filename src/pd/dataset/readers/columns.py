@@ -66,7 +66,7 @@ def find_columns(table: Table, settings: ColumnSettings, *, identity_elsewhere: 
         identity_elsewhere: the path says who is shown, so that no column must.
 
     Raises:
-        UserError: a column is missing, doubled or of a wrong type, or more than 1,000 are labels. The message names the columns
+        UserError: a column is missing, a duplicate or of a wrong type, or more than 1,000 are labels. The message names those
             that are there, and the setting that maps them.
     """
     names, where = table.schema.names, table.where

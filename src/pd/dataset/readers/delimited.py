@@ -22,7 +22,13 @@ _SAID = re.compile(r'"?sep=([,;|\t])"?(?:\r\n?|\n)', re.IGNORECASE)
 
 
 def read_delimited(
-    path: Path, text: Collection[str] = (), *, header: bool = True, skip: int = 0, blank: bool = False
+    path: Path,
+    text: Collection[str] = (),
+    *,
+    header: bool = True,
+    skip: int = 0,
+    blank: bool = False,
+    gaps: bool = False,
 ) -> pa.Table:
     """The whole table. Encoding and delimiter are found out; types are inferred, but for the columns named in `text`.
 
@@ -32,6 +38,7 @@ def read_delimited(
         header: the first row names the columns; else they are called f0, f1, ...
         skip: lines before the table.
         blank: runs of blanks and tabs separate the columns.
+        gaps: empty cells, NA and the like are null in columns of text, too.
 
     Raises:
         UserError: the file cannot be read, is no text of UTF-8 or UTF-16, is too large, or its rows differ in length.
@@ -56,7 +63,7 @@ def read_delimited(
             # one thread: only then do errors name the row
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=16 << 20, autogenerate_column_names=not header),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True, delimiter=delimiter),
-            convert_options=pa.csv.ConvertOptions(column_types=strings),
+            convert_options=pa.csv.ConvertOptions(column_types=strings, strings_can_be_null=gaps),
         )
         if any(pa.types.is_binary(field.type) for field in table.schema):
             raise _no_text(path)

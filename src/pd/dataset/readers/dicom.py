@@ -14,7 +14,7 @@ from pd.dataset.dicom_file import Dataset, frames_in, is_dicom, read_header, req
 from pd.dataset.dicom_pixels import decode_dicom
 from pd.dataset.readers.ages import years_of
 from pd.dataset.readers.columns import LONGEST
-from pd.dataset.readers.identity import identity_of
+from pd.dataset.readers.identity import IF_SAID, identity_of
 from pd.dataset.readers.manifest import text_of
 from pd.dataset.readers.source import SECONDARY, BadRow, Row, Source, utf8
 from pd.errors import UserError
@@ -121,10 +121,13 @@ def _row(
     name: str, file: Path, frame: int | None, header: Dataset, settings: DataSettings, labels: dict[str, pa.DataType]
 ) -> Row | BadRow:
     columns = settings.columns
-    if settings.identity_from is not None:
-        identity = identity_of(name, settings.identity_from)
+    how = settings.identity_from
+    if how is not None and how != IF_SAID:
+        identity = identity_of(name, how)
     else:
         identity = _word(header, columns.identity or "PatientID")
+    if not identity and how == IF_SAID and frame is not None:
+        identity = name  # the frames of a file are of one person
     caption = _word(header, columns.caption) if columns.caption else ""
     split = _word(header, columns.split) if columns.split else None
     if split and columns.members:
@@ -132,7 +135,7 @@ def _row(
     values = {keyword: _value(header, keyword, kind) for keyword, kind in labels.items()}
     if any(len(text) > LONGEST or not utf8(text) for text in (identity, caption, *map(str, values.values()))):
         return BadRow(name, None, "unsupported", f"a text of more than {LONGEST} characters, or not UTF-8")
-    if not identity:
+    if not identity and how != IF_SAID:
         return BadRow(name, None, "no identity")
     key = name if frame is None else f"{name}#{frame}"
     decode = partial(decode_dicom, frame=frame or 0)

@@ -31,7 +31,7 @@ def folder(path: Path, identity_from: int | str | None = None) -> Source:
             fix=f"put them at WHO/photo.png; read are {' '.join(SUFFIXES)}",
         )
     if identity_from is None:
-        _refuse_nested(names, path)
+        refuse_nested(names, path)
     root = path.resolve()
 
     def rows() -> Iterator[Row | BadRow]:
@@ -52,8 +52,12 @@ def folder(path: Path, identity_from: int | str | None = None) -> Source:
     return Source(str(path), len(names), {}, rows, ignored=ignored)
 
 
-def _refuse_nested(names: Iterable[str], path: Path) -> None:
+def refuse_nested(names: Iterable[str], path: Path) -> None:
     """Of two folders on the way to an image either may be a person: `p10/p10000032/x.jpg` is no picture of one "p10".
+
+    Args:
+        names: of images or clips, relative, with `/`.
+        path: that they are relative to.
 
     Raises:
         UserError: there is such an image; it is named.
@@ -63,7 +67,7 @@ def _refuse_nested(names: Iterable[str], path: Path) -> None:
         first = min(deep)
         people = len({name.partition("/")[0] for name in deep})
         raise UserError(
-            f"folders inside the sub-folders of {people} people, such as '{plain(first)}': which of its parts names a person?",
+            f"folders inside the sub-folders of {people} people, such as '{plain(first)}': who is shown is not clear",
             code="ambiguous-layout",
             where=str(path),
             fix="say which in data.identity_from: 2 for the second folder on the way, or a pattern such as p\\d{8}",

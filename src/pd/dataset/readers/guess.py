@@ -8,6 +8,7 @@ from pd.dataset.dicom_file import is_dicom
 from pd.dataset.video_file import SUFFIXES as VIDEO
 from pd.store.paths import walk
 
+SAVED = ("dataset_dict.json", "state.json")  # files of `save_to_disk`
 _LOOK = 200  # files of a folder
 
 
@@ -25,7 +26,7 @@ def guess(path: str) -> dict[str, str]:
         return {"preset": "webdataset"} if name.endswith(".tar") else {"reader": "manifest"}
     if not place.is_dir():
         return {"reader": "folder"}
-    if any((place / file).exists() for file in ("dataset_dict.json", "state.json")):
+    if any((place / file).exists() for file in SAVED):
         return {"reader": "huggingface"}
     names = [file for file, link in islice(walk(place), _LOOK) if not link]
     if any(Path(file).name in ("metadata.jsonl", "metadata.csv", "metadata.parquet") for file in names):

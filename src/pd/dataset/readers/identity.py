@@ -5,6 +5,9 @@ import re
 EACH = r"(?s:.*)"
 """In place of a pattern: every picture is of a person of its own."""
 
+IF_SAID = r"(?s:\A.*)"
+"""In place of a pattern: the source says who is shown; where it does not, nobody is named, and `Row.identity` is empty."""
+
 _LONGEST = 4096  # characters of a path that are looked at, as a file system allows
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pd.config import ColumnSettings
 from pd.dataset.parquet_rows import holds_text
 from pd.dataset.readers.columns import LONGEST, Columns, find_columns, findings_in, plain_type, text_columns
-from pd.dataset.readers.identity import EACH, identity_of
+from pd.dataset.readers.identity import EACH, IF_SAID, identity_of
 from pd.dataset.readers.source import BadRow, Row, Source, utf8
 from pd.dataset.readers.table import Table, open_table
 from pd.errors import UserError
@@ -30,7 +30,7 @@ def manifest(path: Path, columns: ColumnSettings | None = None, identity_from: i
         identity_from: a pattern or a depth, where the path says who is shown.
 
     Raises:
-        UserError: no such file, unreadable, no rows, a column missing, doubled or of a wrong type, or more than 1,000 further
+        UserError: no such file, unreadable, no rows, a column missing, duplicate or of a wrong type, or more than 1,000 further
             columns.
     """
     columns = columns or ColumnSettings()
@@ -121,11 +121,11 @@ class _Rows:
             key = str(name)
         if self._identity_from == EACH:
             identity = label
-        elif self._identity_from is not None:
+        elif self._identity_from is not None and self._identity_from != IF_SAID:
             identity = identity_of(key or str(name or ""), self._identity_from)
         else:
             identity = text_of(record[columns.identity]) if columns.identity is not None else ""
-        if not identity:
+        if not identity and self._identity_from != IF_SAID:
             return BadRow(label, number, "no identity")
         caption = text_of(record[columns.caption]) if columns.caption is not None else ""
         return Row(label, number, key, file, identity, caption or None, self._split(record), self._labels(record))

@@ -23,7 +23,7 @@ class Row:
         number: its row in the manifest, 1 for the first below the header; None where there are no rows.
         key: the path inside the source, which makes the id; None when only the bytes can.
         data: the encoded bytes, or the file that holds them.
-        identity: who is in it; not empty.
+        identity: who is in it; empty only where `identity_from` is IF_SAID.
         caption: what it shows, if the source says.
         split: the source's split column, if it has one.
         labels: the source's further columns.

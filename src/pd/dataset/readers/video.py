@@ -14,6 +14,7 @@ from pd.config import DataSettings
 from pd.dataset.clips import Clip, ClipFrames, Clips, list_clips, without_repeats
 from pd.dataset.images import to_arrays
 from pd.dataset.private import CLIP
+from pd.dataset.readers.identity import IF_SAID
 from pd.dataset.readers.source import BadRow, Row, Source
 from pd.errors import UserError
 
@@ -29,7 +30,9 @@ def video(settings: DataSettings) -> Source:
         UserError: no clip, seconds of two people, or no PyAV.
     """
     assert settings.path is not None
-    listed = list_clips(settings.path, settings)
+    alone = settings.identity_from == IF_SAID
+    asked = settings.model_copy(update={"identity_from": None}) if alone else settings
+    listed = list_clips(settings.path, asked, needs_identity=not alone, names_people=True)
     function = ClipFrames(listed.clips, settings)
     function.refuse_missing_packages()
 
@@ -95,4 +98,5 @@ def _frames(clip: Clip, found: dict[str, Any], settings: DataSettings, of_clips:
         at = f"{found['times'][place]:.3f}"
         labels = {**clip.labels, CLIP: clip.id}
         key = f"{clip.name}#{clip.start:g}#{at}"
-        yield Row(f"{clip.name} at {at} s", clip.number, key, frames[place], clip.identity, clip.caption, clip.split, labels)
+        who = clip.identity or clip.id  # the frames of a clip are of one person
+        yield Row(f"{clip.name} at {at} s", clip.number, key, frames[place], who, clip.caption, clip.split, labels)
