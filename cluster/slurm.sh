@@ -36,7 +36,7 @@ done
 
 port=${PD_RAY_PORT:-6379}
 export wait_s=${PD_RAY_WAIT_S:-300} # for all nodes to have joined
-export secrets
+export secrets batch=$$
 secrets=$(mktemp -d "${SLURM_SUBMIT_DIR:-$PWD}/.pd-$SLURM_JOB_ID-XXXXXX")
 
 # Addresses are asked of the routes: /etc/hosts often leads a node's own name to loopback, where no other node finds it.
@@ -59,6 +59,7 @@ openssl rand -hex 32 >"$secrets/token"
 cluster/node-cert.sh ca "$secrets/ca"
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=$secrets/token RAY_USAGE_STATS_ENABLED=0
 export RAY_USE_TLS=1 RAY_TLS_CA_CERT=$secrets/ca/ca.crt
+export RAY_worker_niceness=0 # as where pd starts Ray itself; by Ray's own, workers are left nothing beside other jobs of a node
 
 # What a node runs: a certificate of its own, then Ray, until the file `over` is there. The dashboard answers on the head's loopback
 # alone; Ray's agents take jobs on every node, from who has the token (see README.md).
@@ -67,8 +68,8 @@ set -eu
 kind=$1 head=$2 port=$3 name=$(hostname)
 own=$secrets/$name
 fail() {
-  echo "$name: $1" >"$own.failed"
-  exit 1
+  echo "$name: $1" >"$own.failed" # slurm.sh says it; of another code srun would tell, too
+  exit 0
 }
 for command in ray python openssl; do
   [ -n "$(type -P "$command")" ] || fail "no \`$command\` on the PATH there; pd's environment must lie where all nodes see it"
@@ -87,25 +88,43 @@ export RAY_TLS_SERVER_CERT=$own/tls.crt RAY_TLS_SERVER_KEY=$own/tls.key
 words="--node-ip-address=$address"
 [ "$kind" = head ] && words="$words --head --port=$port --dashboard-host=127.0.0.1" || words="$words --address=$head:$port"
 [ -n "${SLURM_CPUS_ON_NODE:-}" ] && words="$words --num-cpus=$SLURM_CPUS_ON_NODE"
+clear() { # all that Ray has started here, also before the job was queued again; it would hold the port
+  for left in $(grep -lasE "RAY_TLS_SERVER_CERT=.*/\.pd-$SLURM_JOB_ID-[A-Za-z0-9]*/$name/tls\.crt" /proc/[0-9]*/environ); do
+    left=${left#/proc/}
+    kill -KILL "${left%/environ}" 2>/dev/null || true
+  done
+}
+ray=
+over() {
+  trap '' TERM
+  [ -z "$ray" ] || kill -TERM "$ray" 2>/dev/null || true
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    [ -n "$ray" ] && kill -0 "$ray" 2>/dev/null || break
+    sleep 1
+  done
+  clear
+  exit 0
+}
+ended() { # by Slurm. A job that is preempted with a time of grace hears it by its steps alone, so the script is told
+  [ "$kind" = head ] && kill -TERM "$batch" 2>/dev/null || true
+  over
+}
+trap ended TERM
+clear
 begun=$SECONDS
 for attempt in 1 2 3; do # on a busy machine one of Ray's processes may not be up in Ray's own time, and then all end
   ray start --block --disable-usage-stats $words >"$own.log" 2>&1 &
   ray=$!
   while kill -0 "$ray" 2>/dev/null; do
     if [ -e "$secrets/over" ] || [ ! -d "$secrets" ]; then
-      kill -TERM "$ray"
-      wait "$ray" || true
-      exit 0
+      over
     fi
     sleep 1
   done
   code=0
   wait "$ray" || code=$?
   [ $((SECONDS - begun)) -lt "$wait_s" ] || break
-  for left in $(grep -lasF "RAY_TLS_SERVER_CERT=$own/tls.crt" /proc/[0-9]*/environ); do # they would hold the port
-    left=${left#/proc/}
-    kill -KILL "${left%/environ}" 2>/dev/null || true
-  done
+  clear
 done
 fail "Ray has ended with code $code: $(grep -v '^ *$' "$own.log" | tail -n 3 | tr '\n' ' ' | tr -d '\033')"
 NODE
@@ -116,7 +135,7 @@ finish() {
   trap '' TERM USR1
   [ -n "$driver" ] && kill -TERM "$driver" 2>/dev/null && wait "$driver" || true
   touch "$secrets/over"
-  for _ in $(seq 150); do # Ray ends by itself: a step that is killed leaves lines that sound like a fault
+  for _ in $(seq 250); do # Ray ends by itself: a step that is killed leaves lines that sound like a fault
     [ -n "$(jobs -rp)" ] || break
     sleep 0.1
   done

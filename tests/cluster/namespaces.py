@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-NETWORK = "10.77.0"
+NETWORK = f"10.77.{os.getpid() % 250}"  # `ray start` looks at all processes that it sees for a head of its own address
+WIRE = Path(__file__).with_name("bad_wire.py")
 NEEDS = ("unshare", "nsenter", "ip", "tc")
 
 
@@ -40,6 +42,7 @@ class Machine:
         folder: on the real disk; what it mounts lies here.
         pid: of the process that keeps its namespaces.
         switch: of the bridge's.
+        wire: what passes its frames on where the wire is a bad one.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Machine:
     pid: int
     switch: int
     started: list["subprocess.Popen[str]"] = field(default_factory=list)
+    wire: "subprocess.Popen[bytes] | None" = None
 
     def words(self, *words: object) -> list[str]:
         """The command that runs a command there."""
@@ -80,6 +84,18 @@ class Machine:
                 _inside(
                     pid, "tc", "qdisc", "add", "dev", device, "root", "tbf", "rate", rate, "burst", "64kb", "latency", "400ms"
                 )
+
+    def bad_wire(self, seconds: float, loss: float) -> None:
+        """From now on frames take so long in each direction, and this share of them is lost."""
+        ends = f"near-{self.name}", f"far-{self.name}"
+        _inside(self.switch, "ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1])
+        for pid, device in ((self.pid, "eth0"), (self.switch, ends[0])):
+            _inside(pid, sys.executable, WIRE, device)
+        _inside(self.switch, "ip", "link", "set", f"to-{self.name}", "nomaster")
+        _inside(self.switch, "ip", "link", "set", ends[0], "master", "br0", "up")
+        _inside(self.switch, "ip", "link", "set", ends[1], "up")
+        words = [f"--target={self.switch}", "--net", sys.executable, str(WIRE), f"to-{self.name}", ends[1]]
+        self.wire = subprocess.Popen(["nsenter", *words, str(seconds), str(loss)])
 
     def kill(self) -> None:
         """End all that runs there, at once; the namespaces stay, until the whole is taken down."""
@@ -134,6 +150,9 @@ def machines(*names: str, own_name_is_loopback: bool = True) -> Iterator[list[Ma
         finally:
             for machine in made:
                 machine.kill()
+                if machine.wire:
+                    machine.wire.kill()
+                    machine.wire.wait(10)
                 for process in machine.started:
                     process.wait(10)
 

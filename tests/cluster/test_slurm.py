@@ -14,13 +14,24 @@ from terminal import ROOT
 from pd.engine.submit import COMMANDS
 
 ACTORS = {
-    "scontrol": "echo first; echo second",
+    "scontrol": """case "$1 $2" in
+"show hostnames") echo first; echo second ;;
+"show job") echo "PreemptTime=${PREEMPTED:-None}" ;;
+*) echo "scontrol $*" ;;
+esac""",
     "srun": """case "$*" in
 *"node.sh head"*) eval "$HEAD" ;;
 *"node.sh worker"*) eval "$OTHERS" ;;
 esac""",
-    "ray": """for node in $NODES; do echo " 1 node_$node"; done""",
-    "pd": """echo "pd $*"; exit 3""",
+    "ray": """if [ "$1" = start ] && [ -n "${HANGS:-}" ]; then
+  trap "" TERM
+  echo $$ >"$secrets/up"
+  while :; do /bin/sleep 0.1; done
+fi
+for node in $NODES; do echo " 1 node_$node"; done""",
+    "pd": """[ -z "${HANGS:-}" ] || until [ -e "$secrets/up" ]; do /bin/sleep 0.05; done
+[ -z "${PREEMPTED:-}" ] || exec /bin/sleep 40
+echo "pd $*"; exit 3""",
     "sleep": "exec /bin/sleep 0.05",
 }
 STAYS = 'until [ -e "$secrets/over" ]; do /bin/sleep 0.05; done'
@@ -49,6 +60,38 @@ def test_a_run_begins_when_all_nodes_are_there_and_ends_the_job_with_its_code(tm
     done = slurm(tmp_path, HEAD=STAYS, OTHERS=STAYS, NODES="a b")
     assert (done.returncode, done.stdout) == (3, "pd run mine.yaml --set seed=1\n"), done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"bin", "cluster", "mine.yaml"}  # the secrets are gone
+
+
+def test_workers_do_not_step_back_behind_other_jobs_of_a_node(tmp_path: Path) -> None:
+    done = slurm(tmp_path, HEAD=f'echo "niceness $RAY_worker_niceness"; {STAYS}', OTHERS=STAYS, NODES="a b")
+    assert "niceness 0" in done.stdout.splitlines()
+
+
+def test_a_ray_that_does_not_end_is_ended_by_its_node_and_not_by_slurm(tmp_path: Path) -> None:
+    """A step that Slurm kills leaves lines that sound like a fault behind a run that ended well."""
+    node = 'bash "$secrets/node.sh" head 127.0.0.1 6379 && echo "the step has ended by itself"'
+    done = slurm(tmp_path, HEAD=node, OTHERS=STAYS, NODES="a b", HANGS="1")
+    assert done.returncode == 3, done.stderr
+    assert "the step has ended by itself" in done.stdout, done.stderr
+
+
+def test_a_preempted_job_is_queued_again_where_its_steps_alone_are_told(tmp_path: Path) -> None:
+    """So Slurm does in the time of grace; without this `pd` ended with the Ray that it had lost, and the job as failed."""
+    node = 'bash "$secrets/node.sh" head 127.0.0.1 6379 & node=$!; until [ -s "$secrets/up" ]; do /bin/sleep 0.05; done'
+    head = f"{node}; /bin/sleep 1; kill -TERM $node; wait $node"
+    done = slurm(tmp_path, HEAD=head, OTHERS=STAYS, NODES="a b", HANGS="1", PREEMPTED="2026-11-30T12:00:00")
+    assert "slurm.sh: preempted; the job is put into the queue again" in done.stdout, done.stdout + done.stderr
+    assert "scontrol requeue 7" in done.stdout
+    assert done.returncode == 143
+
+
+def test_a_step_that_slurm_ends_leaves_no_ray_behind(tmp_path: Path) -> None:
+    """It would hold the port when the job starts there again."""
+    node = 'bash "$secrets/node.sh" head 127.0.0.1 6379 & node=$!; until [ -s "$secrets/up" ]; do /bin/sleep 0.05; done'
+    ends = 'ray=$(cat "$secrets/up"); kill -TERM $node; wait $node'
+    gone = 'while kill -0 "$ray" 2>/dev/null; do /bin/sleep 0.1; done; echo "Ray is gone, too"'
+    done = slurm(tmp_path, HEAD=f"{node}; {ends}; {gone}", OTHERS=STAYS, NODES="a b", HANGS="1")
+    assert "Ray is gone, too" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_a_single_machine_is_not_asked_whether_it_sees_its_folder(monkeypatch: p
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.exhaustive
 def test_nodes_that_do_not_see_a_folder_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with two_nodes():
         _counts(tmp_path, monkeypatch)

@@ -22,7 +22,11 @@ from light_rows import Inverted
 from ray import cloudpickle
 from stream_world import bytes_of, make_world
 
+from pd.config import DataSettings
+from pd.dataset import decoded_files
+from pd.dataset.decoded_files import decoded_by
 from pd.dataset.images import Pixels, encode_png, to_arrays
+from pd.dataset.ingest import ingest
 from pd.dataset.mapping import array_of, columns, map_here
 from pd.dataset.parquet_images import ParquetImages
 from pd.dataset.schema import IMAGE
@@ -204,6 +208,7 @@ def test_little_work_is_done_here_and_much_by_workers(
     assert not (tmp_path / "work").exists()
 
 
+@pytest.mark.exhaustive
 def test_samples_and_losses_are_those_of_this_process(world: SimpleNamespace, tmp_path: Path) -> None:
     samples = Samples(world.teacher, ["a face", "a face with glasses"] * 9, 3, "grey", 16, 2, 1.0, 4, "fp32")
     assert map_rows(samples, tmp_path / "samples", crew=TWO).equals(map_here(samples))
@@ -226,6 +231,27 @@ def test_what_a_worker_refuses_ends_in_one_line(trips: RoundTrips, tmp_path: Pat
     with pytest.raises(UserError):
         map_rows(RoundTrips(tmp_path / "teacher", trips.images, "grey"), tmp_path / "maps", crew=ONE)
     assert not list((tmp_path / "maps").glob("part-*"))
+
+
+def test_ingest_by_workers_writes_the_bytes_that_it_writes_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    for number in range(600):
+        file = tmp_path / "people" / f"p{number % 20}" / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode_png(rng.integers(0, 256, (40, 40, 1), dtype=np.uint8)))
+    (tmp_path / "people" / "p3" / "3.png").write_bytes(b"no image")
+    settings = DataSettings(reader="folder", path=tmp_path / "people", on_bad_image="skip")
+    here = ingest(settings, 7, tmp_path / "here")
+    monkeypatch.setattr(decoded_files, "HERE_BYTES", 0)
+    monkeypatch.setattr(map_images, "HERE_BYTES", 0)
+    mapper = Mapper(tmp_path / "work", TWO, Run(tmp_path))
+    decode = decoded_by(lambda function, name: mapper.tables(function, name, 256), "files")
+    there = ingest(settings, 7, tmp_path / "there", decode=decode)
+    assert len(list((tmp_path / "work" / "files-00000").glob("*.parquet"))) == 3
+    assert there.facts() == here.facts()
+    assert there.bad == here.bad
+    assert len(here.bad) == 1
+    assert bytes_of(tmp_path / "there") == bytes_of(tmp_path / "here")
 
 
 def test_columns_come_back_as_they_went() -> None:

@@ -128,13 +128,13 @@ def test_a_server_that_is_gone_is_told_as_such(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     assert submit(Server(JobStatus.RUNNING, None, away=10**9), monkeypatch) == 2
     said = capsys.readouterr().err
-    assert "lost sight of the job; it goes on. once the server can be reached, `ray job logs --follow raysubmit_1" in said
+    assert "lost sight of the job; it continues. once the server can be reached, `ray job logs --follow raysubmit_1" in said
 
 
 def test_ctrl_c_leaves_the_job_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert submit(Server(JobStatus.RUNNING, None, interrupted=True), monkeypatch) == 130
     said = capsys.readouterr().err
-    assert "no longer following; the job goes on" in said
+    assert "no longer following; the job continues" in said
     assert "stopped" not in said
 
 

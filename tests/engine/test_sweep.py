@@ -73,6 +73,7 @@ def breaks_once(folder: Path, config: Mapping[str, Any], rung: int) -> dict[str,
     return {"value": config["at"]}
 
 
+@pytest.mark.exhaustive
 def test_of_a_sweep_with_a_failed_trial_that_one_alone_is_run_again(tmp_path: Path) -> None:
     configs = [{"at": at} for at in range(4)]
 
@@ -92,6 +93,7 @@ def steps_up(shared: list[int], config: Mapping[str, Any], rung: int) -> dict[st
     return {"steps": shared[rung], "merit": config["x"], "kind": config["kind"]}
 
 
+@pytest.mark.exhaustive
 def test_poor_trials_are_stopped_by_steps_and_a_second_call_climbs_nothing_again(tmp_path: Path) -> None:
     connect()
     cpus = ray.cluster_resources()["CPU"]  # one after the other, so that it is known who is compared with whom

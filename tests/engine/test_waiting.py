@@ -1,13 +1,22 @@
 """Who waits for the cluster says so, and ends where no machine answers."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pd.engine import waiting
+from pd.config import load_settings
+from pd.engine import sweep, waiting
 from pd.engine.stream import watch
+from pd.engine.training import encode
 from pd.engine.waiting import GaveUpError, Silence, give_up_after, require_answer
+from pd.errors import UserError
+from pd.pipeline import run_sweep
+from pd.progress import Reporter, silent
 
 
 @dataclass
@@ -109,3 +118,33 @@ def test_results_that_stay_away_end_the_stream(monkeypatch: pytest.MonkeyPatch) 
     assert next(stream) == 1
     with pytest.raises(GaveUpError, match="waited for a shard"):
         next(stream)
+
+
+def test_trials_that_stay_away_end_the_sweep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    give_up_after(0.002)
+    monkeypatch.setattr(sweep, "Silence", lambda what: Silence(what, lambda: (0, 2), lambda _: None))
+    monkeypatch.setattr(sweep, "connect", lambda _: None)
+    monkeypatch.setattr("ray.tune.Tuner", lambda *_, **__: SimpleNamespace(fit=lambda: time.sleep(30)))
+    with pytest.raises(GaveUpError, match="waited for a trial"):
+        sweep.run_grid(lambda *_: {}, None, [{"at": 0}], tmp_path, cpus=1, address=None, progress=silent)
+
+
+def test_a_sweep_waits_as_its_settings_say(tmp_path: Path) -> None:
+    with pytest.raises(UserError):  # there is no run to search in
+        run_sweep(load_settings(Path("configs/smoke.yaml"), [f"runs={tmp_path}", "cluster.silence_minutes=3"]), Reporter())
+    assert waiting._BOUND == [180.0]
+
+
+def test_a_task_that_never_answers_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No result comes, and no machine answers: the encoding's first step, which is a task of its own."""
+    give_up_after(0.002)
+    monkeypatch.setattr(waiting, "answering", lambda: (0, 2))
+    monkeypatch.setattr(waiting, "notice", lambda _: None)
+    monkeypatch.setattr("ray.wait", lambda asked, timeout: (time.sleep(0.05), ([], asked))[1])
+    monkeypatch.setattr("ray.remote", lambda **_: lambda _: SimpleNamespace(remote=lambda _: "asked"))
+    monkeypatch.setattr("ray.get", lambda _: pytest.fail("it would wait for ever"))
+    monkeypatch.setattr(encode, "shard_rows", lambda _: 1)
+    monkeypatch.setattr(encode, "missing", lambda *_: ["a shard"])
+    job: Any = SimpleNamespace(settings=SimpleNamespace(gpus_per_worker=0))
+    with pytest.raises(GaveUpError, match="waited for the ground of the encoding"):
+        encode.encode_on_ray(job, 10, silent)

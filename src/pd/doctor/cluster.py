@@ -1,7 +1,6 @@
 """A Ray cluster: is it there, does it let us in, and what do its machines answer."""
 
 import contextlib
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from pd.doctor.door import door
 from pd.doctor.finding import Finding, bounded, left_out, ok, todo
 from pd.doctor.node import Node, Questions, look_here
 from pd.engine.nodes import Answer, ask_every_node, gpus_of_ray, own_address
-from pd.engine.ray_start import knock, started_here
+from pd.engine.ray_start import cluster_address, knock
 from pd.engine.runtime import connect
 from pd.engine.shared_folder import in_bucket
 from pd.engine.submit import job_server
@@ -30,7 +29,7 @@ DEFAULT_SERVER = "http://127.0.0.1:8265"
 
 def cluster(address: str | None, settings: Settings | None) -> list[Finding]:
     """All checks of the cluster at `address`, in RAY_ADDRESS or started here; each ends what makes no sense after it."""
-    there = address or os.environ.get("RAY_ADDRESS") or started_here()
+    there = cluster_address(address)
     if not there:
         return [left_out("cluster", "none is named and none was started here: runs start Ray on this machine alone")]
     found = reach(there)

@@ -133,7 +133,7 @@ def _trainer(config: dict[str, Any], folder: Path) -> Any:
             resources_per_worker={"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {}),
         ),
         run_config=RunConfig(
-            # Ray's own notes; the checkpoints are the loop's, so that any number of workers goes on from them.
+            # Ray's own notes; the checkpoints are the loop's, so that any number of workers resumes from them.
             name="ray",
             **storage(folder / "ray"),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pd.dataset.mapping import MakeRows, RowFunction, map_here
+from pd.dataset.mapping import HERE_BYTES, MakeRows, RowFunction, map_here
 from pd.engine.runtime import connect
 from pd.engine.stream.make import Crew, run_shards
 from pd.engine.stream.shards import Shard, plan, write_shard
@@ -21,7 +21,6 @@ from pd.progress import Progress, silent
 from pd.store.kept import discard
 from pd.store.run import Run
 
-HERE_BYTES = 64 << 20  # of pixels; what takes more is worth the seconds in which workers start  # ours
 SHARD_ROWS = 256  # at least: what a crash can cost a worker  # ours
 
 

@@ -36,6 +36,11 @@ def started_here() -> str | None:
     return None
 
 
+def cluster_address(address: str | None) -> str | None:
+    """The cluster to join: at `address`, or in RAY_ADDRESS, or started by `ray start` here; None: there is none."""
+    return address or os.environ.get("RAY_ADDRESS") or started_here()
+
+
 def own_folder() -> Path:
     """Where a Ray of our own keeps its sessions: nobody else gets there, and it is gone when the process ends.
 

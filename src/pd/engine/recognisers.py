@@ -28,7 +28,7 @@ Others = PrivateDataset | People
 def recognisers(
     members: PrivateDataset, settings: Settings, work: Path, reporter: Reporter, others: Others | None = None
 ) -> list[EmbeddingNetwork]:
-    """`reid.networks` networks of different seeds by each method; a stopped training goes on, a finished one is kept.
+    """`reid.networks` networks of different seeds by each method; a stopped training resumes, a finished one is kept.
 
     One network is trained on `reid.workers` workers, or in this process; several side by side, or, where there is more than one
     worker or a method that distils, one after another.

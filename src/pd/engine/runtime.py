@@ -15,12 +15,12 @@ from pd.engine.machines import parts
 from pd.engine.ray_start import (
     KNOCK_S,
     check_tls,
+    cluster_address,
     knock,
     our_exit,
     our_sigterm,
     own_folder,
     shut_in,
-    started_here,
     store_bytes,
     without_stderr,
 )
@@ -76,7 +76,7 @@ def connect(address: str | None = None, run: Run | None = None) -> None:
     for key, value in (_QUIET | PLAIN_UPLOADS).items():
         os.environ.setdefault(key, value)
     os.environ.setdefault("RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES", str(store_bytes()))
-    joins = address or os.environ.get("RAY_ADDRESS") or started_here()
+    joins = cluster_address(address)
     if not joins:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # nobody takes this machine away
         shut_in()

@@ -77,7 +77,7 @@ def shadow_models(context: Context, real: PrivateDataset) -> Iterator[tuple[Path
 
     They come in pairs, the second of which learns from those whom the first does not: each image is in half of the shadows.
     Small ones are trained side by side, one core each; others one after another on the teacher's workers. A training that is
-    finished is kept under `work/shadows` and not repeated, and one that was stopped goes on.
+    finished is kept under `work/shadows` and not repeated, and one that was stopped resumes.
 
     Yields:
         a diffusers folder, there until the next is asked for, and the identities that it learned from.

@@ -42,7 +42,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
         The job's exit code, which is `pd`'s; 130 when somebody stopped it; 0 without `follow`.
 
     Raises:
-        UserError: no job server answers, or it does not let us in; or it does not answer any more while the job goes on.
+        UserError: no job server answers, or it does not let us in; or it does not answer any more while the job runs.
     """
     cluster = settings.cluster
     client = job_server(cluster.address)
@@ -61,7 +61,7 @@ def submit(settings: Settings, command: str, reporter: Reporter, follow: bool = 
     try:
         found = _until_its_end(client, job, cluster.address)
     except KeyboardInterrupt:
-        reporter.say("no longer following; the job goes on")
+        reporter.say("no longer following; the job continues")
         sys.exit(STOPPED)  # not by the caller, who would say that it was the job that stopped
     return _exit_code(found, reporter)
 
@@ -130,7 +130,7 @@ def _until_its_end(client: "JobSubmissionClient", job: str, address: str) -> "Jo
         pause = next(pauses, None)
         if pause is None:
             raise UserError(
-                "lost sight of the job; it goes on",
+                "lost sight of the job; it continues",
                 code="no-cluster",
                 where=f"cluster.address = {address}",
                 fix=f"once the server can be reached, `ray job logs --follow {job} --address {address}` shows it again",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pd.config import digest_of
 from pd.engine.runtime import connect, unwrap
+from pd.engine.waiting import Silence
 from pd.errors import UserError
 from pd.progress import Progress
 from pd.store.kept import at_hand
@@ -78,7 +79,13 @@ def run_grid(
         name = f"grid-{digest_of([dict(config) for config in configs])}"
         search = tune.TuneConfig(reuse_actors=True, trial_dirname_creator=_short)
         space = {"trial": tune.grid_search(todo)}
-        _fit(trial, name, folder, search, space, lambda: progress(sum(file.exists() for file in files), len(files), {}))
+
+        def tell() -> int:
+            done = sum(file.exists() for file in files)
+            progress(done, len(files), {})
+            return done
+
+        _fit(trial, name, folder, search, space, tell)
     at_hand(records)
     missing = sum(not file.exists() for file in files)
     if missing:
@@ -148,7 +155,13 @@ def climb(
     }
     trial = _with(work, shared, rungs, records, {"CPU": cpus} | ({"GPU": gpus} if gpus else {}))
     name = f"climb-{digest_of([dict(space), list(steps), trials, [dict(one) for one in first]])}"
-    _fit(trial, name, folder, search, domains, lambda: progress(len(list(records.glob("*.json"))), trials * rungs, {}))
+
+    def tell() -> int:
+        done = len(list(records.glob("*.json")))
+        progress(done, trials * rungs, {})
+        return done
+
+    _fit(trial, name, folder, search, domains, tell)
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(at_hand(records).glob("*.json"))]
     return sorted(found, key=lambda one: (digest_of(one["config"]), one["rung"])), words
 
@@ -176,9 +189,22 @@ def _with(work: Callable[..., Figures], shared: Any, rungs: int, records: Path, 
 
 
 def _fit(
-    trial: Any, name: str, folder: Path, search: "tune.TuneConfig", space: dict[str, Any], tell: Callable[[], None]
+    trial: Any, name: str, folder: Path, search: "tune.TuneConfig", space: dict[str, Any], tell: Callable[[], int]
 ) -> None:
-    """Run an experiment, or what is left of it."""
+    """Run an experiment, or what is left of it.
+
+    Args:
+        trial: Tune's trainable, with its resources.
+        name: of the experiment's folder.
+        folder: of records and experiments.
+        search: what Tune is to choose among.
+        space: of a trial's values.
+        tell: shows the progress, and returns how many trials or rungs are done.
+
+    Raises:
+        GaveUpError: no machine of the cluster has answered for as long as the settings allow.
+        UserError: one that a trial raised.
+    """
     for key, value in _AS_WE_LIKE.items():
         os.environ.setdefault(key, value)
     from ray import tune
@@ -205,9 +231,13 @@ def _fit(
 
     # In a thread, for two reasons: progress is told from here, and Tune would take Ctrl-C for itself.
     thread = threading.Thread(target=fit, name="ray-tune", daemon=True)
+    silence, before = Silence("a trial"), tell()
     thread.start()
     while thread.is_alive():
-        tell()
+        if (done := tell()) != before:
+            before = done
+            silence.heard()
+        silence.look()
         thread.join(POLL_S)
     errors = [outcome["error"]] if "error" in outcome else list(outcome["results"].errors)
     if errors:

@@ -1,7 +1,9 @@
 """No hang without a word: who waits for the cluster says what for, and ends when no machine has answered for too long."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 from pd.errors import UserError
 from pd.events import event
@@ -9,6 +11,7 @@ from pd.progress import notice
 
 FIRST_S = 60.0  # ours: of silence that needs no word, whatever the step's speed
 TIMES = 5.0  # ours: ... nor so many times the longest silence before
+LOOK_S = 5.0  # between two looks
 ASK_S = 20.0  # for a machine to answer when it is asked for nothing else
 DRIVER = (
     "the machines cannot reach this process at {address} (a firewall, a loopback address, a certificate without this address)"
@@ -89,22 +92,46 @@ class Silence:
         self._say(f"waiting for {self._what} for {silent:.0f} s: {why}")
 
 
+def awaited(reference: Any, what: str) -> Any:
+    """The result of a task or of an actor's method of Ray, waited for with a word.
+
+    Raises:
+        GaveUpError: no machine has answered for as long as the settings allow.
+        RayError: the task failed; a `RayTaskError` is also what it raised.
+    """
+    import ray
+
+    silence = Silence(what)
+    while not ray.wait([reference], timeout=LOOK_S)[0]:
+        silence.look()
+    return ray.get(reference)
+
+
 def answering() -> tuple[int, int]:
-    """How many of the cluster's living machines answer this process within ASK_S seconds, and how many there are."""
+    """How many of the cluster's living machines bring this process an answer within ASK_S seconds, and how many there are.
+
+    An ordinary task's answer comes back on the connection that this process has opened. Results of actors that stream come on
+    one that the worker opens, as these do: a machine that cannot reach this process must not count as one that answers.
+    """
     import ray
     from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    came = 0
     try:
         nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-        ask = ray.remote(num_cpus=0, max_retries=0)(_answer)
+        ask = ray.remote(num_cpus=0, max_retries=0, num_returns="streaming")(_answers)
         asked = [ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote() for node in nodes]
-        answers, _ = ray.wait(asked, num_returns=len(asked), timeout=ASK_S)
+        ready, _ = ray.wait(asked, num_returns=len(asked), timeout=ASK_S)
+        for one in ready:
+            with suppress(RayError, StopIteration):  # the machine has just gone
+                came += bool(ray.get(next(one), timeout=ASK_S))
         for one in asked:
-            ray.cancel(one, force=True)
+            with suppress(RayError):
+                ray.cancel(one, force=True)
     except RayError:
         return 0, 0
-    return len(answers), len(nodes)
+    return came, len(nodes)
 
 
 def require_answer(ask: "Callable[[], tuple[int, int]] | None" = None) -> None:
@@ -119,8 +146,8 @@ def require_answer(ask: "Callable[[], tuple[int, int]] | None" = None) -> None:
         silence.look()
 
 
-def _answer() -> bool:
-    return True
+def _answers() -> Iterator[bool]:
+    yield True
 
 
 def _address() -> str:

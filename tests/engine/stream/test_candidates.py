@@ -161,14 +161,14 @@ def halves(world, one, tmp_path_factory):
     return SimpleNamespace(thresholds=thresholds, decided=decided)
 
 
-@pytest.mark.parametrize("workers", ["two", "four"])
+@pytest.mark.parametrize("workers", ["two", pytest.param("four", marks=pytest.mark.exhaustive)])
 def test_the_number_of_workers_changes_nothing(world, one, halves, tmp_path, workers, request):
     other = request.getfixturevalue(workers)
     assert bytes_of(other) == bytes_of(one.out)
     assert _decide(world, other, tmp_path / "decided", halves.thresholds) == halves.decided
 
 
-@pytest.mark.parametrize("batch", [3, 8])
+@pytest.mark.parametrize("batch", [3, pytest.param(8, marks=pytest.mark.exhaustive)])
 def test_the_batch_changes_no_decision(world, one, halves, tmp_path, batch):
     """True of this teacher, whose convolutions are small. A larger one's sums follow the batch: see the sampler."""
     out = tmp_path / "generated"
@@ -208,6 +208,7 @@ def test_other_settings_make_another_set_and_hanging_layouts_are_refused(world, 
     assert bytes_of(out) == bytes_of(two)  # a refused command destroys nothing
 
 
+@pytest.mark.exhaustive
 def test_kill_9_and_the_same_command(world, one, tmp_path):
     out = tmp_path / "generated"
     script = textwrap.dedent("""
@@ -265,6 +266,7 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
     assert times.total() - len(times) <= 1  # the one that was written when its actor could not tell any more
 
 
+@pytest.mark.exhaustive
 def test_a_gallery_in_parts_gives_the_same_rows(world, one, tmp_path):
     out = tmp_path / "generated"
     with pytest.raises(UserError, match="13 parts of 12 member images"):
@@ -295,6 +297,7 @@ def _score(world, source, out, **changes):
     )
 
 
+@pytest.mark.exhaustive
 def test_other_peoples_images(world, bucket, tmp_path):
     source = tmp_path / "theirs"
     (source / "deep").mkdir(parents=True)
@@ -328,6 +331,7 @@ def test_other_peoples_images(world, bucket, tmp_path):
     assert counts["dropped"]["reid"] == 12
 
 
+@pytest.mark.exhaustive
 def test_candidates_besides_are_the_same_whichever_others_are_made_and_whole_ones_stay(world, tmp_path):
     prompts = BlockPrompts.after(world.prompts, 44, 4)
 

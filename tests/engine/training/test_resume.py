@@ -80,6 +80,7 @@ def test_it_goes_on_in_this_process_from_what_workers_left(tmp_path: Path, whole
     assert apart(weights(tmp_path / "out"), whole) == 0.0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_workers_go_on_from_what_this_process_left(tmp_path: Path, whole: dict[str, Tensor]) -> None:
@@ -164,6 +165,7 @@ def ray_train_workers(driver: int) -> list[psutil.Process]:
     return found
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_survive_a_crash_and_end_where_one_does(tmp_path: Path, long: dict[str, Tensor]) -> None:
@@ -208,6 +210,7 @@ def test_a_killed_driver_is_started_again_and_goes_on_with_fewer_workers(tmp_pat
     assert apart(weights(tmp_path / "out"), long) < 1e-4
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_what_the_user_did_wrong_comes_out_of_the_workers(tmp_path: Path) -> None:

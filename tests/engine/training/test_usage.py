@@ -106,6 +106,7 @@ class RunsAway:
             monkeypatch.setattr(divergence, name, value)
 
 
+@pytest.mark.exhaustive
 def test_a_loss_that_runs_away_ends_a_training_at_a_step_that_no_interruption_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

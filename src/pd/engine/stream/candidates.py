@@ -133,7 +133,8 @@ def score_images(
     shards = plan(len(images), settings.shard_size, settings.batch)
 
     def row_of(shard: Shard) -> dict[str, Any]:
-        return {**asdict(shard), **vars(images.take(range(shard.start, shard.stop)))}
+        listed = vars(images.take(range(shard.start, shard.stop)))
+        return {**asdict(shard), **{name: value for name, value in listed.items() if value is not None}}
 
     arguments = {"source": source, "data": data, "preview": preview}
     facts = make_shards(

@@ -50,7 +50,8 @@ class ImageScorer:
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         shard, watch = Shard.of(row), Stopwatch()
-        images = Listing(list(row["names"]), np.asarray(row["begins"]), np.asarray(row["lengths"]))
+        known = list(row["known"]) if "known" in row else None
+        images = Listing(list(row["names"]), np.asarray(row["begins"]), np.asarray(row["lengths"]), known)
         found = read_images(self.source, images, self.data)  # one for all batches: a row group of Parquet is read once
         parts: list[pa.Table] = []
         bad: list[str] = []

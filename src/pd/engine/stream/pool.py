@@ -97,7 +97,7 @@ def run_pool(
 ) -> Outcome:
     """Hand each row (a shard) to some actor.
 
-    An actor that dies is started again, where there is room, and goes on with other rows; the one or two that it held
+    An actor that dies is started again, where there is room, and continues with other rows; the one or two that it held
     are lost and the caller's to hand in again. (Ray would keep them for that very actor, and if no node has room for it
     any more, wait for ever.) When a worker hangs, all end, and what is not finished is lost likewise.
 

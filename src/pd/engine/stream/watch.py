@@ -14,7 +14,7 @@ LOOK = 5.0  # seconds without a result before anybody asks whether there is a no
 HUNG = 600.0  # seconds without a result that are never too many...
 HUNG_TIMES = 10  # ... nor so many times those of the slowest shard...
 HUNG_FIRST = 6 * 3600.0  # ... nor these before the first one, when nobody knows how long one takes
-PATIENCE = 300.0  # seconds that a cluster has to bring back a node; what waits for it then goes on by itself
+PATIENCE = 300.0  # seconds that a cluster has to bring back a node; what waits for it then continues by itself
 
 
 class Hung(Exception):

@@ -1,6 +1,6 @@
 """What the training loop reads: a step's rows of the cache, for one rank, as the model takes them.
 
-Which rows those are is a function of (seed, step, rank, ranks), from whichever step a run goes on, and the same whether a rank
+Which rows those are is a function of (seed, step, rank, ranks), from whichever step a run resumes, and the same whether a rank
 reads them itself (`Reader`) or has them sent (`pd.engine.training.stream`).
 """
 

@@ -1,7 +1,7 @@
 """Images to latents, once before training: in shards that any number of actors make and that no crash costs twice.
 
 A shard is a range of rows whose size follows from settings alone; it is written aside and renamed, so the file that is
-there is whole, and a pass that was killed goes on with the files that are not. A shard's bytes depend on its rows: they
+there is whole, and a pass that was killed resumes with the files that are not. A shard's bytes depend on its rows: they
 are computed on one thread where there is no GPU, in the same batches, whoever makes them.
 """
 
@@ -21,6 +21,7 @@ from pd.engine.stream.shards import Shard, plan
 from pd.engine.training.dataset_reference import receive, receive_images
 from pd.engine.training.definition import Job
 from pd.engine.training.progress_file import ProgressWriter
+from pd.engine.waiting import awaited
 from pd.errors import UserError
 from pd.progress import Progress
 from pd.store.kept import keep
@@ -89,7 +90,8 @@ def encode_on_ray(job: Job, rows: int, progress: Progress) -> None:
     gpus = job.settings.gpus_per_worker
     try:
         # First what a user may have got wrong, before hours of encoding.
-        ray.get(ray.remote(num_cpus=0.5, num_gpus=gpus or None, max_retries=2)(_lay_ground).remote(job))
+        prepared = ray.remote(num_cpus=0.5, num_gpus=gpus or None, max_retries=2)(_prepare_model).remote(job)
+        awaited(prepared, "the model that encodes")
     except Exception as error:
         raise unwrap(error) or error from None
     while todo:
@@ -111,7 +113,7 @@ class Encoder:
     """An actor of the pass: decodes, encodes and writes shard after shard, with the autoencoder loaded once.
 
     Args:
-        job: whose inputs are handed over and whose ground is laid.
+        job: whose inputs are handed over, and whose model is prepared.
     """
 
     def __init__(self, job: Job) -> None:
@@ -130,7 +132,7 @@ class Encoder:
         return {"index": shard.index, "rows": rows, "bytes": size, "seconds": seconds, "reasons": "{}"}
 
 
-def _lay_ground(job: Job) -> None:
+def _prepare_model(job: Job) -> None:
     import torch
 
     from pd.engine.training.prepare_model import lay_ground

@@ -166,7 +166,7 @@ class _Training:
                 self._look(done)
             ended = False
             if self.settings.stop != "steps" and (done == steps or done % every == 0):
-                self._snapshot(done)  # before the checkpoint: who goes on from that one finds it
+                self._snapshot(done)  # before the checkpoint: who resumes from that one finds it
                 ended = self._remembers(done)
             if keep and not self.losses.rising:
                 self._checkpoint(done)

@@ -2,7 +2,7 @@
 
 ZeRO (Rajbhandari et al., arXiv 1910.02054) cuts the float32 weights, the optimiser's moments and, at stage 3, the
 parameters themselves into a flat part per rank. Told as (parameter, range of its elements), the parts of any stage and
-any number of workers can be put together again, which is how a training goes on from a checkpoint of another layout.
+any number of workers can be put together again, which is how a training resumes from a checkpoint of another layout.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Trainings that were stopped, and which the settings as they are now would not go on with."""
+"""Trainings that were stopped, and which the settings as they are now would not resume."""
 
 import json
 from collections.abc import Iterator

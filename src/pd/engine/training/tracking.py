@@ -66,7 +66,7 @@ def located(tracking: TrackingSettings | None) -> TrackingSettings | None:
 
 
 class Tracker:
-    """One run in MLflow. An interrupted training goes on with its run.
+    """One run in MLflow. An interrupted training continues its run.
 
     Args:
         job: the run's id is kept beside its checkpoints.

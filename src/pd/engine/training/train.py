@@ -61,7 +61,7 @@ def train_model(
 ) -> dict[str, Any]:
     """Train a model and write its averaged weights as a diffusers folder.
 
-    Called again with the same arguments it goes on from the last checkpoint, whatever ended the first call, and does
+    Called again with the same arguments it resumes from the last checkpoint, whatever ended the first call, and does
     not repeat a training that is finished.
 
     Args:
@@ -189,7 +189,7 @@ def _trainer(job: Job, share: Share, tell: Tell | None) -> Any:
         train_loop_config={"job": job, "tell": tell},
         torch_config=TorchConfig(backend="nccl" if share.gpus else "gloo"),
         scaling_config=ScalingConfig(
-            # A pair is elastic: Ray Train goes on with as many as there are, from the last checkpoint.
+            # A pair is elastic: Ray Train continues with as many as there are, from the last checkpoint.
             num_workers=settings.workers,
             use_gpu=share.gpus > 0,
             resources_per_worker=resources,
