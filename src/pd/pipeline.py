@@ -26,6 +26,7 @@ from pd.release.formats.dicom import require_highdicom
 from pd.stages.bucket import EVENTS, commit_outputs, commit_stage, fetch_needs, fetch_state
 from pd.stages.graph import BY_NAME, STAGES, SWEEP, Stage
 from pd.stages.purge import Part, purge, purgeable, purged
+from pd.stages.set_aside import set_aside
 from pd.store.atomic import disk_errors, make_folder, sweep, write_bytes
 from pd.store.context import Context
 from pd.store.files import digest_folder, size_of
@@ -78,6 +79,8 @@ def run_pipeline(settings: Settings, reporter: Reporter, only: Sequence[str] | N
             _refuse_instruments(wanted, settings, run)
             if "dicom" in settings.release.formats:
                 require_highdicom()
+            if only is None:
+                set_aside(run, settings, reporter.say)
             ran = []
             for stage in wanted:
                 ran += [stage.name] if _run_stage(stage, context, ours) else []
@@ -99,6 +102,7 @@ def run_sweep(settings: Settings, reporter: Reporter) -> "Result":
     Raises:
         UserError: as `run_pipeline`; not where no trial keeps the constraints, which the result says.
     """
+    give_up_after(settings.cluster.silence_minutes)
     run = Run(settings.run_dir)
     fetch_state(run)
     _refuse_missing_needs(SWEEP, run, settings)

@@ -23,10 +23,11 @@ from pd.release.verify import bundled_digests
 from pd.stages import formal as stage
 from pd.stages.budget import budget_of, spent_by
 from pd.stages.ingest import execute as ingest
+from pd.stages.set_aside import set_aside
 from pd.stages.spending import check_spent
 from pd.stages.verify import check_release
 from pd.store.context import Context
-from pd.store.files import digest_file
+from pd.store.files import digest_file, digest_folder
 from pd.store.run import Run
 from pd.training.task import Task
 
@@ -91,6 +92,22 @@ def test_card_says_what_is_promised_and_what_not(made: Context) -> None:
     assert "was not measured" in card
     assert "void to whoever knows the seed" in card
     assert "no formal guarantee" in card
+
+
+def test_a_model_that_is_no_longer_asked_for_leaves_the_release_and_comes_back(made: Context, tmp_path: Path) -> None:
+    run, said = Run(tmp_path / "t"), []
+    shutil.copytree(made.run.release, run.release)
+    whole = digest_folder(run.formal)
+    without = made.settings.model_copy(update={"formal": None})
+    set_aside(run, without, said.append)
+    assert not run.formal.exists()
+    assert said == ["  release/formal is set aside in private/: the settings have no section `formal`"]
+    set_aside(run, without, said.append)
+    assert len(said) == 1
+    set_aside(run, made.settings, said.append)
+    assert digest_folder(run.formal) == whole  # so that the stage is done, and spends nothing again
+    assert len(said) == 1
+    assert not (run.private / "set_aside" / "formal").exists()
 
 
 @pytest.mark.parametrize(("name", "change"), [("claim.json", "epsilon"), ("ledger.json", "noise"), ("model", "weights")])
@@ -196,7 +213,7 @@ def test_same_seed_same_weights(made: Context, tmp_path: Path) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize("adversary", [True, False])
+@pytest.mark.parametrize("adversary", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_student_of_a_private_teacher_costs_no_more(made: Context, tmp_path: Path, adversary: bool) -> None:
     found = context(tmp_path, method="dp_sad", adversary=adversary, student_steps=2)
     stage.execute(found)
@@ -219,6 +236,7 @@ def test_ensemble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads((found.run.formal / "ledger.json").read_text(encoding="utf-8"))["relation"] == "replace"
 
 
+@pytest.mark.exhaustive
 def test_a_begun_training_does_not_go_on_with_other_settings_and_is_in_the_ledger_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,9 +293,26 @@ def test_paper_is_refused_unless_no_guarantee_is_wanted(tmp_path: Path) -> None:
     assert checks_of(found.run.release)[0].ok is False
 
 
-def test_twin_with_canaries_gives_a_bound(tmp_path: Path) -> None:
-    found = context(tmp_path, canaries=20, samples=0)
+def test_a_finished_model_gets_a_bound_without_spending_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The noise of a second training would be paid for, though the first model is as good."""
+    first = context(tmp_path, samples=0)
+    stage.execute(first)
+    weights, spent = weights_sha256(first.run.formal / "model" / "unet"), first.run.ledger.read_bytes()
+    found = context(tmp_path, canaries=20, samples=4)
+
+    def trained_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(stage, "make", trained_again)
     facts = stage.execute(found)
+    assert weights_sha256(found.run.formal / "model" / "unet") == weights
+    assert (found.run.formal / "data").exists()
+    assert found.run.ledger.read_bytes() == spent
+    assert all(check.ok for check in checks_of(found.run.release))
+    assert all(check.ok for check in check_spent(found.run, found.run.release))
+    with pytest.raises(AssertionError):
+        stage.execute(context(tmp_path, samples=4, learning_rate=1e-3))
+    monkeypatch.undo()
     assert 0 <= facts["lower bound"] <= 8
     card = (found.run.formal / "README.md").read_text(encoding="utf-8")
     assert "20 canaries" in card

@@ -72,7 +72,7 @@ class Ballot:
                     "these votes were given on other pictures",
                     code="other-inputs",
                     where=str(path),
-                    fix="go on with the settings of before, or delete the work folder: what was spent is then lost",
+                    fix="use the earlier settings, or delete the work folder: what was spent is then lost",
                 )
             found: Answers = held["answers"]
             return found

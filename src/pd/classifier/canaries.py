@@ -49,7 +49,7 @@ def twin(order: Order, held: Examples, bar: Bar) -> LowerBound:
     """
     settings = order.settings
     joined, pictures, classes, inserted = with_canaries(held, settings.canaries, order.seed)
-    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not go on with others
+    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not resume with others
     source = key_of(work, settings.reproducible, derive(order.seed, "twin"))
     made = make(replace(order, work=work, digest=f"{order.digest} twin"), joined, source, bar)
     sure = predict(load_classifier(made), Held(pictures))[np.arange(len(classes)), classes]

@@ -1,7 +1,7 @@
 """The same classifier by DP-SGD (arXiv 1607.00133): the baseline, and a judge that a generator may learn against.
 
 A step draws people by Poisson sampling, one image of each, clips each person's gradient, adds noise to the sum and divides by
-the expected number of people. All that a step draws follows from (key, step): a killed training goes on as if it had not been.
+the expected number of people. All that a step draws follows from (key, step): a killed training resumes as if it had not been.
 """
 
 import copy

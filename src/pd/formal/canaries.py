@@ -69,7 +69,7 @@ def twin(order: Order, people: People, task: Task, public: Latents | None) -> Lo
     """
     settings = order.settings
     joined, canaries, inserted = with_canaries(people, settings.canaries, len(order.captions), order.seed)
-    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not go on with others
+    work = order.work / f"twin-{settings.canaries}"  # a begun twin does not resume with others
     source = key_of(work, settings.reproducible, derive(order.seed, "twin"))
     apart = Order(settings, order.shape, order.plan, order.captions, work, order.seed, fit_many=order.fit_many)
     if order.plan.reading == "sound" and order.plan.rate:

@@ -2,7 +2,7 @@
 
 A step draws people by Poisson sampling, several noise levels for each, clips the gradient of each person's mean loss, adds
 noise to the sum, and divides by the expected number of people, which is public. All that a step draws follows from
-(key, step), so a killed training goes on as if it had not been, and nothing is counted twice.
+(key, step), so a killed training resumes as if it had not been, and nothing is counted twice.
 
 It is a task of the one trainer with a gradient rule of its own. The rule reports no loss: a loss of private data is no event
 of the ledger.
@@ -249,7 +249,7 @@ def same_plan(work: Path, plan: Planned, of: str = "") -> None:
             f"a private training was begun {_of_before(changed, before, now)}",
             code="other-inputs",
             where=str(work),
-            fix="go on with the settings of before, or delete this folder: what it had is then lost and not released",
+            fix="use the earlier settings, or delete this folder: what it had is then lost and not released",
         )
 
 

@@ -63,7 +63,7 @@ def judge_file(scores: Path, key: Path, delta: float, confidence: float) -> Lowe
     """The bound from a CSV of scores.
 
     Raises:
-        UserError: a file cannot be read, or canaries are missing, doubled or not scored by a number.
+        UserError: a file cannot be read, or canaries are missing, duplicate or not scored by a number.
     """
     try:
         truth = json.loads(key.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""Fingerprints: a run of its own with marks in members' images, and how often teacher and student show them again.
+"""Fingerprints: a run of its own with canaries in members' images, and how often teacher and student show them again.
 
 The run is named NAME-fingerprints and made from the same settings; the ordinary run is not touched, and what has learned
-marks is not for release.
+canaries is not for release.
 """
 
 import json
@@ -39,27 +39,27 @@ from pd.store.run import Run
 FALSE_POSITIVES = 0.01
 _ROWS = 256  # copied at a time
 STAGES = ("ingest", "reid", "teacher", "generate", "filter", "student")
-_NOTE = b"# Not for release\n\nThis model learned from images with planted marks, to measure what models remember.\n"
+_NOTE = b"# Not for release\n\nThis model learned from images with planted canaries, to measure what models remember.\n"
 
 
-def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Settings:
-    """Write the marked images, unless they are there, and return the settings of the run that learns from them.
+def prepare(settings: Settings, repetitions: Sequence[int], reporter: Reporter) -> Settings:
+    """Write the images with canaries, unless they are there, and return the settings of the run that learns from them.
 
     Raises:
-        UserError: the images cannot be read, or the doses do not fit them.
+        UserError: the images cannot be read, or the repetitions do not fit them.
     """
     if settings.teacher.trained is not None:
         fix = "leave teacher.trained empty"
         raise UserError(
-            "a teacher that is trained elsewhere learns no marks", code="bad-options", where="teacher.trained", fix=fix
+            "a teacher that is trained elsewhere learns no canaries", code="bad-options", where="teacher.trained", fix=fix
         )
     run = Run(settings.runs / f"{settings.name}-fingerprints")
-    target = run.work / "marked"
+    target = run.work / "canaries"
     asked = {
         "data": settings.data.model_dump(mode="json"),
         "source": fingerprint_of_source(settings.data),
         "seed": settings.seed,
-        "doses": list(doses),
+        "repetitions": list(repetitions),
     }
     made = target / "made_from.json"
     if not there(target) or json.loads(made.read_text(encoding="utf-8")) != asked:
@@ -67,11 +67,11 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
             with reporter.task("images") as progress:
                 ingest(settings.data, derive(settings.seed, "split"), Path(scratch), progress)
             real = PrivateDataset.read_words(Path(scratch))
-            planted = _planted(real, doses, settings.seed)  # refuses doses, so before anything is made
+            planted = _planted(real, repetitions, settings.seed)  # refuses what does not fit, so before anything is made
             with keep_folder(target) as folder:
-                _write_marked(Path(scratch), real, planted, folder / "images.parquet")
+                _write_planted(Path(scratch), real, planted, folder / "images.parquet")
                 write_json(folder / made.name, asked)
-    # A crop would move the marks, and then they could not be looked for at their places.
+    # A crop would move the canaries, and then they could not be looked for at their places.
     return settings.model_copy(
         update={
             "name": run.root.name,
@@ -79,29 +79,29 @@ def prepare(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Set
             "labels": None,  # votes name images of the source
             "generate": settings.generate.model_copy(
                 update={"per_prompt": None, "shares": {}}
-            ),  # marks are not kept or dropped
+            ),  # canaries are not kept or dropped
             "teacher": settings.teacher.model_copy(update={"crop": None}),
             "student": settings.student.model_copy(update={"crop": None}),
         }
     )
 
 
-def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fingerprints:
-    """Look for the marks in both models' samples, and write `private/fingerprints.json`.
+def measure(settings: Settings, repetitions: Sequence[int], reporter: Reporter) -> Fingerprints:
+    """Look for the canaries in both models' samples, and write `private/fingerprints.json`.
 
     Args:
         settings: what `prepare` returned; its run has a teacher, candidates and a student.
-        doses: as `prepare` had them.
+        repetitions: as `prepare` had them.
         reporter: reports progress.
 
     Returns:
-        For each dose the share of samples with the mark.
+        For each number of repetitions the share of samples with the canary.
     """
     run = Run(settings.run_dir)
     fetch_needs(FINGERPRINT, run, settings)
     write_bytes(run.card, _NOTE)
     real = PrivateDataset.open(run.dataset)
-    planted = _planted(real, doses, settings.seed)
+    planted = _planted(real, repetitions, settings.seed)
     samples = {"teacher": SyntheticDataset.open(sorted(run.generated.glob("*.parquet"))).first(settings.audit.samples)}
     with reporter.task("student samples") as progress:
         seed = derive(settings.seed, "samples")
@@ -109,13 +109,13 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fin
     strangers = real.holdout().images
     found = {name: detect(made.images, strangers, planted, FALSE_POSITIVES) for name, made in samples.items()}
     figures = Fingerprints(
-        doses=list(doses),
-        **{name: [one.mark for one in shares] for name, shares in found.items()},
+        repetitions=list(repetitions),
+        **{name: [one.canary for one in shares] for name, shares in found.items()},
         control=Shown(**{name: [one.control for one in shares] for name, shares in found.items()}),
         members=sum(split == "member" for split in real.splits),
         false_positive_rate=max(FALSE_POSITIVES, 1 / (len(strangers) + 1)),
-        unmarked=len(strangers),
-        marks=[f"{one.mark.shape}, row {one.mark.row}, column {one.mark.column}" for one in planted],
+        clean=len(strangers),
+        canaries=[f"{one.canary.shape}, row {one.canary.row}, column {one.canary.column}" for one in planted],
     )
     write_json(run.private / "fingerprints.json", figures.as_json())
     commit_outputs(FINGERPRINT, run, settings)
@@ -123,44 +123,44 @@ def measure(settings: Settings, doses: Sequence[int], reporter: Reporter) -> Fin
 
 
 def fingerprints_table(figures: Fingerprints) -> Table:
-    """The dose-response curve, a dose a row."""
-    table = Table(title="share of samples that show the mark (95 % intervals)", padding=0)
-    for heading in ("marked images", "of members"):
+    """The dose-response curve, a number of repetitions a row."""
+    table = Table(title="share of samples that show the canary (95 % intervals)", padding=0)
+    for heading in ("images with a canary", "of members"):
         table.add_column(heading, justify="right")
     for heading in ("teacher", "its control", "student", "its control"):
         table.add_column(heading, justify="right", min_width=len("(0.00-0.00)"))
     control = figures.control or Shown()
     columns = (figures.teacher, control.teacher, figures.student, control.student)
-    for dose, *cells in zip(figures.doses, *columns, strict=True):
+    for repeated, *cells in zip(figures.repetitions, *columns, strict=True):
         shares = [f"{cell.value:.3f}\n({cell.low:.2f}-{cell.high:.2f})" for cell in cells]
-        table.add_row(str(dose), f"{dose / (figures.members or 1):.3f}", *shares)
+        table.add_row(str(repeated), f"{repeated / (figures.members or 1):.3f}", *shares)
     chance = figures.false_positive_rate or 0.0
     table.caption = (
-        f"control: another mark at the same place, planted nowhere; in a real image one is found at a rate of {chance:.3f}"
+        f"control: another canary at the same place, planted nowhere; in a real image one is found at a rate of {chance:.3f}"
     )
     return table
 
 
-def _planted(real: PrivateDataset, doses: Sequence[int], seed: int) -> list[Planted]:
-    """The marks; rows are of `real.members()`."""
-    return choose(doses, sum(split == "member" for split in real.splits), derive(seed, "fingerprints"))
+def _planted(real: PrivateDataset, repetitions: Sequence[int], seed: int) -> list[Planted]:
+    """The canaries; rows are of `real.members()`."""
+    return choose(repetitions, sum(split == "member" for split in real.splits), derive(seed, "fingerprints"))
 
 
-def _write_marked(folder: Path, real: PrivateDataset, planted: Sequence[Planted], out: Path) -> None:
-    """Write a manifest with all columns of an ingested data set but its ids, and marks in members' images."""
+def _write_planted(folder: Path, real: PrivateDataset, planted: Sequence[Planted], out: Path) -> None:
+    """Write a manifest with all columns of an ingested data set but its ids, and canaries in members' images."""
     members = np.flatnonzero(np.array(real.splits) == "member")
-    marks = defaultdict[int, list[Planted]](list)
+    canaries = defaultdict[int, list[Planted]](list)
     for one in planted:
         for at in members[one.rows].tolist():
-            marks[at].append(replace(one, rows=np.zeros(1, np.int64)))
+            canaries[at].append(replace(one, rows=np.zeros(1, np.int64)))
     row, writer = 0, None
     for file in sorted(folder.glob("*.parquet")):
         with pq.ParquetFile(file) as parquet:
             for batch in parquet.iter_batches(_ROWS):
                 structs = []
                 for image in batch["image"].to_pylist():
-                    if row in marks:
-                        image["bytes"] = encode_png(plant(to_arrays([image]), marks[row])[0])
+                    if row in canaries:
+                        image["bytes"] = encode_png(plant(to_arrays([image]), canaries[row])[0])
                     structs.append({"bytes": image["bytes"], "path": f"{row:09d}.png"})
                     row += 1
                 table = pa.Table.from_batches([batch])

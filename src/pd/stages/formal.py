@@ -1,6 +1,7 @@
 """Formal: train the model with an epsilon, and write `release/formal` with its ledger, claim and card."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,14 +30,14 @@ from pd.release.lineage import weights_sha256
 from pd.report.formal_card import write_formal_card
 from pd.stages.base import Facts
 from pd.stages.guarantees import checked
-from pd.stages.spending import Claimed, enter
+from pd.stages.spending import Claimed, enter, is_entered
 from pd.store.atomic import write_folder
 from pd.store.context import Context
 from pd.store.files import digest_folder
 from pd.training.loop import fit_here
 
 # Settings that a begun training may be given anew: its weights are the same, up to rounding.
-_FREE = {"canaries", "samples", "release", "workers", "checkpoint_every", "micro_batch"}
+_FREE = {"accept_no_guarantee", "canaries", "samples", "release", "workers", "checkpoint_every", "micro_batch"}
 _OF = {"dp_sgd": "people", "ensemble": "teachers"}
 
 
@@ -61,7 +62,8 @@ def execute(context: Context) -> Facts:
         public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
     work, dataset = run.work / "formal", digest_folder(run.dataset)
     source = key_of(work, formal.reproducible, context.seed("formal"))
-    same_plan(work, plan, _made_of(context, dataset, captions))  # the same noise at two scales would give itself away
+    made_of = _made_of(context, dataset, captions)
+    same_plan(work, plan, made_of)  # the same noise at two scales would give itself away
     plan.ledger.save(work / "ledger.json")  # before anything is spent
     held = work / "people.safetensors"
     if not held.exists():
@@ -74,9 +76,14 @@ def execute(context: Context) -> Facts:
     loaded = People.load(held)
     trainer = fit if formal.workers else fit_here
     order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), trainer, fit_many)
-    made = make(order, loaded, source, context.reporter.task, public)
+    made: Components | Path
+    if is_entered(run.ledger, weights_sha256(run.formal / "model" / "unet"), plan.ledger, made_of):
+        context.reporter.say("  the model is there: what has changed does not train it, or spend anything, again")
+        made = run.formal / "model"
+    else:
+        made = make(order, loaded, source, context.reporter.task, public)
     bound = twin(order, loaded, context.reporter.task, public) if formal.canaries else None
-    facts = _write(context, plan, made, captions, weights, bound, dataset)
+    facts = _write(context, plan, made, captions, weights, bound, dataset, made_of)
     shutil.rmtree(work)  # the key with it
     return facts
 
@@ -112,21 +119,27 @@ def _made_of(context: Context, dataset: str, captions: list[str]) -> str:
 def _write(
     context: Context,
     plan: Plan,
-    made: Components,
+    made: Components | Path,
     captions: list[str],
     weights: int,
     bound: LowerBound | None,
     dataset: str,
+    made_of: str,
 ) -> Facts:
+    """The folder of the release, from a trained model, or from the folder that already holds it."""
     run, settings = context.run, context.settings
     formal = settings.formal
     assert formal is not None
     sound = plan.reading == "sound"
     with write_folder(run.formal) as folder:
-        export.export(made, folder / "model")
+        if isinstance(made, Path):
+            shutil.copytree(made, folder / "model")
+        else:
+            export.export(made, folder / "model")
         # before the release is there: one that no ledger knows could be given away
         claimed = Claimed.of(plan.ledger, formal.delta, plan.people, guarantee=sound, accepted=formal.accept_no_guarantee)
-        enter(run.ledger, dataset, weights_sha256(folder / "model" / "unet"), plan.ledger, formal.delta, claimed)
+        entered = weights_sha256(folder / "model" / "unet")
+        enter(run.ledger, dataset, entered, plan.ledger, formal.delta, claimed, made_of)
         if formal.release == "all" and formal.samples:
             with context.reporter.task("formal samples") as progress:
                 _samples(folder / "model", settings, captions, context.seed("formal", "samples"), progress).write(

@@ -375,11 +375,11 @@ SWEEP = Stage(
 )
 FINGERPRINT = Stage(
     name="fingerprint",
-    doing="looking for marks in what the models make",
+    doing="looking for canaries in what the models make",
     needs=("ingest", "generate", "student"),
     keys=(),
     outputs=lambda run, settings: [run.card, run.private / "fingerprints.json"],
 )
-"""Of the run whose images carry marks."""
+"""Of the run whose images carry canaries."""
 
 BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in STAGES}

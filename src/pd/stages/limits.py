@@ -96,7 +96,7 @@ def judge_limits(
     Args:
         arm: of an audit.
         limits: measure -> limit; `MEASURE_low` asks only that no leak above it is shown.
-        split_drawn: nobody said who was a member, so that it was drawn by lot.
+        split_drawn: nobody said who was a member, so that it was drawn at random.
         planted: kind of disguise -> the share of planted copies that the audit caught.
     """
     verdict = verdict_words(arm, split_drawn=split_drawn, planted=planted)

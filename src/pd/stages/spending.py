@@ -40,7 +40,15 @@ class Claimed:
         return cls(digest_of(ledger.to_json()), delta, people, guarantee, accepted)
 
 
-def enter(path: Path, dataset: str, weights: str, ledger: Ledger, delta: float, claimed: Claimed | None = None) -> None:
+def enter(
+    path: Path,
+    dataset: str,
+    weights: str,
+    ledger: Ledger,
+    delta: float,
+    claimed: Claimed | None = None,
+    made_of: str | None = None,
+) -> None:
     """Add a model's spending to the run's: an earlier model may have been given away, and what it spent stays spent.
 
     The model's weights name it, so that a stage that is done again after a crash, with the same key, is not counted twice. A
@@ -53,12 +61,30 @@ def enter(path: Path, dataset: str, weights: str, ledger: Ledger, delta: float, 
         ledger: what it spent.
         delta: of its claim.
         claimed: what its release will say; `pd verify --against` compares.
+        made_of: digest of what its weights follow from, but for plan and key: `is_entered` asks for it.
     """
     held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"models": []}
     spent = [model for model in models(held) if model["weights"] != weights]
-    told = {} if claimed is None else {"claimed": asdict(claimed)}
+    told: dict[str, Any] = {} if claimed is None else {"claimed": asdict(claimed)}
+    told |= {} if made_of is None else {"made_of": made_of}
     spent.append({"weights": weights, "dataset": dataset, "ledger": ledger.to_json()} | told)
     write_json(path, {"dataset": dataset, "delta": delta, "models": spent})
+
+
+def is_entered(path: Path, weights: str, ledger: Ledger, made_of: str) -> bool:
+    """Whether weights were entered as made by this plan of the same things: then they need not be made, and paid for, again.
+
+    Args:
+        path: `run.ledger`.
+        weights: digest of the model's weights.
+        ledger: of the plan.
+        made_of: digest of what they follow from besides.
+    """
+    if not path.exists():
+        return False
+    wanted = {"weights": weights, "made_of": made_of, "ledger": ledger.to_json()}
+    held = models(json.loads(path.read_text(encoding="utf-8")))
+    return any(all(model.get(key) == value for key, value in wanted.items()) for model in held)
 
 
 def models(tree: dict[str, Any]) -> list[dict[str, Any]]:

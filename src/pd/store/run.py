@@ -97,7 +97,7 @@ class Run:
 
     @property
     def fingerprints(self) -> Path:
-        """What the run beside this one, whose images carry marks, remembered of them, if it was made."""
+        """What the run beside this one, whose images carry canaries, remembered of them, if it was made."""
         return self.root.with_name(f"{self.root.name}-fingerprints") / "private" / "fingerprints.json"
 
     @property
