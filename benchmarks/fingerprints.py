@@ -1,9 +1,9 @@
-"""What do k marked images leave behind? The faces example with planted marks: how often teacher and student show them.
+"""What do k images with a canary leave behind? The faces example with planted canaries: how often both models show them.
 
     python benchmarks/fingerprints.py            # one seed; as long as the example without its audit
     python benchmarks/fingerprints.py --last     # print the stored figures without running
 
-Every seed puts the marks elsewhere and draws other people. A dose's share counts against its control's, another mark at the
+Every seed puts the canaries elsewhere and draws other people. A canary's share counts against its control's, another one at the
 same place that was planted in no image.
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true", help="print the stored line without running")
     parser.add_argument("--config", type=Path, default=ROOT / "configs" / "faces.yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[7])
-    parser.add_argument("--doses", default="1,2,4,8,16,32,64")
+    parser.add_argument("--repetitions", default="1,2,4,8,16,32,64")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "fingerprints", help="folder of the runs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
@@ -37,7 +37,9 @@ def main() -> None:
         sets = [f"runs={arguments.runs}", *arguments.set, f"seed={seed}", f"name=seed{seed}"]
         words = [word for item in sets for word in ("--set", item)]
         pd = Path(sys.executable).with_name("pd")
-        done = subprocess.run([pd, "fingerprint", arguments.config, "--doses", arguments.doses, *words], check=False)
+        done = subprocess.run(
+            [pd, "fingerprint", arguments.config, "--repetitions", arguments.repetitions, *words], check=False
+        )
         if done.returncode:
             sys.exit(f"seed {seed}: `pd fingerprint` ended with {done.returncode}")
         ordinary = load_settings(arguments.config, sets).run_dir

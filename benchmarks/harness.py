@@ -25,6 +25,7 @@ def machine() -> dict[str, Any]:
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine()
     )
     flags = next((line.split() for line in _lines("/proc/cpuinfo") if line.startswith("flags")), [])
+    changed = _git("status", "--porcelain", "--", ":/src", ":/cluster/slurm.sh")
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
     return {
         "cpu": cpu,
@@ -34,7 +35,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "date": time.strftime("%Y-%m-%d"),
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain", "--", "src") else ""),
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if changed else ""),
     }
 
 

@@ -56,6 +56,7 @@ def test_large_and_odd_images_are_brought_to_whole_tiles() -> None:
     assert tiles(rng.integers(0, 256, (2, 18, 18, 1), dtype=np.uint8)).shape == (2, 16, 16)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_ten_thousand_samples_fit_in_time_and_memory() -> None:
     import tracemalloc

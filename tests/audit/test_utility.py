@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pd.audit.utility import Utility, utility, weighted_auc
+from pd.audit.utility import Utility, shared_by, utility, weighted_auc
 
 
 def test_weighted_auc_is_sklearns() -> None:
@@ -57,3 +57,24 @@ def test_nothing_usable_gives_none() -> None:
     found = utility(rows, {}, rows, {"hat": np.ones(4)}, list("abcd"), steps=5, bootstrap=5, seed=0)
     why = "no label can be used"
     assert found == Utility(auc=None, why=why, labels={}, skipped={"hat": "not in the training images"})
+
+
+def test_means_are_over_the_labels_that_every_set_can_teach() -> None:
+    """An arm that lacks the hard label would look more useful than one that has it."""
+    rng = np.random.default_rng(3)
+    truth = {"easy": rng.random(200) < 0.5, "hard": rng.random(200) < 0.5}
+    features = rng.normal(size=(200, 10)).astype(np.float32) + 2 * truth["easy"][:, None].astype(np.float32)
+    labels = {name: values.astype(float) for name, values in truth.items()}
+    arms = [labels, {"easy": labels["easy"], "hard": np.ones(200)}, {}]
+    among = shared_by(arms)
+    assert among == {"easy"}
+    people = [str(i // 4) for i in range(200)]
+    how = {"steps": 200, "bootstrap": 100, "seed": 2}
+    both, lacking = (utility(features, arm, features, labels, people, **how, among=among) for arm in arms[:2])
+    assert both.auc == lacking.auc
+    assert set(both.labels) == {"easy", "hard"}  # each is still told
+    alone = utility(features, labels, features, labels, people, **how)
+    assert alone.auc is not None
+    assert both.auc is not None
+    assert alone.auc.value < both.auc.value
+    assert utility(features, labels, features, labels, people, **how, among={"other"}) == alone

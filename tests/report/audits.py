@@ -31,7 +31,7 @@ def every_attack(audit):
         "filter": {**audit["filter"], **_filter(audit["filter"]["threshold"])},
         "fingerprints": {
             "control": {who: [around(0.002, 0.002, 256)] * 7 for who in ("teacher", "student")},
-            "doses": [1, 2, 4, 8, 16, 32, 64],
+            "repetitions": [1, 2, 4, 8, 16, 32, 64],
             "teacher": [around(share, 0.01 + share / 9, 256) for share in (0.0, 0.0, 0.01, 0.04, 0.15, 0.35, 0.61)],
             "student": [around(share, 0.01 + share / 9, 256) for share in (0.0, 0.0, 0.0, 0.0, 0.01, 0.02, 0.05)],
         },

@@ -79,6 +79,8 @@ def test_doses_are_drawn_on_a_log_scale(report_data):
 def test_shares_that_do_not_match_the_doses_are_no_audit(tmp_path):
     file = tmp_path / "audit.json"
     whole = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
-    file.write_text(json.dumps({"arms": {}, "fingerprints": {"doses": [1, 2], "student": [whole], "teacher": [whole, whole]}}))
+    file.write_text(
+        json.dumps({"arms": {}, "fingerprints": {"repetitions": [1, 2], "student": [whole], "teacher": [whole, whole]}})
+    )
     with pytest.raises(UserError, match="this is no audit"):
         load(file)

@@ -167,3 +167,11 @@ def test_the_loss_alone_does_not_clear_a_student_of_membership():
     both = audited(between(0.0, -0.1, 0.1), membership={"loss": NONE_SEEN, "likelihood_ratio": NONE_SEEN})
     assert told(both, "Membership inference").state == "clear"
     assert "of the loss alone" not in dict(verdict(both).lines)["Could the audit have seen it?"]
+
+
+def test_pictures_that_are_unlike_people_are_not_called_a_wide_interval():
+    unlike = {"excess": between(0.0, -0.01, 0.01), "says_nothing": "The samples are less like real people than strangers are."}
+    audit = AuditResult.model_validate({"arms": {"filtered": {"reid": unlike}, "kept": SAFE}})
+    title = verdict(audit).title
+    assert "the pictures are less like real people than strangers are" in title
+    assert "too wide" not in title

@@ -1,4 +1,4 @@
-"""Membership by best match: is a real picture likelier to have been learned from the liker a sample comes to it?
+"""Membership by best match: is a real picture likelier to have been learned from, the more similar a sample is to it?
 
 The attacker needs the samples and the picture, and no model: it can be asked of released data, too. Nearest-neighbour
 membership inference on samples: Hilprecht, Härterich and Bernau, "Monte Carlo and reconstruction membership inference attacks

@@ -110,7 +110,7 @@ def _kernel(real: Features, synthetic: Features, whose: tuple[Codes, ...], seed:
 
 
 def _subset(codes: Codes, size: int, rng: np.random.Generator) -> Codes:
-    """So many rows of whole people, drawn by lot; of the last one as many as fit."""
+    """So many rows of whole people, drawn at random; of the last one as many as fit."""
     order = rng.permutation(int(codes.max()) + 1)[codes]
     rows: Codes = np.argsort(order, kind="stable")[:size]
     return rows

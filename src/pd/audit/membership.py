@@ -6,7 +6,7 @@ people a side with nothing to find, intervals that cover 0.5 became 94 of 100 fr
 
 The bar that one stranger's picture in a hundred exceeds hangs on one or two people, whom resampling knows badly: of people
 with nothing to find, 3 to 15 in 100 intervals of the true positives began above 0.01. So an interval begins there only where
-people who are exchanged between the sides by lot hardly ever give as much, a test that is exact for any number of people
+people who are exchanged between the sides at random hardly ever give as much, a test that is exact for any number of people
 (Fisher 1935).
 
 Sources:
@@ -29,7 +29,7 @@ from pd.audit.results import Membership
 
 FALSE_POSITIVES = 0.01
 _ROWS = 64  # resamples at once
-_LOTS = 2048  # exchanges of people by lot; a confidence of 0.95 over twenty attacks needs no more
+_LOTS = 2048  # random exchanges of people; a confidence of 0.95 over twenty attacks needs no more
 
 
 Variant = Literal["online", "offline"]
@@ -141,7 +141,7 @@ def _wins(member: Floats, holdout: Floats, ours: npt.NDArray[np.int64], theirs: 
 def _by_lot(
     member: Floats, holdout: Floats, ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64], value: float, seed: int
 ) -> float:
-    """How often people who are exchanged by lot, as many on either side, give as many true positives as `value`."""
+    """How often people who are exchanged at random, as many on either side, give as many true positives as `value`."""
     scores = np.concatenate([member, holdout])
     order = np.argsort(-scores, kind="stable")
     above = np.searchsorted(-scores[order], -scores[order], side="left")  # how many scores are larger

@@ -1,5 +1,6 @@
 """What samples are good for: utility, fidelity, coverage and adherence of image sets, beside the same real images."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, NotRequired, TypedDict
 
@@ -15,7 +16,7 @@ from pd.audit.fidelity import fidelity
 from pd.audit.figures import NotMeasured
 from pd.audit.results import Adherence, Coverage, Distance, Fidelity, Utility
 from pd.audit.subjects import Subjects
-from pd.audit.utility import Features, Labels, utility
+from pd.audit.utility import Features, Labels, shared_by, utility
 from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.synthetic import SyntheticDataset
 from pd.seeds import derive
@@ -33,9 +34,16 @@ class Useful(TypedDict):
 
 
 class Quality:
-    """Measures image sets against the same people, whose features are made once."""
+    """Measures image sets against the same people, whose features are made once.
 
-    def __init__(self, subjects: Subjects) -> None:
+    Args:
+        subjects: the people.
+        arms: the sets, so that mean utilities are over the labels that all of them can teach.
+    """
+
+    def __init__(self, subjects: Subjects, arms: Iterable[SyntheticDataset] = ()) -> None:
+        of_members = {name: values[subjects.chosen] for name, values in subjects.members.labels.items()}
+        self._among = shared_by([of_members, *(samples.labels for samples in arms)])
         self._subjects, self._settings = subjects, subjects.settings
         self._clip = Clip(self._settings.adherence, "audit.adherence") if self._settings.adherence else None
         self._encoder = encoder(self._settings.features)
@@ -95,6 +103,7 @@ class Quality:
             steps=self._settings.utility_steps,
             bootstrap=self._settings.bootstrap,
             seed=self._seed("utility"),
+            among=self._among,
         )
 
     def _beside_floor(self, features: Features) -> Fidelity | None:

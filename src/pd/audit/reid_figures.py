@@ -63,7 +63,7 @@ def of_all(found: Mapping[str, Reidentification], sign: int = 1) -> Estimate:
 
     Args:
         found: by attacker; resampled alike, so that their draws are paired.
-        sign: -1 for how far samples are liker hold-out people than members.
+        sign: -1 for how far samples are more similar to hold-out people than to members.
     """
     values = np.array([sign * one.excess.value for one in found.values()])
     draws = np.array([sign * one.draws for one in found.values()])

@@ -158,7 +158,7 @@ class Attributes(Figures):
 
 
 class Utility(Figures):
-    """Macro AUC on real hold-out people of what learns from these images."""
+    """Macro AUC on real hold-out people of what learns from these images, over the labels that every arm can teach."""
 
     auc: Rate = None
     why: Words = None
@@ -382,26 +382,33 @@ class FilterResult(Figures):
 
 
 class Shown(Figures):
-    """Share of samples that show a planted mark, for each dose."""
+    """Share of samples that show a planted canary, for each number of repetitions."""
 
     teacher: Annotated[list[Estimate], PUBLIC] = []
     student: Annotated[list[Estimate], PUBLIC] = []
 
 
 class Fingerprints(Shown):
-    """The same beside another mark that was planted nowhere."""
+    """The same beside another canary that was planted nowhere."""
 
-    doses: Annotated[list[int], PUBLIC] = []
+    repetitions: Annotated[list[int], PUBLIC] = []
     control: Annotated[Shown | None, PUBLIC] = None
     members: int | None = None
     false_positive_rate: float | None = None
-    unmarked: int | None = None
-    marks: list[str] = []
+    clean: int | None = None
+    canaries: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_names(cls, given: object) -> object:
+        """Files of an older pd."""
+        older = {"doses": "repetitions", "unmarked": "clean", "marks": "canaries"}
+        return {older.get(key, key): value for key, value in given.items()} if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _one_share_each(self) -> "Fingerprints":
-        if {len(self.teacher), len(self.student)} != {len(self.doses)}:
-            raise ValueError("there is not one share for each dose")
+        if {len(self.teacher), len(self.student)} != {len(self.repetitions)}:
+            raise ValueError("there is not one share for each number of repetitions")
         return self
 
 

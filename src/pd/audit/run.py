@@ -82,7 +82,7 @@ def audit(
         sets["round trips"] = round_trip(sets["members"])
 
     count = _Count((len(chosen_attackers) + 1) * (len(sets) + 1) + 3 * len(arms) + 3, progress)
-    quality = Quality(subjects)  # first, because weights that are not there are refused before minutes are spent
+    quality = Quality(subjects, arms.values())  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
     like = next(iter(arms.values())).images if STRONG in (settings.attackers if attackers is None else attackers) else None
     attacks, found, strong = _attack(subjects, chosen_attackers, sets, count, public, like)

@@ -1,6 +1,6 @@
 """Utility: does a classifier trained on synthetic images work on real people whom no model has seen?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ def utility(
     steps: int,
     bootstrap: int,
     seed: int,
+    among: Collection[str] | None = None,
 ) -> Utility:
     """Train on one set, test on real hold-out images.
 
@@ -41,6 +42,7 @@ def utility(
         steps: most iterations of the solver.
         bootstrap: resamples.
         seed: of the resampling.
+        among: labels over which means are taken, so that those of several sets compare; None, or none of them: all.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -66,17 +68,25 @@ def utility(
         aucs[name] = float(weighted_auc(scores[name][tested], truth[tested] > 0.5, once[:, tested])[0])
     if not aucs:
         return Utility(auc=None, why=_NONE, labels={}, skipped=skipped)
+    names = set(scores if among is None else among)
+    scores = {name: score for name, score in scores.items() if name in names} or scores
     macro = _macro(scores, test_labels, np.ones(len(test), dtype=bool), drawn)
     if macro is None:
         few = {"all": "too few hold-out people have each label for an interval"}
         return Utility(auc=None, why=_NONE, labels=aucs, skipped={**skipped, **few})
     subgroups: dict[str, dict[str, Estimate]] = {}
-    for name in aucs:
+    for name in scores:
         others = {other: score for other, score in scores.items() if other != name}
-        among = ((f"{value:g}", _macro(others, test_labels, test_labels[name] == value, drawn)) for value in (0.0, 1.0))
-        if found := {value: estimate for value, estimate in among if estimate}:
+        groups = ((f"{value:g}", _macro(others, test_labels, test_labels[name] == value, drawn)) for value in (0.0, 1.0))
+        if found := {value: estimate for value, estimate in groups if estimate}:
             subgroups[name] = found
     return Utility(auc=macro, labels=aucs, skipped=skipped, **({"subgroups": subgroups} if subgroups else {}))
+
+
+def shared_by(sets: Iterable[Labels]) -> set[str]:
+    """The labels that a classifier can learn from in each of these sets, as far as any can be learned there."""
+    usable = [{name for name, values in labels.items() if _unusable(values, "training") is None} for labels in sets]
+    return set.intersection(*known) if (known := [names for names in usable if names]) else set()
 
 
 def _macro(scores: Labels, truth: Labels, rows: npt.NDArray[np.bool_], drawn: Floats) -> Estimate | None:

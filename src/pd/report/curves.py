@@ -151,17 +151,19 @@ def tradeoff(audit: AuditResult) -> Chart | None:
 
 
 def dose_response(audit: AuditResult) -> Chart | None:
-    """Share of planted marks that teacher and student reproduce, over how often each was planted."""
+    """Share of planted canaries that teacher and student reproduce, over how often each was planted."""
     planted = measured(audit.fingerprints)
-    if planted is None or len(planted.doses) < 2:
+    if planted is None or len(planted.repetitions) < 2:
         return None
-    doses = planted.doses
-    at = [math.log2(dose) for dose in doses]
+    repetitions = planted.repetitions
+    at = [math.log2(repeated) for repeated in repetitions]
     lines, marks, told = [], [], []
-    stops = [Stop(x, [f"{dose:g} {'copy' if dose == 1 else 'copies'}"]) for x, dose in zip(at, doses, strict=True)]
+    stops = [
+        Stop(x, [f"{repeated:g} {'copy' if repeated == 1 else 'copies'}"]) for x, repeated in zip(at, repetitions, strict=True)
+    ]
     for who, kind, found in (("teacher", "teacher", planted.teacher), ("student", "released", planted.student)):
         rows = [interval(who, kind, entry) for entry in found]
-        if len(rows) != len(doses):
+        if len(rows) != len(repetitions):
             continue
         lines.append(Line(who, kind, [(x, row.value) for x, row in zip(at, rows, strict=True) if row]))
         # Both may lie in one place: the stops tell them.
@@ -176,17 +178,17 @@ def dose_response(audit: AuditResult) -> Chart | None:
     top = 1.05 * max(0.05, *(mark.high for mark in marks))
     return Chart(
         "fingerprints",
-        "Share of planted marks reproduced by teacher and student, over the number of training images that carried one",
-        "training images that carry the mark",
-        "share of samples with the mark",
+        "Share of planted canaries reproduced by teacher and student, over the number of training images that carried one",
+        "training images that carry the canary",
+        "share of samples with the canary",
         (at[0] - 0.2, at[-1] + 0.2),
         (0.0, top),
-        [(x, f"{dose:g}") for x, dose in zip(at, doses, strict=True)],
+        [(x, f"{repeated:g}") for x, repeated in zip(at, repetitions, strict=True)],
         [(y, percent(y, 0 if top >= 0.1 else 1)) for y in ticks(0, top, 4)],
         lines,
         marks,
         stops,
-        columns=["Model", *(f"{dose:g}" for dose in doses)],
+        columns=["Model", *(f"{repeated:g}" for repeated in repetitions)],
         rows=told,
     )
 

@@ -14,7 +14,7 @@ STATES: Mapping[State, str] = {
     "leak": "leak found",
     "borderline": "borderline",
     "clear": "none shown",
-    "trace": "marks drawn again",
+    "trace": "canaries drawn again",
     "unknown": "not known",
 }
 
@@ -229,25 +229,25 @@ def told(who: str, arm: ArmResult | None, asks: Asks) -> Told:
 
 
 def _fingerprints(audit: AuditResult) -> Finding:
-    """From how many copies on the student draws a planted mark again: the fewest whose interval lies above chance.
+    """From how many copies on the student draws a planted canary again: the fewest whose interval lies above chance.
 
-    The data are not looked at: the run whose images carry marks releases none.
+    The data are not looked at: the run whose images carry canaries releases none.
     """
-    attack, question = "Fingerprints", "Is a mark that was planted in training images drawn again?"
+    attack, question = "Fingerprints", "Is a canary that was planted in training images drawn again?"
     planted = audit.fingerprints
     if planted is None or isinstance(planted, NotMeasured):
         one = Told("student", "unknown", "not measured", why_not(planted))
         return Finding(attack, question, worst([one.state]), [one], "")
     first: dict[str, str] = {}
     nowhere = planted.control
-    # A mark is sometimes seen where none is: as often as one that was planted nowhere.
+    # A canary is sometimes seen where none is: as often as one that was planted nowhere.
     for who, found, control in (
         ("student", planted.student, nowhere.student if nowhere else []),
         ("teacher", planted.teacher, nowhere.teacher if nowhere else []),
     ):
         chance = max((figure.value for figure in control), default=0.0)
-        seen = [dose for dose, figure in zip(planted.doses, found, strict=True) if figure.low > chance]
-        most = max(planted.doses, default=0)
+        seen = [repeated for repeated, figure in zip(planted.repetitions, found, strict=True) if figure.low > chance]
+        most = max(planted.repetitions, default=0)
         first[who] = f"drawn again from {min(seen)} copies on" if seen else f"never, planted up to {most} times"
     one = Told("student", "clear" if first["student"].startswith("never") else "trace", first["student"])
     return Finding(attack, question, worst([one.state]), [one], first["teacher"])

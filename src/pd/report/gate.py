@@ -87,7 +87,7 @@ def doubts(arm: ArmResult, *, split_drawn: bool) -> list[Judged]:
 
     Args:
         arm: of an audit.
-        split_drawn: nobody said who was a member, so that it was drawn by lot.
+        split_drawn: nobody said who was a member, so that it was drawn at random.
     """
     found: list[Judged] = []
     toward, share, power = arm.reid.toward_holdout if arm.reid else None, _like_holdout(arm), _power(arm)
@@ -96,7 +96,7 @@ def doubts(arm: ArmResult, *, split_drawn: bool) -> list[Judged]:
         found.append(
             Judged(
                 "cannot tell",
-                f"{_holdout_words(toward if known else None, share)} Members and hold-out people were drawn by lot, so that "
+                f"{_holdout_words(toward if known else None, share)} Members and hold-out people were drawn at random, so that "
                 "the generator may have learned from both. Say who was a member: a manifest with a `split` column.",
             )
         )
@@ -141,7 +141,7 @@ def verdict_words(arm: ArmResult, *, split_drawn: bool, planted: Mapping[str, Es
 
     Args:
         arm: of an audit.
-        split_drawn: nobody said who was a member, so that it was drawn by lot.
+        split_drawn: nobody said who was a member, so that it was drawn at random.
         planted: kind of disguise -> the share of planted copies that the audit caught; what it hardly catches is named.
     """
     judged = _verdict(arm, split_drawn=split_drawn)

@@ -101,6 +101,8 @@ class _Judged:
             return cls("unknown", f"the released {who} {was} not audited", high)
         if "re-identification" not in made:
             because = "the interval is too wide to tell" if figure else f"{it} {was} not attacked"
+            if figure and arm.reid and arm.reid.says_nothing:
+                because = "the pictures are less like real people than strangers are"
             return cls("unknown", f"it is not known what the released {who} {give} away: {because}", high)
         if arm.reid and arm.reid.power and arm.reid.power.blind:
             words = f"no leak is shown in the released {who}, but so small an audit could not have seen one"

@@ -74,5 +74,5 @@ class Usefulness:
         return self._of((rows - self.mean) @ self.axes, {name: values[:_MOST] for name, values in labels.items()})
 
     def _of(self, rows: npt.NDArray[Any], labels: Labels) -> Estimate | None:
-        options = {"steps": 200, "bootstrap": self.resamples, "seed": self.seed}
+        options: dict[str, Any] = {"steps": 200, "bootstrap": self.resamples, "seed": self.seed}
         return utility(rows.astype(np.float32), labels, self.test, self.test_labels, self.people, **options).auc

@@ -1,4 +1,4 @@
-"""What attackers said, on disk: a sweep that goes on does not ask them again."""
+"""What attackers said, on disk: a sweep that resumes does not ask them again."""
 
 from dataclasses import fields
 from pathlib import Path
