@@ -11,10 +11,10 @@ demo: .venv/installed  ## privacy distillation of the embedded faces, to runs/fa
 
 test: .venv/installed  ## every test (browser tests need Debian's chromium)
 	@command -v chromium >/dev/null || echo "NOTE: no chromium on this machine, so the browser tests of the report cannot run (apt-get install chromium chromium-driver)"
-	@echo "NOTE: trainings on many layouts and whole runs that are killed or changed (marked exhaustive) are left to make test-all"
+	@echo "NOTE: trainings on many layouts, whole runs that are killed or changed, servers that fail, and memory at scale (marked exhaustive) are left to make test-all"
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 -m "not exhaustive"
 
-test-all: .venv/installed  ## the same, trainings on many layouts, and whole runs that are killed or changed
+test-all: .venv/installed  ## the same, and what is marked exhaustive: many layouts, kills of whole runs, failing servers, memory at scale
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40
 
 check: .venv/installed  ## lint, format, types, import order

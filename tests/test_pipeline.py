@@ -253,6 +253,7 @@ def test_a_training_that_cannot_be_is_refused_before_the_first_stage(tmp_path: P
     assert not (tmp_path / "runs" / "smoke").exists()
 
 
+@pytest.mark.exhaustive
 def test_a_lost_output_is_made_again_and_comes_out_the_same(run: Path) -> None:
     model = digest_folder(run / "release" / "model")
     audit = (run / "release" / "audit.json").read_bytes()
@@ -286,6 +287,7 @@ def test_a_killed_run_goes_on_and_ends_like_an_uninterrupted_one(smoke: Path, tm
     assert digest_folder(runs / "smoke" / "release" / "model") == digest_folder(smoke / "release" / "model")
 
 
+@pytest.mark.exhaustive
 def test_the_number_of_workers_changes_no_decision(smoke: Path, run: Path) -> None:
     """One worker here; `stream/test_candidates.py` has one, two and four."""
 

@@ -74,7 +74,7 @@ def started(scratch: Path, temporary: Path) -> tuple[subprocess.Popen[str], str,
     return process, address, Path(session)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)])
 def test_it_ends_with_130_and_leaves_nothing(number: signal.Signals, tmp_path: Path, temporary: Path) -> None:
     process, address, session = started(tmp_path, temporary)
     family = psutil.Process(process.pid).children(recursive=True)

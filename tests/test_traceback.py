@@ -46,3 +46,19 @@ def test_bad_input_leaves_none(broken, tmp_path):
     with pytest.raises(UserError):
         run(tmp_path)
     assert not list(tmp_path.rglob(TRACEBACK))
+
+
+def test_a_folder_that_is_gone_from_under_a_process_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A job whose working directory was removed: the system's error then names no file."""
+
+    def gone(*_: object, **__: object) -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(entry, "app", gone)
+    assert entry._run(["status"], debug=False) == 2
+    assert capsys.readouterr().err == "pd: a file: No such file or directory\n"
+    monkeypatch.setattr("os.getcwd", gone)
+    assert entry._run(["status"], debug=False) == 2
+    assert "the folder that this was started in: No such file or directory" in capsys.readouterr().err

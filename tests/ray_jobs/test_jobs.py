@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from local_cluster import LocalCluster, local_cluster
-from terminal import pd
+from terminal import ROOT, pd
 
 STRICT = "reid.calibration.quantile=0.5"  # unlike the smoke run's, so that some candidates are dropped
 
@@ -65,6 +66,21 @@ def test_who_may_not_join_is_told_why(cluster: LocalCluster, changes: dict[str, 
     assert f"UserError: address = {cluster.address}: {says}" in outsider.run("python", "-c", join, timeout=120).stderr
     # Ray's core may abort while it is taken down at the end of a process; that is not looked at here.
     assert cluster.run("python", "-c", f"{join}; import os; os._exit(0)").returncode == 0
+
+
+@pytest.mark.exhaustive
+@pytest.mark.slow
+def test_machines_that_cannot_bring_us_a_result_are_not_waited_for_for_ever(cluster: LocalCluster, tmp_path: Path) -> None:
+    """Our certificate names another address: we reach the machines, and none of them us."""
+    node = tmp_path / "node"
+    subprocess.run([ROOT / "cluster" / "node-cert.sh", "node", cluster.home.parent / "ca", node, "198.51.100.9"], check=True)
+    certificate = {"RAY_TLS_SERVER_CERT": str(node / "tls.crt"), "RAY_TLS_SERVER_KEY": str(node / "tls.key")}
+    misnamed = replace(cluster, environment=dict(cluster.environment) | certificate)
+    bound = "from pd.engine.waiting import give_up_after; give_up_after(0.4)"
+    join = f"from pd.engine.runtime import connect; connect({cluster.address!r})"
+    done = misnamed.run("python", "-c", f"{bound}; {join}", timeout=300)
+    assert "none of the cluster's 3 machines answers" in done.stderr, done.stderr
+    assert "a certificate without this address" in done.stderr
 
 
 @pytest.mark.exhaustive

@@ -57,6 +57,7 @@ def test_many_pairs_are_counted_and_give_the_same_threshold(monkeypatch: pytest.
     assert counted.threshold == pytest.approx(exact.threshold, abs=1e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_pairs_of_10_000_images() -> None:
     rows, who = people(10_000, 4)  # 50 million pairs: 200 MB of cosines, 50 MB of flags, 800 MB of indices

@@ -45,6 +45,7 @@ def test_what_a_killed_pd_left_runs_out_elsewhere(machine, monkeypatch):
         pass
 
 
+@pytest.mark.exhaustive
 def test_who_cannot_renew_in_time_learns_it(machine, monkeypatch):
     monkeypatch.setattr(module, "RENEW_S", 0.05)
     with lease(machine("a")) as ours:

@@ -57,6 +57,7 @@ def test_a_server_that_asks_to_slow_down_is_asked_again(s3: Server, machine: obj
     assert struck[0] >= 4
 
 
+@pytest.mark.exhaustive
 def test_one_that_stays_busy_is_one_line(s3: Server, machine: object, tmp_path: Path) -> None:
     with (
         faulty_proxy(s3.url, lambda *_: "503") as (url, _),
@@ -109,6 +110,7 @@ def test_a_part_that_is_lost_is_sent_again_or_the_object_is_not_there(s3: Server
     assert (machine("b") / "private" / "student" / "weights").read_bytes() == data
 
 
+@pytest.mark.exhaustive
 def test_a_server_that_is_killed_and_started_again_has_lost_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`kill -9` while files are sent, again and again: after the last push all of it is there, and right."""
     with s3_server("juicefs") as server:
