@@ -174,7 +174,7 @@ def ladder(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def report(found: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
-    """Means over seeds with their intervals (Student's t; none for one seed), as the issue's JSON."""
+    """Means over seeds with their intervals (Student's t; none for one seed), by arm and epsilon."""
     from scipy.stats import t
 
     arms: dict[str, Any] = {}

@@ -14,7 +14,7 @@ COLOURS = {"teacher": "tab:red", "kept": "tab:olive", "filtered": "tab:blue", "r
 
 
 def conclude(curves: Curves) -> Json:
-    """The figures that issue 24 asks for; None where no teacher reached MEMORISES, or no student was trained there."""
+    """What is stored; None where no teacher reached MEMORISES, or no student was trained there."""
     disjoint: dict[str, bool | None] = {}
     early: Json = {}
     highs, gaps = [], []

@@ -7,6 +7,7 @@ from pathlib import Path
 import dp_accounting
 import pytest
 from dp_accounting import pld, rdp
+from refusals import refused_as
 
 from pd.dp.events import gaussian, one_of, poisson_sampled, times, unprotected
 from pd.dp.ledger import Ledger
@@ -125,3 +126,9 @@ def test_numbers_that_no_training_has_are_no_ledger() -> None:
     tree["entries"][0]["event"]["noise_multiplier"] = 10**400
     with pytest.raises(UserError, match="no privacy ledger"):
         Ledger.from_json(tree)
+
+
+def test_sampling_without_replacement_is_no_poisson_sample() -> None:
+    event = {"kind": "sampled_without_replacement", "probability": 0.1, "event": gaussian(1.0)}
+    with refused_as("bad-ledger"):
+        Ledger().spend("sgd", event)

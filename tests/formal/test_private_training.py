@@ -17,7 +17,7 @@ from pd.dp.noise import NoiseSource
 from pd.errors import UserError
 from pd.formal import sad
 from pd.formal.people import People, bounded
-from pd.formal.plan import Plan, make_plan
+from pd.formal.plan import FEWEST, MOST, Plan, make_plan
 from pd.formal.private_training import How, PrivateDenoising, train_privately
 from pd.training.ranks import Alone
 
@@ -174,6 +174,18 @@ def test_plan_stays_within_its_budget() -> None:
     ):
         found = make_plan(settings, 60_000).ledger.epsilon(1e-5).value
         assert 0.9 * settings.epsilon < found <= settings.epsilon
+
+
+def test_steps_follow_budget_and_people() -> None:
+    def steps(people: int, **changes: object) -> int:
+        return make_plan(FormalSettings.model_validate({"delta": 1e-6, **changes}), people).steps
+
+    assert steps(60_000, epsilon=0.5) < steps(60_000, epsilon=1) < steps(60_000, epsilon=10)
+    assert (steps(100), steps(60_000), steps(60_000, steps=7)) == (FEWEST, MOST, 7)
+    assert steps(1000) < steps(60_000)  # of a thousand people each is drawn four times as often
+    free = make_plan(FormalSettings(epsilon=1, delta=1e-6, warm_up="none"), 60_000)
+    assert FEWEST < free.steps < MOST
+    assert 0.8 < free.noise < 1.6  # about 1, as the default aims at
 
 
 def test_bad_plans_are_refused() -> None:

@@ -43,3 +43,25 @@ def test_a_releases_data_are_audited_with_their_prompts_and_labels(tmp_path: Pat
     bare = audit_folders(str(real), str(people), None, QUICK, reporter()[0]).as_json()["arms"]["synthetic"]
     assert bare["utility"]["why"] == "the samples have no labels"
     assert bare["extraction"]["prompts"] == 1
+
+
+def test_uncertain_findings_are_read_as_asked_on_both_sides(tmp_path: Path) -> None:
+    people = small_people(tmp_path / "people", each=4)
+    real = manifest_of(people, ",Edema", ",0")
+    lines = real.read_text().splitlines()
+    findings = [(1, 0, -1)[number % 3] for number in range(len(lines) - 1)]
+    real.write_text(
+        "\n".join([lines[0], *(f"{row[:-1]}{value}" for row, value in zip(lines[1:], findings, strict=True))]) + "\n"
+    )
+    pixels = np.stack([np.asarray(Image.open(people / row.split(",")[0]))[..., None] for row in lines[1:]])
+    ids = [str(number) for number in range(len(findings))]
+    labels = {"Edema": np.array(findings, float)}
+    SyntheticDataset(ids, pixels, ["a chest X-ray"] * len(ids), labels).write(tmp_path / "data")
+
+    def labels_with(*more: str) -> set[str]:
+        found = audit_folders(str(real), str(tmp_path / "data"), None, [*QUICK, *more], reporter()[0])
+        utility = found.as_json()["arms"]["synthetic"]["utility"]
+        return set(utility["labels"]) if "labels" in utility else set()
+
+    assert "Edema" in labels_with("data.uncertain=positive")
+    assert "Edema" not in labels_with()  # apart: neither yes nor no can be told from three values

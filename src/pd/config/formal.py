@@ -37,7 +37,7 @@ class FormalSettings(Section):
         0.5, description="of the budget (of mu squared) that the warm-up's noisy sums spend"
     )
     public: bool = Field(False, description="pre-train on the pictures of the section `public`")
-    steps: Positive | None = Field(None, description="private steps; empty: 200")
+    steps: Positive | None = Field(None, description="private steps; empty: 50 to 600, what the budget carries at a noise of 1")
     batch: Positive | None = Field(None, description="people a private step, on average; empty: a sixtieth of all, at least 64")
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest norm of a person's gradient")
     learning_rate: Annotated[float, Field(gt=0)] = Field(5e-4, description="of private steps (Adam, constant)")

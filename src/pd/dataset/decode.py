@@ -165,8 +165,8 @@ def one_large(pixels: int) -> AbstractContextManager[object]:
 def _decode(data: bytes, settings: DataSettings) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
         picture.load()
-        bright = _eight_bits(ImageOps.exif_transpose(picture), picture.format)
-        return finish(bright, settings)
+        ImageOps.exif_transpose(picture, in_place=True)  # else even an upright picture is copied
+        return finish(_eight_bits(picture, picture.format), settings)
 
 
 def finish(bright: Image.Image, settings: DataSettings) -> Decoded:
@@ -228,8 +228,9 @@ def _eight_bits(picture: Image.Image, kind: str | None) -> Image.Image:
 
 
 def _to_mode(picture: Image.Image, settings: DataSettings) -> Image.Image:
+    mode = "L" if settings.mode == "grey" else "RGB"
     try:
-        return picture.convert("L" if settings.mode == "grey" else "RGB")
+        return picture if picture.mode == mode else picture.convert(mode)
     except ValueError:
         raise BadImage("unsupported", f"colour mode {picture.mode}") from None
 

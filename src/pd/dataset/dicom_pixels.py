@@ -51,7 +51,16 @@ def shown(found: Dataset, stored: Values, frame: int, settings: DataSettings) ->
     share = voi(found, modality(found, levels, frame), frame, settings, padding)
     grey = np.floor(np.clip(share, 0.0, 1.0) * 255 + 0.5).astype(np.uint8)
     grey = 255 - grey if photometric == "MONOCHROME1" else grey
-    return grey if at is None else grey.take(at)
+    return grey if at is None else _looked_up_grey(grey, at)
+
+
+def _looked_up_grey(grey: Pixels, at: Values) -> Pixels:
+    """`grey[at]`; of at most 256 levels by a table of bytes, which is several times as fast."""
+    if at.dtype != np.uint8:
+        return grey.take(at)
+    table = np.zeros(256, np.uint8)
+    table[: len(grey)] = grey
+    return np.frombuffer(at.tobytes().translate(table.tobytes()), np.uint8).reshape(at.shape)
 
 
 def _levels(stored: Values) -> tuple[Values, Values | None]:

@@ -70,7 +70,7 @@ def to_library(event: Event, _depth: int = 0) -> Any:
     """The event of `dp_accounting`.
 
     Raises:
-        UserError: a kind or a value that is not known. Nothing is guessed.
+        UserError: a kind or a value that is not known. Nothing is guessed: a batch of fixed size is not a Poisson sample.
     """
     library = accounting()
     kind = event.get("kind") if isinstance(event, Mapping) else None
@@ -88,6 +88,13 @@ def to_library(event: Event, _depth: int = 0) -> Any:
         return library.SelfComposedDpEvent(inner, _count(event, "count"))
     if kind == "unprotected" and known == {"kind"}:
         return library.NonPrivateDpEvent()
+    if "without_replacement" in str(kind):
+        raise UserError(
+            "sampling without replacement is not Poisson sampling, and costs more",
+            code="bad-ledger",
+            where="ledger",
+            fix="draw each person on their own with a fixed probability",
+        )
     raise _bad(f"an event of kind {str(kind)[:40]!r} with {sorted(map(str, known))[:5]}")
 
 

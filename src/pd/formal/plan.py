@@ -11,7 +11,8 @@ from pd.dp.ledger import Ledger
 from pd.errors import UserError
 from pd.formal import moments
 
-STEPS = 200  # private steps where settings leave it open; ours
+FEWEST, MOST = 50, 600  # private steps of DP-SGD where settings leave them open; ours
+STEPS = 200  # of an ensemble, and of the published accounting; ours
 _RATE, LEAST = 1 / 60, 64  # share of the people a step, and the fewest; ours
 CLIP_OF_OUTPUT = 1.0  # ensemble: norm of a batch's output gradient; ours
 PAPER_DIVISOR = 500  # steps of the published schedule, by which its noise is divided
@@ -71,7 +72,7 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
             fix="a guarantee for one person among others needs at least two",
         )
     check_delta(settings.delta, people)
-    steps = settings.steps or STEPS
+    steps = settings.steps or default_steps(settings, people)
     if settings.method == "dp_sad" and settings.accounting == "paper":
         event = times(steps, unprotected())
         ledger = Ledger().spend("dp_sad as published: a teacher without protection, private inputs", event)
@@ -100,6 +101,20 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
 def way(settings: FormalSettings) -> Way:
     """Whose noise limits what is learned."""
     return "ensemble" if settings.method == "dp_sad" and settings.teacher == "ensemble" else "dp_sgd"
+
+
+def default_steps(settings: FormalSettings, people: int) -> int:
+    """Private steps where settings leave them open: as many as the budget carries at a noise multiplier of about 1.
+
+    With fewer, noise is larger than it has to be; with more, it falls below 1, where subsampling no longer helps. A mechanism
+    of noise 1 and rate q has mu = q sqrt(steps) about (Dong et al., arXiv 1905.02383, section 5.2), so steps = (mu / q)^2.
+    Between FEWEST and MOST; these and the noise of 1 are ours.
+    """
+    if settings.accounting == "paper" or way(settings) == "ensemble":
+        return STEPS
+    share = 1.0 if settings.warm_up == "none" else 1.0 - settings.warm_up_share
+    mu, rate = gaussian_mu(settings.epsilon, settings.delta), _batch(settings, people) / people
+    return int(min(max(round(share * (mu / rate) ** 2), FEWEST), MOST))
 
 
 def _sgd_plan(settings: FormalSettings, people: int, steps: int) -> Plan:

@@ -131,7 +131,8 @@ def made(
     """
     source = key_of(work, settings.reproducible, seed)
     digest = digest_of([dataset, digest_of_array(held.labels), digest_of_array(held.first), list(held.classes)])
-    of = digest_of([digest, seed, settings.model_dump(mode="json", exclude=_FREE)])
+    asked = [] if public is None else [digest_of_array(public)]
+    of = digest_of([digest, seed, settings.model_dump(mode="json", exclude=_FREE), *asked])
     same_plan(work, plan, of)  # the same noise at two scales would give itself away
     plan.ledger.save(work / "ledger.json")  # before anything is spent
     order = Order(settings, plan, work, seed, digest, fit, many, public)

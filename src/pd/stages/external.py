@@ -24,6 +24,7 @@ from pd.dataset.readable import Readable, layout, reading
 from pd.dataset.readers.guess import guess
 from pd.dataset.readers.identity import EACH
 from pd.dataset.synthetic import SyntheticDataset
+from pd.dataset.worked_out import report_labels, report_values
 from pd.engine.recognisers import recognisers
 from pd.engine.runtime import connect
 from pd.engine.shared_folder import check_shared
@@ -235,7 +236,9 @@ def _draw(given: Readable, settings: Settings, reporter: Reporter) -> SyntheticD
     prompts, labels = given.texts(drawn)
     at = {name: row for row, name in enumerate(drawn.ids)}
     kept = [at[name] for name in good]
-    return SyntheticDataset(good, pixels, [prompts[row] for row in kept], {name: told[kept] for name, told in labels.items()})
+    how = settings.data
+    told = {name: report_values(name, values[kept], how.uncertain, how.unmentioned) for name, values in labels.items()}
+    return SyntheticDataset(good, pixels, [prompts[row] for row in kept], told)
 
 
 def _counted(found: Iterable[Found], total: int, progress: Progress) -> Iterator[Found]:
@@ -260,7 +263,8 @@ def _read(settings: Settings, folder: Path, reporter: Reporter) -> tuple[Private
     for line in report.lines():
         reporter.say(f"  {line}")
     reporter.say(f"  {_compared(settings.data, report)}")
-    return PrivateDataset.open(folder), report
+    data = PrivateDataset.open(folder)
+    return report_labels(data, settings.data.uncertain, settings.data.unmentioned), report
 
 
 def _compared(data: DataSettings, report: IngestReport) -> str:

@@ -112,7 +112,7 @@ def _made_of(context: Context, dataset: str, captions: list[str]) -> str:
     """Digest of what the weights follow from, but for the key and the plan."""
     formal, public = context.settings.formal, context.settings.public
     assert formal is not None
-    beside = public.model_dump(mode="json") if formal.public and public else None
+    beside = [public.model_dump(mode="json"), digest_folder(public.path)] if formal.public and public else None
     return digest_of([dataset, captions, context.seed("formal"), formal.model_dump(mode="json", exclude=_FREE), beside])
 
 

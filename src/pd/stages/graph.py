@@ -105,6 +105,15 @@ def _public(settings: Settings) -> str:
         return "unreadable"
 
 
+def _public_of_formal(settings: Settings) -> str:
+    return _public(settings) if settings.formal and settings.formal.public else ""
+
+
+def _public_of_classifier(settings: Settings) -> str:
+    asked = settings.classifier
+    return _public(settings) if asked and asked.method == "pate" and asked.queries_from == "public" else ""
+
+
 def _attacking(settings: Settings) -> str:
     """Changes when weights that the audit reads from this machine do, or the public pictures; empty where there are none."""
     from pd.store.files import digest_file
@@ -275,6 +284,7 @@ STAGES = (
         needs=("ingest", "labels"),
         keys=("formal", "public", "data.size", "data.mode", *PROMPTS),
         outputs=lambda run, settings: [run.formal, run.ledger],
+        source=_public_of_formal,
         layout=("formal.workers", "formal.micro_batch", "formal.checkpoint_every"),
         asked=lambda settings: settings.formal is not None,
     ),
@@ -284,6 +294,7 @@ STAGES = (
         needs=("ingest", "labels"),
         keys=("classifier", "public", "data.size", "data.mode", "data.uncertain", "data.unmentioned", "generate.prompt_k"),
         outputs=lambda run, settings: [run.classifier, run.classifier_ledger, run.classifier_audit],
+        source=_public_of_classifier,
         layout=(
             "classifier.sgd_micro_batch",
             *(
