@@ -23,4 +23,5 @@ def refused_as(code: Code, *named: object) -> Iterator[pytest.ExceptionInfo[User
     error = caught.value
     assert error.code == code, f"refused as {error.code}, not {code}: {error}"
     for value in map(str, named):
-        assert re.search(rf"(?<!\w){re.escape(value)}(?!\w)", str(error)), f"does not name {value}: {error}"
+        before, after = (r"(?<!\w)" if value[0].isalnum() else "", r"(?!\w)" if value[-1].isalnum() else "")
+        assert re.search(f"{before}{re.escape(value)}{after}", str(error)), f"does not name {value}: {error}"

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 
 from pd.audit import reid_figures
 from pd.audit.estimate import Estimate
@@ -13,7 +14,6 @@ from pd.config import AuditSettings
 from pd.dataset.images import Pixels, from_tensor, to_tensor
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.errors import UserError
 from pd.reid.augment import blur
 
 SEED = 7
@@ -135,12 +135,12 @@ def test_the_strangers_are_the_audit_half_alone(figures: dict[str, Any]) -> None
 def test_what_cannot_be_audited_is_refused_at_once(orl: PrivateDataset) -> None:
     good = samples(orl.members())
     wrong = AuditSettings(attackers=("thumbnails", "magenet"))
-    with pytest.raises(UserError, match="did you mean 'imagenet'"):
+    with refused_as("unknown-name", "'imagenet'"):
         audit(orl, {"teacher": good}, None, wrong, SEED)
-    with pytest.raises(UserError, match="no attacker"):
+    with refused_as("bad-value", "audit.attackers"):
         audit(orl, {"teacher": good}, None, AuditSettings(attackers=()), SEED)
-    with pytest.raises(UserError, match="'teacher' has no samples"):
+    with refused_as("no-images", "'teacher'"):
         audit(orl, {"teacher": good.first(0)}, None, SETTINGS, SEED)
     small = samples(orl.members(), orl.members().images[:, ::2, ::2])
-    with pytest.raises(UserError, match="bring them to one size"):
+    with refused_as("mixed-sizes"):
         audit(orl, {"teacher": small}, None, SETTINGS, SEED)

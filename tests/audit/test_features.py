@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 from safetensors.torch import save_file
 
 from pd.audit.attackers.choose import attacker
@@ -83,5 +84,5 @@ def test_what_is_not_there_is_refused_by_the_settings_name(name: str, words: str
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "weights.bin")
-    with pytest.raises(UserError, match="no safetensors file"):
+    with refused_as("bad-weights", "audit.features"):
         encoder(f"timm:{ARCHITECTURE}/{tmp_path / 'weights.bin'}")

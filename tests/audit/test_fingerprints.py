@@ -2,10 +2,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.audit.fingerprints import PLACES, SHAPES, Canary, choose, detect, likeness, plant, stamp, threshold
 from pd.dataset.private import PrivateDataset
-from pd.errors import UserError
 
 REPETITIONS = (1, 2, 4, 8, 16, 32, 64)
 
@@ -31,7 +31,7 @@ def test_images_carry_several_marks_where_there_are_too_few_of_them() -> None:
 
 @pytest.mark.parametrize("repetitions", [(), (0,), (9,), (1,) * (len(PLACES) + 1)])
 def test_repetitions_that_cannot_be_are_refused(repetitions: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="--repetitions"):
+    with refused_as("bad-value", "--repetitions"):
         choose(repetitions, 8, seed=0)
 
 
@@ -83,5 +83,5 @@ def test_an_image_without_contrast_shows_no_mark() -> None:
 
 
 def test_images_too_small_for_marks_are_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.size"):
+    with refused_as("bad-size", "data.size"):
         stamp("ring", 16)

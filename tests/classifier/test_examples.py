@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.classifier.examples import Examples, _order, examples, refuse_unfit
 from pd.config import ClassifierSettings
@@ -72,6 +73,6 @@ def test_labels_that_make_no_classes(values: list[object], k: int, words: str) -
 
 def test_a_class_that_a_part_never_sees() -> None:
     held = given(["a"] * 37 + ["b"] * 3, [f"p{n}" for n in range(40)])
-    with pytest.raises(UserError, match="teachers would never see one of the classes"):
+    with refused_as("too-few-labels", "classifier.teachers"):
         refuse_unfit(held, SETTINGS, 3)
     refuse_unfit(held, SETTINGS.model_copy(update={"method": "dp_sgd"}), 3)

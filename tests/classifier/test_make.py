@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.classifier import ballot as voting
 from pd.classifier.ballot import Ballot
@@ -20,7 +21,6 @@ from pd.classify.inputs import Held
 from pd.classify.task import load_classifier, predict
 from pd.config import ClassifierSettings
 from pd.dp.noise import NoiseSource
-from pd.errors import UserError
 from pd.progress import Progress, Reporter, silent
 from pd.stages.classifier_steps import made as made_or_gone_on
 from pd.training.loop import fit_here
@@ -134,9 +134,9 @@ def test_answers_are_given_once_and_never_more_than_paid_for(tmp_path: Path, mon
     monkeypatch.setattr(voting, "votes_of", None)  # it is not asked again
     assert np.array_equal(ballot.ask(0, pictures, 8), first)
     assert ballot.spent() == (8, 8)
-    with pytest.raises(UserError, match="other pictures"):
+    with refused_as("other-inputs"):
         ballot.ask(0, pictures[::-1].copy(), 8)
-    with pytest.raises(UserError, match="16 queries and 16 answers, of 12"):
+    with refused_as("over-budget", "16", "12"):
         ballot.ask(1, pictures, 8)
 
 
@@ -169,7 +169,7 @@ def test_a_begun_making_does_not_go_on_under_another_label(tmp_path: Path, monke
         lambda: go_on(held, pictures="others"),
         lambda: go_on(held, width=16),
     ):
-        with pytest.raises(UserError, match="was begun on other data, labels or captions") as refused:
+        with refused_as("other-inputs") as refused:
             begin()
         assert "\n" not in str(refused.value)
     assert go_on(held, shadows=2, onnx=False).is_dir()

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 
 from pd.classify.inputs import Held, batch_rows, share_of, tensor
 from pd.classify.networks import ConvNet, build
 from pd.classify.task import ClassifierTask, load_classifier, predict
 from pd.config.training import TrainingSettings
-from pd.errors import UserError
 from pd.training.loop import fit_here
 
 SETTINGS = TrainingSettings(steps=80, learning_rate=3e-3)
@@ -64,7 +64,7 @@ def test_weights_follow_from_the_seed_and_outputs_from_the_image_alone():
 
 
 def test_images_too_small_to_halve_are_refused():
-    with pytest.raises(UserError, match="cannot be halved"):
+    with refused_as("bad-size", "network"):
         ConvNet(10, 1, 4)
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 
 from pd.condense import dm, m3d
 from pd.condense.augment import KINDS, Change, apply, draw
 from pd.condense.formation import packed, parts, unpack
 from pd.config import parse_settings
-from pd.errors import UserError
 
 
 def rows(n, seed, d=7):
@@ -89,12 +89,12 @@ def test_changes_follow_from_the_generator():
 
 
 def test_a_side_that_does_not_divide_is_refused_with_the_settings():
-    with pytest.raises(UserError, match=r"condense\.factor = 3 does not divide data\.size = 32"):
+    with refused_as("bad-value", "condense.factor", "3", "data.size", "32"):
         parse_settings({"condense": {"labels": ["a"], "factor": 3}, "data": {"size": 32}})
 
 
 def test_a_side_that_does_not_divide():
     from pd.condense.formation import refuse_odd
 
-    with pytest.raises(UserError, match="cannot be cut"):
+    with refused_as("bad-size", "condense.factor"):
         refuse_odd(9, 2)

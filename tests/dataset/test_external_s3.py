@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from bucket import BUCKET, s3_server
 from PIL import Image
+from refusals import refused_as
 
 from pd.config import DataSettings
 from pd.dataset.decode import BadImage
@@ -87,7 +88,7 @@ def test_a_bucket_gives_what_a_folder_gives(here, source):
 
 def test_a_bad_image_stops_with_its_address():
     place = Place.parse(f"s3://{BUCKET}/up/images")
-    with pytest.raises(UserError, match=f"^s3://{BUCKET}/up/images/bad.png: not an image"):
+    with refused_as("bad-name", f"^s3://{BUCKET}/up/images/bad.png"):
         _read(place, list_images(place), DataSettings(size=16))
 
 
@@ -160,7 +161,7 @@ def test_bad_places_are_one_line(url, says):
     ["s3://key:hush@b/x", "s3://key:hu/hush@b/x", "s3://hush@b", "s3://b/x?access_key=a&secret_key=hush", "gs://a:hush@b"],
 )
 def test_credentials_in_a_url_are_refused_and_not_repeated(url):
-    with pytest.raises(UserError, match="do not belong in a URL") as error:
+    with refused_as("bad-address", "URL") as error:
         Place.parse(url)
     assert "hush" not in str(error.value)
 
@@ -168,7 +169,7 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(url):
 def test_no_permission(server):
     server.refuse(True)
     try:
-        with pytest.raises(UserError, match="no permission") as error:
+        with refused_as("storage-failed") as error:
             list_images(Place.parse(f"s3://{BUCKET}/up/images"))
     finally:
         server.refuse(False)
@@ -182,7 +183,7 @@ def test_a_server_that_goes_away_stops_the_reading(server, monkeypatch):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{nobody.getsockname()[1]}")
-        with pytest.raises(UserError, match="cannot be reached"):
+        with refused_as("storage-failed"):
             _read(place, images)  # not six missing images
-        with pytest.raises(UserError, match="cannot be reached"):
+        with refused_as("storage-failed"):
             list_images(Place.parse(str(place)))

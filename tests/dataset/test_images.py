@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from refusals import refused_as
 
 from pd.dataset.images import encode_png, from_tensor, to_arrays, to_tensor
 from pd.dataset.schema import IMAGE
-from pd.errors import UserError
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "grey"), (3, "rgb")])
@@ -41,7 +41,7 @@ def test_no_images_have_channels():
 
 
 def test_different_sizes_are_refused():
-    with pytest.raises(UserError, match="different sizes: 4x4 and 5x4"):
+    with refused_as("mixed-sizes", "4x4", "5x4"):
         to_arrays([encode_png(np.zeros(shape, np.uint8)) for shape in ((4, 4, 1), (4, 5, 1))])
 
 
@@ -76,5 +76,5 @@ def test_from_tensor_clamps_rounds_and_averages():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_diverged_model_is_named(value):
-    with pytest.raises(UserError, match="learning_rate"):
+    with refused_as("bad-image", "learning_rate"):
         from_tensor(torch.full((1, 3, 2, 2), value), "grey")

@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from refusals import refused_as
 
 from pd.dataset.images import Pixels, encode_png
 from pd.dataset.parquet_images import ParquetImages, blocks, held_bytes, rows_of
 from pd.dataset.schema import IMAGE
-from pd.errors import UserError
 
 
 def write(folder: Path, images: Pixels, cuts: tuple[int, ...], group: int = 3) -> list[Path]:
@@ -55,7 +55,7 @@ def test_images_of_another_size_are_refused_when_they_are_read(tmp_path: Path, i
     (tmp_path / "other").mkdir()
     lazy = ParquetImages.open(write(tmp_path, images, (17,)) + write(tmp_path / "other", other, (3,)))
     assert len(lazy[:17]) == 17
-    with pytest.raises(UserError, match="8x8 and 8x16"):
+    with refused_as("mixed-sizes", "8x8", "8x16"):
         lazy[16:18]
 
 

@@ -2,12 +2,11 @@ import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
+from refusals import refused_as
 
 from pd.dataset import synthetic
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.errors import UserError
 
 
 def make(n: int) -> SyntheticDataset:
@@ -62,10 +61,10 @@ def test_hugging_face_decodes_the_images(tmp_path):
 
 
 def test_what_is_not_a_synthetic_set(tmp_path):
-    with pytest.raises(UserError, match="no Parquet"):
+    with refused_as("no-images"):
         SyntheticDataset.read(tmp_path)
     pq.write_table(pa.table({"id": ["1"]}), tmp_path / "x.parquet")
-    with pytest.raises(UserError, match="no column 'image'"):
+    with refused_as("no-such-column", "'image'"):
         SyntheticDataset.read(tmp_path)
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from refusals import refused_as
 from safetensors.torch import load_file
 
 from pd.config import DataSettings, ModelSettings, parse_settings
@@ -44,9 +45,9 @@ def test_a_denoiser_that_is_no_unet_is_refused_by_plan_in_one_line(base: Path, t
     del index["unet"]
     (base / "model_index.json").write_text(json.dumps(index | {"transformer": ["diffusers", "PixArtTransformer2DModel"]}))
     settings = parse_settings({"teacher": {"trained": str(base)}})
-    with pytest.raises(UserError, match=r"its denoiser is PixArtTransformer2DModel, and pd takes UNets alone"):
+    with refused_as("bad-weights", "PixArtTransformer2DModel", "UNets"):
         measure(settings, Reporter())
-    with pytest.raises(UserError, match="no such folder"):
+    with refused_as("no-such-folder"):
         check_trained(ModelSettings(trained=tmp_path / "nowhere"))
 
 

@@ -2,10 +2,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from refusals import refused_as
 
 from pd.config import FilterSettings
 from pd.dataset.synthetic import SyntheticDataset
-from pd.errors import UserError
 from pd.filters.apply import DECIDED, apply_filter
 from pd.filters.decide import Thresholds
 from pd.filters.duplicate import SKETCH
@@ -113,10 +113,10 @@ def test_images_from_elsewhere_have_no_prompts_to_check(generated, tmp_path):
 
 def test_missing_or_foreign_shards_are_named(generated, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no scored images"):
+    with refused_as("no-images"):
         _apply(tmp_path / "empty", tmp_path / "out")
     pq.write_table(pa.table({"id": ["x"]}), generated / "part-00001.parquet")
-    with pytest.raises(UserError, match="no column 'seed'"):
+    with refused_as("no-such-column", "'seed'"):
         _apply(generated, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.config import CalibrationSettings, FilterSettings, ReidSettings
-from pd.errors import UserError
 from pd.filters.calibration import find_thresholds, measure, read_measurements, unkept, write_measurements
 from pd.filters.families import learn_spaces
 from pd.filters.gallery import build_gallery
@@ -83,10 +83,10 @@ def test_pairs_that_are_counted_survive_the_disk(measured, tmp_path):
 
 
 def test_a_space_that_was_not_measured_cannot_vote(measured):
-    with pytest.raises(UserError, match="'imagenet' was not measured"):
+    with refused_as("not-done", "'imagenet'"):
         find_thresholds(measured, CalibrationSettings(), FilterSettings())
 
 
 def test_missing_measurements_are_named(tmp_path):
-    with pytest.raises(UserError, match="no whole measurements"):
+    with refused_as("unreadable-file"):
         read_measurements(tmp_path)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.config import ReidSettings
 from pd.dataset.images import mirrored
-from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.gallery import build_gallery, load_gallery
 from pd.filters.near_copy import POSES
@@ -57,11 +57,11 @@ def test_digest_looks_at_weights_and_gallery_only(folder, tmp_path):
 
 
 def test_a_broken_gallery_is_named(folder, tmp_path):
-    with pytest.raises(UserError, match="no whole member gallery"):
+    with refused_as("unreadable-file"):
         Scorer(folder, tmp_path)
     (tmp_path / "gallery.safetensors").write_bytes((folder / "gallery.safetensors").read_bytes())
     (tmp_path / "gallery_ids.json").write_text('["one"]')
-    with pytest.raises(UserError, match="no whole member gallery"):
+    with refused_as("unreadable-file"):
         Scorer(folder, tmp_path)
 
 
@@ -78,7 +78,7 @@ def test_parts_hold_everybody_once(faces, folder):
 
 def test_no_members(faces, folder, tmp_path):
     nobody = faces.where([False] * len(faces))
-    with pytest.raises(UserError, match="no member image"):
+    with refused_as("no-images", "data"):
         build_gallery([build(ReidSettings(dim=32))], nobody, tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_further_networks_score_on_their_own(faces, tmp_path):
 def test_a_gallery_for_other_networks_is_refused(faces, folder, tmp_path):
     networks = [build(ReidSettings(dim=32), seed=seed).eval() for seed in (3, 4)]
     save_all(networks, tmp_path)
-    with pytest.raises(UserError, match="2 networks, but a gallery for 1"):
+    with refused_as("other-inputs", "2", "1"):
         Scorer(tmp_path, folder)
 
 

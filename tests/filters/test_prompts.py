@@ -2,9 +2,8 @@ import json
 from collections import Counter
 
 import numpy as np
-import pytest
+from refusals import refused_as
 
-from pd.errors import UserError
 from pd.filters.prompts import Prompts, choose_prompts, generalise
 
 CAPTIONS = ["a face"] * 4 + ["with glasses"] * 3 + ["a scar on the chin"] * 3
@@ -40,7 +39,7 @@ def test_a_label_of_few_people_travels_nowhere_not_even_its_name():
 
 
 def test_no_caption_is_shared_enough():
-    with pytest.raises(UserError, match="no caption is shared by 4 member identities") as caught:
+    with refused_as("too-few-people", "4") as caught:
         choose_prompts(CAPTIONS, PEOPLE, {}, 4)
     assert "chin" not in str(caught.value)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 from torch import Tensor
 
 from pd.config import DataSettings, ModelSettings
 from pd.config.formal import FormalSettings
 from pd.diffusion.components import Components, build
 from pd.dp.noise import NoiseSource
-from pd.errors import UserError
 from pd.formal import sad
 from pd.formal.people import People, bounded
 from pd.formal.plan import FEWEST, MOST, Plan, make_plan
@@ -110,7 +110,7 @@ def test_resumed_training_is_the_same(plan: Plan, people: People, text: Tensor, 
 
 def test_another_noise_is_refused(plan: Plan, people: People, text: Tensor, tmp_path: Path) -> None:
     train_privately(components(), people, text, plan, HOW, SOURCE, tmp_path)
-    with pytest.raises(UserError, match="was begun with noise"):
+    with refused_as("other-inputs"):
         train_privately(components(), people, text, replace(plan, noise=plan.noise / 2), HOW, SOURCE, tmp_path)
 
 
@@ -190,9 +190,9 @@ def test_steps_follow_budget_and_people() -> None:
 
 def test_bad_plans_are_refused() -> None:
     for few in (0, 1):
-        with pytest.raises(UserError, match=f"{few} people"):
+        with refused_as("too-few-people", few):
             make_plan(FormalSettings(), few)
-    with pytest.raises(UserError, match="not below 1 / 20 people"):
+    with refused_as("bad-value", "1", "20"):
         make_plan(FormalSettings(delta=0.1), 20)
-    with pytest.raises(UserError, match="for 50 teachers"):
+    with refused_as("too-few-people", "50"):
         make_plan(FormalSettings(method="dp_sad", teacher="ensemble", teachers=50, delta=1e-3), 60)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from refusals import refused_as
 
 from pd.config import CalibrationSettings
-from pd.errors import UserError
 from pd.reid.calibrate import Calibration, calibrate, verification
 
 
@@ -80,11 +80,11 @@ def test_json_brings_it_back(method: str) -> None:
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
     probability = CalibrationSettings(method="probability")
-    with pytest.raises(UserError, match="no hold-out images"):
+    with refused_as("no-images", "reid.calibration"):
         calibrate(CalibrationSettings(), [])
-    with pytest.raises(UserError, match="all of one kind"):
+    with refused_as("learned-nothing", "reid.calibration.method"):
         calibrate(probability, [0.1], [0.1, 0.2], [True, True])
-    with pytest.raises(UserError, match="learnt nothing"):
+    with refused_as("learned-nothing", "reid.calibration.method"):
         calibrate(probability, [0.1], [0.9, 0.1], [False, True])
     with pytest.raises(ValueError, match="finite"):
         calibrate(CalibrationSettings(), [0.1, np.nan])

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 from torch import nn
 
 from pd.config import ReidSettings
 from pd.config.recognisers import METHODS, CrrcdSettings, G2dSettings
-from pd.errors import UserError
 from pd.reid.distil import Distilled
 from pd.reid.embed import embed
 from pd.reid.methods.aird import adapted, instance, relation
@@ -171,11 +171,11 @@ def test_what_cannot_be_distilled_is_refused(people, tmp_path) -> None:
     images, names = people
     targets = np.zeros((60, 8), np.float32)
     above = CrrcdSettings(views=("clear", "32x32"))
-    with pytest.raises(UserError, match="'32x32' is above the pictures' 16x16"):
+    with refused_as("bad-size", "'32x32'", "16x16"):
         Distilled(Held(images), names, targets, QUICK, above, 3, "these")
-    with pytest.raises(UserError, match="no recogniser at"):
+    with refused_as("missing-weights", "reid.teacher"):
         made(people, tmp_path, "crrcd", QUICK.model_copy(update={"teacher": str(tmp_path / "nobody")}))
-    with pytest.raises(UserError, match="gave no embedding"):
+    with refused_as("learned-nothing", "reid.teacher"):
         Distilled(Held(images), names, targets * np.nan, QUICK, METHODS["crrcd"], 3, "these")
 
 

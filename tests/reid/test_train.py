@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from refusals import refused_as
 from torch import nn
 
 from pd.config import ReidSettings
 from pd.dataset.images import from_tensor, to_tensor
-from pd.errors import UserError
 from pd.reid.augment import augment
 from pd.reid.calibrate import verification
 from pd.reid.embed import embed
@@ -80,7 +80,7 @@ def test_colour_images_and_odd_numbers_of_views(people: People) -> None:
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_people_are_refused(people: People, count: int) -> None:
     images, names = people
-    with pytest.raises(UserError, match=f"{count} identities to learn from"):
+    with refused_as("too-few-people", count):
         train(images[: 5 * count], names[: 5 * count], QUICK, seed=0)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 
 from pd.config import ReidSettings, parse_settings
 from pd.config.recognisers import VIEWS
-from pd.errors import UserError
 from pd.reid.views import HIDDEN, check_views, draw_views, see, seen
 
 
@@ -55,7 +55,7 @@ def test_shifts_do_as_they_are_called(pictures) -> None:
 
 def test_resolutions_above_the_pictures_are_refused() -> None:
     check_views(("clear", "32x32"), 32, "here")
-    with pytest.raises(UserError, match="'40x40' is above the pictures' 32x32"):
+    with refused_as("bad-size", "'40x40'", "32x32"):
         check_views(("clear", "40x40"), 32, "here")
 
 
@@ -67,7 +67,7 @@ def test_a_method_is_a_name_or_a_model_and_absent_it_changes_nothing() -> None:
     assert [one.name for one in both.methods] == ["supcon", "aird"]
     assert both.voters == 4
     assert ReidSettings.model_validate(both.model_dump(mode="json")) == both
-    with pytest.raises(UserError, match=r"reid\.method"):
+    with refused_as("bad-value", "reid.method"):
         parse_settings({}, ["reid.method=supercon"])
-    with pytest.raises(UserError, match="no view '8x9'"):
+    with refused_as("bad-value", "'8x9'"):
         parse_settings({}, ["reid.method={name: crrcd, views: [8x9]}"])

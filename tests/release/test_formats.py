@@ -8,11 +8,11 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from refusals import refused_as
 
 from pd.config import parse_settings
 from pd.dataset.external import list_images, read_texts
 from pd.dataset.synthetic import SyntheticDataset
-from pd.errors import UserError
 from pd.release.formats.choose import WRITERS, check_formats
 from pd.release.formats.rows import kept_rows
 from pd.store.places import Place
@@ -138,5 +138,5 @@ def test_what_does_not_belong_there_is_found(copy, change):
 
 def test_settings():
     assert parse_settings({"release": {"formats": ["parquet", "dicom"]}}).release.formats == ("parquet", "dicom")
-    with pytest.raises(UserError, match="parquet is always among them"):
+    with refused_as("bad-value", "settings"):
         parse_settings({"release": {"formats": ["dicom"]}})

@@ -4,8 +4,8 @@ import shutil
 import subprocess
 
 import pytest
+from refusals import refused_as
 
-from pd.errors import UserError
 from pd.release.sums import SIGNATURE, SIGNED, SUMS, WHOLE, check_sums, sign, write_sums
 
 keyed = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="there is no ssh-keygen")
@@ -78,7 +78,7 @@ def test_a_signature_is_of_these_sums_and_of_this_key(release, tmp_path):
 
 @keyed
 def test_a_key_that_would_ask_for_something_is_refused(tmp_path):
-    with pytest.raises(UserError, match="does not sign"):
+    with refused_as("bad-key", "release.signing_key"):
         sign(b"x", key(tmp_path, "locked", "a passphrase"))
-    with pytest.raises(UserError, match="no such key"):
+    with refused_as("no-such-file", "release.signing_key"):
         sign(b"x", tmp_path / "none")

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
+from refusals import refused_as
 from releases import edit_json, private_dataset, write_model, write_private, write_release
 from safetensors.numpy import load_file, save_file
 
@@ -18,7 +19,6 @@ from pd.config import ModelSettings
 from pd.dataset.images import encode_png
 from pd.dataset.private import PrivateDataset
 from pd.dataset.synthetic import SyntheticDataset
-from pd.errors import UserError
 from pd.release import lineage as weight_lineage
 from pd.release.labels import NAME as LABELS
 from pd.release.rare_words import NAME as WORDS
@@ -117,7 +117,7 @@ def test_an_empty_folder_does_not_pass(tmp_path):
 
 def test_a_folder_without_a_private_data_set_is_a_mistake(release, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no private dataset"):
+    with refused_as("no-run"):
         verify(release, tmp_path / "empty", bundled=())
 
 

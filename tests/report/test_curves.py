@@ -3,11 +3,10 @@
 import json
 
 import numpy as np
-import pytest
 from audits import every_attack
+from refusals import refused_as
 
 from pd.audit.results import AuditResult, Curves, load
-from pd.errors import UserError
 from pd.report.curves import curves_from_scores, dose_response, threshold_curves, tradeoff, view_curves
 from pd.report.data import Candidates
 
@@ -82,5 +81,5 @@ def test_shares_that_do_not_match_the_doses_are_no_audit(tmp_path):
     file.write_text(
         json.dumps({"arms": {}, "fingerprints": {"repetitions": [1, 2], "student": [whole], "teacher": [whole, whole]}})
     )
-    with pytest.raises(UserError, match="this is no audit"):
+    with refused_as("no-audit"):
         load(file)

@@ -4,6 +4,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from refusals import refused_as
 from rich.console import Console
 
 from pd.config import parse_settings
@@ -19,7 +20,7 @@ def test_the_filters_own_network_is_no_attacker(tmp_path: Path) -> None:
         (tmp_path / name / "model.safetensors").write_bytes(weights)
     refuse_own_networks(["imagenet", f"network:{tmp_path / 'other'}"], tmp_path / "reid")
     for name in ("reid", "copy"):
-        with pytest.raises(UserError, match="is the filter's own network"):
+        with refused_as("bad-options", "audit.attackers"):
             refuse_own_networks([f"network:{tmp_path / name}"], tmp_path / "reid")
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageFilter
+from refusals import refused_as
 from terminal import PD, ROOT, pd
 
 from pd.config import DataSettings, Settings
@@ -104,12 +105,12 @@ def test_figures_are_written_over_nothing_but_figures(name: str, tmp_path: Path)
     assert refused.value.code in ("other-files", "cannot-write")
     assert (tmp_path / "people.csv").read_text() == "path,identity\n"
     (tmp_path / "audit.json").write_text('{"arms": {}}')
-    with pytest.raises(UserError, match="none"):  # of the images
+    with refused_as("no-such-folder"):  # of the images
         audit_folders(str(tmp_path), str(tmp_path / "none"), tmp_path / "audit.json", (), Reporter())
 
 
 def test_thresholds_from_generated_leaks_are_refused_where_no_teacher_is_trained(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="generated leaks come from teachers"):
+    with refused_as("bad-options", "filter.calibration"):
         filter_folders(str(tmp_path), str(tmp_path), tmp_path / "out", ["filter.calibration=leaks"], Reporter())
 
 

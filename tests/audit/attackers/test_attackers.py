@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from refusals import refused_as
 
 from pd.audit.attack import Attack
 from pd.audit.attackers.base import Embedded, similarity
 from pd.audit.attackers.choose import ATTACKERS, attacker
 from pd.dataset.images import Pixels, from_tensor, to_tensor
 from pd.dataset.private import PrivateDataset
-from pd.errors import UserError
 from pd.reid.augment import blur
 
 SEED = 7
@@ -82,5 +82,5 @@ def test_colour_counts() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match="did you mean 'thumbnails'"):
+    with refused_as("unknown-name", "'thumbnails'"):
         attacker("thumbnail")

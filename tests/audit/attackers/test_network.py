@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refused_as
 from torch.nn.functional import interpolate
 
 from pd.audit.attackers.choose import attacker
 from pd.config import ReidSettings
 from pd.dataset.images import to_tensor
 from pd.dataset.private import PrivateDataset
-from pd.errors import UserError
 from pd.reid.embed import embed
 from pd.reid.network import build, save
 
@@ -22,7 +22,7 @@ def test_a_network_of_pd_reid_is_used_as_it_is(orl: PrivateDataset, tmp_path: Pa
     assert attacking.name == "network:reid"
     attacking.fit(orl.images[:2], orl.identities[:2], seed=0, steps=1)
     assert attacking.embed(orl.images[:9]) == pytest.approx(embed(network, orl.images[:9]), abs=1e-5)
-    with pytest.raises(UserError, match="no re-identification network"):
+    with refused_as("missing-weights", "audit.attackers"):
         attacker(f"network:{tmp_path}")
 
 
@@ -45,14 +45,14 @@ def test_an_onnx_file_in_batches_of_its_own_size(orl: PrivateDataset, tmp_path: 
     means = small.reshape(3, 4, 4, 4, 4).mean(axis=(2, 4)).reshape(-1)
     assert rows[5] == pytest.approx(means / np.linalg.norm(means), abs=1e-5)
     assert attacking.embed(orl.images[5:6]) == pytest.approx(rows[5:], abs=1e-5)
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with refused_as("bad-weights", "audit.attackers"):
         attacker(f"onnx:{bad}")
-    with pytest.raises(UserError, match="no file"):
+    with refused_as("missing-weights", "audit.attackers"):
         attacker(f"onnx:{tmp_path}/none.onnx")
 
 
 def test_without_onnxruntime_the_way_to_get_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "faces.onnx").write_bytes(b"")
-    with pytest.raises(UserError, match="pip install onnxruntime"):
+    with refused_as("missing-package", "audit.attackers"):
         attacker(f"onnx:{tmp_path}/faces.onnx")

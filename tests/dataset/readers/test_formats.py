@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from refusals import refused_as
 
 from pd.config import ColumnSettings, DataSettings, parse_settings
 from pd.dataset.readers.choose import open_source
@@ -46,7 +47,7 @@ def test_ends_of_lines_and_the_line_that_excel_begins_with(said, end, tmp_path):
 @pytest.mark.parametrize("data", [b"", b" \r\n\n", b"\xef\xbb\xbf"])
 def test_an_empty_table(data, tmp_path):
     (tmp_path / "m.csv").write_bytes(data)
-    with pytest.raises(UserError, match="the table is empty"):
+    with refused_as("unreadable-file"):
         manifest(tmp_path / "m.csv")
 
 
@@ -64,7 +65,7 @@ def test_gzip(tmp_path):
     (tmp_path / "m.csv.gz").write_bytes(gzip.compress(b"path,identity\na.png,p\n"))
     assert manifest(tmp_path / "m.csv.gz").total == 1
     (tmp_path / "n.csv.gz").write_bytes(b"no gzip")
-    with pytest.raises(UserError, match="not a readable CSV"):
+    with refused_as("unreadable-file", "CSV"):
         manifest(tmp_path / "n.csv.gz")
 
 
@@ -99,7 +100,7 @@ def test_json_lines_that_will_not_do(text, message, tmp_path):
         manifest(tmp_path / "m.jsonl")
     assert "SECRET" not in str(caught.value)
     (tmp_path / "n.jsonl").write_bytes(b'{"path": "\xff"}')
-    with pytest.raises(UserError, match="not UTF-8"):
+    with refused_as("unreadable-file", "UTF-8"):
         manifest(tmp_path / "n.jsonl")
 
 
@@ -163,7 +164,7 @@ def test_identity_from_the_path(tmp_path):
 
 @pytest.mark.parametrize("value", ["(", 0, -1])
 def test_patterns_that_are_none(value):
-    with pytest.raises(UserError, match="identity_from"):
+    with refused_as("bad-value", "identity_from"):
         parse_settings({"data": {"identity_from": value}})
 
 

@@ -5,6 +5,7 @@ import datasets
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused_as
 
 from pd.config import ColumnSettings, DataSettings
 from pd.dataset.ingest import ingest
@@ -82,14 +83,14 @@ def test_wrong_places(path, more, message, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_holds_none(tmp_path):
-    with pytest.raises(UserError, match="no data set in this folder"):
+    with refused_as("no-images"):
         open_source(settings(tmp_path))
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
+    with refused_as("unreadable-file"):
         open_source(settings(tmp_path))
 
 
 def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install .*\[huggingface\]"):
+    with refused_as("missing-package", "data.reader"):
         open_source(settings(tmp_path))

@@ -21,6 +21,7 @@ import pytest
 import ray
 from bucket import BUCKET, s3_server
 from PIL import Image
+from refusals import refused_as
 from stream_world import SEED, SETTINGS, SIZE, bytes_of, logging_preview, make, make_world, table_of, written
 
 from pd.config import DataSettings, FilterSettings
@@ -29,7 +30,6 @@ from pd.dataset.images import to_arrays
 from pd.diffusion.sampler import Sampler
 from pd.engine.stream.candidates import generate, score_images
 from pd.engine.stream.shards import Shard, plan
-from pd.errors import UserError
 from pd.filters.apply import apply_filter
 from pd.filters.decide import Thresholds, preview
 from pd.filters.scorer import Scorer
@@ -203,7 +203,7 @@ def test_other_settings_make_another_set_and_hanging_layouts_are_refused(world, 
     out = tmp_path / "generated"
     shutil.copytree(two, out)
     assert make(world, out, workers=6)["made"] == 0  # nothing to do: no actor is started
-    with pytest.raises(UserError, match="1000 actors of"):
+    with refused_as("no-resources", "1000"):
         make(world, out, workers=1000, guidance=2.0)  # more than any machine has room for
     assert bytes_of(out) == bytes_of(two)  # a refused command destroys nothing
 
@@ -269,7 +269,7 @@ def test_kill_9_of_an_actor_costs_one_shard(world, one, tmp_path):
 @pytest.mark.exhaustive
 def test_a_gallery_in_parts_gives_the_same_rows(world, one, tmp_path):
     out = tmp_path / "generated"
-    with pytest.raises(UserError, match="13 parts of 12 member images"):
+    with refused_as("too-large", "13", "12"):
         make(world, out, workers=1, gallery_parts=13)
     make(world, out, workers=1, gallery_parts=3)
     assert bytes_of(out) == bytes_of(one.out)
@@ -278,7 +278,7 @@ def test_a_gallery_in_parts_gives_the_same_rows(world, one, tmp_path):
 def test_an_actors_user_error_arrives_as_it_is(world, tmp_path):
     broken = SimpleNamespace(**{**vars(world), "teacher": tmp_path / "teacher"})
     broken.teacher.mkdir()
-    with pytest.raises(UserError, match="model_index"):
+    with refused_as("bad-weights", "model_index"):
         make(broken, tmp_path / "generated", workers=1)
 
 
@@ -304,7 +304,7 @@ def test_other_peoples_images(world, bucket, tmp_path):
     for i, image in enumerate(world.members.images):
         Image.fromarray(image[:, :, 0]).save(source / ("deep" if i % 2 else ".") / f"{i:02d}.png")
     (source / "bad.png").write_bytes(b"\x89PNG no more")
-    with pytest.raises(UserError, match=r"bad\.png"):
+    with refused_as("bad-name", "bad.png"):
         _score(world, source, tmp_path / "scored")
     facts = _score(world, source, tmp_path / "scored", on_bad_image="skip")
     assert facts["candidates"] == 13
