@@ -77,7 +77,7 @@ MEANINGS: dict[Code, str] = {
     "bad-batch": "The batch does not divide among the workers or micro-batches.",
     "bad-captions": "Captions have more tokens than the text encoder takes.",
     "bad-column": "A column of a table holds values of the wrong kind.",
-    "bad-image": "More images are damaged than `data.max_bad_images` allows.",
+    "bad-image": "An image is damaged, or more images are than `data.max_bad_images` allows.",
     "bad-key": "A key cannot sign.",
     "bad-labels": "Labels are none of the classes.",
     "bad-ledger": "A privacy ledger cannot be read, added up or accounted for.",

@@ -200,7 +200,7 @@ def test_parquet_that_lies_is_refused(tmp_path):
 def test_a_bad_image_stops_with_its_name(tmp_path):
     (tmp_path / "a.png").write_bytes(_png(1))
     (tmp_path / "b.png").write_bytes(b"hello")
-    with refused_as("bad-name", "b.png"):
+    with refused_as("bad-image", "b.png"):
         _values(tmp_path, _list(tmp_path))
     assert _values(tmp_path, _list(tmp_path), on_bad_image="skip") == [1, "not an image"]
 

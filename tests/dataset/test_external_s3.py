@@ -88,7 +88,7 @@ def test_a_bucket_gives_what_a_folder_gives(here, source):
 
 def test_a_bad_image_stops_with_its_address():
     place = Place.parse(f"s3://{BUCKET}/up/images")
-    with refused_as("bad-name", f"^s3://{BUCKET}/up/images/bad.png"):
+    with refused_as("bad-image", f"s3://{BUCKET}/up/images/bad.png"):
         _read(place, list_images(place), DataSettings(size=16))
 
 

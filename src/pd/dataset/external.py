@@ -116,7 +116,7 @@ def read_images(place: Place, images: Listing, settings: DataSettings) -> Iterat
         except BadImage as bad:
             if settings.on_bad_image == "stop":
                 fix = "mend or remove it, or set data.on_bad_image: skip"
-                raise UserError(str(bad), code="bad-name", where=plain(f"{place}/{name}"), fix=fix) from None
+                raise UserError(str(bad), code="bad-image", where=plain(f"{place}/{name}"), fix=fix) from None
             yield name, bad
 
 

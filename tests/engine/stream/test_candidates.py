@@ -304,7 +304,7 @@ def test_other_peoples_images(world, bucket, tmp_path):
     for i, image in enumerate(world.members.images):
         Image.fromarray(image[:, :, 0]).save(source / ("deep" if i % 2 else ".") / f"{i:02d}.png")
     (source / "bad.png").write_bytes(b"\x89PNG no more")
-    with refused_as("bad-name", "bad.png"):
+    with refused_as("bad-image", "bad.png"):
         _score(world, source, tmp_path / "scored")
     facts = _score(world, source, tmp_path / "scored", on_bad_image="skip")
     assert facts["candidates"] == 13
