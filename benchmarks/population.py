@@ -92,7 +92,7 @@ def main() -> None:
     figures = {**conclude(curves), "data": arguments.data.stem, "asked": asked(arguments)}
     figures["hours"] = round(sum(one["seconds"] for one in curves.values()) / 3600, 3)
     Console(width=150).print(table(curves))
-    draw(curves, HERE / "results" / "population.png")
+    draw(curves, HERE.parent / "docs" / "figures" / "population.png")
     store("population", figures)
     print(f"{time.time() - began:.0f} s in this call", file=sys.stderr)
 
