@@ -175,9 +175,8 @@ def test_who_is_killed_while_reading_leaves_nothing_that_counts(scans, tmp_path,
 
 def test_bad_images_are_counted_and_named(scans, tmp_path):
     (scans / "a" / "bad.dcm").write_bytes(b"no DICOM")
-    with refused_as("bad-image", "1", "a/bad.dcm") as refused:
+    with refused_as("bad-image", "1", "a/bad.dcm"):
         open_(scans, tmp_path)
-    assert refused.value.code == "bad-image"
     given = open_(scans, tmp_path, on_bad_image="skip")
     assert len(given.images) == 6
     assert given.lines[0].startswith("1 set aside (1 not an image): a/bad.dcm")
@@ -223,9 +222,8 @@ def test_shards_follow_one_another(photo, tmp_path, monkeypatch):
 def test_names_of_readers_and_presets():
     assert layout("dicom") == {"reader": "dicom"}
     assert layout("celeba") == {"preset": "celeba"}
-    with refused_as("unknown-name", "'dicm'") as refused:
+    with refused_as("unknown-name", "'dicm'"):
         layout("dicm")
-    assert refused.value.code == "unknown-name"
 
 
 @pytest.mark.parametrize("kind", ["dicom", "table"])

@@ -85,6 +85,11 @@ class ClassifierSettings(Section):
         """Whether a generator makes the queries."""
         return self.method in ("generated", "vae", "tangent_normal")
 
+    @property
+    def asks_public(self) -> bool:
+        """Whether queries are pictures of the section `public`."""
+        return self.method == "pate" and self.queries_from == "public"
+
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         if self.accounting == "paper" and not self.generates:

@@ -21,7 +21,7 @@ Decode = Callable[[Iterable[Row | BadRow], DataSettings], Iterator[Good | BadRow
 Tables = Callable[[RowFunction, str], Iterable[pa.Table]]
 """Makes all rows of a function, by a name under which what is finished is kept."""
 
-ROWS_AT_ONCE = 65_536  # listed before workers begin: about 100 MB in the process that lists them  # ours
+ROWS_AT_ONCE = 65_536  # listed before workers begin: about 100 MB in the process that lists them; ours
 _BATCH = 16
 
 _COLUMNS = pa.schema(

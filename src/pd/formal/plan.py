@@ -77,7 +77,7 @@ def make_plan(settings: FormalSettings, people: int) -> Plan:
         event = times(steps, unprotected())
         ledger = Ledger().spend("dp_sad as published: a teacher without protection, private inputs", event)
         noise = paper_noise(settings, steps)
-        return Plan(people, steps, min(1.0, _batch(settings, people) / people), noise, None, settings.clip, 1, ledger, "paper")
+        return Plan(people, steps, _rate(settings, people), noise, None, settings.clip, 1, ledger, "paper")
     if settings.method == "dp_sad" and settings.teacher == "ensemble":
         if people < 2 * settings.teachers:
             raise UserError(
@@ -113,13 +113,12 @@ def default_steps(settings: FormalSettings, people: int) -> int:
     if settings.accounting == "paper" or way(settings) == "ensemble":
         return STEPS
     share = 1.0 if settings.warm_up == "none" else 1.0 - settings.warm_up_share
-    mu, rate = gaussian_mu(settings.epsilon, settings.delta), _batch(settings, people) / people
-    return int(min(max(round(share * (mu / rate) ** 2), FEWEST), MOST))
+    mu = gaussian_mu(settings.epsilon, settings.delta)
+    return min(max(round(share * (mu / _rate(settings, people)) ** 2), FEWEST), MOST)
 
 
 def _sgd_plan(settings: FormalSettings, people: int, steps: int) -> Plan:
-    rate = min(1.0, _batch(settings, people) / people)
-    mu = gaussian_mu(settings.epsilon, settings.delta)
+    rate, mu = _rate(settings, people), gaussian_mu(settings.epsilon, settings.delta)
     warm_up = None if settings.warm_up == "none" else 1.0 / (mu * math.sqrt(settings.warm_up_share))
 
     def spent(noise: float) -> Ledger:
@@ -170,5 +169,6 @@ def published(plan: Plan, delta: float) -> Published:
     return Published(ledger.epsilon(delta).value, plan.noise / PAPER_DIVISOR)
 
 
-def _batch(settings: FormalSettings, people: int) -> int:
-    return min(people, settings.batch or max(LEAST, round(people * _RATE)))
+def _rate(settings: FormalSettings, people: int) -> float:
+    """The probability with which a person is drawn a step."""
+    return min(people, settings.batch or max(LEAST, round(people * _RATE))) / people

@@ -204,7 +204,7 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
     """
     how = settings.classifier
     assert how is not None
-    if how.method != "pate" or how.queries_from != "public":
+    if not how.asks_public:
         return None
     section: PublicSettings | None = settings.public
     if section is None:

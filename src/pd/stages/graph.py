@@ -110,8 +110,7 @@ def _public_of_formal(settings: Settings) -> str:
 
 
 def _public_of_classifier(settings: Settings) -> str:
-    asked = settings.classifier
-    return _public(settings) if asked and asked.method == "pate" and asked.queries_from == "public" else ""
+    return _public(settings) if settings.classifier and settings.classifier.asks_public else ""
 
 
 def _attacking(settings: Settings) -> str:

@@ -65,9 +65,8 @@ def test_a_manifest_names_parts_of_clips(clips, tmp_path):
 
 def test_folders_inside_those_of_people_are_refused_unless_it_is_said_which_names_one(tmp_path):
     world(tmp_path / "p10", people=2, clips=1, seconds=0.2)
-    with refused_as("ambiguous-layout", "1", "'p10/p00'") as refused:
+    with refused_as("ambiguous-layout", "1", "'p10/p00'"):
         video(settings(tmp_path))
-    assert refused.value.code == "ambiguous-layout"
     assert [clip.identity for clip in list_clips(tmp_path, settings(tmp_path, identity_from=2)).clips] == ["p00", "p01"]
     assert len(list_clips(tmp_path, needs_identity=False).clips) == 2  # of nobody's clips no folder is a person
 
