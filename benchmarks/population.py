@@ -167,15 +167,10 @@ class Population:
 
     def _looks(self, teachers: Mapping[int, Path]) -> Json:
         """What `teacher.stop: generalises` would see, and take."""
-        seen, folder, first = LookedAt.of(self.real, self.base), self.asked.work / f"{self.name}-looks", min(teachers)
+        seen, folder = LookedAt.of(self.real, self.base), self.asked.work / f"{self.name}-looks"
         folder.mkdir(exist_ok=True)
         seed, device = self.context.seed("gap"), torch.device("cpu")
-        return taken(
-            [
-                look_at(model, steps, seen, folder, seed, device, None if steps == first else first)
-                for steps, model in sorted(teachers.items())
-            ]
-        )
+        return taken([look_at(model, steps, seen, folder, seed, device) for steps, model in sorted(teachers.items())])
 
     def _step(self, steps: int, model: Path) -> Json:
         """All arms of one teacher."""

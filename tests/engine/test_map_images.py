@@ -29,12 +29,14 @@ from pd.dataset.images import Pixels, encode_png, to_arrays
 from pd.dataset.ingest import ingest
 from pd.dataset.mapping import array_of, columns, map_here
 from pd.dataset.parquet_images import ParquetImages
+from pd.dataset.private import PrivateDataset
 from pd.dataset.schema import IMAGE
 from pd.diffusion.mapped import Losses, RoundTrips, Samples
 from pd.engine import map_images
 from pd.engine.map_images import Mapper, map_rows
 from pd.engine.stream.make import Crew
 from pd.errors import UserError
+from pd.filters.families import taught_by_others
 from pd.store.run import Run
 
 ONE, TWO = Crew(1, 0.0, None, "audit"), Crew(2, 0.0, None, "audit")
@@ -260,3 +262,17 @@ def test_columns_come_back_as_they_went() -> None:
     for name, values in arrays.items():
         assert np.array_equal(array_of(table, name), np.concatenate([values, values[:2]]))
         assert np.array_equal(array_of(table.slice(3, 3), name), np.concatenate([values, values[:2]])[3:6])
+
+
+def test_spaces_are_learned_and_compared_by_workers_as_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What strangers score in spaces that others taught them: the largest part of the filter's preparation."""
+    monkeypatch.setattr(map_images, "HERE_BYTES", 0)
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 16, 16, 1), dtype=np.uint8)
+    names, splits = [f"p{row // 2:02d}" for row in range(32)], ["member"] * 16 + ["holdout"] * 16
+    real = PrivateDataset([f"i{row}" for row in range(32)], pixels, names, splits, ["a face"] * 32, {})
+    people, members = real.holdout_half("calibration", 7), real.members()
+    here = taught_by_others(["whitened"], people, members, 7)["whitened"]
+    there = taught_by_others(["whitened"], people, members, 7, Mapper(tmp_path, TWO, None))["whitened"]
+    np.testing.assert_array_equal(there, here)
+    (lessons,) = tmp_path.glob("spaces-*")
+    assert len(list(lessons.glob("*.parquet"))) == 2  # a half each: two workers learn side by side

@@ -3,10 +3,12 @@ import pytest
 
 from pd.config import ReidSettings
 from pd.dataset.images import mirrored
-from pd.filters.families import EACH, among_members, both_ways, learn_spaces, taught_by_others
+from pd.filters.families import among_members, learn_spaces, taught_by_others
 from pd.filters.gallery import build_gallery, load_gallery
 from pd.filters.scorer import Scorer
+from pd.filters.space_rows import EACH, both_ways
 from pd.filters.table import families_of, scored_table
+from pd.reid.gallery import Gallery
 from pd.reid.network import build, save
 
 
@@ -78,7 +80,7 @@ def test_the_scores_are_columns(faces, folder):
 
 def test_calibration_people_are_scored_by_what_others_taught(faces, spaces):
     people, members = faces.holdout_half("calibration", 7), faces.members()
-    by_others = taught_by_others("whitened", people, members, seed=7)
+    by_others = taught_by_others(["whitened"], people, members, seed=7)["whitened"]
     space = next(space for space in spaces if space.kind == "whitened")
     own = (space.embed(people.images) @ both_ways(space, members.images).T).max(1)
     assert by_others.shape == own.shape
@@ -91,7 +93,8 @@ def test_members_are_strangers_to_each_other(faces, spaces):
     who = np.asarray(members.identities)
     own = who == who[0]
     space = next(space for space in spaces if space.kind == "whitened")
-    (found,) = among_members(space, members, [own])
+    gallery = Gallery(both_ways(space, members.images))
+    (found,) = among_members(space, gallery, members, [own])
     brute = (space.embed(members.images[own]) @ both_ways(space, members.images[~own]).T).max(1)
     np.testing.assert_allclose(found, brute, atol=1e-5)
-    assert not list(among_members(space, members, []))
+    assert not list(among_members(space, gallery, members, []))

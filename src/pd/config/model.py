@@ -67,8 +67,8 @@ class ModelSettings(Elastic, Section):
     stop: Literal["steps", "private", "generalises"] = Field(
         "steps",
         description="steps: after so many; private (a student's): before the filter would drop more of its samples than of "
-        "strangers' pictures, looked at at each checkpoint; generalises (a teacher's): before members' losses fall below "
-        "calibration people's, likewise",
+        "strangers' pictures, looked at at each checkpoint; generalises (a teacher's): before most of what it learns is about "
+        "the members alone, by their losses and calibration people's, likewise",
     )
     checkpoint_every: Positive = Field(200, description="steps between checkpoints")
     workers: Workers = Field(

@@ -28,6 +28,7 @@ from pd.filters.scorer import most_similar
 from pd.reid.calibrate import Verification, calibrate, verification
 from pd.reid.gallery import Gallery
 from pd.reid.pairs import pairs_of
+from pd.reid.sharded import ShardedGallery
 from pd.store.atomic import write_json
 
 _ARRAYS, _FIGURES = "strangers.safetensors", "verification.json"
@@ -75,7 +76,7 @@ def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = m
         folder: holds the re-identification networks and the member gallery.
         real: members and hold-out.
         seed: the run's, which halves the hold-out people.
-        map_rows: scores the strangers; by default this process.
+        map_rows: scores the strangers, learns spaces for them and compares there; by default this process.
 
     Raises:
         UserError: fewer than 4 hold-out identities.
@@ -91,6 +92,11 @@ def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = m
     found = load_gallery(folder)
     own = list(_each_of_some(members, lacking, seed))
     stand_ins = [_near_copy_among_members(found, members, row) for row in own]
+    taught = taught_by_others([space.kind for space in found.spaces], strangers, members, seed, map_rows)
+    stood = {
+        space.kind: list(among_members(space, _whole(gallery), members, own))
+        for space, gallery in zip(found.spaces, found.families, strict=True)
+    }
     people = [*strangers.identities, *(f"member {k}" for k, some in enumerate(stand_ins) for _ in some)]
     return Measurements(
         verification=verification(rows[0], strangers.identities),
@@ -102,12 +108,7 @@ def measure(folder: Path, real: PrivateDataset, seed: int, map_rows: MapRows = m
         pair_same=same,
         further_score=further_of(scored),
         further_cosines=np.array([further for further, _, _ in others], np.float32).reshape(len(others), len(same)),
-        families={
-            space.kind: np.concatenate(
-                [taught_by_others(space.kind, strangers, members, seed), *among_members(space, members, own)]
-            )
-            for space in found.spaces
-        }
+        families={kind: np.concatenate([taught[kind], *stood[kind]]) for kind in taught}
         | _altered(found, strangers, members, own),
         pair_count=np.stack(counts) if counts else None,
     )
@@ -139,10 +140,14 @@ def _near_copy_among_members(
     found: MemberGallery, members: PrivateDataset, own: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
     """Near-copy likeness of each image of one member to the images of all others."""
-    assert isinstance(found.near_copy, Gallery)  # in parts only where a stream has spread it
-    others, images = found.near_copy.where(np.repeat(~own, len(POSES))), members.images[own]
+    others, images = _whole(found.near_copy).where(np.repeat(~own, len(POSES))), members.images[own]
     plain, turned = (found.detector.compare(describe(one)) for one in (images, mirrored(images)))
     return most_similar(others, plain, turned)[0]
+
+
+def _whole(gallery: Gallery | ShardedGallery) -> Gallery:
+    assert isinstance(gallery, Gallery)  # in parts only where a stream has spread it
+    return gallery
 
 
 def _likest_other(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -13,9 +13,10 @@ from torch import nn
 from pd.dataset.mapping import MapRows, map_here
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
-from pd.filters.families import EACH, read_space, space_tensors
+from pd.filters.families import read_space, space_tensors
 from pd.filters.gallery_rows import GalleryRows
 from pd.filters.near_copy import POSES, NearCopyDetector
+from pd.filters.space_rows import EACH
 from pd.reid.altered_copies import AlteredCopies
 from pd.reid.gallery import Gallery
 from pd.reid.sharded import ShardedGallery

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
@@ -15,8 +13,8 @@ from torch import nn
 from pd.config import digest_of
 from pd.dataset.mapping import MakeRows, OfImages, array_of, columns
 from pd.dataset.parquet_images import Images, images_digest
-from pd.filters.families import EACH, both_ways
 from pd.filters.near_copy import POSES, NearCopyDetector
+from pd.filters.space_rows import EACH, array_digest, both_ways, space_digest, unfolded
 from pd.reid.embed import embed
 from pd.reid.spaces.space import Space
 
@@ -45,9 +43,9 @@ class GalleryRows(OfImages):
     @cached_property
     def key(self) -> str:
         weights = [value for network in self.networks for value in network.state_dict().values()]
-        learned = [values for space in self.spaces for values in (space.whitening.mean, space.whitening.matrix)]
-        arrays = [*(value.cpu().numpy() for value in weights), self.detector.axes, *learned]
-        return digest_of([[_digest(values) for values in arrays], images_digest(self.images)])
+        arrays = [*(value.cpu().numpy() for value in weights), self.detector.axes]
+        told = [*map(array_digest, arrays), *map(space_digest, self.spaces)]
+        return digest_of([told, images_digest(self.images)])
 
     def open(self, device: str) -> MakeRows:
         networks = [network.to(torch.device(device)) for network in self.networks]
@@ -65,13 +63,5 @@ class GalleryRows(OfImages):
     def gallery_arrays(self, table: pa.Table) -> tuple[list[NDArray[Any]], NDArray[Any], dict[str, NDArray[Any]]]:
         """Of all rows: each network's (M, d), the detector's (len(POSES) * M, k), and each space's (EACH * M, k)."""
         reid = [array_of(table, f"reid/{k}") for k in range(len(self.networks))]
-        near_copy = _unfolded(array_of(table, "near_copy"), len(POSES))
-        return reid, near_copy, {s.kind: _unfolded(array_of(table, _FAMILY + s.kind), EACH) for s in self.spaces}
-
-
-def _unfolded(rows: NDArray[Any], each: int) -> NDArray[Any]:
-    return rows.reshape(len(rows) * each, -1)
-
-
-def _digest(values: NDArray[Any]) -> str:
-    return sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+        near_copy = unfolded(array_of(table, "near_copy"), len(POSES))
+        return reid, near_copy, {s.kind: unfolded(array_of(table, _FAMILY + s.kind), EACH) for s in self.spaces}

@@ -26,13 +26,13 @@ def prepare(
         networks: trained on the members.
         settings: of the run; `reid` and `seed` count.
         folder: gets the networks, the gallery and the measurements; private.
-        map_rows: computes the gallery's rows and scores strangers; by default this process.
+        map_rows: learns spaces, computes the gallery's rows and scores strangers; by default this process.
 
     Raises:
         UserError: too few people on one side.
     """
     save_all(networks, folder)
-    spaces = learn_spaces(settings.reid.spaces, real, settings.seed)
+    spaces = learn_spaces(settings.reid.spaces, real, settings.seed, map_rows)
     build_gallery(networks, real.members(), folder, spaces, map_rows, altered=ALTERED in settings.reid.spaces)
     measured = measure(folder, real, settings.seed, map_rows)
     write_measurements(measured, folder)

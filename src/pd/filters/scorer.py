@@ -16,9 +16,10 @@ from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.filters.descriptor import describe
 from pd.filters.duplicate import SKETCH, sketches
-from pd.filters.families import ALTERED, EACH
+from pd.filters.families import ALTERED
 from pd.filters.gallery import GALLERY_FILES, MemberGallery, load_gallery
 from pd.filters.near_copy import POSES
+from pd.filters.space_rows import EACH
 from pd.reid.embed import embed
 from pd.reid.gallery import Gallery
 from pd.reid.network import load, network_folders

@@ -48,7 +48,7 @@ def steps(data: ReportData) -> list[Step]:
         "teacher": "A text-to-image model was brought that was trained elsewhere; what it learned from is not known."
         if settings.teacher.trained
         else f"A text-to-image model learned from the {counts.member_images:,} member images{_steps(settings.teacher.steps)}"
-        + (" at most, until it denoised them better than other people's." if settings.teacher.stop == "generalises" else "."),
+        + (" at most, until most of what it learned was about them alone." if settings.teacher.stop == "generalises" else "."),
         "generate": f"The teacher made {made:,} candidates, each scored against every member image.",
         "filter": f"{made - kept:,} candidates were dropped; {kept:,} ({percent(kept / max(made, 1), 0)}) were kept.",
         "student": f"A second model learned from the {kept:,} kept candidates and from nothing else"

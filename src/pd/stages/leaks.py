@@ -27,9 +27,9 @@ from pd.diffusion.data import TrainingData
 from pd.engine.machines import machines_for
 from pd.engine.runtime import connect
 from pd.engine.training.train import train_model
-from pd.filters.families import both_ways
 from pd.filters.leak_quantile import PEOPLE, QUANTILES, Row, as_json
 from pd.filters.prompts import choose_prompts, generalise
+from pd.filters.space_rows import both_ways
 from pd.reid.calibrate import calibrate
 from pd.reid.gallery import Gallery
 from pd.reid.spaces.space import FEATURES, Space

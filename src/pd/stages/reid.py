@@ -1,13 +1,16 @@
 """Re-identification: train the networks on the members, build their gallery, measure both detectors on strangers. Private."""
 
+from pyarrow import Table
+
 from pd.config import Settings
-from pd.dataset.mapping import map_here
+from pd.dataset.mapping import MapRows, RowFunction, map_here
 from pd.dataset.private import PrivateDataset
 from pd.engine.map_images import Mapper
 from pd.engine.recognisers import Others, clear, recognisers
 from pd.engine.shared_folder import in_bucket
 from pd.engine.stream.make import Crew
 from pd.filters.prepare import prepare
+from pd.progress import Progress, Reporter, silent
 from pd.reid.recipe import lineage
 from pd.stages.base import Facts
 from pd.stages.public import public_people
@@ -26,7 +29,7 @@ def execute(context: Context) -> Facts:
     mapper = Mapper(run.work / "gallery", Crew(0, settings.reid.gpus_per_worker, settings.address, "reid"), run, (run.dataset,))
     with write_folder(run.reid) as folder:
         # The networks lie in this folder, which other machines do not see where the run is in a bucket.
-        map_rows = map_here if in_bucket(run.root) else mapper
+        map_rows = _shown(map_here if in_bucket(run.root) else mapper, context.reporter)
         found = prepare(real, networks, settings, folder, map_rows).verification
         if settings.reid.method is not None:
             write_json(folder / "lineage.json", lineage(settings.reid, whose))
@@ -35,6 +38,16 @@ def execute(context: Context) -> Facts:
     if found.doubt:
         context.reporter.say(found.doubt)
     return {"holdout_auc": found.auc, "holdout_rank1": found.rank1, "members": len(set(real.members().identities))}
+
+
+def _shown(map_rows: MapRows, reporter: Reporter) -> MapRows:
+    """The same, with its progress shown under the first word of each work's name."""
+
+    def shown(function: RowFunction, name: str, progress: Progress = silent) -> Table:
+        with reporter.task(name.partition("-")[0]) as task:
+            return map_rows(function, name, task)
+
+    return shown
 
 
 def others_of(settings: Settings, real: PrivateDataset) -> tuple[Others | None, str]:

@@ -17,7 +17,17 @@ from pd.errors import UserError
 from pd.store.files import digest_folder
 
 MODEL = ModelSettings(
-    unet="tiny", steps=40, batch=8, warmup=2, workers=0, samples_every=0, checkpoint_every=4, ema=0.5, stop="generalises"
+    unet="tiny",
+    steps=40,
+    batch=8,
+    learning_rate=2e-3,
+    schedule="constant",
+    warmup=2,
+    workers=0,
+    samples_every=0,
+    checkpoint_every=8,
+    ema=0.5,
+    stop="generalises",
 )
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -49,7 +59,7 @@ def test_it_ends_at_the_first_checkpoint_that_remembers_and_the_one_before_is_ta
     assert len(steps) > 1
     assert steps[-1] < MODEL.steps  # it did not train to the end
     assert facts["stopped_at"] == steps[-2]
-    assert facts["gap"][-1][2] > 0 or facts["widening"][-1][2] > 0
+    assert facts["memorised"][-1][2] > 0
     (job,) = (folder / "work").iterdir()
     assert digest_folder(folder / "out") == digest_folder(job / "snapshots" / f"step_{steps[-2]:08d}")
     assert train(folder, seen) == facts
@@ -58,7 +68,7 @@ def test_it_ends_at_the_first_checkpoint_that_remembers_and_the_one_before_is_ta
 
 def test_what_is_said_of_the_step_that_is_taken_holds() -> None:
     def look(step: int, low: float) -> Look:
-        return Look(step, Estimate(0.1, low, 0.2, 9), None)
+        return Look(step, Estimate(0.1, 0.0, 0.2, 9), Estimate(0.1, low, 0.2, 9))
 
     def told(*lows: float) -> str:
         facts: dict = dict(taken([look(4 * number, low) for number, low in enumerate(lows, 1)]))
@@ -86,8 +96,8 @@ def test_killed_between_a_look_and_its_checkpoint_it_ends_where_it_would_have(
         train(tmp_path, seen)
     monkeypatch.setattr(loop._Training, "_checkpoint", keep)
     facts = train(tmp_path, seen)
-    assert {key: facts[key] for key in ("stopped_at", "gap", "widening")} == {
-        key: whole[1][key] for key in ("stopped_at", "gap", "widening")
+    assert {key: facts[key] for key in ("stopped_at", "gap", "memorised")} == {
+        key: whole[1][key] for key in ("stopped_at", "gap", "memorised")
     }
     assert digest_folder(tmp_path / "out") == digest_folder(whole[0] / "out")
 

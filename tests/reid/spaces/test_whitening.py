@@ -27,3 +27,17 @@ def test_what_varies_within_a_person_is_muted() -> None:
 def test_equal_rows_do_no_harm() -> None:
     whitening = Whitening.learn(np.ones((5, 3), np.float32), np.zeros(5, np.int64))
     assert np.isfinite(whitening.apply(np.ones((2, 3), np.float32))).all()
+
+
+def test_axes_that_no_row_spans_are_left_out() -> None:
+    """Which they would be is chance: another machine, or another number of threads, would give another space."""
+    rng = np.random.default_rng(0)
+    rows, people = rng.normal(size=(12, 40)).astype(np.float32), np.arange(12) // 3
+    found = Whitening.learn(rows, people)
+    turn = np.linalg.qr(rng.normal(size=(40, 40)))[0].astype(np.float32)  # the same rows in other axes
+    turned = Whitening.learn(rows @ turn, people)
+    others = rng.normal(size=(5, 40)).astype(np.float32)
+    assert found.matrix.shape == (40, 11)
+    one, other = found.apply(others), turned.apply(others @ turn)
+    np.testing.assert_allclose(other @ other.T, one @ one.T, atol=1e-4)
+    assert Whitening.learn(np.ones((3, 4), np.float32), np.arange(3)).matrix.shape == (4, 1)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from pd.audit.estimate import Estimate
-from pd.audit.gap import Look, choose, look
+from pd.audit.gap import Look, choose, look, reference
 from pd.audit.membership import loss_scores
 from pd.config import Settings, digest_of
 from pd.dataset.private import PrivateDataset
@@ -91,26 +91,24 @@ class LookedAt:
         return cls(data, who["ids"], who["people"], np.array(who["members"], dtype=bool))
 
 
-def look_at(
-    model: Path, step: int, seen: LookedAt, looks: Path, seed: int, device: torch.device, first: int | None = None
-) -> Look:
+def look_at(model: Path, step: int, seen: LookedAt, looks: Path, seed: int, device: torch.device) -> Look:
     """Look at a checkpoint, once: what was found lies in `looks`, a file a step.
 
     Args:
         model: a diffusers folder.
-        step: of the training.
+        step: of the training; 0: the model before it.
         seen: whose losses.
-        looks: a folder.
+        looks: a folder, with the looks at earlier steps.
         seed: of the noise, the same for all steps.
         device: that computes.
-        first: the step that was looked at first; None: this one.
     """
     from pd.diffusion.row_losses import row_losses  # brings diffusers
 
-    file = looks / f"step_{step:08d}.json"
+    file = _file(looks, step)
     if not file.exists():
         losses = -loss_scores(row_losses(model, seen.data.images, seen.ids, seen.data.captions, seed=seed, device=str(device)))
-        before = None if first is None else np.array(json.loads((looks / f"step_{first:08d}.json").read_text())["losses"])
+        earlier = reference(step, [one.step for one in looks_in(looks)])
+        before = None if earlier is None else np.array(json.loads(_file(looks, earlier).read_text(encoding="utf-8"))["losses"])
         found = look(step, losses, before, seen.people, seen.members)
         keep_json(file, {**asdict(found), "losses": losses.tolist()})
     return _read(file)
@@ -125,7 +123,7 @@ def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
     """What the looks come to, as facts.
 
     Returns:
-        `stopped_at`, the step whose model is taken; `gap` and `widening`: [step, value, low, high] of each checkpoint; and
+        `stopped_at`, the step whose model is taken; `gap` and `memorised`: [step, value, low, high] of each checkpoint; and
         `remembers_at`, the step of the first that remembers, where there is one.
     """
 
@@ -135,7 +133,7 @@ def taken(looks: list[Look]) -> dict[str, int | list[list[float]]]:
 
     at = [one.step for one in looks if one.remembers][:1]
     facts: dict[str, int | list[list[float]]] = {"stopped_at": looks[choose(looks)].step}
-    return {**facts, **({"remembers_at": at[0]} if at else {}), "gap": rows("gap"), "widening": rows("widening")}
+    return {**facts, **({"remembers_at": at[0]} if at else {}), "gap": rows("gap"), "memorised": rows("memorised")}
 
 
 def words(step: int, at: int | None, steps: int) -> str:
@@ -153,7 +151,11 @@ def words(step: int, at: int | None, steps: int) -> str:
     return f"step {step:,} of {steps:,}, the last checkpoint before it remembers"
 
 
+def _file(looks: Path, step: int) -> Path:
+    return looks / f"step_{step:08d}.json"
+
+
 def _read(file: Path) -> Look:
     found = json.loads(file.read_text(encoding="utf-8"))
-    widening = Estimate(**found["widening"]) if found["widening"] else None
-    return Look(found["step"], Estimate(**found["gap"]), widening)
+    memorised = Estimate(**found["memorised"]) if found.get("memorised") else None
+    return Look(found["step"], Estimate(**found["gap"]), memorised)

@@ -154,7 +154,9 @@ class _Training:
         if self.watch:
             self.watch.start()
         timed, notice_every = time.monotonic(), NOTICE_EVERY
-        for step in range(start, start if self._remembers() else steps):
+        if self.settings.stop == "generalises" and not start:
+            self._snapshot(0)  # what the first checkpoint has learned is told by the model before it
+        for step in range(start, start if self._remembers(start) else steps):
             self.unseen.append(self._step(step))
             done = step + 1
             if done - start in (WARM, NOTICE_EVERY):
@@ -290,17 +292,17 @@ class _Training:
             with keep_folder(folder) as aside:
                 export(components, aside)
 
-    def _remembers(self, done: int | None = None) -> bool:
-        """Whether the training ends here, by the losses of those who are looked at; without a step: whether it has ended."""
+    def _remembers(self, done: int) -> bool:
+        """Whether the training ends here, or has ended before, by the losses of those who are looked at."""
         if self.settings.stop != "generalises":
             return False
         found = False
         if self.worker.rank == 0:
             looks = looks_in(self.job.looks)
-            if done is not None and not (looks and looks[-1].step >= done):
-                seen, folder = LookedAt.receive(self.job.looked_at), snapshot_of(self.job.snapshots, done)
-                seed, first = derive(self.job.seed, "gap"), looks[0].step if looks else None
-                looks.append(look_at(folder, done, seen, self.job.looks, seed, self.worker.device, first))
+            folder = snapshot_of(self.job.snapshots, done)
+            if folder.exists() and not (looks and looks[-1].step >= done):
+                seen, seed = LookedAt.receive(self.job.looked_at), derive(self.job.seed, "gap")
+                looks.append(look_at(folder, done, seen, self.job.looks, seed, self.worker.device))
                 discard(*sorted(self.job.snapshots.iterdir())[:-2])  # one of the last two is taken
             found = any(one.remembers for one in looks)
         return bool(self.worker.agree(found))

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from torch import Tensor
 
-from pd.dataset.images import Pixels, to_tensor
+from pd.dataset.images import to_tensor
 from pd.dataset.parquet_images import Images, blocks
 from pd.errors import UserError
 from pd.reid.spaces.gradients import gradients
@@ -61,13 +61,23 @@ class Space:
 
     def embed(self, images: Images) -> Rows:
         """(N, k) float32 rows of unit length of (N, H, W, C) uint8, in memory or in files; an inner product is the likeness."""
-        cuts = (block[at : at + _BLOCK] for _, block in blocks(images, _BYTES) for at in range(0, len(block), _BLOCK))
-        return np.concatenate([self._rows(images[:0]), *map(self._rows, cuts)])
+        return embed_in([self], images)[0]
 
-    def _rows(self, images: Pixels) -> Rows:
-        if not len(images):
-            return np.zeros((0, self.whitening.matrix.shape[1]), np.float32)
-        rows = self.whitening.apply(FEATURES[self.kind](to_tensor(np.ascontiguousarray(images))))
+    def project(self, features: Rows) -> Rows:
+        """(N, k) float32 rows of unit length of (N, d) FEATURES."""
+        rows = self.whitening.apply(features)
         # A row without direction (nothing but the mean) has no likeness: it is given the first axis, for rows have length 1.
         rows[np.linalg.norm(rows, axis=1) < 0.5] = np.eye(1, rows.shape[1], dtype=np.float32)
         return rows
+
+
+def embed_in(spaces: Sequence[Space], images: Images) -> list[Rows]:
+    """What `embed` gives in each of several spaces of one kind; features, which take the time, are computed once."""
+    (kind,) = {space.kind for space in spaces}
+    found = [[np.zeros((0, space.whitening.matrix.shape[1]), np.float32)] for space in spaces]
+    for _, block in blocks(images, _BYTES):
+        for at in range(0, len(block), _BLOCK):
+            features = FEATURES[kind](to_tensor(np.ascontiguousarray(block[at : at + _BLOCK])))
+            for space, rows in zip(spaces, found, strict=True):
+                rows.append(space.project(features))
+    return [np.concatenate(rows) for rows in found]

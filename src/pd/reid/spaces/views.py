@@ -68,8 +68,17 @@ def views(images: Images, identities: Sequence[str], *, seed: int, steps: int) -
         seed: of choice and augmentation.
         steps: 8 views a step.
     """
-    most = max(4 * steps, 2)
-    order = np.random.default_rng(seed).permutation(len(images))[:most]
+    order = np.random.default_rng(seed).permutation(len(images))[: most_images(steps)]
     each = int(np.clip(VIEWS_PER_STEP * steps // len(order), 1, _MOST_VIEWS))
     who = np.unique(np.asarray(identities, dtype=str), return_inverse=True)[1]
     return Views(images[order], each, np.tile(who[order], each + 1), seed)
+
+
+def most_images(steps: int) -> int:
+    """How many images `views` chooses at most."""
+    return max(4 * steps, 2)
+
+
+def most_pictures(steps: int) -> int:
+    """How many pictures `views` makes at most, chosen images included."""
+    return most_images(steps) + VIEWS_PER_STEP * steps
