@@ -5,8 +5,9 @@
     python benchmarks/hospital.py --last                       # print the stored figures without running
 
 Pictures are made by id from real faces: two faces are mixed to a person, and each picture of the person is moved, turned,
-toned and mirrored. Every stage of `pd run` is on, with networks that are as small as they get, for this is about memory; then
-`pd verify`. Both sizes differ in nothing but the number of pictures and people. The larger run is killed (SIGKILL) once in each
+toned and mirrored. Every stage of `pd run` is on, with networks that are as small as they get, for this is about memory: an
+autoencoder of a few channels with random weights, too, since the bundled one takes a second and more a picture of this size on
+a CPU. Then `pd verify`. Both sizes differ in nothing but the number of pictures and people. The larger run is killed (SIGKILL) once in each
 of three stages and the same command resumes.
 
 Resident memory is looked at four times a second: of the driver (`pd run` and `pd verify`), and of the largest process that Ray
@@ -31,20 +32,26 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from diffusers import AutoencoderKL
 from harness import print_last, store
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+
+from pd.config import DataSettings, ModelSettings
+from pd.diffusion.components import build
+from pd.diffusion.export import export
 
 SIDE, EACH = 224, 4
 KILLED = ("reid", "generate", "audit")
 PD = [str(Path(sys.executable).with_name("pd"))]
 SETTINGS = {
     "reid": {"steps": 4, "dim": 32, "identities_per_batch": 4, "images_per_identity": 2},
-    "teacher": {"unet": "tiny", "steps": 4, "batch": 4, "warmup": 1, "checkpoint_every": 2},
+    "teacher": {"steps": 4, "batch": 4, "warmup": 1, "checkpoint_every": 2},
     "generate": {"candidates": 48, "sampler_steps": 2, "shard_size": 16, "batch": 8},
     "filter": {"reid": False, "near_copy": False, "families": []},  # such models make noise, and some of it must be kept
-    "student": {"unet": "tiny", "steps": 4, "batch": 4, "warmup": 1, "checkpoint_every": 2},
+    "student": {"steps": 4, "batch": 4, "warmup": 1, "checkpoint_every": 2},
     "audit": {"arms": ["teacher", "random_drop", "kept", "filtered"], "samples": 48, "attacker_steps": 10, "bootstrap": 100}
     | {"utility_steps": 20, "planted": 40},
 }
@@ -91,9 +98,12 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
     manifest = home / "pictures.parquet"
     if not manifest.exists():
         write_pictures(manifest, images, bases)
+    tree = SETTINGS | {
+        part: SETTINGS[part] | {"base": str(base(home / "base")), "autoencoder": "base"} for part in ("teacher", "student")
+    }
     config = home / "run.yaml"
     data = {"reader": "manifest", "path": str(manifest), "size": SIDE, "mode": "rgb"}
-    config.write_text(json.dumps({"name": "hospital", "runs": str(home / "runs"), "data": data, **SETTINGS}), encoding="utf-8")
+    config.write_text(json.dumps({"name": "hospital", "runs": str(home / "runs"), "data": data, **tree}), encoding="utf-8")
     run, watch = home / "runs" / "hospital", Watch()
     killed = []
     for stage in kill:
@@ -116,6 +126,23 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
         "seconds_by_stage": {stage: round(record["seconds"], 1) for stage, record in records.items()},
         "killed_and_resumed": killed,
     }
+
+
+def base(folder: Path) -> Path:
+    """A model with random weights to begin from: the autoencoder makes 28 x 28 latents of 4 channels."""
+    if not folder.exists():
+        torch.manual_seed(0)
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=SIDE,
+        )
+        settings = ModelSettings.model_validate({"unet": "tiny", "autoencoder": "train"})
+        export(build(settings, DataSettings(size=SIDE, mode="rgb"), 0, vae.eval()), folder)
+    return folder
 
 
 def in_stage(run: Path, stage: str, watch: "Watch", config: Path) -> bool:
