@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import torch
 
-from pd.reid.spaces.views import views
+from pd.reid.spaces.views import LONGEST, views
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 1), dtype=np.uint8)
 NAMES = [f"p{i // 3}" for i in range(30)]
@@ -26,3 +27,10 @@ def test_batches_are_full_but_the_last_whatever_is_augmented_at_a_time() -> None
     assert [len(batch) for batch in found.batches(64)] == [64, 64, 52]
     assert [len(batch) for batch in found.batches(256)] == [180]
     assert torch.equal(torch.cat(list(found.batches(7))), torch.cat(list(found.batches(64))))
+
+
+def test_large_pictures_are_reduced_before_they_are_augmented() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (4, 160, 160, 1), dtype=np.uint8)
+    (pictures,) = views(large, NAMES[:4], seed=0, steps=1).batches(64)
+    assert pictures.shape[2:] == (LONGEST, LONGEST)
+    assert pictures[:4].mean().item() == pytest.approx(large.mean() / 127.5 - 1, abs=1e-3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pd.dataset.images import Pixels, to_tensor
@@ -14,6 +15,7 @@ from pd.reid.augment import augment
 
 VIEWS_PER_STEP = 8
 _MOST_VIEWS = 8  # of one image
+LONGEST = 128  # px of a side; larger images are reduced before they are augmented: features look at 64 px at most; ours
 _BYTES = 16 << 20  # of pixels augmented at a time; as float32 they are four times as many, and more while it lasts
 
 
@@ -37,7 +39,7 @@ class Views:
         return len(self.people)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """All pictures in order, (size, 3, H, W) float32 in [-1, 1]; the last batch may be smaller."""
+        """All pictures in order, (size, 3, H, W) float32 in [-1, 1], LONGEST a side at most; the last batch may be smaller."""
         waiting: list[Tensor] = []
         held = 0
         for part in self._parts():
@@ -55,7 +57,7 @@ class Views:
         generator = torch.Generator().manual_seed(self.seed)
         for view in range(self.each + 1):
             for _, block in blocks(self.images, _BYTES):
-                plain = to_tensor(block)
+                plain = _reduced(to_tensor(block))
                 yield augment(plain, generator) if view else plain
 
 
@@ -82,3 +84,11 @@ def most_images(steps: int) -> int:
 def most_pictures(steps: int) -> int:
     """How many pictures `views` makes at most, chosen images included."""
     return most_images(steps) + VIEWS_PER_STEP * steps
+
+
+def _reduced(images: Tensor) -> Tensor:
+    """(N, C, H, W) with sides of LONGEST at most, by area; smaller images as they are."""
+    height, width = images.shape[2:]
+    if max(height, width) <= LONGEST:
+        return images
+    return F.interpolate(images, (min(height, LONGEST), min(width, LONGEST)), mode="area")

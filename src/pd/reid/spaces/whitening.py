@@ -29,7 +29,7 @@ class Whitening:
 
     @classmethod
     def learn(cls, rows: Rows, people: npt.NDArray[np.int64]) -> "Whitening":
-        """The 256 main axes, or as many as the rows span, rescaled so that the (shrunken) scatter within a person is the same in all directions.
+        """The 256 main axes, or those that rows span, rescaled so that the (shrunken) scatter within a person is equal in all.
 
         Hatch, Kajarekar and Stolcke 2006, *Within-class covariance normalization*, with shrinkage towards the identity.
         It has a closed form, which suits few people: nothing to tune, nothing to overfit but one covariance.
