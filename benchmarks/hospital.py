@@ -7,7 +7,8 @@
 Pictures are made by id from real faces: two faces are mixed to a person, and each picture of the person is moved, turned,
 toned and mirrored.
 Every stage of `pd run` is on, with networks that are as small as they get, for this is about memory; the autoencoder, too,
-has a few channels and random weights: the bundled one takes a second and more a picture of this size on a CPU. Then `pd verify`.
+has a few channels and random weights: the bundled one takes a second and more a picture of this size on a CPU. Then
+`pd verify`.
 Both sizes differ in nothing but the number of pictures and people. The larger run is killed (SIGKILL) once in each of three
 stages and the same command resumes.
 
