@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refused_as
 from typer.testing import CliRunner
 
 from pd.audit.attackers.choose import attacker
@@ -234,6 +235,13 @@ def test_public_people_who_are_private_ones_are_refused(sets, tmp_path) -> None:
         Image.fromarray(image[:, ::-1]).save(mirrored / f"x{person}" / f"{number}.png")
     with pytest.raises(UserError, match="public pictures are private ones, or nearly"):
         ask(mirrored)
+    turned = tmp_path / "turned"
+    for person, number, image in drawn:
+        (turned / f"x{person}").mkdir(parents=True, exist_ok=True)
+        large = Image.fromarray(image).resize((64, 64), Image.Resampling.BICUBIC).rotate(10, Image.Resampling.BICUBIC)
+        large.resize((16, 16), Image.Resampling.BICUBIC).save(turned / f"x{person}" / f"{number}.png")
+    with refused_as("shared-images", "public.path"):
+        ask(turned)
     found = ask(folder(tmp_path / "others", "y", 77))
     assert found is not None
     assert len(found) == 15

@@ -1,16 +1,20 @@
 """Public pictures: read, encoded, and checked once against the private set."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pd.config import DataSettings, Settings
 from pd.dataset.decode import BadImage, decode
 from pd.dataset.images import Pixels
+from pd.dataset.parquet_images import Images, blocks, rows_of
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
+from pd.reid.altered_copies import AlteredCopies
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL  # slow to import, and who only checks public pictures does without
@@ -18,7 +22,15 @@ if TYPE_CHECKING:
     from pd.formal.warm_up import Latents
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".webp", ".tif", ".tiff"}
-_NEAR = 0.99  # correlation of 8 x 8 thumbnails from which a picture passes for a copy; ours
+_NEAR = 0.99  # correlation of 8 x 8 thumbnails from which a picture passes for a copy, at least; ours
+_SAME = 0.9999  # likeness from which two people's pictures are one and the same: it tells nothing of how alike people are; ours
+_ALTERED = 0.85  # likeness from which it passes for an altered one, at least; strangers of LFW and NIH reach 0.78; ours
+_CLEAR = 0.1  # above the largest likeness of different people's private pictures; ours
+_COMPARED = 300  # private pictures that are compared with other people's; ours
+_AT_ONCE = 64
+
+Index = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 def read_public(path: Path, shape: DataSettings) -> Pixels:
@@ -41,22 +53,57 @@ def read_public(path: Path, shape: DataSettings) -> Pixels:
     return np.stack(found)
 
 
-def refuse_private(public: Pixels, private: Pixels) -> None:
-    """Refuse public pictures that are private ones, by their pixels or as near-copies, mirrored or not.
+def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> None:
+    """Refuse public pictures that are private ones: by their pixels, as near-copies, mirrored or not, or as altered copies.
+
+    Altered copies are turned, cropped, re-toned or compressed ones (`pd.reid.altered_copies`). What counts as one follows from
+    how much private pictures of different people are alike, so that clothes or X-rays, which all look alike, are not refused.
+
+    Args:
+        public: (N, H, W, C) uint8.
+        private: (M, H, W, C) uint8, in memory or in files.
+        people: M names, who is in each private picture.
 
     Raises:
         UserError: some are; how many is said, not which.
     """
-    ours, theirs = _thumbnails(public), _thumbnails(private)
-    both = np.concatenate([theirs, theirs.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)])
-    near = sum(int((part @ both.T).max(axis=1).__ge__(_NEAR).sum()) for part in np.array_split(ours, len(ours) // 512 + 1))
-    if near:
+    who = np.asarray(people)
+    drawn = np.random.default_rng(0).permutation(len(private))[:_COMPARED]
+    ours, theirs = _thumbnails(public), np.concatenate([_thumbnails(block) for _, block in blocks(private)])
+
+    def alike(rows: Floats) -> Floats:
+        turned = rows.reshape(-1, 8, 8)[:, :, ::-1].reshape(-1, 64)
+        found: Floats = np.maximum(rows @ theirs.T, turned @ theirs.T)
+        return found
+
+    most = _most_of_others(lambda rows: alike(theirs[rows]), drawn, who)
+    limit = max(_NEAR, (1 + most) / 2)
+    found = np.concatenate([alike(part).max(axis=1) >= limit for part in _parts(ours)])
+    copies = AlteredCopies.of(private, quick=True)
+    most = _most_of_others(lambda rows: copies.likeness(rows_of(private, rows)[:]), drawn, who)
+    limit = max(_ALTERED, most + _CLEAR)
+    found |= np.concatenate([copies.score(part) >= limit for part in _parts(public)])
+    if found.any():
         raise UserError(
-            f"{near:,} of {len(public):,} public pictures are private ones, or nearly",
+            f"{found.sum():,} of {len(public):,} public pictures are private ones, or nearly",
             code="shared-images",
             where="public.path",
             fix="take them out: what is private and public too has no guarantee",
         )
+
+
+def _most_of_others(alike: Callable[[Index], Floats], drawn: Index, who: npt.NDArray[np.str_]) -> float:
+    """The largest likeness of drawn private pictures to other people's; of one and the same picture, none. Alone: 0."""
+    most = 0.0
+    for rows in _parts(drawn):
+        likeness = alike(rows)
+        likeness[(who[rows][:, None] == who) | (likeness > _SAME)] = 0
+        most = max(most, float(likeness.max(initial=0)))
+    return most
+
+
+def _parts(values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    return np.array_split(values, len(values) // _AT_ONCE + 1)
 
 
 def public_latents(settings: Settings, vae: "AutoencoderKL", captions: list[str], private: PrivateDataset) -> "Latents":
@@ -78,16 +125,16 @@ def public_latents(settings: Settings, vae: "AutoencoderKL", captions: list[str]
             fix="set folder",
         )
     pixels = read_public(settings.public.path, settings.data)
-    refuse_private(pixels, private.images[:])
+    refuse_private(pixels, private.images, private.identities)
     row = captions.index(settings.public.caption) if settings.public.caption in captions else 0
     return Latents(encode(vae, pixels), torch.full((len(pixels),), row, dtype=torch.int64))
 
 
-def _thumbnails(images: Pixels) -> np.ndarray:
+def _thumbnails(images: Pixels) -> Floats:
     """(N, 64) float32, of norm 1 and mean 0; a flat picture is all zero."""
     n, height, width, _ = images.shape
     grey = images.astype(np.float32).mean(axis=3)
     small = grey[:, : height // 8 * 8, : width // 8 * 8].reshape(n, 8, height // 8, 8, width // 8).mean(axis=(2, 4))
     flat = small.reshape(n, 64) - small.reshape(n, 64).mean(axis=1, keepdims=True)
-    unit: np.ndarray = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    unit: Floats = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return unit

@@ -15,7 +15,7 @@ from pd.classify.task import ClassifierTask, digest_of_array
 from pd.config import ClassifierSettings, PublicSettings, Settings, digest_of
 from pd.config.training import TrainingSettings
 from pd.dataset.images import Pixels
-from pd.dataset.parquet_images import Images, blocks
+from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.dataset.real import real_words
 from pd.dp.canaries import LowerBound
@@ -232,8 +232,7 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
             where="public.path",
             fix="take these people out: who is private and public too has no guarantee",
         )
-    for _, pixels in blocks(images):
-        refuse_private(pictures, pixels)
+    refuse_private(pictures, images, identities)
     return pictures
 
 
