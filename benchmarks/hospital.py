@@ -111,7 +111,7 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
     for stage in kill:
         if in_stage(run, stage, watch, config):
             killed.append(stage)
-    with watch.over([*PD, "run", str(config)]) as process:
+    with watch.over([*PD, "run", str(config)], run) as process:
         if process.wait():
             sys.exit(f"pd run ended with {process.returncode}; see {home}")
     with watch.over([*PD, "verify", str(run / "release"), "--against", str(run)]) as process:
@@ -124,7 +124,7 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
         "side": SIDE,
         "driver_peak_mib": round(watch.driver / 2**20),
         "worker_peak_mib": round(watch.worker / 2**20),
-        "driver_peak_by_stage": {stage: round(peak / 2**20) for stage, peak in watch.by_stage.items()},
+        "driver_peak_by_stage": watch.driver_by_stage(),
         "seconds_by_stage": {stage: round(record["seconds"], 1) for stage, record in records.items()},
         "killed_and_resumed": killed,
     }
@@ -169,14 +169,13 @@ class Watch:
 
     Attributes:
         driver, worker: bytes, the largest so far.
-        by_stage: of the driver, by the stage that the run was at.
-        stage: at which it is.
+        stage: at which the run is.
     """
 
     def __init__(self) -> None:
         self.driver = self.worker = 0
-        self.by_stage: dict[str, int] = {}
         self.stage = ""
+        self._by_stage: dict[str, int] = {}
         self._run: Path | None = None
 
     def over(self, command: list[str], run: Path | None = None) -> "Watched":
@@ -188,7 +187,7 @@ class Watch:
         self.stage = self._at_work() if self._run else ""
         own = process.memory_info().rss
         self.driver = max(self.driver, own)
-        self.by_stage[self.stage or "verify"] = max(self.by_stage.get(self.stage or "verify", 0), own)
+        self._by_stage[self.stage or "between stages"] = max(self._by_stage.get(self.stage or "between stages", 0), own)
         for child in process.children(recursive=True):
             try:
                 if child.name().startswith("ray::") or "default_worker" in " ".join(child.cmdline()):
@@ -196,8 +195,12 @@ class Watch:
             except psutil.Error:
                 continue
 
+    def driver_by_stage(self) -> dict[str, int]:
+        """MiB."""
+        return {stage: round(peak / 2**20) for stage, peak in self._by_stage.items()}
+
     def _at_work(self) -> str:
-        """The last stage that the run's events tell to have begun and not to have ended; none: `verify` by itself."""
+        """The last stage that the run's events tell to have begun and not to have ended, or nothing."""
         assert self._run
         try:
             lines = (self._run / "work" / "events.jsonl").read_text(encoding="utf-8").splitlines()

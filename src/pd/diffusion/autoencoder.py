@@ -26,6 +26,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from pd.dataset.images import Mode, Pixels, to_tensor
+from pd.dataset.parquet_images import Images
 from pd.diffusion.exact_autoencoder import BLOCK, BlockCode, exact_autoencoder, reach
 from pd.errors import UserError
 
@@ -47,6 +48,8 @@ _COLOURS /= np.sqrt([[3.0], [2.0], [6.0]])
 # out grainy; taken back whole, the model spends itself on noise. (600 steps on the ORL faces at 32 px, excess by thumbnails:
 # 0.41 as it is, 0.54 half, 0.47 three quarters.)
 _SCALE = (0.75 * (1.0 + np.add.outer(np.arange(BLOCK), np.arange(BLOCK))) ** 0.9).round(4)  # the same on every machine
+BATCH = 256
+BATCH_PIXELS = 2**21  # of a forward: 8 pictures of 512 px, for which Stable Diffusion's autoencoder takes about 5 GB
 LATENT_CHANNELS: dict[Mode, int] = {"grey": 16, "rgb": 24}
 
 
@@ -106,13 +109,13 @@ def train_on_parts(parts: Iterable[Pixels]) -> AutoencoderKL:
     return exact_autoencoder(code, max(height, width))
 
 
-def encode(vae: AutoencoderKL, images: Pixels, batch: int = 256) -> torch.Tensor:
+def encode(vae: AutoencoderKL, images: Images, batch: int = BATCH) -> torch.Tensor:
     """Latents of images: the mean of the posterior, times the scaling factor.
 
     Args:
         vae: any AutoencoderKL, on any device.
-        images: (N, H, W, C) uint8, N at least 1.
-        batch: images a forward.
+        images: (N, H, W, C) uint8, in memory or in files, N at least 1.
+        batch: images a forward, at most; of large ones fewer, see `BATCH_PIXELS`.
 
     Returns:
         (N, c, h, w) float32, on the CPU.
@@ -133,13 +136,13 @@ def deviates(vae: AutoencoderKL) -> bool:
 
 
 @torch.no_grad()
-def posterior(vae: AutoencoderKL, images: Pixels, batch: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+def posterior(vae: AutoencoderKL, images: Images, batch: int = BATCH) -> tuple[torch.Tensor, torch.Tensor]:
     """What `encode` gives, the mean of the posterior, and its deviation: a sample is mean + deviation * noise.
 
     Args:
         vae: any AutoencoderKL, on any device.
-        images: (N, H, W, C) uint8, N at least 1.
-        batch: images a forward.
+        images: (N, H, W, C) uint8, in memory or in files, N at least 1.
+        batch: images a forward, at most; of large ones fewer, see `BATCH_PIXELS`.
 
     Returns:
         mean and deviation, (N, c, h, w) float32 each, times the scaling factor, on the CPU.
@@ -149,6 +152,7 @@ def posterior(vae: AutoencoderKL, images: Pixels, batch: int = 256) -> tuple[tor
     """
     _check(images.shape[1], images.shape[2], reach(vae))
     means, deviations = [], []
+    batch = _at_once(batch, images.shape[1], images.shape[2])
     for start in range(0, len(images), batch):
         pixels = to_tensor(images[start : start + batch]).to(vae.device, vae.dtype)
         found = vae.encode(pixels).latent_dist
@@ -158,13 +162,13 @@ def posterior(vae: AutoencoderKL, images: Pixels, batch: int = 256) -> tuple[tor
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = 256) -> torch.Tensor:
+def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = BATCH) -> torch.Tensor:
     """Images of latents.
 
     Args:
         vae: any AutoencoderKL, on any device.
         latents: (N, c, h, w) float, N at least 1, as `encode` gives them.
-        batch: images a forward.
+        batch: as for `encode`.
 
     Returns:
         (N, 3, H, W) float32, about in [-1, 1] and not clamped, on the autoencoder's device.
@@ -173,8 +177,9 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor, batch: int = 256) -> torch
         UserError: pictures of a size that this autoencoder does not take.
     """
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    _check(latents.shape[2] * factor, latents.shape[3] * factor, reach(vae))
-    parts = []
+    height, width = latents.shape[2] * factor, latents.shape[3] * factor
+    _check(height, width, reach(vae))
+    parts, batch = [], _at_once(batch, height, width)
     for start in range(0, len(latents), batch):
         part = latents[start : start + batch].to(vae.device, vae.dtype) / vae.config.scaling_factor
         parts.append(vae.decode(part).sample.float())
@@ -188,6 +193,10 @@ def digest(vae: AutoencoderKL) -> str:
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         found.update(tensor.cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def _at_once(batch: int, height: int, width: int) -> int:
+    return max(1, min(batch, BATCH_PIXELS // (height * width)))
 
 
 def _check(height: int, width: int, longest: int | None) -> None:

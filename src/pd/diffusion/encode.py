@@ -9,9 +9,6 @@ from pd.diffusion.autoencoder import deviates, posterior
 from pd.diffusion.tensor_table import write_arrays
 from pd.diffusion.variants import Variants
 
-BATCH_PIXELS = 2**21  # of a forward: 8 pictures of 512 px, for which Stable Diffusion's autoencoder takes about 5 GB
-BATCH = 256
-
 
 def encode_shard(vae: AutoencoderKL, images: Pixels, first: int, variants: Variants, path: Path) -> int:
     """Encode some images in all their variants and write them, whole or not at all.
@@ -26,10 +23,9 @@ def encode_shard(vae: AutoencoderKL, images: Pixels, first: int, variants: Varia
     Returns:
         Bytes of the file.
     """
-    batch = max(1, min(BATCH, BATCH_PIXELS // (images.shape[1] * images.shape[2])))
     columns = {}
     for variant in range(len(variants)):
-        mean, deviation = posterior(vae, variants.apply(images, first, variant), batch)
+        mean, deviation = posterior(vae, variants.apply(images, first, variant))
         columns[f"mean.{variant}"] = mean.numpy()
         if deviates(vae):
             columns[f"deviation.{variant}"] = deviation.numpy()

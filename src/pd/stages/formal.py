@@ -59,7 +59,7 @@ def execute(context: Context) -> Facts:
         context.reporter.say(f"  {published(plan, formal.delta).in_words()}")
     public = None
     if formal.public:  # what is wrong with it is said before anything is begun
-        public = public_latents(settings, parts.vae, distinct, PrivateDataset.read(run.dataset))
+        public = public_latents(settings, parts.vae, distinct, PrivateDataset.open(run.dataset))
     work, dataset = run.work / "formal", digest_folder(run.dataset)
     source = key_of(work, formal.reproducible, context.seed("formal"))
     made_of = _made_of(context, dataset, captions)
@@ -72,7 +72,7 @@ def execute(context: Context) -> Facts:
         pixels = PrivateDataset.member_images(run.dataset).take(rows)
         number = {caption: i for i, caption in enumerate(distinct)}
         of = torch.tensor([number[captions[row]] for row in rows])
-        People(autoencoder.encode(parts.vae, pixels[:]), of, torch.from_numpy(first)).save(held)
+        People(autoencoder.encode(parts.vae, pixels), of, torch.from_numpy(first)).save(held)
     loaded = People.load(held)
     trainer = fit if formal.workers else fit_here
     order = Order(formal, settings.data, plan, distinct, work, context.seed("formal"), trainer, fit_many)

@@ -77,7 +77,7 @@ def execute(context: Context) -> Facts:
         if settings.filter.calibration == "leaks":
             context.reporter.say(f"  {why}")
         return {"calibrated_on": "strangers"}
-    people = with_labels(PrivateDataset.read(run.dataset), run, settings).holdout_half("calibration", settings.seed)
+    people = with_labels(PrivateDataset.open(run.dataset), run, settings).holdout_half("calibration", settings.seed)
     connect(settings.address, run)
     measured = [_measure(context, part, number) for number, part in enumerate(parts_of(people, settings.seed))]
     rows = joined(measured)
