@@ -14,6 +14,7 @@ from pd.audit.nearest import Nearest, Similarity
 from pd.audit.power import Power, power
 from pd.audit.recognition import COPIES, HARDLY, Recognised, recognition
 from pd.audit.reidentification import Comparison, Reidentification, excess, first_held_back
+from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import Images
 from pd.dataset.private import PrivateDataset
 from pd.reid.spaces.whitening import Rows
@@ -93,9 +94,10 @@ class Attack:
         alpha: float,
         bootstrap: int,
         seed: int,
+        map_rows: MapRows | None = None,
     ) -> "Attack":
-        """By an attacker that is fitted already, on people who are in neither gallery."""
-        ours, theirs = Embedded.of(attacker, members.images), Embedded.of(attacker, strangers.images)
+        """By an attacker that is fitted already, on people who are in neither gallery; `map_rows` embeds large galleries."""
+        ours, theirs = (Embedded.of(attacker, people.images, map_rows) for people in (members, strangers))
 
         def look(images: Images) -> Looked:
             rows = embedded(attacker, images)

@@ -18,6 +18,7 @@ from pd.audit.quality import Quality
 from pd.audit.results import VERSION, ArmResult, AuditResult, RealReidentified, RealResult, Strong
 from pd.audit.subjects import Subjects
 from pd.config import AuditSettings
+from pd.dataset.mapping import MapRows
 from pd.dataset.parquet_images import Images, rows_of
 from pd.dataset.people import People
 from pd.dataset.private import PrivateDataset
@@ -45,6 +46,7 @@ def audit(
     voted: Collection[str] = (),
     public: People | None = None,
     attackers: Sequence[str | Attacker] | None = None,
+    map_rows: MapRows | None = None,
 ) -> AuditResult:
     """Attack and measure each arm.
 
@@ -62,6 +64,7 @@ def audit(
         voted: attackers of the families that voted in the filter: they are marked, and none of them is the headline.
         public: other people, free for everybody, from whom attackers that distil learn in place of the calibration people.
         attackers: other ones than `settings.attackers`, by name, or of the caller's own.
+        map_rows: embeds large galleries; None: this process.
         shown: an arm whose samples closest to members are to be named, as `closest`: with it the figures are private.
 
     Returns:
@@ -85,7 +88,7 @@ def audit(
     quality = Quality(subjects, arms.values())  # first, because weights that are not there are refused before minutes are spent
     count.one("features of members")
     like = next(iter(arms.values())).images if STRONG in (settings.attackers if attackers is None else attackers) else None
-    attacks, found, strong = _attack(subjects, chosen_attackers, sets, count, public, like)
+    attacks, found, strong = _attack(subjects, chosen_attackers, sets, count, public, like, map_rows)
     results: dict[str, ArmResult] = {}
     for name, samples in arms.items():
         by_attacker = found[f"arm {name}"]
@@ -159,6 +162,7 @@ def _attack(
     count: "_Count",
     public: People | None,
     like: Images | None,
+    map_rows: MapRows | None,
 ) -> tuple[dict[str, Attack], dict[str, dict[str, AttackResult]], Strong | None]:
     """The attacks, what each saw of each set of images (set -> attacker -> verdict), and the set that was chosen as strong.
 
@@ -169,6 +173,7 @@ def _attack(
         count: of what is done.
         public: from whom attackers that distil learn; None: from the calibration people.
         like: samples as which planted leaks look, on which the strong set is chosen; None: all attackers are used.
+        map_rows: embeds large galleries; None: this process.
     """
     attacks: dict[str, Attack] = {}
     found: dict[str, dict[str, AttackResult]] = {key: {} for key in sets}
@@ -184,6 +189,7 @@ def _attack(
             alpha=subjects.alpha,
             bootstrap=subjects.settings.bootstrap,
             seed=resampling,
+            map_rows=map_rows,
         )
         count.one(f"{name} learns")
     strong = None

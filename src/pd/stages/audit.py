@@ -89,6 +89,7 @@ def execute(context: Context) -> Facts:
             shown="kept",
             voted=voters(settings),
             public=public_people(settings, real) if _learns_from_public(settings) else None,
+            map_rows=map_rows,
         )
     models = {arm: _model(run, arm) for arm in arms if arm not in ("kept", "condensed")}
     shadows = shadow_models(context, real) if shadow_count(settings) else ()

@@ -1,15 +1,19 @@
 """Every attacker finds copies of members, clean or blurred or mirrored, and none finds people who are not there."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from refusals import refused_as
 
 from pd.audit.attack import Attack
+from pd.audit.attackers import base
 from pd.audit.attackers.base import Embedded, similarity
 from pd.audit.attackers.choose import ATTACKERS, attacker
 from pd.dataset.images import Pixels, from_tensor, to_tensor
+from pd.dataset.mapping import RowFunction, map_here
 from pd.dataset.private import PrivateDataset
+from pd.progress import Progress, silent
 from pd.reid.augment import blur
 
 SEED = 7
@@ -84,3 +88,33 @@ def test_colour_counts() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with refused_as("unknown-name", "'thumbnails'"):
         attacker("thumbnail")
+
+
+def test_a_large_gallery_is_embedded_by_whoever_maps_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "HERE_BYTES", 0)
+    images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 1), dtype=np.uint8)
+    seeing, asked = attacker("thumbnails"), list[str]()
+
+    def map_rows(function: RowFunction, name: str, progress: Progress = silent) -> pa.Table:
+        asked.append(name)
+        return map_here(function)
+
+    here, there = Embedded.of(seeing, images), Embedded.of(seeing, images, map_rows)
+    np.testing.assert_allclose(there.rows, here.rows, atol=1e-6)
+    np.testing.assert_allclose(there.mirrored, here.mirrored, atol=1e-6)
+    assert len(asked) == 1
+
+
+def test_an_attacker_of_somebodys_own_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own:
+        name = "own"
+
+        def fit(self, images: np.ndarray, identities: list[str], *, seed: int, steps: int) -> None: ...
+
+        def embed(self, images: np.ndarray) -> np.ndarray:
+            return np.ones((len(images), 1), np.float32)
+
+    monkeypatch.setattr(base, "HERE_BYTES", 0)
+    images = np.zeros((3, 16, 16, 1), np.uint8)
+    found = Embedded.of(Own(), images, lambda *_: pytest.fail("it may hold what cannot travel"))
+    assert found.rows.shape == (3, 1)

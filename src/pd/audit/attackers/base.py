@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import torch
 
 from pd.audit.nearest import Nearest
+from pd.config import digest_of
 from pd.dataset.images import Pixels, mirrored
-from pd.dataset.parquet_images import Images, blocks
+from pd.dataset.mapping import HERE_BYTES, MakeRows, MapRows, OfImages, array_of, columns
+from pd.dataset.parquet_images import Images, blocks, held_bytes, images_digest
 from pd.reid.spaces.whitening import Rows
+
+
+_TOLD_BY = 8  # images by whose rows one fitted attacker is told from another
 
 
 class Attacker(Protocol):
@@ -53,14 +62,53 @@ class Embedded:
     mirrored: Rows
 
     @classmethod
-    def of(cls, attacker: Attacker, images: Images) -> "Embedded":
-        """Embed (N, H, W, C) uint8, in memory or in files, and the same swapped left and right."""
+    def of(cls, attacker: Attacker, images: Images, map_rows: MapRows | None = None) -> "Embedded":
+        """Embed (N, H, W, C) uint8, in memory or in files, and the same swapped left and right.
+
+        Args:
+            attacker: fitted.
+            images: of which workers can read the files, where they are in files.
+            map_rows: embeds much; None: this process does, as it does little, where it has a GPU, and for attackers of
+                somebody's own, which may hold what cannot travel.
+        """
         attacker = for_set(attacker, images)
+        travels = type(attacker).__module__.startswith("pd.") and not torch.cuda.is_available()
+        if map_rows and travels and held_bytes(images) > HERE_BYTES:
+            function = SeenRows(attacker, images)
+            table = map_rows(function, f"seen-{function.key}")
+            return cls(array_of(table, "plain"), array_of(table, "mirrored"))
         plain, turned = [], []
         for _, block in blocks(images):
             plain.append(attacker.embed(block))
             turned.append(attacker.embed(mirrored(block)))
         return cls(np.concatenate(plain), np.concatenate(turned))
+
+
+@dataclass(frozen=True, eq=False)
+class SeenRows(OfImages):
+    """Images and their mirror images as an attacker sees them, as a function for the mapper.
+
+    Args:
+        attacker: fitted.
+        images: (N, H, W, C) uint8, in memory or in files.
+    """
+
+    attacker: Attacker
+    images: Images
+
+    batch = 256
+
+    @cached_property
+    def key(self) -> str:
+        told = self.attacker.embed(self.images[:_TOLD_BY])
+        return digest_of([sha256(np.ascontiguousarray(told).tobytes()).hexdigest(), images_digest(self.images)])
+
+    def open(self, device: str) -> MakeRows:
+        def make(rows: range) -> pa.Table:
+            images = self.images[rows.start : rows.stop]
+            return columns({"plain": self.attacker.embed(images), "mirrored": self.attacker.embed(mirrored(images))})
+
+        return make
 
 
 def embedded(attacker: Attacker, images: Images) -> Rows:
