@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pd.dataset.parquet_images import Images
+from pd.dataset.parquet_images import Images, blocks
 
 SIDE = 24  # pixels of a side that pictures are compared at
 _GRID = 12  # points of a window's side
@@ -37,6 +37,7 @@ _COMMON = 0.9  # of these
 _ENOUGH = 20  # members from which on that can be told
 _ENOUGH_LEVELS = 200  # member pictures from which windows' levels are estimated
 _ENOUGH_AXES = 400  # member images from which axes are estimated
+_BYTES = 16 << 20  # of pixels at a time; as float32 they are four times as many
 _NUMBERS = 1 << 23  # correlations held at a time
 
 
@@ -177,7 +178,8 @@ class AlteredCopies:
     def of(cls, members: Images, *, quick: bool = False) -> Self:
         """Of (M, H, W, C) uint8 pictures, M at least 1."""
         small = members[:: -(-len(members) // _ENOUGH_AXES)]
-        axes = {window.name: _axes(window, _grey(small)) for window in WINDOWS}
+        grey = _grey(small)
+        axes = {window.name: _axes(window, grey) for window in WINDOWS}
         levels = {window.name: np.zeros(1, np.float32) for window in WINDOWS}
         found = cls(axes, _rows(axes, members), levels, quick)
         found.levels = found._likest_others(members[:: -(-len(members) // _ENOUGH_LEVELS)], -(-len(members) // _ENOUGH_LEVELS))
@@ -275,10 +277,13 @@ class AlteredCopies:
             yield window.name, cosine
 
 
-def _grey(images: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, C) uint8 to (N, 1, SIDE, SIDE) float32 in [0, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float().mean(dim=3).div(255)[:, None]
-    return F.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
+def _grey(images: Images) -> Tensor:
+    """(N, H, W, C) uint8, in memory or in files, to (N, 1, SIDE, SIDE) float32 in [0, 1]."""
+    parts = [torch.empty(0, 1, SIDE, SIDE)]
+    for _, block in blocks(images, _BYTES):
+        pixels = torch.tensor(block).float().mean(dim=3).div(255)[:, None]
+        parts.append(F.interpolate(pixels, size=(SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False))
+    return torch.cat(parts)
 
 
 def _sampled(window: Window, pixels: Tensor, poses: Sequence[Pose], blur: float) -> Tensor:
@@ -323,11 +328,11 @@ def _axes(window: Window, pixels: Tensor) -> NDArray[np.float32]:
 
 
 def _rows(axes: Mapping[str, NDArray[np.float32]], images: Images) -> dict[str, NDArray[np.float32]]:
-    found = {}
+    found, grey = {}, _grey(images)
     for window in WINDOWS:
         parts = []
-        for at in range(0, len(images), 1024):
-            rows = _sampled(window, _grey(images[at : at + 1024]), [Pose()], window.gallery_blur)[:, 0]
+        for at in range(0, len(grey), 1024):
+            rows = _sampled(window, grey[at : at + 1024], [Pose()], window.gallery_blur)[:, 0]
             rows = rows @ torch.from_numpy(axes[window.name])
             parts.append(torch.where(rows.norm(dim=1, keepdim=True) > 1e-3, F.normalize(rows, dim=1), 0.0))
         found[window.name] = torch.cat(parts).numpy()

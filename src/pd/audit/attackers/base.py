@@ -18,7 +18,6 @@ from pd.dataset.mapping import HERE_BYTES, MakeRows, MapRows, OfImages, array_of
 from pd.dataset.parquet_images import Images, blocks, held_bytes, images_digest
 from pd.reid.spaces.whitening import Rows
 
-
 _TOLD_BY = 8  # images by whose rows one fitted attacker is told from another
 
 
