@@ -100,5 +100,7 @@ def _lesson(kind: str, people: PrivateDataset, seed: int) -> Lesson:
 
 
 def _taught(lessons: Sequence[Lesson], map_rows: MapRows) -> list[Space]:
+    if not lessons:
+        return []
     function = SpaceLessons(lessons)
     return spaces_of(map_rows(function, f"spaces-{function.key}"))
