@@ -67,7 +67,8 @@ def test_the_loss_as_by_a_second_implementation():
         module.teacher.vit.head.weight.normal_(generator=torch.Generator().manual_seed(1))
         told = module.teacher(views.weak(batch["others"], batch["weak"], flip=False)).softmax(1).numpy()
     threshold = float(np.quantile(told.max(1), 0.7))
-    task.settings = SMALL.model_copy(update={"threshold": threshold, "flip": False})
+    task.threshold, task.weight = threshold, 3.0
+    task.settings = SMALL.model_copy(update={"flip": False})
     found = task.loss(module, batch, 4, Alone())
     with torch.no_grad():
         strong = views.strong(batch["others"], batch["strong"], flip=False)
@@ -85,7 +86,7 @@ def test_the_loss_as_by_a_second_implementation():
         labelled = module.student(views.strong(batch["images"], batch["numbers"], flip=False)).log_softmax(1)
         supervised = -float(labelled[range(4), batch["labels"]].mean())
     assert found["unlabelled"].item() == pytest.approx(total / len(strong), rel=1e-4)
-    assert found["loss"].item() == pytest.approx(supervised + 5 * total / len(strong), rel=1e-4)
+    assert found["loss"].item() == pytest.approx(supervised + 3 * total / len(strong), rel=1e-4)
 
 
 def test_the_teacher_is_an_average_in_closed_form():
@@ -309,3 +310,17 @@ def test_patches_of_one_grey_pixel_have_a_loss():
     settings = SMALL.model_copy(update={"network": TINY.model_copy(update={"patch": 1})})
     task = MaeTask(Held(pictures(4)[0]), settings, seed=3)
     assert torch.isfinite(task.loss(task.build(), task.batch(0, 0, 1), 0, Alone())["loss"])
+
+
+def test_what_is_left_empty_follows_from_where_the_network_starts(tmp_path):
+    empty = SemiVitSettings(network=TINY)
+    said = SemiVitSettings(network=TINY, weight=2.0, threshold=0.7, supervised=0.3)
+    start = fit_here(MaeTask(Held(pictures(20)[0]), empty, seed=0), TrainingSettings(steps=1), tmp_path)
+
+    def of(settings, start):
+        task = task_of(steps=100, settings=settings, start=start)
+        return task.weight, task.threshold, task.first
+
+    assert of(empty, None) == (1.0, 0.8, 10)
+    assert of(empty, start) == (5.0, 0.6, 40)
+    assert of(said, start) == of(said, None) == (2.0, 0.7, 30)

@@ -58,13 +58,23 @@ class SemiVitSettings(Section):
     ratio: Annotated[int, Field(ge=3)] = Field(
         5, description="unlabelled images a step for each labelled one; with fewer than three, pairs of them would be twins"
     )
-    supervised: Share = Field(0.4, description="share of the steps that look at labelled images alone, before the others join")
-    threshold: Share = Field(0.6, description="least confidence of the surer of two unlabelled images that the loss counts")
+    supervised: Share | None = Field(
+        None,
+        description="share of the steps that look at labelled images alone, before the others join; empty: 0.4 with weights or "
+        "masked pre-training, 0.1 from scratch",
+    )
+    threshold: Share | None = Field(
+        None,
+        description="least confidence of the surer of two unlabelled images that the loss counts; empty: 0.6 with weights or "
+        "masked pre-training, 0.8 from scratch",
+    )
     per_class: bool = Field(
         False,
         description="lower thresholds for classes of which the teacher is less sure (fine-grained classes); labels.least alike",
     )
-    weight: Annotated[float, Field(ge=0)] = Field(5.0, description="of the unlabelled images' loss")
+    weight: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="of the unlabelled images' loss; empty: 5 with weights or masked pre-training, 1 from scratch"
+    )
     teacher_decay: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None, description="of the teacher's average; empty: 1 - 10 / steps, at most 0.9999. 0: the teacher is the student"
     )
