@@ -166,7 +166,7 @@ class Population:
         return {steps: by_step[steps] for steps in self.asked.teacher_steps}
 
     def _looks(self, teachers: Mapping[int, Path]) -> Json:
-        """What `teacher.stop: generalises` would see, and take."""
+        """What `teacher.stop: generalises` would see, and take, but that nobody judges the first of the steps here."""
         seen, folder = LookedAt.of(self.real, self.base), self.asked.work / f"{self.name}-looks"
         folder.mkdir(exist_ok=True)
         seed, device = self.context.seed("gap"), torch.device("cpu")

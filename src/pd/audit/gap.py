@@ -5,8 +5,8 @@ more people, the later (Bonnaire et al. 2025, arXiv 2505.17638: the time of memo
 generalisation does not). Two figures at each checkpoint, each with an interval over people (Welch 1947):
 
 - `gap`: by how much the members' loss lies below other people's. It opens long before a sample shows anybody.
-- `memorised`: by how much the members' loss has fallen since the checkpoint at half as many steps, beyond twice what other
-  people's has. Above 0, more than half of what was learned since is about the members alone. Each picture is compared with
+- `memorised`: by how much the members' loss has fallen since the last checkpoint at half as many steps or before (of the first
+  one: since the untrained model), beyond twice what other people's has. Above 0, more than half of what was learned since is about the members alone. Each picture is compared with
   itself, so that which pictures are hard to denoise cancels.
 
 Losses are taken as logarithms: a gap of 0.1 means that members' losses are a tenth lower.
@@ -33,8 +33,8 @@ class Look:
     Attributes:
         step: of the training; 0: before it.
         gap: members' mean log loss below other people's.
-        memorised: the members' gain since half as many steps, less TIMES other people's (where they have gained); None: there
-            was no earlier look.
+        memorised: the members' gain since the checkpoint that `reference` names, less TIMES other people's (where they have
+            gained); None: there was no such look.
     """
 
     step: int

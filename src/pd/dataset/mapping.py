@@ -18,8 +18,7 @@ MakeRows = Callable[[range], pa.Table]
 
 class RowFunction(Protocol):
     """What makes rows. It travels to workers: it holds words, numbers, arrays of moderate size and paths, and opens images and
-    networks where it runs.
-
+    networks where it runs. Where each row is much work, `shard_rows` says how many one worker is given at a time.
     """
 
     @property

@@ -196,7 +196,9 @@ def digest(vae: AutoencoderKL) -> str:
 
 
 def _at_once(batch: int, height: int, width: int) -> int:
-    return max(1, min(batch, BATCH_PIXELS // (height * width)))
+    """The largest part of a batch that bounds memory; parts are equal, so that where an image stands does not matter."""
+    most = max(1, min(batch, BATCH_PIXELS // (height * width)))
+    return max(size for size in range(1, most + 1) if batch % size == 0)
 
 
 def _check(height: int, width: int, longest: int | None) -> None:

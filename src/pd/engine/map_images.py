@@ -101,7 +101,7 @@ def _shards(
     function: RowFunction, out: Path, crew: Crew, reads: tuple[Path, ...], progress: Progress, rows: int = SHARD_ROWS
 ) -> list[Shard]:
     """Shards of a function, made by workers."""
-    shards = plan(function.total, rows if function.batch > 1 else 1, function.batch)  # what is made one by one is much work
+    shards = plan(function.total, getattr(function, "shard_rows", rows), function.batch)
     arguments = {"function": function, "gpus": crew.gpus}
     run_shards(_Maker, arguments, shards, asdict, crew=crew, out=out, inputs=function.key, reads=reads, progress=progress)
     return shards

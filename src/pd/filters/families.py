@@ -56,13 +56,13 @@ def taught_by_others(
     spaces = _taught([_lesson(kind, people.where(~rows), seed) for kind in kinds for rows in halves], map_rows)
     likeness: dict[str, NDArray[np.float32]] = {}
     for at, kind in enumerate(kinds):
-        both = spaces[2 * at : 2 * at + 2]
-        known, asked = SpaceRows(both, members.images), SpaceRows(both, people.images)
+        pair = spaces[2 * at : 2 * at + 2]
+        known, asked = SpaceRows(pair, members.images, both=True), SpaceRows(pair, people.images, both=False)
         table, theirs = map_rows(known, f"compared-{known.key}"), map_rows(asked, f"compared-{asked.key}")
         found = likeness[kind] = np.empty(len(people), np.float32)
         for half, rows in enumerate(halves):
             gallery = Gallery(unfolded(array_of(table, str(half)), EACH))
-            found[rows] = gallery.nearest(unfolded(array_of(theirs, str(half)), EACH)[::EACH][rows])[0]
+            found[rows] = gallery.nearest(array_of(theirs, str(half))[rows])[0]
     return likeness
 
 

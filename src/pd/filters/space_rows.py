@@ -37,7 +37,7 @@ class SpaceLessons:
 
     lessons: Sequence[Lesson]
 
-    batch = 1
+    batch = shard_rows = 1
 
     @cached_property
     def key(self) -> str:
@@ -71,26 +71,28 @@ class SpaceLessons:
 
 @dataclass(frozen=True, eq=False)
 class SpaceRows(OfImages):
-    """Rows of images in spaces of one kind: column `k` holds, in the k-th space, EACH rows an image, side by side.
+    """Rows of images in spaces of one kind: column `k` holds those in the k-th space.
 
     Args:
         spaces: of one kind.
         images: (N, H, W, C) uint8, in memory or in files.
+        both: EACH rows an image, side by side: as it is, and mirrored; else as it is alone.
     """
 
     spaces: Sequence[Space]
     images: Images
+    both: bool
 
     batch = 256
 
     @cached_property
     def key(self) -> str:
-        return digest_of([[space_digest(space) for space in self.spaces], images_digest(self.images)])
+        return digest_of([[space_digest(space) for space in self.spaces], images_digest(self.images), self.both])
 
     def open(self, device: str) -> MakeRows:
         def make(rows: range) -> pa.Table:
             images = self.images[rows.start : rows.stop]
-            found = both_ways_in(self.spaces, images)
+            found = both_ways_in(self.spaces, images) if self.both else embed_in(self.spaces, images)
             return columns({str(k): one.reshape(len(images), -1) for k, one in enumerate(found)})
 
         return make

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".webp", ".tif", ".tiff"}
 _NEAR = 0.99  # correlation of 8 x 8 thumbnails from which a picture passes for a copy, at least; ours
-_SAME = 0.9999  # likeness from which two people's pictures are one and the same: it tells nothing of how alike people are; ours
 _ALTERED = 0.85  # likeness from which it passes for an altered one, at least; strangers of LFW and NIH reach 0.78; ours
-_CLEAR = 0.1  # above the largest likeness of different people's private pictures; ours
+_CLEAR = 0.1  # above what different people's private pictures usually reach; ours
+_USUAL = 0.98  # of private pictures; ours
 _COMPARED = 300  # private pictures that are compared with other people's; ours
 _AT_ONCE = 64
 
@@ -56,8 +56,10 @@ def read_public(path: Path, shape: DataSettings) -> Pixels:
 def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> None:
     """Refuse public pictures that are private ones: by their pixels, as near-copies, mirrored or not, or as altered copies.
 
-    Altered copies are turned, cropped, re-toned or compressed ones (`pd.reid.altered_copies`). What counts as one follows from
-    how much private pictures of different people are alike, so that clothes or X-rays, which all look alike, are not refused.
+    Altered copies (`pd.reid.altered_copies`) are turned, re-toned or compressed ones, and some cropped ones: of faces cropped to
+    seven eighths half are seen, of those cropped at a corner none. What counts as a copy follows from how much private pictures of
+    different people are alike, so that clothes or X-rays, which all look alike, are not refused. Where every picture has a name of
+    its own, other pictures of one person count as different people's, and altered copies may pass.
 
     Args:
         public: (N, H, W, C) uint8.
@@ -67,7 +69,7 @@ def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> No
     Raises:
         UserError: some are; how many is said, not which.
     """
-    who = np.asarray(people)
+    who = np.unique(np.asarray(people, dtype=str), return_inverse=True)[1].reshape(-1)
     drawn = np.random.default_rng(0).permutation(len(private))[:_COMPARED]
     ours, theirs = _thumbnails(public), np.concatenate([_thumbnails(block) for _, block in blocks(private)])
 
@@ -76,12 +78,12 @@ def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> No
         found: Floats = np.maximum(rows @ theirs.T, turned @ theirs.T)
         return found
 
-    most = _most_of_others(lambda rows: alike(theirs[rows]), drawn, who)
-    limit = max(_NEAR, (1 + most) / 2)
+    usual = _likeness_of_others(lambda rows: alike(theirs[rows]), drawn, who)
+    limit = max(_NEAR, 1 - (1 - usual) / 4)
     found = np.concatenate([alike(part).max(axis=1) >= limit for part in _parts(ours)])
     copies = AlteredCopies.of(private, quick=True)
-    most = _most_of_others(lambda rows: copies.likeness(rows_of(private, rows)[:]), drawn, who)
-    limit = max(_ALTERED, most + _CLEAR)
+    usual = _likeness_of_others(lambda rows: copies.likeness(rows_of(private, rows)[:]), drawn, who)
+    limit = max(_ALTERED, usual + _CLEAR)
     found |= np.concatenate([copies.score(part) >= limit for part in _parts(public)])
     if found.any():
         raise UserError(
@@ -92,14 +94,17 @@ def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> No
         )
 
 
-def _most_of_others(alike: Callable[[Index], Floats], drawn: Index, who: npt.NDArray[np.str_]) -> float:
-    """The largest likeness of drawn private pictures to other people's; of one and the same picture, none. Alone: 0."""
-    most = 0.0
+def _likeness_of_others(alike: Callable[[Index], Floats], drawn: Index, who: Index) -> float:
+    """The likeness to other people's pictures that _USUAL of the drawn private pictures do not exceed; of one person alone: 0.
+
+    Not the largest: now and then a picture has been filed under two names.
+    """
+    most = []
     for rows in _parts(drawn):
         likeness = alike(rows)
-        likeness[(who[rows][:, None] == who) | (likeness > _SAME)] = 0
-        most = max(most, float(likeness.max(initial=0)))
-    return most
+        likeness[who[rows][:, None] == who] = 0
+        most.append(likeness.max(axis=1, initial=0))
+    return float(np.quantile(np.concatenate(most), _USUAL))
 
 
 def _parts(values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

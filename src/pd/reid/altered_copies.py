@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pd.dataset.parquet_images import Images, blocks
+from pd.dataset.parquet_images import Images, blocks, rows_of
 
 SIDE = 24  # pixels of a side that pictures are compared at
 _GRID = 12  # points of a window's side
@@ -241,8 +241,10 @@ class AlteredCopies:
         if len(self.rows[WINDOWS[0].name]) < _ENOUGH:
             return self.levels
         parts: dict[str, list[NDArray[np.float32]]] = {window.name: [] for window, _ in self._windows}
-        for at in range(0, len(images), 16):
-            for name, likeness in self._by_window(images[at : at + 16]):
+        poses = max(len(poses) for _, poses in self._windows)
+        some = max(1, min(16, _NUMBERS // (poses * len(self.rows[WINDOWS[0].name]))))
+        for at in range(0, len(images), some):
+            for name, likeness in self._by_window(images[at : at + some]):
                 rows = torch.arange(len(likeness))
                 likeness[rows, (at + rows) * step] = -torch.inf
                 parts[name].append(likeness.amax(1).numpy())
@@ -328,15 +330,14 @@ def _axes(window: Window, pixels: Tensor) -> NDArray[np.float32]:
 
 
 def _rows(axes: Mapping[str, NDArray[np.float32]], images: Images) -> dict[str, NDArray[np.float32]]:
-    found, grey = {}, _grey(images)
-    for window in WINDOWS:
-        parts = []
-        for at in range(0, len(grey), 1024):
-            rows = _sampled(window, grey[at : at + 1024], [Pose()], window.gallery_blur)[:, 0]
+    found: dict[str, list[Tensor]] = {window.name: [] for window in WINDOWS}
+    for at in range(0, len(images), 1024):
+        grey = _grey(rows_of(images, np.arange(at, min(at + 1024, len(images)))))
+        for window in WINDOWS:
+            rows = _sampled(window, grey, [Pose()], window.gallery_blur)[:, 0]
             rows = rows @ torch.from_numpy(axes[window.name])
-            parts.append(torch.where(rows.norm(dim=1, keepdim=True) > 1e-3, F.normalize(rows, dim=1), 0.0))
-        found[window.name] = torch.cat(parts).numpy()
-    return found
+            found[window.name].append(torch.where(rows.norm(dim=1, keepdim=True) > 1e-3, F.normalize(rows, dim=1), 0.0))
+    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
 def _blurred(pixels: Tensor, sigma: float) -> Tensor:

@@ -9,7 +9,7 @@ from refusals import refused_as
 from pd.audit.attack import Attack
 from pd.audit.attackers import base
 from pd.audit.attackers.base import Embedded, similarity
-from pd.audit.attackers.choose import ATTACKERS, attacker
+from pd.audit.attackers.choose import ATTACKERS, attacker, choose_attackers
 from pd.dataset.images import Pixels, from_tensor, to_tensor
 from pd.dataset.mapping import RowFunction, map_here
 from pd.dataset.private import PrivateDataset
@@ -115,6 +115,7 @@ def test_an_attacker_of_somebodys_own_stays_here(monkeypatch: pytest.MonkeyPatch
             return np.ones((len(images), 1), np.float32)
 
     monkeypatch.setattr(base, "HERE_BYTES", 0)
-    images = np.zeros((3, 16, 16, 1), np.uint8)
-    found = Embedded.of(Own(), images, lambda *_: pytest.fail("it may hold what cannot travel"))
+    (own,) = choose_attackers([Own()]).values()
+    own.fit(np.zeros((3, 16, 16, 1), np.uint8), ["a"] * 3, seed=0, steps=1)
+    found = Embedded.of(own, np.zeros((3, 16, 16, 1), np.uint8), lambda *_: pytest.fail("it may hold what cannot travel"))
     assert found.rows.shape == (3, 1)

@@ -67,11 +67,11 @@ class Embedded:
         Args:
             attacker: fitted.
             images: of which workers can read the files, where they are in files.
-            map_rows: embeds much; None: this process does, as it does little, where it has a GPU, and for attackers of
-                somebody's own, which may hold what cannot travel.
+            map_rows: embeds much; None: this process does, as it does little, where it has a GPU, and for attackers that do
+                not say that they travel: what they hold may not be pickled.
         """
         attacker = for_set(attacker, images)
-        travels = type(attacker).__module__.startswith("pd.") and not torch.cuda.is_available()
+        travels = getattr(attacker, "travels", False) and not torch.cuda.is_available()
         if map_rows and travels and held_bytes(images) > HERE_BYTES:
             function = SeenRows(attacker, images)
             table = map_rows(function, f"seen-{function.key}")

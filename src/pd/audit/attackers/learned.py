@@ -12,6 +12,7 @@ class Learned:
     """Features of one kind, projected so that what changes within a person's pictures is muted."""
 
     name: str
+    travels = True  # to workers
 
     def __init__(self) -> None:
         self._space: Space | None = None

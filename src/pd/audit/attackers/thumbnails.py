@@ -15,6 +15,7 @@ class Thumbnails:
     """Plain correlation of 16 x 16 thumbnails (methods: *Blur is not privacy*)."""
 
     name = "thumbnails"
+    travels = True  # to workers
 
     def fit(self, images: Images, identities: Sequence[str], *, seed: int, steps: int) -> None:
         """Nothing to learn."""

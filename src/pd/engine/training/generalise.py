@@ -24,6 +24,7 @@ from pd.store.kept import at_hand, keep_json
 
 IMAGES = 512  # looked at of members, and of calibration people, at most; ours
 _WHO = "who.json"
+_RULE = "half the steps"  # by which `pd.audit.gap` judges: under another one a training ends elsewhere
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class LookedAt:
 
     def fingerprint(self) -> str:
         """Equal for those that give equal looks."""
-        return digest_of([self.data.fingerprint(), self.ids, self.people, self.members.tolist()])
+        return digest_of([_RULE, self.data.fingerprint(), self.ids, self.people, self.members.tolist()])
 
     def hand_over(self, folder: Path) -> None:
         """Write what `receive` reads, for the workers."""
@@ -157,5 +158,5 @@ def _file(looks: Path, step: int) -> Path:
 
 def _read(file: Path) -> Look:
     found = json.loads(file.read_text(encoding="utf-8"))
-    memorised = Estimate(**found["memorised"]) if found.get("memorised") else None
+    memorised = Estimate(**found["memorised"]) if found["memorised"] else None
     return Look(found["step"], Estimate(**found["gap"]), memorised)

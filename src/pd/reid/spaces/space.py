@@ -19,6 +19,7 @@ from pd.reid.spaces.whitening import Rows, Whitening
 FEATURES: Mapping[str, Callable[[Tensor], Rows]] = {"whitened": thumbnails, "imagenet": middle, "gradients": gradients}
 """What each space projects: (N, 3, H, W) float32 in [-1, 1] -> (N, d) float32. Grey images have three equal channels."""
 
+LONGEST = 128  # px of a side of a view: FEATURES look at 64 px at most; ours
 STEPS = 200  # of `views`: at most 2,400 pictures; ours
 _BLOCK = 1024
 _BYTES = 32 << 20  # of pixels at a time; as float32 they are four times as many
@@ -55,7 +56,7 @@ class Space:
             raise UserError(
                 f"no image to learn '{kind}' from", code="no-images", where="data.holdout", fix="hold out more people"
             )
-        seen = views(images, identities, seed=seed, steps=steps)
+        seen = views(images, identities, seed=seed, steps=steps, longest=LONGEST)
         rows = np.concatenate([FEATURES[kind](batch) for batch in seen.batches(_VIEWS)])
         return cls(kind, Whitening.learn(rows, seen.people))
 

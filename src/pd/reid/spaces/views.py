@@ -15,7 +15,6 @@ from pd.reid.augment import augment
 
 VIEWS_PER_STEP = 8
 _MOST_VIEWS = 8  # of one image
-LONGEST = 128  # px of a side; larger images are reduced before they are augmented: features look at 64 px at most; ours
 _BYTES = 16 << 20  # of pixels augmented at a time; as float32 they are four times as many, and more while it lasts
 
 
@@ -26,6 +25,7 @@ class Views:
     Attributes:
         images: (n, H, W, C) uint8, the images chosen.
         each: views of each.
+        longest: px of a side; larger images are reduced before they are augmented. None: they are not.
         people: (n * (each + 1),) int64, who is in each picture.
         seed: of the augmentation.
     """
@@ -34,12 +34,13 @@ class Views:
     each: int
     people: npt.NDArray[np.int64]
     seed: int
+    longest: int | None = None
 
     def __len__(self) -> int:
         return len(self.people)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """All pictures in order, (size, 3, H, W) float32 in [-1, 1], LONGEST a side at most; the last batch may be smaller."""
+        """All pictures in order, (size, 3, H, W) float32 in [-1, 1]; the last batch may be smaller."""
         waiting: list[Tensor] = []
         held = 0
         for part in self._parts():
@@ -57,11 +58,11 @@ class Views:
         generator = torch.Generator().manual_seed(self.seed)
         for view in range(self.each + 1):
             for _, block in blocks(self.images, _BYTES):
-                plain = _reduced(to_tensor(block))
+                plain = to_tensor(block) if self.longest is None else _reduced(to_tensor(block), self.longest)
                 yield augment(plain, generator) if view else plain
 
 
-def views(images: Images, identities: Sequence[str], *, seed: int, steps: int) -> Views:
+def views(images: Images, identities: Sequence[str], *, seed: int, steps: int, longest: int | None = None) -> Views:
     """The images as they are and views of each, at most 12 * steps pictures in all.
 
     Args:
@@ -69,11 +70,12 @@ def views(images: Images, identities: Sequence[str], *, seed: int, steps: int) -
         identities: N names.
         seed: of choice and augmentation.
         steps: 8 views a step.
+        longest: as of `Views`.
     """
     order = np.random.default_rng(seed).permutation(len(images))[: most_images(steps)]
     each = int(np.clip(VIEWS_PER_STEP * steps // len(order), 1, _MOST_VIEWS))
     who = np.unique(np.asarray(identities, dtype=str), return_inverse=True)[1]
-    return Views(images[order], each, np.tile(who[order], each + 1), seed)
+    return Views(images[order], each, np.tile(who[order], each + 1), seed, longest)
 
 
 def most_images(steps: int) -> int:
@@ -86,9 +88,9 @@ def most_pictures(steps: int) -> int:
     return most_images(steps) + VIEWS_PER_STEP * steps
 
 
-def _reduced(images: Tensor) -> Tensor:
-    """(N, C, H, W) with sides of LONGEST at most, by area; smaller images as they are."""
+def _reduced(images: Tensor, longest: int) -> Tensor:
+    """(N, C, H, W) with sides of so much at most, by area; smaller images as they are."""
     height, width = images.shape[2:]
-    if max(height, width) <= LONGEST:
+    if max(height, width) <= longest:
         return images
-    return F.interpolate(images, (min(height, LONGEST), min(width, LONGEST)), mode="area")
+    return F.interpolate(images, (min(height, longest), min(width, longest)), mode="area")
