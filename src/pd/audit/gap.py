@@ -6,8 +6,8 @@ generalisation does not). Two figures at each checkpoint, each with an interval 
 
 - `gap`: by how much the members' loss lies below other people's. It opens long before a sample shows anybody.
 - `memorised`: by how much the members' loss has fallen since the last checkpoint at half as many steps or before (of the first
-  one: since the untrained model), beyond twice what other people's has. Above 0, more than half of what was learned since is about the members alone. Each picture is compared with
-  itself, so that which pictures are hard to denoise cancels.
+  one: since the untrained model), beyond twice what other people's has. Above 0, more than half of what was learned since is
+  about the members alone. Each picture is compared with itself, so that which pictures are hard to denoise cancels.
 
 Losses are taken as logarithms: a gap of 0.1 means that members' losses are a tenth lower.
 """

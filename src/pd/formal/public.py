@@ -56,10 +56,10 @@ def read_public(path: Path, shape: DataSettings) -> Pixels:
 def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> None:
     """Refuse public pictures that are private ones: by their pixels, as near-copies, mirrored or not, or as altered copies.
 
-    Altered copies (`pd.reid.altered_copies`) are turned, re-toned or compressed ones, and some cropped ones: of faces cropped to
-    seven eighths half are seen, of those cropped at a corner none. What counts as a copy follows from how much private pictures of
-    different people are alike, so that clothes or X-rays, which all look alike, are not refused. Where every picture has a name of
-    its own, other pictures of one person count as different people's, and altered copies may pass.
+    Altered copies (`pd.reid.altered_copies`) are turned, re-toned or compressed ones, and some cropped ones: of faces cropped
+    to seven eighths half are seen, of those cropped at a corner none. What counts as a copy follows from how much private
+    pictures of different people are alike, so that clothes, which all look alike, are not refused. Where every picture has a
+    name of its own, other pictures of one person count as different people's, and altered copies may pass.
 
     Args:
         public: (N, H, W, C) uint8.
