@@ -52,7 +52,7 @@ def test_leaks_are_seen_and_a_stricter_quantile_leaves_fewer(
 
     monkeypatch.setattr(leaks, "_samples", samples)
     monkeypatch.setattr(leaks, "connect", lambda *_: None)
-    monkeypatch.setattr(PrivateDataset, "read", classmethod(lambda cls, folder: people))
+    monkeypatch.setattr(PrivateDataset, "open", classmethod(lambda cls, folder: people))
     monkeypatch.setattr(PrivateDataset, "read_words", classmethod(lambda cls, folder: people))
     settings = {
         "name": "run",

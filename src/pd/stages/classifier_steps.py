@@ -67,7 +67,7 @@ def inputs(context: Context, how: ClassifierSettings) -> tuple[Examples, Pixels 
     images = PrivateDataset.member_images(run.dataset)
     seed, k = context.seed("classifier"), settings.generate.prompt_k
     held = examples(images, values_of(members, how.label), members.identities, how, k, seed)
-    return held, public_queries(settings, images, real.identities)
+    return held, public_queries(settings, images, members.identities, real.identities)
 
 
 def prepared(settings: ClassifierSettings, held: Examples, seed: int, reporter: Reporter) -> Plan:
@@ -196,8 +196,14 @@ def released(out: Path, name: str, found: Made, held: Examples, compared: Compar
     return epsilon
 
 
-def public_queries(settings: Settings, images: Images, identities: Sequence[str]) -> Pixels | None:
+def public_queries(settings: Settings, images: Images, who: Sequence[str], others: Sequence[str] = ()) -> Pixels | None:
     """Public pictures, where queries are public ones.
+
+    Args:
+        settings: of the run.
+        images: (N, H, W, C) uint8, the private pictures.
+        who: N names, who is in each.
+        others: names of further private people.
 
     Raises:
         UserError: there are none, or private pictures or people are among them.
@@ -224,7 +230,7 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
             where="classifier.queries",
             fix=f"ask {len(pictures)} or fewer, or add pictures to public.path",
         )
-    shared = {path.name for path in section.path.rglob("*") if path.is_dir()} & set(identities)
+    shared = {path.name for path in section.path.rglob("*") if path.is_dir()} & {*who, *others}
     if shared:
         raise UserError(
             f"{len(shared)} folders of public pictures are named like private people",
@@ -232,7 +238,7 @@ def public_queries(settings: Settings, images: Images, identities: Sequence[str]
             where="public.path",
             fix="take these people out: who is private and public too has no guarantee",
         )
-    refuse_private(pictures, images, identities)
+    refuse_private(pictures, images, who)
     return pictures
 
 
