@@ -55,6 +55,38 @@ def print_last(name: str) -> None:
     print(json.dumps(json.loads(path.read_text(encoding="utf-8"))["figures"], sort_keys=True))
 
 
+def random_model(folder: Path, unet: str, side: int, channels: int) -> Path:
+    """A model with random weights, in a folder: its autoencoder has Stable Diffusion's shape, 4 channels, 8 pixels a latent.
+
+    Args:
+        folder: written unless it is there.
+        unet: a size of pd's.
+        side: of the pictures, RGB.
+        channels: of the autoencoder; a multiple of 4.
+    """
+    import torch
+    from diffusers import AutoencoderKL
+
+    from pd.config import DataSettings, ModelSettings
+    from pd.diffusion.components import build
+    from pd.diffusion.export import export
+
+    if not folder.exists():
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            vae = AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * 4,
+                up_block_types=("UpDecoderBlock2D",) * 4,
+                block_out_channels=(channels,) * 4,
+                latent_channels=4,
+                norm_num_groups=channels // 4,
+                sample_size=side,
+            )
+        settings = ModelSettings.model_validate({"unet": unet, "autoencoder": "train"})
+        export(build(settings, DataSettings(size=side, mode="rgb"), 0, vae.eval()), folder)
+    return folder
+
+
 class Peak:
     """Resident memory of a process and of the largest Ray Data actor below it, looked at twice a second while it runs.
 

@@ -34,16 +34,10 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from diffusers import AutoencoderKL
-from harness import print_last, store
+from harness import print_last, random_model, store
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
-
-from pd.config import DataSettings, ModelSettings
-from pd.diffusion.components import build
-from pd.diffusion.export import export
 
 SIDE, EACH = 224, 4
 KILLED = ("reid", "generate", "audit")
@@ -100,9 +94,8 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
     manifest = home / "pictures.parquet"
     if not manifest.exists():
         write_pictures(manifest, images, bases)
-    tree = SETTINGS | {
-        part: SETTINGS[part] | {"base": str(base(home / "base")), "autoencoder": "base"} for part in ("teacher", "student")
-    }
+    base = {"base": str(random_model(home / "base", "tiny", SIDE, 8)), "autoencoder": "base"}
+    tree = SETTINGS | {part: SETTINGS[part] | base for part in ("teacher", "student")}
     config = home / "run.yaml"
     data = {"reader": "manifest", "path": str(manifest), "size": SIDE, "mode": "rgb"}
     config.write_text(json.dumps({"name": "hospital", "runs": str(home / "runs"), "data": data, **tree}), encoding="utf-8")
@@ -128,23 +121,6 @@ def one_run(home: Path, images: int, bases: list[Image.Image], kill: tuple[str, 
         "seconds_by_stage": {stage: round(record["seconds"], 1) for stage, record in records.items()},
         "killed_and_resumed": killed,
     }
-
-
-def base(folder: Path) -> Path:
-    """A model with random weights to begin from: the autoencoder makes 28 x 28 latents of 4 channels."""
-    if not folder.exists():
-        torch.manual_seed(0)
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 8, 8, 8),
-            latent_channels=4,
-            norm_num_groups=4,
-            sample_size=SIDE,
-        )
-        settings = ModelSettings.model_validate({"unet": "tiny", "autoencoder": "train"})
-        export(build(settings, DataSettings(size=SIDE, mode="rgb"), 0, vae.eval()), folder)
-    return folder
 
 
 def in_stage(run: Path, stage: str, watch: "Watch", config: Path) -> bool:

@@ -22,14 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
-from harness import print_last, store
+from diffusers import StableDiffusionPipeline
+from harness import print_last, random_model, store
 from torch.utils.flop_counter import FlopCounterMode
 
 from pd.config import DataSettings, ModelSettings, ReidSettings
 from pd.diffusion.components import build
 from pd.diffusion.data import TrainingData
-from pd.diffusion.export import export
 from pd.diffusion.peak import peak_flops
 from pd.diffusion.sampler import Sampler
 from pd.engine.training.train import train_model
@@ -65,23 +64,6 @@ class Size:
 
 REAL = Size("sd", 256, 64, 60, 65_536, 100_000, 512, 16, 20, "resnet50", 224, 16, 40, 5)
 TOY = Size("tiny", 32, 4, 4, 256, 500, 32, 2, 2, "small", 32, 4, 4, 2)
-
-
-def model(size: Size, folder: Path) -> Path:
-    """A model of this size with random weights; its autoencoder has Stable Diffusion's shape, 4 channels, 8 pixels a latent."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        vae = AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(32, 32, 32, 32),
-            latent_channels=4,
-            norm_num_groups=8,
-            sample_size=size.side,
-        )
-    settings = ModelSettings.model_validate({"unet": size.unet, "autoencoder": "train"})
-    export(build(settings, DataSettings(size=size.side, mode="rgb"), 0, vae), folder)
-    return folder
 
 
 def unet(size: Size, base: Path, folder: Path) -> dict[str, Any]:
@@ -197,7 +179,7 @@ def _median(work: Callable[[], object], repeats: int, device: torch.device) -> f
 
 def measure(size: Size, device: torch.device, folder: Path) -> dict[str, Any]:
     """All four; each is printed as it is there, so that a run that is cut short leaves what it had."""
-    base = model(size, folder / "base")
+    base = random_model(folder / "base", size.unet, size.side, 32)
     found: dict[str, Any] = {}
     parts: dict[str, Callable[[], Any]] = {
         "search": lambda: search(size, device),

@@ -17,6 +17,7 @@ from pd.dataset.images import encode_png
 from pd.dataset.people import People, read_people
 from pd.dataset.private import PrivateDataset
 from pd.errors import UserError
+from pd.formal.public import refuse_private
 from pd.progress import Reporter
 from pd.stages.public import public_people
 from pd.stages.recognise import _test_data, read_figures, recognise
@@ -247,6 +248,14 @@ def test_public_people_who_are_private_ones_are_refused(sets, tmp_path) -> None:
     assert found is not None
     assert len(found) == 15
     assert public_people(Settings(), real) is None
+
+
+def test_copies_are_refused_where_private_pictures_are_under_two_names_each() -> None:
+    images = np.stack([image for _, _, image in pictures(5, 3, 1)])[..., None]
+    twice, names = np.concatenate([images, images]), [f"m{row}" for row in range(30)]
+    with refused_as("shared-images", "15 of 15"):
+        refuse_private(images, twice, names)
+    refuse_private(np.stack([image for _, _, image in pictures(5, 3, 77)])[..., None], twice, names)
 
 
 def test_the_command_shows_a_table(sets, tmp_path) -> None:

@@ -22,7 +22,6 @@ from pd.audit.estimate import CONFIDENCE, Estimate, number
 
 Floats = npt.NDArray[np.float64]
 
-
 TIMES = 2.0  # ours: a checkpoint memorises where members have gained so many times what other people have
 
 
@@ -92,13 +91,13 @@ def _difference(values: Floats, people: Sequence[str], members: npt.NDArray[np.b
     """So many times other people's mean less the members', each person counting as one, with Welch's interval."""
     from scipy import stats
 
-    others, ours = times * _means(values, people, ~members), _means(values, people, members)
+    sides = others, ours = times * _means(values, people, ~members), _means(values, people, members)
     if min(len(others), len(ours)) < 2:
         raise ValueError("a gap needs two people on either side")
-    parts = [float(side.var(ddof=1)) / len(side) for side in (others, ours)]
+    parts = [float(side.var(ddof=1)) / len(side) for side in sides]
     value, error = float(others.mean() - ours.mean()), float(np.sqrt(sum(parts)))
     if not error:
         return Estimate(value, value, value, len(values))
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (others, ours), strict=True))
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(side) - 1) for part, side in zip(parts, sides, strict=True))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
     return Estimate(value, value - reach, value + reach, len(values))

@@ -94,6 +94,11 @@ class FineTuneTask(Task):
     def batch(self, step: int, rank: int, world: int) -> Batch:
         return self.of_labelled(step, rank, world)
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether it starts from weights that something was learned with."""
+        return self.start is not None or self.settings.network.weights is not None
+
     def supervised_loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross-entropy of strong views of a rank's labelled images."""
         seen = views.strong(batch["images"], batch["numbers"], flip=self.settings.flip)
@@ -104,8 +109,7 @@ class FineTuneTask(Task):
 
     def optimiser(self, module: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
         assert isinstance(module, Vit)
-        pretrained = self.start is not None or self.settings.network.weights is not None
-        return optimiser(module, settings, decay_of(self.settings.network, pretrained))
+        return optimiser(module, settings, decay_of(self.settings.network, self.pretrained))
 
     def export(self, module: nn.Module, folder: Path) -> Facts:
         assert isinstance(module, Vit)

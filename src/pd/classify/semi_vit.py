@@ -89,7 +89,7 @@ class SemiVitTask(FineTuneTask):
         if (labels[rows] >= 0).any():
             raise ValueError("an image is labelled and unlabelled")
         self.unlabelled = rows
-        ours = PRE_TRAINED if start is not None or settings.network.weights is not None else FROM_SCRATCH
+        ours = PRE_TRAINED if self.pretrained else FROM_SCRATCH
         given = (settings.weight, settings.threshold, settings.supervised)
         self.weight, self.threshold, supervised = (
             one if one is not None else own for one, own in zip(given, ours, strict=True)

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pd.classify.task import digest_of_array
 from pd.config import digest_of
 from pd.dataset.mapping import MakeRows, OfImages, array_of, columns
 from pd.dataset.parquet_images import Images, images_digest
 from pd.filters.near_copy import POSES, NearCopyDetector
-from pd.filters.space_rows import EACH, array_digest, both_ways, space_digest, unfolded
+from pd.filters.space_rows import EACH, both_ways, space_digest, unfolded
 from pd.reid.embed import embed
 from pd.reid.spaces.space import Space
 
@@ -44,7 +45,7 @@ class GalleryRows(OfImages):
     def key(self) -> str:
         weights = [value for network in self.networks for value in network.state_dict().values()]
         arrays = [*(value.cpu().numpy() for value in weights), self.detector.axes]
-        told = [*map(array_digest, arrays), *map(space_digest, self.spaces)]
+        told = [*map(digest_of_array, arrays), *map(space_digest, self.spaces)]
         return digest_of([told, images_digest(self.images)])
 
     def open(self, device: str) -> MakeRows:

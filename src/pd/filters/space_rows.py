@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pd.classify.task import digest_of_array
 from pd.config import digest_of
 from pd.dataset.images import mirrored
 from pd.dataset.mapping import MakeRows, OfImages, columns
@@ -54,7 +54,9 @@ class SpaceLessons:
 
     def open(self, device: str) -> MakeRows:
         def make(rows: range) -> pa.Table:
-            found = [Space.learn(one.kind, one.images, one.identities, seed=one.seed) for one in self._of(rows)]
+            found = [
+                Space.learn(one.kind, one.images, one.identities, seed=one.seed) for one in self.lessons[rows.start : rows.stop]
+            ]
             return pa.table(
                 {
                     "kind": [space.kind for space in found],
@@ -64,9 +66,6 @@ class SpaceLessons:
             )
 
         return make
-
-    def _of(self, rows: range) -> Sequence[Lesson]:
-        return self.lessons[rows.start : rows.stop]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,20 +115,13 @@ def both_ways_in(spaces: Sequence[Space], images: Images) -> list[NDArray[np.flo
     """What `both_ways` gives in each of several spaces of one kind."""
     plain = embed_in(spaces, images)
     turned = [embed_in(spaces, images[:0]), *(embed_in(spaces, mirrored(block)) for _, block in blocks(images))]
-    stacked = (
-        np.stack([one, np.concatenate(other)], axis=1) for one, other in zip(plain, zip(*turned, strict=True), strict=True)
-    )
-    return [rows.reshape(EACH * len(images), -1) for rows in stacked]
+    sides = zip(plain, map(np.concatenate, zip(*turned, strict=True)), strict=True)
+    return [np.stack(side, axis=1).reshape(EACH * len(images), -1) for side in sides]
 
 
 def space_digest(space: Space) -> list[str]:
     """Equal for equal spaces."""
-    return [space.kind, *(array_digest(values) for values in (space.whitening.mean, space.whitening.matrix))]
-
-
-def array_digest(values: NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes, hexadecimal."""
-    return sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+    return [space.kind, *(digest_of_array(values) for values in (space.whitening.mean, space.whitening.matrix))]
 
 
 def unfolded(rows: NDArray[Any], each: int) -> NDArray[Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".webp", ".tif", ".tiff"}
 _NEAR = 0.99  # correlation of 8 x 8 thumbnails from which a picture passes for a copy, at least; ours
+_EQUAL = 1 - 1e-5  # ... at most: what is equal but for rounding is a copy, however alike private pictures are
 _ALTERED = 0.85  # likeness from which it passes for an altered one, at least; strangers of LFW and NIH reach 0.78; ours
 _CLEAR = 0.1  # above what different people's private pictures usually reach; ours
 _USUAL = 0.98  # of private pictures; ours
@@ -79,7 +80,7 @@ def refuse_private(public: Pixels, private: Images, people: Sequence[str]) -> No
         return found
 
     usual = _likeness_of_others(lambda rows: alike(theirs[rows]), drawn, who)
-    limit = max(_NEAR, 1 - (1 - usual) / 4)
+    limit = min(max(_NEAR, 1 - (1 - usual) / 4), _EQUAL)
     found = np.concatenate([alike(part).max(axis=1) >= limit for part in _parts(ours)])
     copies = AlteredCopies.of(private, quick=True)
     usual = _likeness_of_others(lambda rows: copies.likeness(rows_of(private, rows)[:]), drawn, who)

@@ -230,19 +230,23 @@ class AlteredCopies:
             images: (N, H, W, C) uint8.
         """
         found = np.empty((len(images), len(self.rows[WINDOWS[0].name])), np.float32)
-        poses = max(len(poses) for _, poses in self._windows)
-        step = max(1, _NUMBERS // (poses * found.shape[1]))
+        step = self._at_once
         for at in range(0, len(images), step):
             found[at : at + step] = self._likeness(images[at : at + step]).numpy()
         return found
+
+    @property
+    def _at_once(self) -> int:
+        """Pictures whose correlations are held at a time."""
+        poses = max(len(poses) for _, poses in self._windows)
+        return max(1, _NUMBERS // (poses * len(self.rows[WINDOWS[0].name])))
 
     def _likest_others(self, images: NDArray[np.uint8], step: int) -> dict[str, NDArray[np.float32]]:
         """By window, the median over each step-th gallery picture of its likeness to the most similar other one."""
         if len(self.rows[WINDOWS[0].name]) < _ENOUGH:
             return self.levels
         parts: dict[str, list[NDArray[np.float32]]] = {window.name: [] for window, _ in self._windows}
-        poses = max(len(poses) for _, poses in self._windows)
-        some = max(1, min(16, _NUMBERS // (poses * len(self.rows[WINDOWS[0].name]))))
+        some = min(16, self._at_once)
         for at in range(0, len(images), some):
             for name, likeness in self._by_window(images[at : at + some]):
                 rows = torch.arange(len(likeness))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from pd.audit.nearest import Nearest
+from pd.classify.task import digest_of_array
 from pd.config import digest_of
 from pd.dataset.images import Pixels, mirrored
 from pd.dataset.mapping import HERE_BYTES, MakeRows, MapRows, OfImages, array_of, columns
@@ -100,7 +100,7 @@ class SeenRows(OfImages):
     @cached_property
     def key(self) -> str:
         told = self.attacker.embed(self.images[:_TOLD_BY])
-        return digest_of([sha256(np.ascontiguousarray(told).tobytes()).hexdigest(), images_digest(self.images)])
+        return digest_of([digest_of_array(told), images_digest(self.images)])
 
     def open(self, device: str) -> MakeRows:
         def make(rows: range) -> pa.Table:
